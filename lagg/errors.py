@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Errors that reach a user.
+
+Owns how a refusal is worded; knows no part that raises one.
+"""
+
+import errno
+
+
+class LaggError(Exception):
+    """A refused operation: which thing, why, and the errno lagg(4) users know.
+
+    Nothing has changed when it is raised: every operation is whole or undone.
+    """
+
+    def __init__(self, thing: str, cause: str, code: int) -> None:
+        """`thing` as "lagg0" or "lagg0: port eth1"; `code` a positive errno."""
+        super().__init__(thing, cause, code)
+        self.thing = thing
+        self.cause = cause
+        self.code = code
+
+    @property
+    def errno_name(self) -> str:
+        """The errno as a word, "EBUSY"."""
+        if self.code == errno.EOPNOTSUPP:  # Python calls it ENOTSUP, Linux does not
+            return "EOPNOTSUPP"
+        return errno.errorcode.get(self.code, f"errno {self.code}")
+
+    def __str__(self) -> str:
+        """The one line a user reads: thing, cause, errno."""
+        return f"{self.thing}: {self.cause} ({self.errno_name})"
+
+    @classmethod
+    def of_os(cls, thing: str, doing: str, error: OSError) -> "LaggError":
+        """The same refusal for a failed system call; `doing` names the step."""
+        cause = f"{doing}: {error.strerror or error}"
+        return cls(thing, cause, error.errno or errno.EIO)
+
+
+class UsageError(LaggError):
+    """The request itself is wrong (EINVAL): a bad name, option or value."""
+
+    def __init__(self, thing: str, cause: str, code: int = errno.EINVAL) -> None:
+        """As LaggError, EINVAL unless lagg(4) answers something else."""
+        super().__init__(thing, cause, code)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The values the control plane speaks in.
+
+Owns lagg(4)'s words: protocols, hash layers, options, port flags, drop reasons.
+Frozen values and enumerations only; knows no kernel, socket or clock.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, cast
+
+PORTS_MAX = 32
+"""Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
+
+BUCKETS = 256
+"""Entries of a flow table; a power of two so that no port count re-maps a flow."""
+
+
+class Proto(Enum):
+    """laggproto: who carries a frame.  The numbers of lagg(4) are not used."""
+
+    FAILOVER = "failover"
+    ROUNDROBIN = "roundrobin"
+    LOADBALANCE = "loadbalance"
+    BROADCAST = "broadcast"
+    NONE = "none"
+
+
+class HashLayer(Enum):
+    """lagghash: the header layers a flow is told apart by."""
+
+    L2 = "l2"
+    L3 = "l3"
+    L4 = "l4"
+
+
+class HashKind(Enum):
+    """The function over those layers: FreeBSD's FNV-1, or the fast default."""
+
+    FNV1 = "fnv1"
+    CRC32C = "crc32c"
+
+
+class PortFlag(Enum):
+    """laggport flags as ifconfig(8) prints them."""
+
+    MASTER = "MASTER"
+    ACTIVE = "ACTIVE"
+    COLLECTING = "COLLECTING"
+    DISTRIBUTING = "DISTRIBUTING"
+
+
+class Spread(Enum):
+    """How the index into a plan's `tx_slots` is formed; native/lagg.h has the twin."""
+
+    FIRST = 0
+    TURN = 1
+    FLOW = 2
+    ALL = 3
+
+
+class Drop(Enum):
+    """Why a frame was not delivered.  Order and names are enum lagg_drop's."""
+
+    NO_PORT = "no-port"
+    NO_ACTIVE_PORT = "no-active-port"
+    PROTO_NONE = "proto-none"
+    TX_DOWN = "tx-down"
+    TX_FULL = "tx-full"
+    TX_ERROR = "tx-error"
+    NOT_ACCEPTED = "not-accepted"
+    RUNT = "runt"
+    OVERSIZE = "oversize"
+    BAD_OFFLOAD = "bad-offload"
+    TAP_DOWN = "tap-down"
+    TAP_FULL = "tap-full"
+    TAP_ERROR = "tap-error"
+    TAP_OVERRUN = "tap-overrun"
+    RING_OVERRUN = "ring-overrun"
+
+
+ALL_LAYERS = (HashLayer.L2, HashLayer.L3, HashLayer.L4)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `laggctl set` may change besides protocol, MAC and MTU; lagg(4)'s defaults.
+
+    An option of a protocol that is not running is kept and counts from the switch on.
+    """
+
+    lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
+    hash: HashKind = HashKind.CRC32C
+    hash_seed: int | None = None  # 0 ... 2^32-1; None: random, drawn at creation
+    use_flowid: bool = False
+    flowid_shift: int = 16  # 0 ... 31
+    rr_limit: int = 1  # frames per port and turn, 1 ... 2^32-1
+    failover_rx_all: bool = False
+
+
+OptionValue = tuple[HashLayer, ...] | HashKind | int | bool | None
+"""What a field of Options may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaggConfig:
+    """One lagg as a user asks for it."""
+
+    name: str
+    proto: Proto = Proto.FAILOVER
+    ports: tuple[str, ...] = ()
+    mac: str | None = None  # "02:00:5e:00:53:01"; None: the first port's
+    mtu: int | None = None  # bytes; None: the first port's
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class LaggChange:
+    """What `laggctl set` asks for; None leaves a thing as it is."""
+
+    proto: Proto | None = None
+    mac: str | None = None
+    mtu: int | None = None
+    options: tuple[tuple[str, OptionValue], ...] = ()  # field of Options, new value
+
+    def options_after(self, options: Options) -> Options:
+        """`options` with the named fields changed, all others as they were."""
+        return replace(options, **cast(dict[str, Any], dict(self.options)))
+
+
+@dataclass(frozen=True, slots=True)
+class PortView:
+    """What a plan needs to know of one attached port."""
+
+    slot: int  # 0 ... PORTS_MAX-1, fixed while attached
+    ifindex: int
+    active: bool  # F-ACT-1: link up and administratively up
+
+
+@dataclass(frozen=True, slots=True)
+class PortRecord:
+    """A port as `show --json` prints it."""
+
+    name: str
+    ifindex: int
+    slot: int
+    link: str  # "up" or "down"
+    speed_mbps: int  # 0 when unknown
+    flags: tuple[PortFlag, ...]
+    reason: str | None  # why it carries nothing, in words
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    drops: dict[Drop, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Frames since creation: tx_in + rx_in == tx_out + rx_out + sum(drops), always."""
+
+    tx_in: int
+    tx_out: int
+    rx_in: int
+    rx_out: int
+    drops: dict[Drop, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LaggRecord:
+    """A lagg as `show --json` prints it: one consistent snapshot."""
+
+    name: str
+    ifindex: int
+    proto: Proto
+    up: bool
+    link: str
+    mac: str
+    mtu: int
+    speed_mbps: int
+    generation: int
+    options: Options
+    ports: tuple[PortRecord, ...]
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for `monitor`; `details` in words, never parsed."""
+
+    lagg: str
+    port: str | None
+    event: str  # "created", "port-attached", "port-link", "active-port", ...
+    details: str
+    time_ns: int  # monotonic

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Describes lagg._native to cffi: API mode, stable ABI.
+
+Owns the compiler flags of the extension.  The declarations are not here: they are the
+[abi] block of lagg.h, so that Python and C cannot disagree.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+
+# setuptools wants sources relative to the directory it builds in, the project root.
+SOURCES = sorted(f"native/{path.name}" for path in HERE.glob("*.c"))
+HEADERS = sorted(f"native/{path.name}" for path in HERE.glob("*.h"))
+
+# CPython's own flags carry -DNDEBUG, which would take our assertions out.
+FLAGS = ["-std=gnu11", "-O2", "-g", "-UNDEBUG", "-fvisibility=hidden", "-pthread"]
+
+
+def abi(header: str) -> str:
+    """The text between the [abi] markers of lagg.h; ValueError when they are gone."""
+    block = re.search(r"/\* \[abi\] \*/\n(.*?)/\* \[/abi\] \*/", header, re.DOTALL)
+    if block is None:
+        raise ValueError("native/lagg.h: no [abi] ... [/abi] block")
+    return block[1]
+
+
+def sanitizer_flags() -> list[str]:
+    """Flags for LAGG_SANITIZE, for example "address,undefined"; usually none."""
+    names = os.environ.get("LAGG_SANITIZE")
+    return [f"-fsanitize={names}", "-fno-omit-frame-pointer"] if names else []
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(abi((HERE / "lagg.h").read_text(encoding="utf-8")))
+ffibuilder.set_source(
+    "lagg._native",
+    '#include "lagg.h"',
+    sources=SOURCES,
+    depends=HEADERS,
+    include_dirs=["native"],
+    extra_compile_args=[*FLAGS, *sanitizer_flags()],
+    extra_link_args=["-pthread", *sanitizer_flags()],
+)

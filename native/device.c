@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device: one lagg, with all it owns.
+ *
+ * Owns every allocation, every descriptor's life, and the order of taking a port away:
+ * unpublished, ticket passed, drained, closed.  The public functions of lagg.h; all but
+ * lagg_worker_run() are for the control thread alone.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct lagg_device {
+    struct snapshot_store store;
+    uint32_t workers_count;             /* (c) */
+    _Atomic bool stop;                  /* (a) workers return when set */
+    struct port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
+    uint64_t overruns;                  /* (x) of closed ports too */
+    struct worker *drainer;             /* (x) delivers what a closing ring holds */
+    struct worker *workers[LAGG_WORKERS_MAX]; /* (c) */
+};
+
+/* ---- creation ---------------------------------------------------------------------
+ */
+
+static void *
+allocate(size_t size)
+{
+    size_t rounded = (size + CACHE_LINE_BYTES - 1) & ~(size_t)(CACHE_LINE_BYTES - 1);
+    void *memory = aligned_alloc(CACHE_LINE_BYTES, rounded);
+
+    if (memory != NULL) {
+        memset(memory, 0, rounded);
+    }
+    return memory;
+}
+
+static struct worker *
+worker_make(struct lagg_device *device, uint32_t index)
+{
+    struct worker *worker = allocate(sizeof *worker);
+
+    if (worker != NULL) {
+        worker->index = index;
+        worker->store = &device->store;
+        worker->stop = &device->stop;
+        worker->tap_fd = -1;
+        worker->wake_fd = -1;
+    }
+    return worker;
+}
+
+static int
+worker_open(struct worker *worker, const char *name, uint32_t workers)
+{
+    worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->wake_fd < 0) {
+        return -errno;
+    }
+    worker->tap_fd = tap_open(name, workers > 1, worker->index == 0);
+    return worker->tap_fd < 0 ? worker->tap_fd : 0;
+}
+
+static void
+worker_free(struct worker *worker)
+{
+    if (worker == NULL) {
+        return;
+    }
+    if (worker->tap_fd >= 0) {
+        close(worker->tap_fd);
+    }
+    if (worker->wake_fd >= 0) {
+        close(worker->wake_fd);
+    }
+    free(worker);
+}
+
+static void
+device_free(struct lagg_device *device)
+{
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        if (device->ports[slot] != NULL) {
+            port_close(device->ports[slot]);
+            free(device->ports[slot]);
+        }
+    }
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        worker_free(device->workers[i]);
+    }
+    free(device->drainer);
+    free(device);
+}
+
+static int
+device_open(struct lagg_device *device, const char *name)
+{
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        int error;
+
+        device->workers[i] = worker_make(device, i);
+        if (device->workers[i] == NULL) {
+            return -ENOMEM;
+        }
+        error = worker_open(device->workers[i], name, device->workers_count);
+        if (error != 0) {
+            return error;
+        }
+    }
+    device->drainer = worker_make(device, device->workers_count);
+    if (device->drainer == NULL) {
+        return -ENOMEM;
+    }
+    device->drainer->tap_fd = device->workers[0]->tap_fd;
+    return tap_set_carrier(device->workers[0]->tap_fd, false);
+}
+
+/* The rest of what a name must be, the kernel checks.  '%' is a pattern to it, by which
+ * it would choose a name of its own. */
+static bool
+name_sound(const char *name)
+{
+    return name[0] != '\0' && strlen(name) < IFNAMSIZ && strchr(name, '%') == NULL;
+}
+
+int
+lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
+{
+    struct lagg_device *device;
+    int error;
+
+    if (workers < 1 || workers > LAGG_WORKERS_MAX || !name_sound(name)) {
+        return -EINVAL;
+    }
+    device = allocate(sizeof *device);
+    if (device == NULL) {
+        return -ENOMEM;
+    }
+    snapshot_store_init(&device->store);
+    device->workers_count = workers;
+    error = device_open(device, name);
+    if (error != 0) {
+        device_free(device);
+        return error;
+    }
+    *out = device;
+    return 0;
+}
+
+int
+lagg_device_destroy(struct lagg_device *device)
+{
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        if (atomic_load(&device->workers[i]->running)) {
+            return -EBUSY;
+        }
+    }
+    device_free(device);
+    return 0;
+}
+
+int
+lagg_device_set_carrier(struct lagg_device *device, int up)
+{
+    return tap_set_carrier(device->workers[0]->tap_fd, up != 0);
+}
+
+/* ---- ports ------------------------------------------------------------------------
+ */
+
+int
+lagg_device_open_port(struct lagg_device *device, uint32_t slot, int ifindex)
+{
+    struct port *port;
+    int error;
+
+    if (slot >= LAGG_PORTS_MAX || ifindex <= 0) {
+        return -EINVAL;
+    }
+    if (device->ports[slot] != NULL) {
+        return -EEXIST;
+    }
+    port = allocate(sizeof *port);
+    if (port == NULL) {
+        return -ENOMEM;
+    }
+    error = port_open(port, ifindex, device->workers_count);
+    if (error != 0) {
+        free(port);
+        return error;
+    }
+    device->ports[slot] = port;
+    return 0;
+}
+
+static void
+device_take_overruns(struct lagg_device *device, struct port *port)
+{
+    uint32_t overruns = port_take_overruns(port);
+
+    port->overruns += overruns;
+    device->overruns += overruns;
+}
+
+/* Bounded: a ring that is refilled while it is drained ends after one round. */
+static void
+port_drain(struct lagg_device *device, uint32_t slot, struct port *port)
+{
+    const struct lagg_plan plan = {
+        .rx_accept = port->accepted ? 1u << slot : 0,
+        .rx_drop = snapshot_live(&device->store)->plan.rx_drop,
+    };
+
+    for (uint32_t ring = 0; ring < port->rings_count; ring++) {
+        uint32_t frames = 0, burst;
+
+        do {
+            burst = worker_receive(device->drainer, &plan, slot, port, ring);
+            frames += burst;
+        } while (burst > 0 && frames < RING_FRAMES);
+    }
+    worker_publish_counts(device->drainer, device->ports);
+}
+
+int
+lagg_device_close_port(struct lagg_device *device, uint32_t slot)
+{
+    struct port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    if (snapshot_names(&device->store, slot)) {
+        return -EBUSY;
+    }
+    port_drain(device, slot, port);
+    device_take_overruns(device, port);
+    port_close(port);
+    free(port);
+    device->ports[slot] = NULL;
+    return 0;
+}
+
+/* ---- snapshots --------------------------------------------------------------------
+ */
+
+static void
+device_wake(struct lagg_device *device)
+{
+    const uint64_t one = 1;
+
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        /* Can only fail when it is already due to wake. */
+        ssize_t written = write(device->workers[i]->wake_fd, &one, sizeof one);
+
+        (void)written;
+    }
+}
+
+int
+lagg_device_publish(
+    struct lagg_device *device, const struct lagg_plan *plan, uint64_t *ticket)
+{
+    int error = snapshot_publish(&device->store, plan, device->ports, ticket);
+
+    if (error != 0) {
+        return error;
+    }
+    for (uint32_t left = plan->ports; left != 0; left &= left - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctz(left);
+
+        device->ports[slot]->accepted = plan->rx_accept >> slot & 1;
+    }
+    device_wake(device);
+    return 0;
+}
+
+int
+lagg_device_reclaim(struct lagg_device *device)
+{
+    return snapshot_reclaim(&device->store);
+}
+
+int
+lagg_device_passed(struct lagg_device *device, uint64_t ticket, uint32_t *worker)
+{
+    return epoch_passed(&device->store.epoch, ticket, worker);
+}
+
+/* ---- counters ---------------------------------------------------------------------
+ */
+
+static void
+bank_sum(struct counter_bank *bank, uint64_t sums[COUNTERS_COUNT])
+{
+    for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
+        sums[i] += atomic_load_explicit(&bank->values[i], memory_order_acquire);
+    }
+}
+
+/* A count that has moved on was stored with release after the sequence turned odd, and
+ * is loaded with acquire: so then the second look at the sequence differs too. */
+static void
+worker_read(struct lagg_device *device, struct worker *worker, struct lagg_reading *out)
+{
+    const struct lagg_reading before = *out;
+    uint32_t sequence;
+
+    do {
+        *out = before;
+        sequence = atomic_load_explicit(&worker->sequence, memory_order_acquire);
+        bank_sum(&worker->counts, (uint64_t *)&out->total);
+        for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+            if (device->ports[slot] != NULL) {
+                bank_sum(&device->ports[slot]->counts[worker->index],
+                    (uint64_t *)&out->ports[slot]);
+            }
+        }
+    } while ((sequence & 1) ||
+             sequence != atomic_load_explicit(&worker->sequence, memory_order_relaxed));
+}
+
+/* What the kernel dropped for want of a ring entry was meant for us: in, and dropped.
+ */
+static void
+device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
+{
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        struct port *port = device->ports[slot];
+
+        if (port != NULL) {
+            device_take_overruns(device, port);
+            out->ports[slot].rx_frames += port->overruns;
+            out->ports[slot].drops[LAGG_DROP_RING_OVERRUN] += port->overruns;
+        }
+    }
+    out->total.rx_in += device->overruns;
+    out->total.drops[LAGG_DROP_RING_OVERRUN] += device->overruns;
+}
+
+void
+lagg_device_read(struct lagg_device *device, struct lagg_reading *out)
+{
+    memset(out, 0, sizeof *out);
+    out->generation = device->store.generation;
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        worker_read(device, device->workers[i], out);
+    }
+    worker_read(device, device->drainer, out);
+    device_add_overruns(device, out);
+}
+
+uint64_t
+lagg_device_frames(struct lagg_device *device)
+{
+    uint64_t frames = 0;
+
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        struct counter_bank *counts = &device->workers[i]->counts;
+
+        frames +=
+            atomic_load_explicit(&counts->values[COUNTER_TX_IN], memory_order_relaxed);
+        frames +=
+            atomic_load_explicit(&counts->values[COUNTER_RX_IN], memory_order_relaxed);
+    }
+    return frames;
+}
+
+/* ---- workers ----------------------------------------------------------------------
+ */
+
+int
+lagg_worker_run(struct lagg_device *device, uint32_t index)
+{
+    struct worker *worker;
+
+    if (index >= device->workers_count) {
+        return -EINVAL;
+    }
+    worker = device->workers[index];
+    if (atomic_exchange(&worker->running, true)) {
+        return -EBUSY;
+    }
+    worker_loop(worker);
+    atomic_store(&worker->running, false);
+    return 0;
+}
+
+void
+lagg_device_stop(struct lagg_device *device)
+{
+    atomic_store(&device->stop, true);
+    device_wake(device);
+}
+
+int
+lagg_flow_hash(
+    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash)
+{
+    const struct hash_policy policy = {
+        .kind = plan->hash_kind,
+        .layers = plan->hash_layers,
+        .seed = plan->hash_seed,
+    };
+    struct flow flow;
+
+    if (plan->hash_kind >= LAGG_HASH_COUNT || !frame_parse(bytes, size, &flow)) {
+        return -EINVAL;
+    }
+    *hash = hash_flow(&flow, &policy);
+    return 0;
+}

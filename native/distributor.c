@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Frame distributor (802.1AX 6.2.4): which entry of the plan's table carries a frame.
+ *
+ * Owns the arithmetic of the four spreads.  The control plane has already resolved the
+ * protocol into tx_slots[]; this file knows no protocol, descriptor, lock or clock.
+ */
+#include "internal.h"
+
+/* A turn is counted, not divided: no modulus of a count that could be 0, and no unfair
+ * step when a sequence number wraps, as lagg(4)'s round robin has at 2^32. */
+static uint32_t
+turn_take(struct turn *turn, const struct lagg_plan *plan)
+{
+    if (turn->used >= plan->stride) {
+        turn->used = 0;
+        turn->index++;
+    }
+    if (turn->index >= plan->tx_slots_count) {
+        turn->index = 0;
+    }
+    turn->used++;
+    return turn->index;
+}
+
+uint32_t
+distribute_index(const struct lagg_plan *plan, struct turn *turn, uint32_t flow_hash)
+{
+    assert(plan->tx_slots_count > 0);
+    assert(plan->spread != LAGG_SPREAD_ALL);
+
+    if (plan->spread == LAGG_SPREAD_TURN) {
+        return turn_take(turn, plan);
+    }
+    if (plan->spread == LAGG_SPREAD_FLOW) {
+        /* The count is of this very plan, and was just checked: never 0 here. */
+        return flow_hash % plan->tx_slots_count;
+    }
+    return 0;
+}
+
+uint32_t
+distribute_stand_in(const struct lagg_plan *plan, uint32_t index, uint32_t dead)
+{
+    for (uint32_t step = 0; step < plan->tx_slots_count; step++) {
+        uint32_t slot = plan->tx_slots[(index + step) % plan->tx_slots_count];
+
+        if (!(dead >> slot & 1)) {
+            return slot;
+        }
+    }
+    return NO_SLOT;
+}

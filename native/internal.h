@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the C files share and Python does not see, grouped by the file that owns it.
+ *
+ * Who may touch a member:  (c) const after creation   (p) const once published
+ *   (w) its one worker     (x) control thread         (a) atomic, see the comment
+ *
+ * Dependencies point one way:
+ *   epoch, frame, hash <- snapshot, distributor <- tap, packet <- worker <- device
+ */
+#ifndef LAGG_INTERNAL_H
+#define LAGG_INTERNAL_H
+
+#include "lagg.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum {
+    BURST_MAX = 32,         /* frames per burst; 16 to 32 measured best */
+    HEAD_BYTES = 2048,      /* a frame's first part; all of it unless GSO or jumbo */
+    REST_BYTES = 65536,     /* the rest of a frame of up to 64 KiB */
+    RING_FRAMES = 2048,     /* 20 ms at 100 kpps: as long as a busy CPU may take */
+    VNET_BYTES = 10,        /* struct virtio_net_hdr, in front of every frame */
+    TAG_BYTES = 4,          /* one VLAN tag */
+    ETHER_BYTES = 14,       /* struct ether_header */
+    CACHE_LINE_BYTES = 128, /* two lines: adjacent-line prefetch shares them */
+    NO_SLOT = 255,
+};
+
+static_assert(LAGG_PORTS_MAX == 32, "ports and rx_accept are one 32-bit word");
+static_assert((LAGG_BUCKETS & (LAGG_BUCKETS - 1)) == 0, "a table index is a mask");
+
+/* ---- frame.c ----------------------------------------------------------------------
+ */
+
+/* A frame in memory: an offload header (struct virtio_net_hdr, host byte order), then
+ * Ethernet.  'head' holds at least the first min(frame, HEAD_BYTES - VNET_BYTES) bytes
+ * of it, so that no parser ever looks into 'rest'. */
+struct frame {
+    uint8_t *head;       /* the offload header's first byte */
+    uint32_t head_bytes; /* with the offload header */
+    uint32_t rest_bytes; /* 0 when all is in head */
+    uint8_t *rest;
+};
+
+/* What tells flows apart; fields that a frame does not have are 0.  Network byte order
+ * throughout.  No padding: it is hashed as it lies. */
+struct flow {
+    uint8_t ether_src[6], ether_dst[6];
+    uint8_t vlan[2][2]; /* VLAN ids (PCP and DEI cleared), outer first */
+    uint8_t addr_src[16], addr_dst[16]; /* IPv4 in the first 4 bytes */
+    uint8_t port_src[2], port_dst[2];   /* TCP, UDP, SCTP, unfragmented only */
+    uint8_t vlan_count;                 /* 0 ... 2 */
+    uint8_t addr_bytes;                 /* 0, 4 or 16 each */
+    uint8_t port_bytes;                 /* 0 or 2 each */
+    uint8_t reserved;
+};
+
+static_assert(sizeof(struct flow) == 56, "no padding: the flow is hashed as it lies");
+
+/* Parses the 'size' bytes at 'bytes' (from the Ethernet destination on).  What is cut
+ * off or malformed is left out, and the frame is still a flow of the layers below it.
+ * False only for a runt. */
+bool frame_parse(const uint8_t *bytes, uint32_t size, struct flow *flow);
+
+/* Whether the offload header in front of 'frame' can be true of it.  The kernel checks
+ * too; a frame it would refuse is counted here by its reason. */
+bool frame_offload_valid(const struct frame *frame);
+
+/* Puts a VLAN tag that the kernel delivered beside the frame back into it, and moves
+ * csum_start and hdr_len with it.  'tpid' and 'tci' in host byte order.  TAG_BYTES must
+ * be writable in front of frame->head, and the frame be no runt. */
+void frame_insert_tag(struct frame *frame, uint16_t tpid, uint16_t tci);
+
+/* Bytes from the Ethernet destination to the end, without the offload header. */
+static inline uint32_t
+frame_bytes(const struct frame *frame)
+{
+    return frame->head_bytes + frame->rest_bytes - VNET_BYTES;
+}
+
+/* ---- hash.c -----------------------------------------------------------------------
+ */
+
+struct hash_policy {
+    uint32_t kind;   /* enum lagg_hash_kind */
+    uint32_t layers; /* LAGG_LAYER_* */
+    uint32_t seed;
+};
+
+/* The flow hash.  Pure: the same on every machine, whichever instructions it has. */
+uint32_t hash_flow(const struct flow *flow, const struct hash_policy *policy);
+
+/* The CRC32C variants, for the tests that hold them to be one function. */
+uint32_t hash_crc32c_portable(uint32_t crc, const uint8_t *bytes, size_t size);
+uint32_t hash_crc32c(uint32_t crc, const uint8_t *bytes, size_t size);
+
+/* ---- epoch.c ----------------------------------------------------------------------
+ */
+
+/* The memory orders the proof rests on, in one place: the code and every model of it
+ * take them from here.  reference: docs/adr/0002. */
+#define EPOCH_ENTER_LOAD memory_order_acquire
+#define EPOCH_ENTER_STORE memory_order_seq_cst
+#define EPOCH_ROOT_LOAD memory_order_seq_cst
+#define EPOCH_ROOT_EXCHANGE memory_order_seq_cst
+#define EPOCH_LEAVE_STORE memory_order_release
+#define EPOCH_ADVANCE memory_order_seq_cst
+#define EPOCH_SCAN_LOAD memory_order_seq_cst
+
+struct epoch_reader {
+    /* (a) 0 outside a section, else the epoch seen on entry; written by its reader */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t seen;
+};
+
+struct epoch {
+    _Alignas(
+        CACHE_LINE_BYTES) _Atomic uint64_t now; /* (a) written by the control thread */
+    struct epoch_reader readers[LAGG_WORKERS_MAX];
+};
+
+void epoch_init(struct epoch *epoch);
+
+/* Begins a read section and loads the one root pointer of it.  What it returns stays
+ * valid until epoch_leave(); loading the root a second time is not covered.  Never
+ * block inside. */
+void *epoch_enter(struct epoch *epoch, uint32_t reader, void *_Atomic *root);
+void epoch_leave(struct epoch *epoch, uint32_t reader);
+
+/* Swaps the root, then advances the clock, in that order.  Returns the old root;
+ * '*ticket' passes once no reader can hold it.  Control thread only. */
+void *epoch_replace(
+    struct epoch *epoch, void *_Atomic *root, void *fresh, uint64_t *ticket);
+
+/* Whether every reader is outside or entered after 'ticket' was drawn; if not,
+ * '*reader' is one that did not. */
+bool epoch_passed(struct epoch *epoch, uint64_t ticket, uint32_t *reader);
+
+/* ---- snapshot.c -------------------------------------------------------------------
+ */
+
+struct port;
+
+/* What workers read: a plan and the ports it speaks of, in one immutable value. */
+struct snapshot {
+    uint64_t generation;                /* (p) grows by one per publication */
+    struct lagg_plan plan;              /* (p) sound, as plan_sound() says */
+    struct port *ports[LAGG_PORTS_MAX]; /* (p) NULL where plan.ports has no bit */
+    uint64_t ticket;                    /* (x) FREE, LIVE, or passes when reusable */
+};
+
+/* All the snapshots there will ever be: the cap on memory in limbo. */
+struct snapshot_store {
+    void *_Atomic root; /* (a) the live snapshot, never NULL */
+    struct epoch epoch;
+    uint64_t generation; /* (x) of the live snapshot */
+    struct snapshot pool[LAGG_SNAPSHOTS_MAX];
+};
+
+void snapshot_store_init(struct snapshot_store *store);
+
+/* As lagg_device_publish().  'ports' holds an open port for each bit of plan->ports. */
+int snapshot_publish(struct snapshot_store *store, const struct lagg_plan *plan,
+    struct port *const ports[], uint64_t *ticket);
+
+/* Makes reusable what has passed.  Returns the number still in limbo. */
+int snapshot_reclaim(struct snapshot_store *store);
+
+/* The live snapshot, for the control thread, which needs no section: it is the writer.
+ */
+const struct snapshot *snapshot_live(const struct snapshot_store *store);
+
+/* Whether the live snapshot or one in limbo names 'slot'. */
+bool snapshot_names(struct snapshot_store *store, uint32_t slot);
+
+/* ---- distributor.c ----------------------------------------------------------------
+ */
+
+/* Where LAGG_SPREAD_TURN stands.  One for each worker. */
+struct turn {
+    uint32_t index; /* (w) into tx_slots; may be past the end after a plan shrank */
+    uint32_t used;  /* (w) frames already sent in this turn */
+};
+
+/* The index into plan->tx_slots for one frame.  The table must not be empty; not for
+ * LAGG_SPREAD_ALL. */
+uint32_t distribute_index(
+    const struct lagg_plan *plan, struct turn *turn, uint32_t flow_hash);
+
+/* The slot that stands in at 'index' when the slots in 'dead' cannot send: the entry
+ * itself, else the next usable one around the table.  NO_SLOT when there is none. */
+uint32_t distribute_stand_in(
+    const struct lagg_plan *plan, uint32_t index, uint32_t dead);
+
+/* ---- counters: one writer each ----------------------------------------------------
+ */
+
+/* The members of struct lagg_counters and lagg_port_counters, as one flat array. */
+enum counter {
+    COUNTER_TX_IN,
+    COUNTER_TX_OUT,
+    COUNTER_RX_IN,
+    COUNTER_RX_OUT,
+    PORT_TX_FRAMES = 0,
+    PORT_TX_BYTES,
+    PORT_RX_FRAMES,
+    PORT_RX_BYTES,
+    COUNTER_DROPS,
+    COUNTERS_COUNT = COUNTER_DROPS + LAGG_DROP_COUNT,
+};
+
+static_assert(sizeof(struct lagg_counters) == COUNTERS_COUNT * sizeof(uint64_t),
+    "struct lagg_counters is the flat array");
+static_assert(sizeof(struct lagg_port_counters) == COUNTERS_COUNT * sizeof(uint64_t),
+    "struct lagg_port_counters is the flat array");
+
+/* Published counts: the writer stores with release inside an odd sequence, the reader
+ * loads with acquire and tries again when the sequence moved. */
+struct counter_bank {
+    _Alignas(
+        CACHE_LINE_BYTES) _Atomic uint64_t values[COUNTERS_COUNT]; /* (a) one writer */
+};
+
+/* What one burst counted so far; private until worker_publish_counts(). */
+struct tally {
+    uint64_t total[COUNTERS_COUNT];
+    uint64_t ports[LAGG_PORTS_MAX][COUNTERS_COUNT];
+    uint32_t ports_touched; /* bit s: ports[s] is not all 0 */
+    bool touched;
+};
+
+/* ---- tap.c ------------------------------------------------------------------------
+ */
+
+/* Room for one frame, and for a VLAN tag in front of it. */
+struct frame_buffer {
+    uint8_t reserve[CACHE_LINE_BYTES];
+    uint8_t head[HEAD_BYTES];
+    uint8_t rest[REST_BYTES];
+};
+
+/* Opens one queue of the TAP 'name': non-blocking, offloads on, exclusive unless it is
+ * a further queue of ours.  Returns the descriptor or -errno. */
+int tap_open(const char *name, bool multi_queue, bool first);
+int tap_set_carrier(int fd, bool up);
+
+/* Reads one frame into 'buffer'.  1, 0 when there is none, or -errno; -EMSGSIZE when it
+ * fits no buffer, -EBADFD when the interface is gone. */
+int tap_read(int fd, struct frame_buffer *buffer, struct frame *frame);
+
+/* Writes one frame.  0, or -errno: -EIO while the interface is down, -EBADFD when it is
+ * gone, -EAGAIN, -ENOBUFS or -ENOMEM when there is no room. */
+int tap_write(int fd, const struct frame *frame);
+
+/* ---- packet.c ---------------------------------------------------------------------
+ */
+
+/* A TPACKET_V2 receive ring: what one worker reads of one port. */
+struct ring {
+    int fd;                 /* (c) */
+    uint8_t *map;           /* (c) shared with the kernel */
+    uint32_t next;          /* (w) entry to look at next */
+    uint32_t release_from;  /* (w) first entry read but not given back */
+    uint32_t release_count; /* (w) */
+};
+
+/* The sockets of one port. */
+struct port {
+    int ifindex;          /* (c) */
+    int tx_fd;            /* (c) */
+    uint32_t rings_count; /* (c) one for each worker */
+    struct ring rings[LAGG_WORKERS_MAX];
+    bool accepted;     /* (x) the last plan that named it took its frames */
+    uint64_t overruns; /* (x) frames the kernel had no entry for */
+    struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
+};
+
+/* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
+int port_open(struct port *port, int ifindex, uint32_t rings_count);
+void port_close(struct port *port);
+
+/* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
+ * ring_release().  Frames longer than any buffer are added to '*oversize'. */
+uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
+    struct frame *frames, uint32_t max, uint32_t *oversize);
+void ring_release(struct ring *ring);
+
+/* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
+void port_clear_error(struct port *port, uint32_t ring);
+
+/* Frames the kernel dropped for want of a ring entry since the last call. */
+uint32_t port_take_overruns(struct port *port);
+
+/* Sends frames[order[0 ... count-1]].  Returns how many the kernel took; when fewer
+ * than 'count', '*error' is -errno of the first it did not. */
+uint32_t port_send(const struct port *port, const struct frame *frames,
+    const uint8_t *order, uint32_t count, int *error);
+
+/* ---- worker.c ---------------------------------------------------------------------
+ */
+
+/* Frames of one burst that wait for one port. */
+struct queue {
+    uint32_t count;
+    uint8_t order[BURST_MAX]; /* indices into worker->frames */
+};
+
+struct worker {
+    uint32_t index;               /* (c) also its epoch reader and ring */
+    int tap_fd;                   /* (c) */
+    int wake_fd;                  /* (c) eventfd */
+    struct snapshot_store *store; /* (c) */
+    _Atomic bool *stop;           /* (c) set by the control thread */
+    _Atomic bool running;         /* (a) a thread is inside lagg_worker_run() */
+    _Atomic uint32_t sequence;    /* (a) odd while counts move; see counter_bank */
+    struct counter_bank counts;
+    struct turn turn;         /* (w) */
+    struct tally tally;       /* (w) */
+    uint64_t poll_generation; /* (w) the snapshot that 'poll_fds' was made from */
+    uint32_t poll_count;      /* (w) */
+    bool errors_pending;      /* (w) poll(2) saw POLLERR: look at every port */
+    bool tap_gone;            /* (w) */
+    int poll_fds[2 + LAGG_PORTS_MAX]; /* (w) */
+    struct queue queues[LAGG_PORTS_MAX];
+    uint32_t queues_used;        /* (w) bit s: queues[s] is not empty */
+    uint16_t indices[BURST_MAX]; /* (w) of frames[i] into tx_slots */
+    struct frame frames[BURST_MAX];
+    struct frame_buffer buffers[BURST_MAX];
+};
+
+/* One iteration: a burst from the TAP, a burst from every port.  Never blocks.  Returns
+ * the number of frames moved.  C tests call it once and look. */
+uint32_t worker_poll(struct worker *worker);
+
+/* Iterates until '*worker->stop', sleeping in poll(2) while there is nothing to do. */
+void worker_loop(struct worker *worker);
+
+/* Delivers what 'ring' of the port at 'slot' holds, up to a burst; returns how many. */
+uint32_t worker_receive(struct worker *worker, const struct lagg_plan *plan,
+    uint32_t slot, struct port *port, uint32_t ring);
+
+/* Adds what was counted since the last call to the published counters. */
+void worker_publish_counts(struct worker *worker, struct port *const ports[]);
+
+#endif

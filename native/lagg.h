@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The public face of the hot path, and the only header Python sees.
+ *
+ * Owns the contract: what a plan is, who may call what, and every reason a frame may be
+ * dropped for.  The block between the two markers is read by build.py as the cdef, so
+ * it keeps to what cffi parses: no macros, no attributes.
+ *
+ * One writer: every lagg_device_* function is for the control thread alone.  A worker
+ * thread calls only lagg_worker_run().  Functions return 0 or -errno; on an error
+ * nothing has changed.
+ */
+#ifndef LAGG_H
+#define LAGG_H
+
+#include <stdint.h>
+
+/* [abi] */
+enum lagg_limit {
+    LAGG_PORTS_MAX = 32,    /* as lagg(4) */
+    LAGG_BUCKETS = 256,     /* entries of a plan's table */
+    LAGG_WORKERS_MAX = 8,   /* threads that may carry one lagg */
+    LAGG_SNAPSHOTS_MAX = 16 /* published and in limbo; more is -EAGAIN */
+};
+
+/* How the index into tx_slots[] is formed. */
+enum lagg_spread {
+    LAGG_SPREAD_FIRST, /* failover: entry 0, the others stand in for it */
+    LAGG_SPREAD_TURN,  /* roundrobin: 'stride' frames each, in turn */
+    LAGG_SPREAD_FLOW,  /* loadbalance, lacp: by flow hash */
+    LAGG_SPREAD_ALL,   /* broadcast: a copy to each */
+    LAGG_SPREAD_COUNT
+};
+
+/* Why a frame was not delivered; lagg.model.Drop has the same order and the names. */
+enum lagg_drop {
+    LAGG_DROP_NO_PORT,        /* tx: the lagg has no port at all */
+    LAGG_DROP_NO_ACTIVE_PORT, /* tx: it has, but none is active */
+    LAGG_DROP_PROTO_NONE,     /* tx, rx: laggproto none */
+    LAGG_DROP_TX_DOWN,        /* tx: the port died and no other stands in */
+    LAGG_DROP_TX_FULL,        /* tx: the port's queue stayed full */
+    LAGG_DROP_TX_ERROR,       /* tx: the kernel refused this frame */
+    LAGG_DROP_NOT_ACCEPTED,   /* rx: the plan does not accept from this port */
+    LAGG_DROP_RUNT,           /* shorter than an Ethernet header */
+    LAGG_DROP_OVERSIZE,       /* longer than any buffer; never sent truncated */
+    LAGG_DROP_BAD_OFFLOAD,    /* an offload header that contradicts its frame */
+    LAGG_DROP_TAP_DOWN,       /* rx: the lagg is administratively down or gone */
+    LAGG_DROP_TAP_FULL,       /* rx: the kernel had no room for it */
+    LAGG_DROP_TAP_ERROR,      /* rx: the kernel refused it for another reason */
+    LAGG_DROP_TAP_OVERRUN,    /* tx: the kernel dropped it before we could take it */
+    LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring was full */
+    LAGG_DROP_COUNT
+};
+
+enum lagg_hash_kind { LAGG_HASH_FNV1, LAGG_HASH_CRC32C, LAGG_HASH_COUNT };
+
+enum lagg_hash_layer { LAGG_LAYER_L2 = 1, LAGG_LAYER_L3 = 2, LAGG_LAYER_L4 = 4 };
+
+/* What the workers do from the next burst on.  By value: publish copies it. */
+struct lagg_plan {
+    uint32_t spread;         /* enum lagg_spread */
+    uint32_t tx_drop;        /* enum lagg_drop, counted while tx_slots_count is 0 */
+    uint32_t rx_drop;        /* enum lagg_drop, counted where rx_accept says no */
+    uint32_t stride;         /* frames per turn, at least 1 */
+    uint32_t ports;          /* bit s: slot s is read from; the slot must be open */
+    uint32_t rx_accept;      /* bit s: frames from slot s go up; a subset of ports */
+    uint32_t hash_kind;      /* enum lagg_hash_kind */
+    uint32_t hash_layers;    /* LAGG_LAYER_* or-ed, at least one */
+    uint32_t hash_seed;      /* any */
+    uint32_t tx_slots_count; /* 0 ... LAGG_BUCKETS; 0 when no port distributes */
+    uint8_t tx_slots[256];   /* slots, each in ports; may repeat.  LAGG_BUCKETS */
+};
+
+struct lagg_counters {
+    uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
+    uint64_t drops[15];                    /* frames, by enum lagg_drop */
+};
+
+struct lagg_port_counters {
+    uint64_t tx_frames, tx_bytes, rx_frames,
+        rx_bytes;       /* bytes without offload header */
+    uint64_t drops[15]; /* frames, by enum lagg_drop */
+};
+
+/* One consistent reading: no counter is of another burst than the next one. */
+struct lagg_reading {
+    uint64_t generation; /* of the snapshot published last */
+    struct lagg_counters total;
+    struct lagg_port_counters ports[32]; /* since the slot was opened; 0 when closed */
+};
+
+struct lagg_device;
+
+/* Makes a TAP named 'name' (at most 15 bytes) and what 'workers' threads (1 ...
+ * LAGG_WORKERS_MAX) need to carry it, with the empty plan published.  -EINVAL, -ENOMEM,
+ * or what open(2) of /dev/net/tun and TUNSETIFF answer (-EBUSY, -EPERM, -ENOENT). */
+int lagg_device_create(const char *name, uint32_t workers, struct lagg_device **device);
+
+/* Closes and frees everything.  Every worker must have returned (-EBUSY otherwise). */
+int lagg_device_destroy(struct lagg_device *device);
+
+/* lagg0's carrier, as the kernel and users see it. */
+int lagg_device_set_carrier(struct lagg_device *device, int up);
+
+/* Opens the sockets of the port 'ifindex' into the free slot 'slot'.  No worker sees it
+ * before a plan names it.  -EINVAL, -EEXIST, -ENOMEM, or what packet(7) answers. */
+int lagg_device_open_port(struct lagg_device *device, uint32_t slot, int ifindex);
+
+/* Delivers what the port's ring still holds, then closes it.  -EBUSY while a snapshot
+ * that names it may still be read; -ENOENT when the slot is not open. */
+int lagg_device_close_port(struct lagg_device *device, uint32_t slot);
+
+/* Publishes a copy of 'plan' and wakes the workers; never blocks.  '*ticket' passes
+ * once no worker can still see the snapshot before.  -EINVAL when the plan is not
+ * sound, -EAGAIN when LAGG_SNAPSHOTS_MAX snapshots are still in use. */
+int lagg_device_publish(
+    struct lagg_device *device, const struct lagg_plan *plan, uint64_t *ticket);
+
+/* Frees what has passed; never blocks.  Returns the number still in limbo. */
+int lagg_device_reclaim(struct lagg_device *device);
+
+/* Whether 'ticket' has passed: 1 or 0.  With 0, '*worker' is one that holds it up. */
+int lagg_device_passed(struct lagg_device *device, uint64_t ticket, uint32_t *worker);
+
+/* Copies all counters, consistently, while the workers run. */
+void lagg_device_read(struct lagg_device *device, struct lagg_reading *reading);
+
+/* Frames that came in so far, both ways: cheap, to see whether any flow. */
+uint64_t lagg_device_frames(struct lagg_device *device);
+
+/* Carries frames until lagg_device_stop().  One thread for each worker index; it makes
+ * no call into Python.  -EBUSY when that worker runs already, else 0. */
+int lagg_worker_run(struct lagg_device *device, uint32_t worker);
+
+/* Asks every worker to return.  May be called again. */
+void lagg_device_stop(struct lagg_device *device);
+
+/* The port a frame takes under the plan, for explain: the bucket or table index and the
+ * flow hash of the 'size' bytes at 'bytes'.  Pure.  -EINVAL for a runt. */
+int lagg_flow_hash(
+    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash);
+/* [/abi] */
+
+#endif

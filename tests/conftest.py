@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every test may use, and what every test run must keep to.
+
+Owns the seed, the lock of the tests marked 'alone', and the look at what was left.
+"""
+
+import fcntl
+import os
+import random
+import secrets
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests import leftovers
+from tests.waiting import wait_until
+
+__all__ = ["wait_until"]
+
+LOCK = pytest.StashKey[Path]()
+
+# A loaded machine is slow, not wrong; print_blob says how to replay a failure.
+hypothesis.settings.register_profile("laggd", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("laggd")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The environment carries the seed to the xdist workers.
+    os.environ.setdefault("LAGG_SEED", str(secrets.randbelow(2**32)))
+    name = getattr(config, "workerinput", {}).get("alone_lock")
+    if name is not None:
+        config.stash[LOCK] = Path(name)
+
+
+def pytest_report_header() -> str:
+    return f"seed: LAGG_SEED={os.environ['LAGG_SEED']}"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """This test's random numbers; the same whenever LAGG_SEED is the same."""
+    seed = f"{os.environ['LAGG_SEED']}:{request.node.nodeid}"
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+# ---- 'alone' -----------------------------------------------------------------------
+# With xdist, an ordinary test holds the lock shared and one marked 'alone' holds it
+# exclusively.  Without, no two tests run at once anyway.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """In the xdist controller: tells a worker-to-be where the lock is."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    if LOCK not in config.stash:
+        descriptor, name = tempfile.mkstemp(prefix="lagg-tests-", suffix=".lock")
+        os.close(descriptor)
+        config.stash[LOCK] = Path(name)
+    node.workerinput["alone_lock"] = str(config.stash[LOCK])  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and LOCK in config.stash:
+        config.stash[LOCK].unlink(missing_ok=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Last, so that they do not hold up the others.
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    path = item.config.stash.get(LOCK, None)
+    if path is None:
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with path.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        return (yield)
+
+
+# ---- nothing stays behind ----------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails the run when a namespace or nft table of ours outlives it."""
+    netns = Path(__file__).parent / "netns"
+    touches_network = os.geteuid() == 0 and any(
+        netns in item.path.parents for item in request.session.items
+    )
+    before = leftovers.nft_tables() if touches_network else set()
+    yield
+    assert not leftovers.namespaces()
+    if touches_network:
+        assert leftovers.nft_tables() <= before

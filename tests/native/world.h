@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A worker's world without the kernel: socket pairs for the TAP and the wires, plain
+ * memory for the rings, and a sendmmsg(2), writev(2) and readv(2) that fail on command.
+ *
+ * Owns the rule each test of the worker lives by: after every poll, all frames are
+ * accounted for.  Include it first.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#define _GNU_SOURCE /* sendmmsg */
+#include "internal.h"
+
+#include "check.h"
+
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    ENTRY_BYTES = 2048, /* of a ring, as packet.c maps it */
+    ENTRY_MAC = 96,     /* where a frame begins in its entry */
+    WIRE_BYTES_MAX = 80000,
+    FRAME_BYTES_MIN = 18, /* with its number */
+    FOREVER = 1 << 30,
+};
+
+/* One port, as the other end sees it. */
+struct wire {
+    int far_fd;   /* what the port sent: one datagram for each frame */
+    int large_fd; /* where the kernel would queue frames too large for the ring */
+    uint32_t put; /* frames put into the ring */
+
+    /* How the port's sendmmsg(2) behaves. */
+    uint32_t calls, taken;    /* so far; taken in frames */
+    uint32_t take_max;        /* frames per call; 0 for any number */
+    uint32_t fail_from;       /* frames it takes before it fails, */
+    int fail_error;           /* with this */
+    uint32_t fail_times;      /* so many times */
+    uint32_t frame_bytes_max; /* longer ones get EMSGSIZE; 0 for no limit */
+};
+
+struct world {
+    struct snapshot_store store;
+    _Atomic bool stop;
+    struct worker *worker;
+    struct port *ports[LAGG_PORTS_MAX];
+    struct wire wires[LAGG_PORTS_MAX];
+    int host_fd;     /* the host's end of the TAP */
+    int write_error; /* of the TAP, when not 0 */
+    int read_error;
+    uint32_t writes_ok; /* before 'write_error' takes effect */
+};
+
+static struct world *world_now; /* whose descriptors the calls below are about */
+
+static inline struct wire *
+wire_of(int tx_fd)
+{
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        if (world_now->ports[slot] != NULL && world_now->ports[slot]->tx_fd == tx_fd) {
+            return &world_now->wires[slot];
+        }
+    }
+    abort();
+}
+
+static inline size_t
+message_bytes(const struct msghdr *message)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < message->msg_iovlen; i++) {
+        bytes += message->msg_iov[i].iov_len;
+    }
+    return bytes;
+}
+
+/* What the kernel would say to one frame: 0 when it takes it, else errno. */
+static inline int
+wire_take(struct wire *wire, int fd, const struct msghdr *message)
+{
+    if (wire->fail_times > 0 && wire->taken >= wire->fail_from) {
+        return wire->fail_error;
+    }
+    if (wire->frame_bytes_max != 0 &&
+        message_bytes(message) > wire->frame_bytes_max + VNET_BYTES) {
+        return EMSGSIZE;
+    }
+    if (sendmsg(fd, message, MSG_DONTWAIT) < 0) {
+        abort(); /* the world's own buffers are too small */
+    }
+    wire->taken++;
+    return 0;
+}
+
+/* As Linux: an error is only told when it met the first frame of a call. */
+int
+sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    struct wire *wire = wire_of(fd);
+
+    CHECK(flags == MSG_DONTWAIT && count > 0 && count <= BURST_MAX);
+    wire->calls++;
+    for (unsigned i = 0; i < count; i++) {
+        int error;
+
+        if (wire->take_max != 0 && i == wire->take_max) {
+            return (int)i;
+        }
+        error = wire_take(wire, fd, &messages[i].msg_hdr);
+        if (error != 0 && i > 0) {
+            return (int)i;
+        }
+        if (error != 0) {
+            wire->fail_times -= wire->fail_times > 0;
+            errno = error;
+            return -1;
+        }
+    }
+    return (int)count;
+}
+
+ssize_t
+writev(int fd, const struct iovec *parts, int count)
+{
+    if (fd == world_now->worker->tap_fd && world_now->write_error != 0) {
+        if (world_now->writes_ok == 0) {
+            errno = world_now->write_error;
+            return -1;
+        }
+        world_now->writes_ok--;
+    }
+    return syscall(SYS_writev, fd, parts, count);
+}
+
+ssize_t
+readv(int fd, const struct iovec *parts, int count)
+{
+    if (fd == world_now->worker->tap_fd && world_now->read_error != 0) {
+        errno = world_now->read_error;
+        return -1;
+    }
+    return syscall(SYS_readv, fd, parts, count);
+}
+
+/* ---- making and ending it ---------------------------------------------------------
+ */
+
+static inline void *
+world_allocate(size_t size)
+{
+    size_t rounded =
+        (size + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    void *memory = aligned_alloc(CACHE_LINE_BYTES, rounded);
+
+    if (memory == NULL) {
+        abort();
+    }
+    return memset(memory, 0, rounded);
+}
+
+static inline void
+world_connect(int *one, int *other)
+{
+    int fds[2], bytes = 1 << 20;
+
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
+        abort();
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    }
+    *one = fds[0];
+    *other = fds[1];
+}
+
+static inline void
+world_add_port(struct world *world, uint32_t slot)
+{
+    struct port *port = world_allocate(sizeof *port);
+    struct ring *ring = &port->rings[0];
+
+    port->rings_count = 1;
+    world_connect(&port->tx_fd, &world->wires[slot].far_fd);
+    world_connect(&ring->fd, &world->wires[slot].large_fd);
+    ring->map = calloc(RING_FRAMES, ENTRY_BYTES);
+    if (ring->map == NULL) {
+        abort();
+    }
+    world->ports[slot] = port;
+}
+
+static inline struct world *
+world_make(uint32_t ports_count)
+{
+    struct world *world = world_allocate(sizeof *world);
+
+    snapshot_store_init(&world->store);
+    world->worker = world_allocate(sizeof *world->worker);
+    world->worker->store = &world->store;
+    world->worker->stop = &world->stop;
+    world->worker->wake_fd = -1;
+    world_connect(&world->worker->tap_fd, &world->host_fd);
+    for (uint32_t slot = 0; slot < ports_count; slot++) {
+        world_add_port(world, slot);
+    }
+    world_now = world;
+    return world;
+}
+
+static inline void
+world_free(struct world *world)
+{
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        struct port *port = world->ports[slot];
+
+        if (port != NULL) {
+            close(port->tx_fd);
+            close(port->rings[0].fd);
+            close(world->wires[slot].far_fd);
+            close(world->wires[slot].large_fd);
+            free(port->rings[0].map);
+            free(port);
+        }
+    }
+    close(world->worker->tap_fd);
+    close(world->host_fd);
+    free(world->worker);
+    free(world);
+}
+
+/* Entry i is slot i, for all the ports there are; all are accepted from. */
+static inline struct lagg_plan
+plan_of(uint32_t spread, uint32_t ports_count)
+{
+    struct lagg_plan plan = {
+        .spread = spread,
+        .tx_drop = LAGG_DROP_NO_PORT,
+        .rx_drop = LAGG_DROP_NOT_ACCEPTED,
+        .stride = 1,
+        .ports = (uint32_t)((1ull << ports_count) - 1),
+        .hash_layers = LAGG_LAYER_L2,
+        .tx_slots_count = ports_count,
+    };
+
+    plan.rx_accept = plan.ports;
+    for (uint32_t i = 0; i < ports_count; i++) {
+        plan.tx_slots[i] = (uint8_t)i;
+    }
+    return plan;
+}
+
+static inline void
+world_publish(struct world *world, const struct lagg_plan *plan)
+{
+    uint64_t ticket;
+
+    CHECK(snapshot_publish(&world->store, plan, world->ports, &ticket) == 0);
+}
+
+static inline struct world *
+world_with(uint32_t spread, uint32_t ports_count)
+{
+    struct world *world = world_make(ports_count);
+    const struct lagg_plan plan = plan_of(spread, ports_count);
+
+    world_publish(world, &plan);
+    return world;
+}
+
+/* From its frame number 'after' on, the port's sendmmsg(2) fails 'times' times. */
+static inline void
+wire_fail(struct world *world, uint32_t slot, int error, uint32_t after, uint32_t times)
+{
+    world->wires[slot].fail_error = error;
+    world->wires[slot].fail_from = after;
+    world->wires[slot].fail_times = times;
+}
+
+/* ---- frames -----------------------------------------------------------------------
+ */
+
+/* A frame as it lies in memory: an empty offload header, then 'size' bytes of Ethernet.
+ * Every byte follows from number and size, so that a cut shows; each number is a flow.
+ */
+static inline void
+frame_make(uint8_t *bytes, uint32_t number, uint32_t size)
+{
+    uint8_t *ether = bytes + VNET_BYTES;
+    const uint8_t begin[] = {2, 0, 0, 0, 0, 1, 2, 0, (uint8_t)(number >> 24),
+        (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number, 0x88, 0xb5,
+        (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
+        (uint8_t)number};
+
+    memset(bytes, 0, VNET_BYTES);
+    for (uint32_t i = 0; i < size; i++) {
+        ether[i] =
+            i < sizeof begin ? begin[i] : (uint8_t)(number + i * 7 + i / 256 + size);
+    }
+}
+
+static inline uint32_t
+frame_number(const uint8_t *bytes)
+{
+    const uint8_t *number = bytes + VNET_BYTES + ETHER_BYTES;
+
+    return (uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 |
+           (uint32_t)number[2] << 8 | number[3];
+}
+
+/* Takes one numbered frame, whole as frame_make() made it; UINT32_MAX when there is
+ * none. */
+static inline uint32_t
+fd_take_number(int fd)
+{
+    static uint8_t bytes[WIRE_BYTES_MAX], expected[WIRE_BYTES_MAX];
+    ssize_t size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    uint32_t number;
+
+    if (size < VNET_BYTES + FRAME_BYTES_MIN) {
+        return UINT32_MAX;
+    }
+    number = frame_number(bytes);
+    frame_make(expected, number, (uint32_t)size - VNET_BYTES);
+    CHECK(memcmp(bytes, expected, (size_t)size) == 0);
+    return number;
+}
+
+/* Holds 'fd' to give exactly the frames first, first + step, ... below 'end'. */
+static inline void
+fd_expect(int fd, uint32_t first, uint32_t step, uint32_t end)
+{
+    for (uint32_t number = first; number < end; number += step) {
+        CHECK_EQ_U32(fd_take_number(fd), number);
+    }
+}
+
+static inline void
+fd_expect_empty(int fd)
+{
+    uint8_t byte;
+
+    CHECK(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+}
+
+static inline void
+world_expect_silence(struct world *world)
+{
+    fd_expect_empty(world->host_fd);
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        if (world->ports[slot] != NULL) {
+            fd_expect_empty(world->wires[slot].far_fd);
+            fd_expect_empty(world->wires[slot].large_fd);
+        }
+    }
+}
+
+static inline void
+fd_put(int fd, const uint8_t *bytes, uint32_t size)
+{
+    if (send(fd, bytes, size, 0) != (ssize_t)size) {
+        abort();
+    }
+}
+
+/* The host sends 'count' frames, from number 'first' on. */
+static inline void
+host_send(struct world *world, uint32_t first, uint32_t count)
+{
+    uint8_t bytes[VNET_BYTES + 256];
+
+    for (uint32_t number = first; number < first + count; number++) {
+        uint32_t size = FRAME_BYTES_MIN + number % 200;
+
+        frame_make(bytes, number, size);
+        fd_put(world->host_fd, bytes, VNET_BYTES + size);
+    }
+}
+
+/* ---- counters ---------------------------------------------------------------------
+ */
+
+static inline uint64_t
+sum_drops(const uint64_t drops[LAGG_DROP_COUNT])
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < LAGG_DROP_COUNT; i++) {
+        sum += drops[i];
+    }
+    return sum;
+}
+
+static inline void
+bank_read(struct counter_bank *bank, void *counters)
+{
+    for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
+        ((uint64_t *)counters)[i] = atomic_load(&bank->values[i]);
+    }
+}
+
+static inline struct lagg_counters
+world_counters(struct world *world)
+{
+    struct lagg_counters counters;
+
+    bank_read(&world->worker->counts, &counters);
+    return counters;
+}
+
+static inline struct lagg_port_counters
+port_counters(struct world *world, uint32_t slot)
+{
+    struct lagg_port_counters counters;
+
+    bank_read(&world->ports[slot]->counts[0], &counters);
+    return counters;
+}
+
+/* What the ports counted, and the lagg did, is the same. */
+static inline void
+check_sums(struct world *world, const struct lagg_counters *total)
+{
+    struct lagg_port_counters sum = {0};
+
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        struct lagg_port_counters port;
+
+        if (world->ports[slot] != NULL) {
+            port = port_counters(world, slot);
+            for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
+                ((uint64_t *)&sum)[i] += ((const uint64_t *)&port)[i];
+            }
+        }
+    }
+    CHECK(sum.tx_frames == total->tx_out);
+    CHECK(sum.rx_frames == total->rx_in);
+    CHECK(sum_drops(sum.drops) <= sum_drops(total->drops));
+    for (uint32_t i = LAGG_DROP_TX_DOWN; i <= LAGG_DROP_NOT_ACCEPTED; i++) {
+        CHECK(sum.drops[i] == total->drops[i]);
+    }
+    for (uint32_t i = LAGG_DROP_TAP_DOWN; i <= LAGG_DROP_TAP_ERROR; i++) {
+        CHECK(sum.drops[i] == total->drops[i]);
+    }
+}
+
+/* One poll, after which every frame is delivered or counted and nothing is left over.
+ */
+static inline uint32_t
+world_poll(struct world *world)
+{
+    static const struct tally empty;
+    uint32_t frames = worker_poll(world->worker);
+    const struct lagg_counters total = world_counters(world);
+
+    CHECK(total.tx_in + total.rx_in ==
+          total.tx_out + total.rx_out + sum_drops(total.drops));
+    check_sums(world, &total);
+    CHECK(memcmp(&world->worker->tally, &empty, sizeof empty) == 0);
+    CHECK(world->worker->sequence % 2 == 0);
+    CHECK(world->worker->queues_used == 0);
+    CHECK(world->store.epoch.readers[0].seen == 0);
+    return frames;
+}
+
+/* Holds the lagg's counters to be exactly these. */
+static inline void
+world_expect(struct world *world, const struct lagg_counters *expected)
+{
+    const struct lagg_counters actual = world_counters(world);
+
+    CHECK_EQ_U32((uint32_t)actual.tx_in, (uint32_t)expected->tx_in);
+    CHECK_EQ_U32((uint32_t)actual.tx_out, (uint32_t)expected->tx_out);
+    CHECK_EQ_U32((uint32_t)actual.rx_in, (uint32_t)expected->rx_in);
+    CHECK_EQ_U32((uint32_t)actual.rx_out, (uint32_t)expected->rx_out);
+    for (uint32_t i = 0; i < LAGG_DROP_COUNT; i++) {
+        CHECK_EQ_U32((uint32_t)actual.drops[i], (uint32_t)expected->drops[i]);
+    }
+}
+
+/* Ends a case: nothing came out but what the case has taken, and the counters are
+ * these. */
+static inline void
+world_end(struct world *world, const struct lagg_counters *expected)
+{
+    world_expect_silence(world);
+    world_expect(world, expected);
+    world_free(world);
+}
+
+#endif
