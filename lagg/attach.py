@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port comes and goes: attach, detach, departure.
+
+Owns the order: a port is seen by the workers only when all else has succeeded, and is
+closed only when no worker can see it any more.  Runs inside one operation of driver.py.
+"""
+
+import errno
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+
+from lagg import propagate
+from lagg.bundle import Bundle
+from lagg.eligible import check_port, valid_name
+from lagg.errors import LaggError
+from lagg.fleet import Fleet
+from lagg.link import Link
+from lagg.shape import Port, Shape
+
+
+async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
+    """Makes the interface `name` a port; `undo` then has the way back.
+
+    A port of this lagg already is fine (F-AT-IDEM).  LaggError names what refused.
+    """
+    if bundle.shape.named(name) is not None:
+        return
+    slot = _free_slot(bundle, name)
+    link = await _candidate(fleet, bundle, name)
+    undo.callback(fleet.watch_ports)
+    with propagate.blaming(bundle, link):
+        await fleet.custody.take(link)
+        undo.push_async_callback(fleet.custody.give_back, link.ifindex)
+    await _make_alike(fleet, bundle, link, undo)
+    with propagate.blaming(bundle, link):
+        await _open(fleet, bundle, slot, link, undo)
+    fleet.watch_ports()
+    await fleet.follow_speed(bundle)
+
+
+def _free_slot(bundle: Bundle, name: str) -> int:
+    slot = bundle.shape.free_slot()
+    if slot is None:
+        raise _refusal(bundle, name, "a lagg has at most 32 ports", errno.ENOSPC)
+    return slot
+
+
+async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
+    """The interface, if it may become a port."""
+    try:
+        links = await fleet.netlink.links()
+        link = next((a for a in links.values() if a.name == valid_name(name)), None)
+        if link is None:
+            raise LaggError(name, "no such interface", errno.ENODEV)
+        _check_free(fleet, link)
+        check_port(
+            link,
+            bundle.link.ifindex,
+            links,
+            fleet.ports_by_tap(),
+            await fleet.netlink.addresses(link.ifindex),
+            wireless=await fleet.netlink.wireless(link.ifindex),
+        )
+    except LaggError as error:
+        raise _refusal(bundle, name, error.cause, error.code) from error
+    return link
+
+
+def _check_free(fleet: Fleet, link: Link) -> None:
+    held = fleet.of_port(link.ifindex)
+    if held is not None:
+        raise LaggError(link.name, f"already a port of {held[0].name}", errno.EBUSY)
+
+
+def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
+    return LaggError(f"{bundle.name}: port {port}", cause, code)
+
+
+async def _make_alike(
+    fleet: Fleet, bundle: Bundle, link: Link, undo: AsyncExitStack
+) -> None:
+    """The first port gives the lagg its MAC and MTU, a later one takes the lagg's."""
+    first = not bundle.shape.ports
+    gives_mtu, gives_mac = (
+        first and not bundle.mtu_fixed,
+        first and not bundle.mac_fixed,
+    )
+    mtu_links = [bundle.link] if gives_mtu else [link]
+    mtu = link.mtu if gives_mtu else bundle.link.mtu
+    await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)
+    mac_links = [bundle.link] if gives_mac else [link]
+    mac = link.mac if gives_mac else bundle.link.mac
+    await propagate.set_mac(fleet.netlink, bundle, mac_links, mac, undo)
+    with propagate.blaming(bundle, link):
+        await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
+        if bundle.link.up and not link.up:
+            await fleet.netlink.set_up(link.ifindex, True)
+
+
+async def _open(
+    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+) -> None:
+    """Sockets, receive filter, and at last the snapshot that names the port."""
+    try:
+        bundle.device.open_port(slot, link.ifindex)
+    except OSError as error:
+        raise LaggError.of_os(link.name, "open packet sockets", error) from error
+    undo.push_async_callback(_withdraw, bundle, [slot], bundle.shape)
+    fleet.listen_port(bundle, link.ifindex)
+    now = await fleet.netlink.link(link.ifindex)
+    speed_mbps = await fleet.netlink.speed_mbps(link.ifindex)
+    port = Port(slot, now, home_mac=link.mac, speed_mbps=speed_mbps)
+    bundle.adopt(bundle.shape.with_port(port))
+    # Its carrier may have come while it was nobody's port and events passed it by.
+    now = await fleet.netlink.link(link.ifindex)
+    bundle.adopt(bundle.shape.with_link(now, speed_mbps))
+
+
+async def _withdraw(bundle: Bundle, slots: Iterable[int], rest: Shape) -> None:
+    """Ports leave the workers' sight, then their sockets are drained and closed.
+
+    `rest` is the shape without them.  LaggError when a worker does not let go; then
+    they are ports as before.
+    """
+    before = bundle.shape
+    bundle.adopt(_with_news_of(before, rest))
+    try:
+        await bundle.grace()
+    except LaggError:
+        bundle.adopt(_with_news_of(bundle.shape, before))
+        raise
+    for slot in slots:
+        bundle.device.close_port(slot)
+
+
+def _with_news_of(newer: Shape, shape: Shape) -> Shape:
+    """`shape` with what was heard of its ports since it was made."""
+    for port in newer.ports:
+        shape = shape.with_link(port.link, port.speed_mbps)
+    return shape
+
+
+async def detach(
+    fleet: Fleet, bundle: Bundle, names: Iterable[str], undo: AsyncExitStack
+) -> None:
+    """Takes ports out, as they were found.  LaggError (ENOENT) if one is none.
+
+    All that can be refused comes before the first is given back.  The lagg's MAC goes
+    to its next primary first, so that no two interfaces have it.
+    """
+    leaving = [_port(bundle, name) for name in dict.fromkeys(names)]
+    rest = bundle.shape
+    for port in leaving:
+        rest = rest.without_port(port.slot)
+    await _pass_mac(fleet, bundle, rest, undo)
+    await _withdraw(bundle, [port.slot for port in leaving], rest)
+    for port in leaving:
+        await fleet.custody.give_back(port.link.ifindex)
+        bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
+    fleet.watch_ports()
+    await fleet.follow_speed(bundle)
+
+
+def _port(bundle: Bundle, name: str) -> Port:
+    port = bundle.shape.named(name)
+    if port is None:
+        raise _refusal(bundle, name, "not a port of this lagg", errno.ENOENT)
+    return port
+
+
+async def _pass_mac(
+    fleet: Fleet, bundle: Bundle, rest: Shape, undo: AsyncExitStack
+) -> None:
+    """A lagg's MAC is its primary's (F-DT-1); a user's own MAC stays."""
+    heir = rest.primary_port
+    if bundle.mac_fixed or heir is None or heir.slot == bundle.shape.primary:
+        return
+    links = [bundle.link, *(port.link for port in rest.ports)]
+    await propagate.set_mac(fleet.netlink, bundle, links, heir.home_mac, undo)
+
+
+async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
+    """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
+    rest = bundle.shape.without_port(port.slot)
+    await _withdraw(bundle, [port.slot], rest)
+    await fleet.custody.forget(port.link.ifindex)
+    fleet.watch_ports()
+    async with AsyncExitStack() as undo:
+        heir = bundle.shape.primary_port
+        if (
+            heir is not None
+            and not bundle.mac_fixed
+            and port.home_mac == bundle.link.mac
+        ):
+            links = propagate.members(bundle)
+            await propagate.set_mac(fleet.netlink, bundle, links, heir.home_mac, undo)
+        undo.pop_all()
+    await fleet.follow_speed(bundle)
+    bundle.emit("port-departed", f"slot {port.slot}", port.link.name)

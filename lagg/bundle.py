@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One lagg at work: its device, and the shape its workers are under.
+
+Owns the one door by which a shape takes effect (`adopt`), what follows from it
+(carrier, speed, events), and the lagg's record.  Knows no netlink request and no
+other lagg.
+"""
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from lagg.errors import LaggError
+from lagg.link import Link
+from lagg.model import Counters, Drop, Event, LaggRecord, PortRecord, Spread
+from lagg.native import Device, PortCounters
+from lagg.plan import Plan, plan
+from lagg.proc import tx_dropped
+from lagg.shape import Port, Shape
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 1.0
+"""A worker leaves its section within microseconds; later than this it is stuck."""
+
+GRACE_POLL_S = 0.0002
+
+
+class Bundle:
+    """A lagg whose device carries frames.  Control thread only."""
+
+    def __init__(
+        self,
+        link: Link,
+        device: Device,
+        shape: Shape,
+        *,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """`device` is the TAP of `link`, its workers running; `shape` has no port."""
+        self.link = link  # of the TAP, as the kernel last described it
+        self.device = device
+        self.shape = shape
+        self.plan: Plan = plan(shape.situation)
+        self.mac_fixed = False  # by the user: it stays when ports come and go
+        self.mtu_fixed = False
+        self._ticket = 0  # of the last publication; 0 has always passed
+        self._host_drops_seen = tx_dropped(link.name) or 0
+        self._dropped: dict[Drop, int] = {}
+        self._emit = emit
+
+    @property
+    def name(self) -> str:
+        """The lagg's interface name."""
+        return self.link.name
+
+    @property
+    def speed_mbps(self) -> int:
+        """What the distributing ports carry together; 0 when unknown."""
+        return sum(self.shape.at(s).speed_mbps for s in self.plan.distributing)
+
+    def refuse(self, cause: str, code: int) -> LaggError:
+        """The error that says this lagg will not."""
+        return LaggError(self.name, cause, code)
+
+    def emit(self, event: str, details: str, port: str | None = None) -> None:
+        """Tells what happened, to the log and to everyone who monitors."""
+        log.info("%s: %s%s: %s", self.name, f"{port}: " if port else "", event, details)
+        self._emit(Event(self.name, port, event, details, time.monotonic_ns()))
+
+    def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
+        """Takes what was just set on the lagg or a port for what the kernel says.
+
+        Nothing else: what somebody else changed meanwhile is still to be acted upon.
+        """
+        if ifindex == self.link.ifindex:
+            self.link = change(self.link)
+        port = self.shape.find(ifindex)
+        if port is not None:
+            self.shape = self.shape.with_link(change(port.link), port.speed_mbps)
+
+    def adopt(self, shape: Shape) -> None:
+        """Makes `shape` the one the workers are under: one store, no frame lost.
+
+        Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
+        then.  The same plan again is no publication.
+        """
+        fresh = plan(shape.situation)
+        changed = fresh != self.plan
+        if changed:
+            self._publish(fresh)
+        before, self.shape = self.shape, shape
+        if changed:
+            self._follow(fresh)
+        self._tell(before, shape)
+
+    def _publish(self, fresh: Plan) -> None:
+        try:
+            self._ticket = self.device.publish(fresh)
+        except OSError as error:
+            raise LaggError.of_os(self.name, "publish a snapshot", error) from error
+
+    def _follow(self, fresh: Plan) -> None:
+        """Carrier follows the plan; what the kernel dropped is the old plan's."""
+        self._settle_host_drops()
+        had, self.plan = self.plan, fresh
+        if bool(had.tx_slots) == bool(fresh.tx_slots):
+            return
+        up = bool(fresh.tx_slots)
+        try:
+            self.device.set_carrier(up)
+        except OSError as error:
+            log.warning("%s: carrier: %s", self.name, error.strerror)
+        self.emit("link", "up" if up else f"down: {fresh.tx_drop.value}")
+
+    def _tell(self, before: Shape, after: Shape) -> None:
+        for port in after.ports:
+            old = before.find(port.link.ifindex)
+            if old is not None and old.link.active != port.link.active:
+                state = "up" if port.link.active else "down"
+                self.emit("port-link", state, port.link.name)
+        if before.proto is not after.proto:
+            self.emit("proto", f"{before.proto.value} -> {after.proto.value}")
+        if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
+            self._tell_active(before, after)
+
+    def _tell_active(self, before: Shape, after: Shape) -> None:
+        carrying = after.at(self.plan.tx_slots[0]).link
+        was = plan(before.situation)
+        held = [before.at(slot).link.ifindex for slot in was.distributing]
+        if was.spread is Spread.FIRST and held != [carrying.ifindex]:
+            self.emit("active-port", "carries the lagg now", carrying.name)
+
+    async def grace(self) -> None:
+        """Waits until no worker can see any plan but the present one; bounded.
+
+        Raises LaggError (ETIMEDOUT) naming the worker that holds it up.
+        """
+        deadline = time.monotonic() + GRACE_S
+        while (worker := self.device.held_by(self._ticket)) is not None:
+            if time.monotonic() > deadline:
+                cause = f"worker {worker} did not leave its section in {GRACE_S} s"
+                raise self.refuse(cause, errno.ETIMEDOUT)
+            await asyncio.sleep(GRACE_POLL_S)
+        self.device.reclaim()
+
+    def _settle_host_drops(self) -> None:
+        """Counts what the kernel dropped on the way to us, by the plan of the time.
+
+        It drops while the lagg's carrier is down, which is our doing (no port); with
+        carrier it is the TAP's queue that was full.
+        """
+        now = tx_dropped(self.name)
+        if now is None:  # renamed or gone, and we are not told yet
+            return
+        fresh = max(now - self._host_drops_seen, 0)
+        drop = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
+        self._dropped[drop] = self._dropped.get(drop, 0) + fresh
+        self._host_drops_seen = now
+
+    def record(self) -> LaggRecord:
+        """The lagg as it is now: one snapshot's ports and one reading's counters."""
+        self._settle_host_drops()
+        reading = self.device.read()
+        return LaggRecord(
+            name=self.name,
+            ifindex=self.link.ifindex,
+            proto=self.shape.proto,
+            up=self.link.up,
+            link="up" if self.plan.tx_slots else "down",
+            mac=self.link.mac,
+            mtu=self.link.mtu,
+            speed_mbps=self.speed_mbps,
+            generation=reading.generation,
+            options=self.shape.options,
+            ports=tuple(
+                self._port_record(port, reading.ports[port.slot])
+                for port in self.shape.ports
+            ),
+            counters=self._add_host_drops(reading.total),
+        )
+
+    def _add_host_drops(self, total: Counters) -> Counters:
+        drops = {
+            drop: frames + self._dropped.get(drop, 0)
+            for drop, frames in total.drops.items()
+        }
+        tx_in = total.tx_in + sum(self._dropped.values())
+        return replace(total, tx_in=tx_in, drops=drops)
+
+    def _port_record(self, port: Port, counters: PortCounters) -> PortRecord:
+        return PortRecord(
+            name=port.link.name,
+            ifindex=port.link.ifindex,
+            slot=port.slot,
+            link="up" if port.link.active else "down",
+            speed_mbps=port.speed_mbps,
+            flags=self.shape.flags(port.slot),
+            reason=self.shape.reason(port.slot),
+            tx_frames=counters.tx_frames,
+            tx_bytes=counters.tx_bytes,
+            rx_frames=counters.rx_frames,
+            rx_bytes=counters.rx_bytes,
+            drops=counters.drops,
+        )

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Ports in our custody: what is done to an interface that becomes a port, and undone.
+
+Owns what each port was before (also on disk, for the next daemon), its deafness to the
+host stack, and the receive filter it keeps for its lagg.  Knows no lagg and no plan.
+"""
+
+import contextlib
+import errno
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from lagg.errors import LaggError
+from lagg.link import AddrGenMode, Link
+from lagg.membership import Memberships
+from lagg.netlink import DeafPorts, Netlink
+from lagg.state import Original, StateFile, put_back, remember
+
+log = logging.getLogger(__name__)
+
+
+class Custody:
+    """The interfaces that are ports.  Control thread only."""
+
+    def __init__(self, netlink: Netlink, deaf: DeafPorts, file: StateFile) -> None:
+        """`file` is locked by us; use `open` to put back a dead predecessor's ports."""
+        self._netlink = netlink
+        self._deaf = deaf
+        self._file = file
+        self._originals: dict[int, Original] = {}
+        self._memberships: dict[int, Memberships] = {}
+
+    @classmethod
+    async def open(cls, netlink: Netlink, deaf: DeafPorts, directory: Path) -> Self:
+        """Locks the state directory and puts back what a killed daemon left changed.
+
+        Raises LaggError when another daemon holds the directory.
+        """
+        file = StateFile(directory)
+        for original in file.load():
+            log.warning("%s: putting it back for a daemon that died", original.name)
+            await put_back(netlink, original)
+        file.clear()
+        return cls(netlink, deaf, file)
+
+    def close(self) -> None:
+        """Gives up the state directory; every port must have been given back."""
+        self._file.close()
+
+    def original(self, ifindex: int) -> Original | None:
+        """What a port was before; None when it is no port of ours."""
+        return self._originals.get(ifindex)
+
+    async def take(self, link: Link) -> None:
+        """Makes an interface ours: remembered and deaf.
+
+        All or nothing: raises LaggError with everything put back.
+        """
+        original = await remember(self._netlink, link.ifindex)
+        self._originals[link.ifindex] = original
+        try:
+            self._save()
+            await self._deaf.deafen(link.ifindex, link.name)
+            self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
+        except BaseException:
+            await self.give_back(link.ifindex)
+            raise
+
+    async def silence(self, ifindex: int) -> None:
+        """No address of the port's own: the host must not speak through it.
+
+        To be called again when IPv6 has come back to it: an MTU below 1280 takes it
+        away with all that was set.
+        """
+        link = await self._netlink.link(ifindex)
+        if link.addr_gen_mode not in (None, AddrGenMode.NONE):
+            await self._netlink.set_addr_gen_mode(ifindex, AddrGenMode.NONE)
+        for address in await self._netlink.addresses(ifindex):
+            if address.link_local:
+                await self._netlink.delete_address(ifindex, address)
+
+    async def rename(self, ifindex: int, name: str) -> None:
+        """The port is called so now, and deaf under that name.  LaggError."""
+        original = self._originals[ifindex]
+        self._originals[ifindex] = replace(original, name=name)
+        self._save()
+        await self._deaf.deafen(ifindex, name)
+
+    def listen(
+        self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]
+    ) -> None:
+        """What the port must receive besides its MAC.  LaggError: nothing changed."""
+        memberships = self._memberships.get(ifindex)
+        if memberships is None:  # a worker did not let go of it when it was put back
+            raise LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
+        memberships.apply(promisc=promisc, allmulti=allmulti, multicast=multicast)
+
+    async def give_back(self, ifindex: int) -> None:
+        """Puts an interface back as it was found; what fails is logged."""
+        original = self._originals.get(ifindex)
+        if original is None:
+            return
+        self._close_memberships(ifindex)
+        await put_back(self._netlink, original)
+        await self.forget(ifindex)
+
+    async def forget(self, ifindex: int) -> None:
+        """The interface is gone: there is nothing to put back."""
+        self._close_memberships(ifindex)
+        await self._hear(ifindex)
+        self._originals.pop(ifindex, None)
+        with contextlib.suppress(LaggError):
+            self._save()
+
+    async def _hear(self, ifindex: int) -> None:
+        # Even if the interface is gone: the next one of its name would be deaf.
+        try:
+            await self._deaf.undeafen(ifindex)
+        except LaggError as error:
+            log.warning("%s", error)
+
+    def _close_memberships(self, ifindex: int) -> None:
+        memberships = self._memberships.pop(ifindex, None)
+        if memberships is not None:
+            memberships.close()
+
+    def _save(self) -> None:
+        originals: Sequence[Original] = tuple(self._originals.values())
+        if originals:
+            self._file.save(originals)
+        else:
+            self._file.clear()

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the kernel tells, acted upon: carrier, renames, departures, a user's ip(8).
+
+Owns two ways: a port's carrier takes effect at once, for frames wait on it; all else
+waits its turn among the operations and looks at the kernel again then, because what an
+event said may be over.  Knows no control socket.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Self
+
+from lagg import propagate
+from lagg.attach import depart
+from lagg.bundle import Bundle
+from lagg.errors import LaggError
+from lagg.fleet import Fleet
+from lagg.link import (
+    AddrGenMode,
+    Link,
+    LinkChanged,
+    LinkEvent,
+    LinkGone,
+    MulticastChanged,
+    Overrun,
+)
+from lagg.shape import Port
+
+log = logging.getLogger(__name__)
+
+Operation = Coroutine[None, None, None]
+
+MULTICAST_POLL_S = 1.0
+"""Link-layer groups that no IP group stands behind are not told by the kernel."""
+
+RETRY_S = 0.01
+"""After a publication was refused because a worker held snapshots in limbo."""
+
+
+class Follower:
+    """Keeps a fleet true to its kernel; an async context manager."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        whole: Callable[[Operation], Awaitable[None]],
+        destroy: Callable[[str], Operation],
+    ) -> None:
+        """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
+        self._fleet = fleet
+        self._whole = whole
+        self._destroy = destroy
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._due: set[int] = set()  # ifindexes that wait for their turn already
+        self._left: set[int] = set()  # of these, the ones that were given up
+
+    async def __aenter__(self) -> Self:
+        """Starts to follow."""
+        self._spawn(self._watch())
+        self._spawn(self._poll_multicast())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Follows no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Operation) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("following the kernel failed", exc_info=task.exception())
+
+    async def _watch(self) -> None:
+        async for event in self._fleet.netlink.watch():
+            try:
+                self._told(event)
+            except Exception:  # one event must not end them all
+                log.exception("%r could not be acted upon", event)
+
+    async def _poll_multicast(self) -> None:
+        while True:
+            await asyncio.sleep(MULTICAST_POLL_S)
+            for bundle in self._fleet.bundles.values():
+                self._fleet.listen(bundle)
+
+    def _told(self, event: LinkEvent) -> None:
+        match event:
+            case LinkChanged(link):
+                self._link_changed(link)
+            case LinkGone(ifindex):
+                self._left.add(ifindex)
+                self._look_at(ifindex)
+            case MulticastChanged(ifindex):
+                bundle = self._fleet.of_tap(ifindex)
+                if bundle is not None:
+                    self._fleet.listen(bundle)
+            case Overrun():
+                log.warning("netlink events were lost: looking at every interface")
+                for ifindex in self._all_ifindexes():
+                    self._look_at(ifindex)
+
+    def _all_ifindexes(self) -> list[int]:
+        ports = self._fleet.ports_by_tap()
+        return [*ports, *(ifindex for taken in ports.values() for ifindex in taken)]
+
+    def _link_changed(self, link: Link) -> None:
+        held = self._fleet.of_port(link.ifindex)
+        if held is None:
+            if self._fleet.of_tap(link.ifindex) is not None:
+                self._look_at(link.ifindex)
+            return
+        bundle, port = held
+        if link.active != port.link.active:
+            self._adopt_link(bundle, link, port.speed_mbps)
+        if link != port.link:
+            self._look_at(link.ifindex)
+
+    def _adopt_link(self, bundle: Bundle, link: Link, speed_mbps: int) -> bool:
+        """The fast way: no await between the kernel's word and the snapshot."""
+        try:
+            bundle.adopt(bundle.shape.with_link(link, speed_mbps))
+        except LaggError as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def _look_at(self, ifindex: int) -> None:
+        """Looks at one of our interfaces again, in turn; once for many events."""
+        if ifindex not in self._due:
+            self._due.add(ifindex)
+            self._spawn(self._whole_look(ifindex))
+
+    async def _whole_look(self, ifindex: int) -> None:
+        await self._whole(self._look(ifindex))
+
+    async def _look(self, ifindex: int) -> None:
+        self._due.discard(ifindex)
+        left = ifindex in self._left
+        self._left.discard(ifindex)
+        link = await self._link(ifindex)
+        bundle = self._fleet.of_tap(ifindex)
+        held = self._fleet.of_port(ifindex)
+        try:
+            if bundle is not None:
+                await self._look_at_lagg(bundle, link)
+            elif held is not None:
+                if left and link is not None and link.mac != held[0].link.mac:
+                    link = None  # another interface, which has the ifindex now (H-56)
+                await self._look_at_port(*held, link)
+        except LaggError as error:
+            log.warning("%s", error)
+
+    async def _link(self, ifindex: int) -> Link | None:
+        """The interface as it is now; None when it is gone from this namespace."""
+        try:
+            return await self._fleet.netlink.link(ifindex)
+        except LaggError as error:
+            if error.code != errno.ENODEV:
+                raise
+            return None
+
+    async def _look_at_port(
+        self, bundle: Bundle, port: Port, link: Link | None
+    ) -> None:
+        if link is None:
+            await depart(self._fleet, bundle, port)
+            return
+        if link.name != port.link.name:
+            await self._fleet.custody.rename(link.ifindex, link.name)
+            bundle.emit("port-renamed", f"was {port.link.name}", link.name)
+        await self._put_right(bundle, port, link)
+        speed_mbps = await self._fleet.netlink.speed_mbps(link.ifindex)
+        while not self._adopt_link(bundle, link, speed_mbps):
+            await asyncio.sleep(RETRY_S)
+        await self._fleet.follow_speed(bundle)
+
+    async def _put_right(self, bundle: Bundle, port: Port, link: Link) -> None:
+        """A port's MAC and MTU are its lagg's; lagg(4) refuses to change them."""
+        if link.addr_gen_mode not in (None, AddrGenMode.NONE):
+            await self._fleet.custody.silence(link.ifindex)
+        if link.mtu != bundle.link.mtu:
+            bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
+            await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
+        if link.mac != bundle.link.mac:
+            bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
+            await self._fleet.netlink.set_mac(link.ifindex, bundle.link.mac)
+
+    async def _look_at_lagg(self, bundle: Bundle, link: Link | None) -> None:
+        if link is None:
+            log.warning("%s: its interface was deleted", bundle.name)
+            await self._destroy(bundle.name)
+            return
+        if link.name != bundle.name:
+            self._renamed(bundle, link)
+        if link.mtu != bundle.link.mtu:
+            await self._take_mtu(bundle, link.mtu)
+        if link.mac != bundle.link.mac:
+            await self._take_mac(bundle, link.mac)
+        if link.up != bundle.link.up:
+            bundle.emit("admin", "up" if link.up else "down")
+            await propagate.set_up(self._fleet.netlink, bundle, link.up)
+        bundle.link = link
+        self._fleet.listen(bundle)
+
+    def _renamed(self, bundle: Bundle, link: Link) -> None:
+        del self._fleet.bundles[bundle.name]
+        self._fleet.bundles[link.name] = bundle
+        bundle.note(link.ifindex, lambda known: replace(known, name=link.name))
+        bundle.emit("renamed", f"now {link.name}")
+
+    async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
+        """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
+        async with AsyncExitStack() as undo:
+            links = propagate.members(bundle)
+            await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
+            bundle.mtu_fixed = True
+            undo.pop_all()
+        bundle.emit("mtu", str(mtu))
+
+    async def _take_mac(self, bundle: Bundle, mac: str) -> None:
+        """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
+        async with AsyncExitStack() as undo:
+            links = propagate.members(bundle)
+            await propagate.set_mac(self._fleet.netlink, bundle, links, mac, undo)
+            bundle.mac_fixed = True
+            undo.pop_all()
+        bundle.emit("mac", mac)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The kernel's interfaces, addresses and their changes as frozen values.
+
+Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
+"""
+
+import enum
+import socket
+from dataclasses import dataclass, field
+
+IFF_LOOPBACK = 0x8
+
+OPERSTATES_USABLE = frozenset({"UP", "UNKNOWN"})
+"""RFC 2863 states that carry frames; dormant and testing do not (H-58)."""
+
+
+class AddrGenMode(enum.IntEnum):
+    """How IPv6 makes link-local addresses on an interface (IN6_ADDR_GEN_MODE_*)."""
+
+    EUI64 = 0
+    NONE = 1
+    STABLE_PRIVACY = 2
+    RANDOM = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One interface of this network namespace as the kernel last described it."""
+
+    ifindex: int
+    name: str
+    mac: str  # "02:00:5e:00:53:01"; "" when it has no hardware address
+    mtu: int  # bytes
+    up: bool  # IFF_UP
+    lower_up: bool  # carrier
+    operstate: str  # "UP", "DOWN", "LOWERLAYERDOWN", "DORMANT", ...
+    arphrd: int  # ARPHRD_*, 1 for Ethernet
+    flags: int = 0  # IFF_*, all of them
+    kind: str = ""  # "veth", "tun", "vlan", ...; "" for hardware
+    master: int = 0  # ifindex, 0: none
+    lower: int = 0  # ifindex of what it stands on, or a veth's peer; 0: not here
+    permanent_mac: str = ""  # burnt in; "" when it has none
+    promiscuity: int = 0  # references
+    allmulti: int = 0  # references
+    addr_gen_mode: AddrGenMode | None = None  # None: IPv6 is off
+    alias: str = ""
+    # A counter is no change of the link, so it does not count in comparisons.
+    tx_dropped: int = field(default=0, compare=False)
+
+    @property
+    def active(self) -> bool:
+        """Administratively up, carrier, and nothing in between says no (H-58)."""
+        return self.up and self.lower_up and self.operstate in OPERSTATES_USABLE
+
+    @property
+    def loopback(self) -> bool:
+        """The namespace's own loopback interface."""
+        return bool(self.flags & IFF_LOOPBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One IP address of an interface."""
+
+    family: int  # AF_INET or AF_INET6
+    address: str
+    prefixlen: int  # bits
+    scope: int  # RT_SCOPE_*
+    flags: int  # IFA_F_*
+
+    @property
+    def link_local(self) -> bool:
+        """An IPv6 link-local address, such as the kernel makes by itself."""
+        return self.family == socket.AF_INET6 and self.scope == RT_SCOPE_LINK
+
+    def __str__(self) -> str:
+        """As ip(8) wants it: 192.0.2.1/24."""
+        return f"{self.address}/{self.prefixlen}"
+
+
+RT_SCOPE_LINK = 253
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """An interface appeared or is now like this."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGone:
+    """An interface was deleted or moved to another network namespace."""
+
+    ifindex: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MulticastChanged:
+    """An IP multicast group was joined or left on this interface."""
+
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """Events were lost: dump the links and reconcile."""
+
+
+LinkEvent = LinkChanged | LinkGone | MulticastChanged | Overrun

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""packet(7) memberships: what a port's NIC must let through, and which groups are on.
+
+Owns one packet socket for each port.  The kernel counts its memberships as references
+and drops them when the socket closes, even by SIGKILL: nothing stays promiscuous.
+Knows no lagg and reads no frame.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+
+from lagg.errors import LaggError
+
+_SOL_PACKET = 263
+_PACKET_ADD_MEMBERSHIP = 1
+_PACKET_DROP_MEMBERSHIP = 2
+_PACKET_MR_MULTICAST = 0
+_PACKET_MR_PROMISC = 1
+_PACKET_MR_ALLMULTI = 2
+_PACKET_MR_UNICAST = 3
+
+_PACKET_MREQ = struct.Struct("=iHH8s")  # ifindex, type, address bytes, address
+
+_DEV_MCAST = "/proc/thread-self/net/dev_mcast"
+"""Of the calling thread's namespace; "/proc/net" is that of the main thread."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Membership:
+    type: int
+    mac: str = ""
+
+    def __str__(self) -> str:
+        words = {
+            _PACKET_MR_MULTICAST: f"multicast {self.mac}",
+            _PACKET_MR_PROMISC: "promiscuous mode",
+            _PACKET_MR_ALLMULTI: "all multicast",
+            _PACKET_MR_UNICAST: f"MAC {self.mac}",
+        }
+        return words[self.type]
+
+    def request(self, ifindex: int) -> bytes:
+        """As struct packet_mreq."""
+        mac = bytes.fromhex(self.mac.replace(":", ""))
+        return _PACKET_MREQ.pack(ifindex, self.type, len(mac), mac)
+
+
+class Memberships:
+    """The memberships of one port, as long as this object is open."""
+
+    def __init__(self, ifindex: int, name: str) -> None:
+        """Opens the socket, without any membership.  `name` is for refusals."""
+        self._ifindex = ifindex
+        self._name = name
+        self._held: frozenset[_Membership] = frozenset()
+        try:
+            # Protocol 0: bound to nothing, so that no frame is ever queued here.
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
+            )
+        except OSError as error:
+            raise LaggError.of_os(name, "open a packet socket", error) from error
+
+    def close(self) -> None:
+        """Drops all memberships."""
+        self._socket.close()
+        self._held = frozenset()
+
+    def apply(
+        self,
+        *,
+        promisc: bool,
+        allmulti: bool,
+        multicast: frozenset[str] = frozenset(),
+        unicast: frozenset[str] = frozenset(),
+    ) -> None:
+        """Makes the memberships be these.  LaggError if refused; then nothing changed.
+
+        `multicast` and `unicast` are MAC addresses, "01:00:5e:00:00:01".
+        """
+        wanted = {_Membership(_PACKET_MR_MULTICAST, mac) for mac in multicast}
+        wanted |= {_Membership(_PACKET_MR_UNICAST, mac) for mac in unicast}
+        if promisc:
+            wanted.add(_Membership(_PACKET_MR_PROMISC))
+        if allmulti:
+            wanted.add(_Membership(_PACKET_MR_ALLMULTI))
+        self._add_all(wanted - self._held)
+        for each in self._held - wanted:
+            self._change(_PACKET_DROP_MEMBERSHIP, each)
+        self._held = frozenset(wanted)
+
+    def _add_all(self, memberships: set[_Membership]) -> None:
+        added: list[_Membership] = []
+        for each in sorted(memberships):
+            try:
+                self._change(_PACKET_ADD_MEMBERSHIP, each)
+            except OSError as error:
+                for other in added:
+                    self._change(_PACKET_DROP_MEMBERSHIP, other)
+                raise LaggError.of_os(self._name, f"listen to {each}", error) from error
+            added.append(each)
+
+    def _change(self, option: int, membership: _Membership) -> None:
+        # Dropping never fails, not even when the interface is gone.
+        request = membership.request(self._ifindex)
+        self._socket.setsockopt(_SOL_PACKET, option, request)
+
+
+def multicast_of(ifindex: int) -> frozenset[str]:
+    """The multicast MACs that an interface of this thread's namespace listens to."""
+    try:
+        with open(_DEV_MCAST, encoding="ascii") as lines:
+            rows = [line.split() for line in lines]
+    except OSError as error:
+        raise LaggError.of_os(_DEV_MCAST, "read the multicast lists", error) from error
+    # Columns: ifindex, name, references, global references, address in hex.
+    macs = (row[4] for row in rows if int(row[0]) == ifindex)
+    return frozenset(bytes.fromhex(mac).hex(":") for mac in macs)

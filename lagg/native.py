@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The door to the C hot path.
+
+Owns a device's life: its TAP, its worker threads, its slots.  No cffi value leaves this
+file; a refusal of the C side is an OSError with its errno.  Knows no protocol.
+"""
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lagg._native import ffi, lib
+from lagg.model import PORTS_MAX, Counters, Drop, HashKind, HashLayer
+from lagg.plan import Plan
+
+_HASH_KINDS = {
+    HashKind.FNV1: lib.LAGG_HASH_FNV1,
+    HashKind.CRC32C: lib.LAGG_HASH_CRC32C,
+}
+_LAYERS = {
+    HashLayer.L2: lib.LAGG_LAYER_L2,
+    HashLayer.L3: lib.LAGG_LAYER_L3,
+    HashLayer.L4: lib.LAGG_LAYER_L4,
+}
+_DROPS = {drop: number for number, drop in enumerate(Drop)}
+
+assert len(_DROPS) == lib.LAGG_DROP_COUNT
+assert lib.LAGG_PORTS_MAX == PORTS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """One slot's frames and bytes since it was opened."""
+
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    drops: dict[Drop, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All counters of a device at one instant between two bursts."""
+
+    generation: int
+    total: Counters
+    ports: tuple[PortCounters, ...]  # by slot
+
+
+class Device:
+    """One TAP and the workers that carry it.  Control thread only."""
+
+    def __init__(self, name: str, *, workers: int = 1) -> None:
+        """Makes the TAP `name`.  OSError when the kernel refuses (EBUSY, EPERM ...)."""
+        out = ffi.new("struct lagg_device **")
+        _check(lib.lagg_device_create(name.encode(), workers, out))
+        self._pointer: Any = out[0]
+        self._threads = [
+            threading.Thread(
+                target=lib.lagg_worker_run,
+                args=(self._pointer, index),
+                name=f"{name}/{index}",
+                daemon=True,
+            )
+            for index in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def _device(self) -> Any:
+        if self._pointer is None:
+            raise ValueError("the device is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Stops the workers and frees everything; the TAP goes.  Once is enough."""
+        if self._pointer is None:
+            return
+        lib.lagg_device_stop(self._pointer)
+        for thread in self._threads:
+            thread.join()
+        _check(lib.lagg_device_destroy(self._pointer))
+        self._pointer = None
+
+    def open_port(self, slot: int, ifindex: int) -> None:
+        """Opens a port's sockets; no worker sees it before a plan names it."""
+        _check(lib.lagg_device_open_port(self._device, slot, ifindex))
+
+    def close_port(self, slot: int) -> None:
+        """Delivers what its ring holds, then closes it.  EBUSY while still named."""
+        _check(lib.lagg_device_close_port(self._device, slot))
+
+    def publish(self, plan: Plan) -> int:
+        """Publishes a plan and returns its ticket; never blocks.  EAGAIN: in limbo."""
+        ticket = ffi.new("uint64_t *")
+        _check(lib.lagg_device_publish(self._device, _lower(plan), ticket))
+        return int(ticket[0])
+
+    def held_by(self, ticket: int) -> int | None:
+        """A worker that may still see what `ticket` replaced; None: it has passed."""
+        worker = ffi.new("uint32_t *")
+        passed = lib.lagg_device_passed(self._device, ticket, worker)
+        return None if passed else int(worker[0])
+
+    def reclaim(self) -> int:
+        """Frees what has passed and returns the number of snapshots still in limbo."""
+        return int(lib.lagg_device_reclaim(self._device))
+
+    def set_carrier(self, up: bool) -> None:
+        """The TAP's carrier, as users and routes see it."""
+        _check(lib.lagg_device_set_carrier(self._device, up))
+
+    @property
+    def frames(self) -> int:
+        """Frames that came in so far, both ways; cheaper than `read`."""
+        return int(lib.lagg_device_frames(self._device))
+
+    def read(self) -> Reading:
+        """All counters, consistent with each other, while the workers run."""
+        reading = ffi.new("struct lagg_reading *")
+        lib.lagg_device_read(self._device, reading)
+        return Reading(
+            generation=reading.generation,
+            total=Counters(
+                tx_in=reading.total.tx_in,
+                tx_out=reading.total.tx_out,
+                rx_in=reading.total.rx_in,
+                rx_out=reading.total.rx_out,
+                drops=_drops(reading.total.drops),
+            ),
+            ports=tuple(_port_counters(port) for port in reading.ports),
+        )
+
+
+def flow_hash(plan: Plan, frame: bytes) -> int:
+    """The hash of an Ethernet frame under a plan.  ValueError for a runt."""
+    result = ffi.new("uint32_t *")
+    if lib.lagg_flow_hash(_lower(plan), frame, len(frame), result) != 0:
+        raise ValueError("shorter than an Ethernet header")
+    return int(result[0])
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+
+
+def _bits(slots: Iterable[int]) -> int:
+    return sum(1 << slot for slot in slots)
+
+
+def _drops(counts: Any) -> dict[Drop, int]:
+    return {drop: int(counts[number]) for drop, number in _DROPS.items()}
+
+
+def _port_counters(port: Any) -> PortCounters:
+    return PortCounters(
+        tx_frames=port.tx_frames,
+        tx_bytes=port.tx_bytes,
+        rx_frames=port.rx_frames,
+        rx_bytes=port.rx_bytes,
+        drops=_drops(port.drops),
+    )
+
+
+def _lower(plan: Plan) -> Any:
+    lowered = ffi.new("struct lagg_plan *")
+    lowered.spread = plan.spread.value
+    lowered.tx_drop = _DROPS[plan.tx_drop]
+    lowered.rx_drop = _DROPS[plan.rx_drop]
+    lowered.stride = plan.stride
+    lowered.ports = _bits(plan.ports)
+    lowered.rx_accept = _bits(plan.rx_accept)
+    lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
+    lowered.hash_layers = sum(_LAYERS[layer] for layer in plan.hash_layers)
+    lowered.hash_seed = plan.hash_seed
+    lowered.tx_slots_count = len(plan.tx_slots)
+    lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
+    return lowered

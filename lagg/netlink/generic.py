@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The generic netlink families we ask: ethtool for speed, nl80211 for "is it wlan?".
+
+Owns their numbers.  Names an interface by its index, so a rename cannot mislead it,
+and reads no /sys, which may show another network namespace.
+"""
+
+import errno
+from typing import Any
+
+from pyroute2.netlink import ctrlmsg
+from pyroute2.netlink.generic.ethtool import (
+    ETHTOOL_GENL_NAME,
+    ETHTOOL_GENL_VERSION,
+    ETHTOOL_MSG_LINKMODES_GET,
+    ETHTOOL_MSG_LINKMODES_SET,
+    ethtool_linkmode_msg,
+)
+from pyroute2.netlink.nl80211 import NL80211_CMD_GET_INTERFACE, nl80211cmd
+
+from lagg.netlink.messages import decode
+from lagg.netlink.wire import NETLINK_GENERIC, Request, Socket
+
+_GENL_ID_CTRL = 0x10
+_CTRL_CMD_GETFAMILY = 3
+
+_SPEED_UNKNOWN = 0xFFFFFFFF
+_DUPLEX_FULL = 1
+
+
+class Generic:
+    """Requests to generic netlink families, which have a number only at run time."""
+
+    def __init__(self) -> None:
+        """Opens the socket.  OSError if refused."""
+        self._socket = Socket(NETLINK_GENERIC)
+        self._families: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
+
+    async def speed_mbps(self, ifindex: int) -> int:
+        """What ethtool calls the speed of an interface; 0 when it does not know."""
+        body = _linkmodes(ETHTOOL_MSG_LINKMODES_GET, ifindex)
+        try:
+            answers = await self._ask(ETHTOOL_GENL_NAME, body)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:  # a driver without any speed
+                return 0
+            raise
+        modes = decode(ethtool_linkmode_msg, answers[0])
+        speed = modes.get_attr("ETHTOOL_A_LINKMODES_SPEED")
+        return 0 if speed in (None, _SPEED_UNKNOWN) else int(speed)
+
+    async def set_speed_mbps(self, ifindex: int, speed_mbps: int) -> None:
+        """Sets speed and full duplex without negotiation, as a TAP allows."""
+        body = _linkmodes(ETHTOOL_MSG_LINKMODES_SET, ifindex)
+        body["attrs"] += [
+            ("ETHTOOL_A_LINKMODES_AUTONEG", 0),
+            ("ETHTOOL_A_LINKMODES_SPEED", speed_mbps or _SPEED_UNKNOWN),
+            ("ETHTOOL_A_LINKMODES_DUPLEX", _DUPLEX_FULL),
+        ]
+        await self._ask(ETHTOOL_GENL_NAME, body)
+
+    async def wireless(self, ifindex: int) -> bool:
+        """Whether cfg80211 knows the interface."""
+        body = nl80211cmd()
+        body["cmd"] = NL80211_CMD_GET_INTERFACE
+        body["attrs"] = [("NL80211_ATTR_IFINDEX", ifindex)]
+        try:
+            await self._ask("nl80211", body)
+        except OSError as error:
+            # No such family in this kernel, or not an interface of that family.
+            if error.errno in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
+                return False
+            raise
+        return True
+
+    async def _ask(self, family: str, body: Any) -> list[bytes]:
+        return await self._socket.ask(Request(body, await self._family(family)))
+
+    async def _family(self, name: str) -> int:
+        """The number of a family.  OSError(ENOENT) if this kernel has none."""
+        if name not in self._families:
+            body = ctrlmsg()
+            body["cmd"] = _CTRL_CMD_GETFAMILY
+            body["version"] = 1
+            body["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
+            answers = await self._socket.ask(Request(body, _GENL_ID_CTRL))
+            family = decode(ctrlmsg, answers[0]).get_attr("CTRL_ATTR_FAMILY_ID")
+            self._families[name] = int(family)
+        return self._families[name]
+
+
+def _linkmodes(command: int, ifindex: int) -> Any:
+    body = ethtool_linkmode_msg()
+    body["cmd"] = command
+    body["version"] = ETHTOOL_GENL_VERSION
+    header = {"attrs": [("ETHTOOL_A_HEADER_DEV_INDEX", ifindex)]}
+    body["attrs"] = [("ETHTOOL_A_LINKMODES_HEADER", header)]
+    return body

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""rtnetlink messages to values and back, through pyroute2's codecs.
+
+Owns which attribute means what.  Knows no socket; no pyroute2 value leaves the package.
+"""
+
+import errno
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkDecodeError
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from lagg.link import Address, AddrGenMode, Link
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_SETLINK = 19
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
+RTM_NEWMULTICAST = 56
+RTM_DELMULTICAST = 57
+
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000
+
+NO_MAC = "00:00:00:00:00:00"
+
+
+def decode(body: Any, raw: bytes) -> Any:
+    """`raw` as pyroute2 message of class `body`.  OSError(EBADMSG) if it is none."""
+    message = body(raw)
+    try:
+        message.decode()
+    except NetlinkDecodeError as error:
+        raise OSError(errno.EBADMSG, "the kernel's message makes no sense") from error
+    return message
+
+
+def link_of(raw: bytes) -> Link | None:
+    """The interface a link message describes; None when it tells only a part.
+
+    Wireless extensions send link messages that hold a name and nothing else.
+    """
+    message = decode(ifinfmsg, raw)
+    mtu, operstate = message.get_attr("IFLA_MTU"), message.get_attr("IFLA_OPERSTATE")
+    if mtu is None or operstate is None:
+        return None
+    flags = int(message["flags"])
+    return Link(
+        ifindex=int(message["index"]),
+        name=_name(message),
+        mac=message.get_attr("IFLA_ADDRESS") or "",
+        mtu=int(mtu),
+        up=bool(flags & IFF_UP),
+        lower_up=bool(flags & IFF_LOWER_UP),
+        operstate=str(operstate),
+        arphrd=int(message["ifi_type"]),
+        flags=flags,
+        kind=_kind(message),
+        master=int(message.get_attr("IFLA_MASTER") or 0),
+        lower=_lower(message),
+        permanent_mac=_permanent_mac(message),
+        promiscuity=int(message.get_attr("IFLA_PROMISCUITY") or 0),
+        allmulti=int(message.get_attr("IFLA_ALLMULTI") or 0),
+        addr_gen_mode=_addr_gen_mode(message),
+        alias=message.get_attr("IFLA_IFALIAS") or "",
+        tx_dropped=_tx_dropped(message),
+    )
+
+
+def gone_of(raw: bytes) -> tuple[int, str]:
+    """The ifindex and name of an interface that a link message takes leave of."""
+    message = decode(ifinfmsg, raw)
+    return int(message["index"]), _name(message)
+
+
+def _name(message: Any) -> str:
+    return str(message.get_attr("IFLA_IFNAME") or "")
+
+
+def _kind(message: Any) -> str:
+    information = message.get_attr("IFLA_LINKINFO")
+    return str(information.get_attr("IFLA_INFO_KIND") or "") if information else ""
+
+
+def _lower(message: Any) -> int:
+    # With a namespace id the index counts in that namespace and not in ours.
+    if message.get_attr("IFLA_LINK_NETNSID") is not None:
+        return 0
+    return int(message.get_attr("IFLA_LINK") or 0)
+
+
+def _permanent_mac(message: Any) -> str:
+    mac = str(message.get_attr("IFLA_PERM_ADDRESS") or "")
+    return "" if mac == NO_MAC else mac
+
+
+def _addr_gen_mode(message: Any) -> AddrGenMode | None:
+    families = message.get_attr("IFLA_AF_SPEC")
+    inet6 = families.get_attr("AF_INET6") if families else None
+    mode = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 else None
+    return None if mode is None else AddrGenMode(mode)
+
+
+def _tx_dropped(message: Any) -> int:
+    counters = message.get_attr("IFLA_STATS64")
+    return int(counters["tx_dropped"]) if counters else 0
+
+
+def link_request(ifindex: int, *attributes: tuple[str, object]) -> Any:
+    """A link message about one interface, 0 for all, with `attributes`."""
+    message = ifinfmsg()
+    message["index"] = ifindex
+    message["attrs"] = list(attributes)
+    return message
+
+
+def up_request(ifindex: int, up: bool) -> Any:
+    """A link message that sets an interface up or down and no other flag."""
+    message = link_request(ifindex)
+    message["flags"] = IFF_UP if up else 0
+    message["change"] = IFF_UP
+    return message
+
+
+def addr_gen_mode_attribute(mode: AddrGenMode) -> tuple[str, object]:
+    """The link attribute that says how IPv6 makes its link-local addresses."""
+    inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", int(mode))]}
+    return ("IFLA_AF_SPEC", {"attrs": [("AF_INET6", inet6)]})
+
+
+def address_of(raw: bytes) -> tuple[int, Address]:
+    """The ifindex and the address of an address message."""
+    message = decode(ifaddrmsg, raw)
+    # On a point-to-point link IFA_ADDRESS is the far end's.
+    local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    flags = message.get_attr("IFA_FLAGS")
+    return int(message["index"]), Address(
+        family=int(message["family"]),
+        address=str(local),
+        prefixlen=int(message["prefixlen"]),
+        scope=int(message["scope"]),
+        flags=int(message["flags"] if flags is None else flags),
+    )
+
+
+def address_request(ifindex: int, address: Address | None = None) -> Any:
+    """An address message: one address of an interface, or none for a dump."""
+    message = ifaddrmsg()
+    message["index"] = ifindex
+    if address is None:
+        return message
+    message["family"] = address.family
+    message["prefixlen"] = address.prefixlen
+    message["scope"] = address.scope
+    message["attrs"] = [
+        ("IFA_LOCAL", address.address),
+        ("IFA_ADDRESS", address.address),
+        ("IFA_FLAGS", address.flags),
+    ]
+    return message

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The links and addresses of this network namespace: read, set and watched.
+
+Owns the rtnetlink sockets.  Knows no lagg: what to set and in which order is the
+caller's.  Every refusal is a LaggError that names the interface and the step.
+
+A request runs in the caller's thread, within the system call that sends it.
+"""
+
+import errno
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from lagg.errors import LaggError
+from lagg.link import Address, AddrGenMode, Link, LinkChanged, LinkEvent, LinkGone
+from lagg.netlink import messages
+from lagg.netlink.generic import Generic
+from lagg.netlink.watch import Watch
+from lagg.netlink.wire import (
+    NETLINK_ROUTE,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    Request,
+    Socket,
+)
+
+QUEUE_BYTES = 4 << 20
+"""Room for about 2000 link events while the event loop is busy elsewhere."""
+
+
+class Netlink:
+    """The kernel's links, addresses and their changes; an async context manager."""
+
+    def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
+        """Opens the sockets in this thread's namespace.  LaggError if refused."""
+        with _refusal("netlink", "open a socket"):
+            self._watch = Watch(queue_bytes)
+            self._route = Socket(NETLINK_ROUTE)
+            self._generic = Generic()
+        self._names: dict[int, str] = {}
+
+    async def __aenter__(self) -> Self:
+        """Nothing more to open."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the sockets."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the sockets; a pending watch() must have been cancelled before."""
+        for each in (self._watch, self._route, self._generic):
+            each.close()
+
+    async def watch(self) -> AsyncIterator[LinkEvent]:
+        """All changes since this object was made, for one consumer, without an end.
+
+        Of changes of one interface that wait together only the last is told.
+        """
+        while True:
+            with _refusal("netlink", "receive events"):
+                events = await self._watch.events()
+            for event in events:
+                self._remember_name(event)
+                yield event
+
+    def watch_closely(
+        self, ifindexes: Iterable[int], busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Names the ports, whose carrier changes the kernel must not hold back.
+
+        `busy`: whether any carried frames since it was asked last.
+        """
+        self._watch.closely(ifindexes, busy)
+
+    def _remember_name(self, event: LinkEvent) -> None:
+        if isinstance(event, LinkChanged):
+            self._names[event.link.ifindex] = event.link.name
+        elif isinstance(event, LinkGone):
+            self._names.pop(event.ifindex, None)
+
+    async def links(self) -> dict[int, Link]:
+        """All interfaces of the namespace by ifindex."""
+        request = Request(
+            messages.link_request(0), messages.RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP
+        )
+        with _refusal("netlink", "list the interfaces"):
+            answers = await self._route.ask(request)
+            found = (messages.link_of(raw) for raw in answers)
+            links = {link.ifindex: link for link in found if link is not None}
+        self._names = {link.ifindex: link.name for link in links.values()}
+        return links
+
+    async def link(self, ifindex: int) -> Link:
+        """One interface by its index.  LaggError(ENODEV) if there is none."""
+        return await self._get(messages.link_request(ifindex), self._name(ifindex))
+
+    async def by_name(self, name: str) -> Link:
+        """One interface by its name.  LaggError(ENODEV) if there is none."""
+        return await self._get(messages.link_request(0, ("IFLA_IFNAME", name)), name)
+
+    async def _get(self, body: object, name: str) -> Link:
+        with _refusal(name, "look up the interface"):
+            for raw in await self._route.ask(Request(body, messages.RTM_GETLINK)):
+                link = messages.link_of(raw)
+                if link is not None:
+                    self._names[link.ifindex] = link.name
+                    return link
+            raise OSError(errno.ENODEV, "not described by the kernel")
+
+    async def set_mac(self, ifindex: int, mac: str) -> None:
+        """Sets the hardware address; sets a refusing interface down for that moment."""
+        try:
+            await self._set(ifindex, f"set MAC {mac}", ("IFLA_ADDRESS", mac))
+        except LaggError as error:
+            if error.code != errno.EBUSY or not (await self.link(ifindex)).up:
+                raise
+        else:
+            return
+        await self.set_up(ifindex, False)
+        try:
+            await self._set(ifindex, f"set MAC {mac}", ("IFLA_ADDRESS", mac))
+        finally:
+            await self.set_up(ifindex, True)
+
+    async def set_mtu(self, ifindex: int, mtu: int) -> None:
+        """Sets the MTU in bytes."""
+        await self._set(ifindex, f"set MTU {mtu}", ("IFLA_MTU", mtu))
+
+    async def set_queue(self, ifindex: int, frames: int) -> None:
+        """Sets txqueuelen, which for a TAP is how many frames may wait to be read."""
+        await self._set(ifindex, f"set txqueuelen {frames}", ("IFLA_TXQLEN", frames))
+
+    async def set_up(self, ifindex: int, up: bool) -> None:
+        """Sets the interface administratively up or down."""
+        body = messages.up_request(ifindex, up)
+        step = "set up" if up else "set down"
+        await self._do(ifindex, step, Request(body, messages.RTM_SETLINK))
+
+    async def set_addr_gen_mode(self, ifindex: int, mode: AddrGenMode) -> None:
+        """Sets how IPv6 makes link-local addresses; addresses there are stay."""
+        step = f"set addrgenmode {mode.name.lower()}"
+        await self._set(ifindex, step, messages.addr_gen_mode_attribute(mode))
+
+    async def set_alias(self, ifindex: int, alias: str) -> None:
+        """Sets the words ip(8) shows as alias."""
+        await self._set(ifindex, "set alias", ("IFLA_IFALIAS", alias))
+
+    async def _set(
+        self, ifindex: int, step: str, attribute: tuple[str, object]
+    ) -> None:
+        body = messages.link_request(ifindex, attribute)
+        await self._do(ifindex, step, Request(body, messages.RTM_SETLINK))
+
+    async def addresses(self, ifindex: int) -> tuple[Address, ...]:
+        """The IP addresses of one interface."""
+        request = Request(
+            messages.address_request(ifindex),
+            messages.RTM_GETADDR,
+            NLM_F_REQUEST | NLM_F_DUMP,
+        )
+        with _refusal(self._name(ifindex), "list the addresses"):
+            found = map(messages.address_of, await self._route.ask(request))
+            return tuple(address for index, address in found if index == ifindex)
+
+    async def add_address(self, ifindex: int, address: Address) -> None:
+        """Adds an address; LaggError(EEXIST) if it is there."""
+        request = Request(
+            messages.address_request(ifindex, address),
+            messages.RTM_NEWADDR,
+            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        )
+        await self._do(ifindex, f"add {address}", request)
+
+    async def delete_address(self, ifindex: int, address: Address) -> None:
+        """Takes an address away; LaggError(EADDRNOTAVAIL) if it is not there."""
+        body = messages.address_request(ifindex, address)
+        await self._do(
+            ifindex, f"delete {address}", Request(body, messages.RTM_DELADDR)
+        )
+
+    async def speed_mbps(self, ifindex: int) -> int:
+        """What ethtool says; 0 when unknown, which is ordinary for a virtual NIC."""
+        with _refusal(self._name(ifindex), "read the speed"):
+            return await self._generic.speed_mbps(ifindex)
+
+    async def set_speed(self, ifindex: int, speed_mbps: int) -> None:
+        """Sets what ethtool says of a TAP: its speed, at full duplex."""
+        with _refusal(self._name(ifindex), f"set speed {speed_mbps} Mbit/s"):
+            await self._generic.set_speed_mbps(ifindex, speed_mbps)
+
+    async def wireless(self, ifindex: int) -> bool:
+        """Whether cfg80211 drives the interface; wlan looks like Ethernet otherwise."""
+        with _refusal(self._name(ifindex), "ask whether it is wireless"):
+            return await self._generic.wireless(ifindex)
+
+    async def _do(self, ifindex: int, step: str, request: Request) -> None:
+        with _refusal(self._name(ifindex), step):
+            await self._route.ask(request)
+
+    def _name(self, ifindex: int) -> str:
+        return self._names.get(ifindex) or f"interface {ifindex}"
+
+
+@contextmanager
+def _refusal(thing: str, step: str) -> Iterator[None]:
+    """Turns a kernel's refusal into ours: which interface, which step, which errno."""
+    try:
+        yield
+    except OSError as error:
+        raise LaggError.of_os(thing, step, error) from error

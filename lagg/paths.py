@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where laggd's files are, unless a command line says otherwise.
+
+Constants and one environment variable; touches no file.
+"""
+
+import os
+
+DEFAULT_CONFIG = "/etc/laggd/laggd.toml"
+DEFAULT_STATE_DIR = "/run/laggd"
+DEFAULT_SOCKET = f"{DEFAULT_STATE_DIR}/laggd.sock"
+
+
+def socket_path() -> str:
+    """Where laggd listens: LAGGD_SOCKET, else DEFAULT_SOCKET."""
+    return os.environ.get("LAGGD_SOCKET") or DEFAULT_SOCKET

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who carries a frame: each protocol compiled to the two tables that C knows.
+
+Owns lagg(4)'s protocol rules, asked once per change and never per frame.  Pure: values
+in, values out; knows no device, kernel or clock.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lagg.model import (
+    BUCKETS,
+    Drop,
+    HashKind,
+    HashLayer,
+    Options,
+    PortFlag,
+    PortView,
+    Proto,
+    Spread,
+)
+
+Homes = tuple[int, ...]
+"""The slot that each of the BUCKETS belongs to; empty while there is no port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What native/lagg.h calls struct lagg_plan."""
+
+    spread: Spread
+    tx_slots: tuple[int, ...]  # by index; may repeat a slot; () when none distributes
+    tx_drop: Drop  # counted while tx_slots is ()
+    rx_drop: Drop  # counted where rx_accept says no
+    rx_accept: frozenset[int]  # slots
+    ports: frozenset[int]  # slots that are read from
+    stride: int
+    hash_kind: HashKind
+    hash_layers: tuple[HashLayer, ...]
+    hash_seed: int
+
+    @property
+    def distributing(self) -> tuple[int, ...]:
+        """The slots that carry frames while all is well, each once, in table order."""
+        if self.spread is Spread.FIRST:
+            return self.tx_slots[:1]
+        return tuple(dict.fromkeys(self.tx_slots))
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a plan depends on."""
+
+    proto: Proto
+    options: Options  # hash_seed drawn
+    ports: tuple[PortView, ...]  # by ifindex, as lagg(4) keeps them
+    primary: int | None  # slot; None only without ports
+    homes: Homes
+
+
+Table = tuple[Spread, tuple[int, ...]]
+
+
+def plan(situation: Situation) -> Plan:
+    """The plan for a situation; total, zero ports and no active port included."""
+    options = situation.options
+    spread, tx_slots = _TABLES[situation.proto](situation)
+    return Plan(
+        spread=spread,
+        tx_slots=tx_slots,
+        tx_drop=_tx_drop(situation),
+        rx_drop=_rx_drop(situation.proto),
+        rx_accept=frozenset(_rx_accept(situation)),
+        ports=frozenset(port.slot for port in situation.ports),
+        stride=options.rr_limit,
+        hash_kind=options.hash,
+        hash_layers=options.lagghash,
+        hash_seed=options.hash_seed or 0,
+    )
+
+
+def link_active(ports: Sequence[PortView], slot: int | None) -> int | None:
+    """FreeBSD's lagg_link_active(): the port, else its successor, else the first.
+
+    `ports` in lagg(4)'s order; answers a slot, None when no port is active.
+    """
+    index = next((i for i, port in enumerate(ports) if port.slot == slot), None)
+    candidates = [] if index is None else list(ports[index : index + 2])
+    found = (port.slot for port in [*candidates, *ports] if port.active)
+    return next(found, None)
+
+
+def flags(situation: Situation, slot: int) -> tuple[PortFlag, ...]:
+    """A port's flags as lagg_port2req() sets them."""
+    port = next(port for port in situation.ports if port.slot == slot)
+    match situation.proto:
+        case Proto.FAILOVER:
+            carrying = link_active(situation.ports, situation.primary)
+            master = (PortFlag.MASTER,) if slot == situation.primary else ()
+            return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
+        case Proto.NONE:
+            return ()
+        case _:
+            return (PortFlag.ACTIVE,) if port.active else ()
+
+
+def rehome(homes: Homes, slots: Sequence[int]) -> Homes:
+    """Buckets dealt to `slots` in equal shares, moving as few as possible.
+
+    A port that comes takes its share evenly from the others; one that leaves gives
+    its buckets to all of them.  lagg(4)'s `hash mod count` moves nearly all.
+    """
+    if not slots:
+        return ()
+    quota = _quota(Counter(homes), slots)
+    dealt: list[int | None] = [None] * BUCKETS
+    for bucket, slot in enumerate(homes):
+        if quota.get(slot, 0) > 0:
+            dealt[bucket] = slot
+            quota[slot] -= 1
+    room = _round_robin(quota)
+    return tuple(next(room) if slot is None else slot for slot in dealt)
+
+
+def _quota(held: Counter[int], slots: Sequence[int]) -> dict[int, int]:
+    # Who holds most keeps the odd bucket: so that a fair table is left as it is.
+    share, odd = divmod(BUCKETS, len(slots))
+    order = sorted(slots, key=lambda slot: (-held[slot], slot))
+    return {slot: share + (rank < odd) for rank, slot in enumerate(order)}
+
+
+def _round_robin(quota: dict[int, int]) -> Iterator[int]:
+    left = dict(sorted(quota.items()))
+    while any(left.values()):
+        for slot in left:
+            if left[slot] > 0:
+                left[slot] -= 1
+                yield slot
+
+
+def _failover(situation: Situation) -> Table:
+    # The first entry carries all; the rest stand in when it dies under a burst.
+    first = link_active(situation.ports, situation.primary)
+    others = [port.slot for port in situation.ports if port.active]
+    slots = [] if first is None else [first, *others]
+    return Spread.FIRST, tuple(dict.fromkeys(slots))
+
+
+def _roundrobin(situation: Situation) -> Table:
+    # lagg(4) gives a dead port's turns to its successor; ours share them evenly.
+    return Spread.TURN, tuple(port.slot for port in situation.ports if port.active)
+
+
+def _loadbalance(situation: Situation) -> Table:
+    if situation.options.hash is HashKind.FNV1:
+        found = [link_active(situation.ports, port.slot) for port in situation.ports]
+        return Spread.FLOW, tuple(slot for slot in found if slot is not None)
+    active = [port.slot for port in situation.ports if port.active]
+    if not active:
+        return Spread.FLOW, ()
+    return Spread.FLOW, tuple(
+        home if home in active else _stand_in(bucket, active)
+        for bucket, home in enumerate(situation.homes)
+    )
+
+
+def _stand_in(bucket: int, active: Sequence[int]) -> int:
+    """Whom a bucket goes to while its home is dead: the highest weight wins.
+
+    Weights do not depend on which other ports live, so a further loss moves only the
+    buckets of the port lost, and a dead port's flows spread over all others.
+    """
+    return max(active, key=lambda slot: (_weight(bucket, slot), slot))
+
+
+def _weight(bucket: int, slot: int) -> int:
+    # A 32-bit finaliser: neighbouring buckets and slots must not agree.
+    mixed = (bucket << 8 | slot) * 0x9E3779B1 & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 15) * 0x85EBCA77 & 0xFFFFFFFF
+    return mixed ^ mixed >> 13
+
+
+def _broadcast(situation: Situation) -> Table:
+    return Spread.ALL, tuple(port.slot for port in situation.ports if port.active)
+
+
+def _none(_: Situation) -> Table:
+    return Spread.FIRST, ()
+
+
+_TABLES: dict[Proto, Callable[[Situation], Table]] = {
+    Proto.FAILOVER: _failover,
+    Proto.ROUNDROBIN: _roundrobin,
+    Proto.LOADBALANCE: _loadbalance,
+    Proto.BROADCAST: _broadcast,
+    Proto.NONE: _none,
+}
+
+
+def _tx_drop(situation: Situation) -> Drop:
+    # In this order: lagg(4) looks for ports before it asks the protocol.
+    if not situation.ports:
+        return Drop.NO_PORT
+    if situation.proto is Proto.NONE:
+        return Drop.PROTO_NONE
+    return Drop.NO_ACTIVE_PORT
+
+
+def _rx_drop(proto: Proto) -> Drop:
+    return Drop.PROTO_NONE if proto is Proto.NONE else Drop.NOT_ACCEPTED
+
+
+def _rx_accept(situation: Situation) -> set[int]:
+    """lagg_*_input(): all but failover and none take frames from every port."""
+    every = {port.slot for port in situation.ports}
+    match situation.proto:
+        case Proto.NONE:
+            return set()
+        case Proto.FAILOVER if not situation.options.failover_rx_all:
+            carrying = link_active(situation.ports, situation.primary)
+            if carrying is None:
+                return every  # lagg_fail_input(): "weird but process it"
+            return {carrying} | (every & {situation.primary})
+        case _:
+            return every
+
+
+def reason(situation: Situation, slot: int, *, admin_up: bool) -> str | None:
+    """Why a port carries nothing, in words; None when it does."""
+    port = next(port for port in situation.ports if port.slot == slot)
+    if not admin_up:
+        return "administratively down"
+    if not port.active:
+        return "carrier down"
+    if situation.proto is Proto.NONE:
+        return "laggproto none"
+    if slot not in plan(situation).distributing:
+        return "standby"
+    return None

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The pages of `laggctl show`, `stats` and `monitor` for a person.
+
+Owns layout and wording.  Pure: records as they come from the socket go in, text comes
+out.  Knows no terminal but the choice of colours it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
+    from lagg.records import EventJson, LaggJson, OptionsJson, PortJson
+
+Paint = Callable[[str, str | None], str]
+"""Gives a text an SGR colour, or not."""
+
+_LIGHT = {"up": "32", "down": "31"}
+_BOLD = "1"
+_WARNING = "33"
+
+_OPTIONS_OF_PROTO = {
+    "failover": ("failover_rx_all",),
+    "roundrobin": ("rr_limit",),
+    "loadbalance": ("lagghash", "hash", "hash_seed", "use_flowid", "flowid_shift"),
+}
+"""The options that count while the protocol runs; the others wait for theirs."""
+
+
+def coloured(text: str, code: str | None) -> str:
+    """The Paint of a terminal: the text in the colour, if one is given."""
+    return f"\033[{code}m{text}\033[0m" if code else text
+
+
+def plain(text: str, code: str | None) -> str:
+    """The Paint of everything else: the text alone."""
+    return text
+
+
+def show_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
+    """What `show` prints: each lagg with its ports and its traffic."""
+    if not laggs:
+        return "no laggs"
+    return "\n\n".join("\n".join(_lagg_lines(each, paint)) for each in laggs)
+
+
+def stats_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
+    """What `stats` prints: only the counters, each with its name."""
+    if not laggs:
+        return "no laggs"
+    return "\n\n".join("\n".join(_stats_lines(each, paint)) for each in laggs)
+
+
+def event_line(event: EventJson, clock: str, paint: Paint) -> str:
+    """A line of `monitor`; `clock` the time of day."""
+    place = event["lagg"] or "laggd"
+    if event["port"] is not None:
+        place += f" port {event['port']}"
+    details = f": {event['details']}" if event["details"] else ""
+    return f"{clock} {paint(place, _BOLD)} {event['event']}{details}"
+
+
+def counter_part(lagg: LaggJson) -> dict[str, object]:
+    """What `stats --json` prints of a record."""
+    names = ("name", "tx_frames", "tx_bytes", "rx_frames", "rx_bytes", "drops")
+    ports = [{key: port[key] for key in names} for port in _loose(lagg["ports"])]
+    return {"name": lagg["name"], "counters": lagg["counters"], "ports": ports}
+
+
+def carrier_reason(lagg: LaggJson) -> str | None:
+    """Why the lagg has no carrier, in words; None when it has."""
+    if lagg["link"] == "up":
+        return None
+    if not lagg["ports"]:
+        return "no ports"
+    if lagg["proto"] == "none":
+        return "protocol none carries nothing"
+    if not lagg["up"]:
+        return "administratively down"
+    reasons = {port["reason"] for port in lagg["ports"] if port["reason"]}
+    return (
+        f"no active port: {', '.join(sorted(reasons))}" if reasons else "no active port"
+    )
+
+
+def speed_words(mbps: int) -> str:
+    """10000 -> "10 Gbit/s"; a dash when unknown."""
+    if mbps <= 0:
+        return "-"
+    return f"{mbps / 1000:g} Gbit/s" if mbps >= 1000 else f"{mbps} Mbit/s"
+
+
+def count_words(count: int) -> str:
+    """1234567 -> "1 234 567"."""
+    return f"{count:,}".replace(",", " ")
+
+
+def byte_words(size: int) -> str:
+    """1500000 -> "1.5 MB"; decimal units, as line speeds have."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} PB"
+
+
+def _lagg_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+    reason = carrier_reason(lagg)
+    link = paint(f"link {lagg['link']}", _LIGHT.get(lagg["link"]))
+    title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
+    if lagg["speed_mbps"] > 0:
+        title.append(speed_words(lagg["speed_mbps"]))
+    if not lagg["up"]:
+        title.append(paint("administratively down", _WARNING))
+    return [
+        f"{paint(lagg['name'], _BOLD)}: {', '.join(title)}",
+        f"  mac {lagg['mac']}  mtu {lagg['mtu']}  ifindex {lagg['ifindex']}"
+        f"  generation {lagg['generation']}",
+        *_option_lines(lagg["proto"], lagg["options"]),
+        *_port_lines(lagg["ports"], paint),
+        *_traffic_lines(lagg, paint),
+    ]
+
+
+def _option_lines(proto: str, options: OptionsJson) -> list[str]:
+    values: dict[str, object] = {**options}
+    words = [
+        f"{name} {_option_words(values[name])}"
+        for name in _OPTIONS_OF_PROTO.get(proto, ())
+        if values.get(name) is not None
+    ]
+    return [f"  {'  '.join(words)}"] if words else []
+
+
+def _option_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _port_lines(ports: Sequence[PortJson], paint: Paint) -> list[str]:
+    if not ports:
+        return ["  no ports"]
+    head = ("port", "link", "speed", "flags", "sent", "received", "")
+    rows = [head, *(_port_row(port) for port in ports)]
+    colours = [None, *(_LIGHT.get(port["link"]) for port in ports)]
+    lines = _columns(rows, lambda row: colours[row], paint)
+    return ["", lines[0], *_with_drops(lines[1:], ports, paint)]
+
+
+def _port_row(port: PortJson) -> tuple[str, ...]:
+    return (
+        port["name"],
+        port["link"],
+        speed_words(port["speed_mbps"]),
+        ",".join(port["flags"]) or "-",
+        f"{count_words(port['tx_frames'])} ({byte_words(port['tx_bytes'])})",
+        f"{count_words(port['rx_frames'])} ({byte_words(port['rx_bytes'])})",
+        port["reason"] or "",
+    )
+
+
+def _columns(
+    rows: Sequence[tuple[str, ...]], colour: Callable[[int], str | None], paint: Paint
+) -> list[str]:
+    """Rows as wide as their widest cells; the second column is coloured by row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[1] = paint(cells[1], colour(number))
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    return lines
+
+
+def _with_drops(
+    lines: Sequence[str], ports: Sequence[PortJson], paint: Paint
+) -> list[str]:
+    """Each port's line, and below it what was dropped there, if anything was."""
+    found = []
+    for line, port in zip(lines, ports, strict=True):
+        found.append(line)
+        drops = drop_words(port["drops"])
+        if drops:
+            found.append(paint(f"    dropped: {drops}", _WARNING))
+    return found
+
+
+def _traffic_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+    counters = lagg["counters"]
+    lines = [
+        "",
+        f"  sent      {count_words(counters['tx_in'])} frames from {lagg['name']},"
+        f" {count_words(counters['tx_out'])} to ports",
+        f"  received  {count_words(counters['rx_in'])} frames from ports,"
+        f" {count_words(counters['rx_out'])} to {lagg['name']}",
+    ]
+    drops = drop_words(counters["drops"])
+    return [*lines, paint(f"  dropped   {drops}", _WARNING)] if drops else lines
+
+
+def drop_words(drops: dict[str, int]) -> str:
+    """The reasons that count anything, "no-port 3, tx-full 1"."""
+    counted = (f"{name} {count_words(n)}" for name, n in drops.items() if n)
+    return ", ".join(counted)
+
+
+def _stats_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+    lines = [paint(lagg["name"], _BOLD), *_counter_lines({**lagg["counters"]})]
+    for port in _loose(lagg["ports"]):
+        lines.append(f"  {paint('port ' + str(port['name']), _BOLD)}")
+        numbers = {key: port[key] for key in port if key.startswith(("tx_", "rx_"))}
+        numbers["drops"] = port["drops"]
+        lines += [f"  {line}" for line in _counter_lines(numbers)]
+    return lines
+
+
+def _counter_lines(counters: dict[str, object]) -> list[str]:
+    """One line for each number; a drop reason only when it counted something."""
+    drops = counters.pop("drops")
+    assert isinstance(drops, dict)
+    dropped = {f"drops {name}": count for name, count in drops.items() if count}
+    return [f"  {name:<20} {n:>20}" for name, n in (counters | dropped).items()]
+
+
+def _loose(ports: Sequence[PortJson]) -> list[dict[str, object]]:
+    return [{**port} for port in ports]

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How ports were before they were ports, and the file that outlives a killed daemon.
+
+Owns what is remembered of a port, the order of putting it back, and the state file with
+its lock.  Knows no lagg.  The file holds nothing but originals.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Awaitable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lagg.errors import LaggError
+from lagg.link import Address, AddrGenMode, Link
+from lagg.netlink import Netlink
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+IFA_F_NODAD = 0x02
+"""The address was this host's until a moment ago; a probe could only delay it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A port as it was found.  On a rename `name` must follow: it is the identity."""
+
+    ifindex: int
+    name: str
+    kind: str
+    permanent_mac: str
+    mac: str
+    mtu: int  # bytes
+    up: bool
+    addr_gen_mode: AddrGenMode | None
+    addresses: tuple[Address, ...]  # link-local ones, which attach takes away
+
+
+async def remember(netlink: Netlink, ifindex: int) -> Original:
+    """The port as it is now.  LaggError(ENODEV) if it is gone."""
+    link = await netlink.link(ifindex)
+    addresses = await netlink.addresses(ifindex)
+    return Original(
+        ifindex=ifindex,
+        name=link.name,
+        kind=link.kind,
+        permanent_mac=link.permanent_mac,
+        mac=link.mac,
+        mtu=link.mtu,
+        up=link.up,
+        addr_gen_mode=link.addr_gen_mode,
+        addresses=tuple(each for each in addresses if each.link_local),
+    )
+
+
+async def put_back(netlink: Netlink, original: Original) -> bool:
+    """Makes the port be as it was, every item that can be; logs what cannot.
+
+    False when something could not.  An interface that is gone, or another one by now,
+    is left alone, and that is success.
+    """
+    complaints: list[str] = []
+    try:
+        link = await netlink.link(original.ifindex)
+    except LaggError as error:
+        if error.code != errno.ENODEV:
+            complaints.append(str(error))
+    else:
+        if _is_same(link, original):
+            complaints = await _put_back_all(netlink, link, original)
+    if complaints:
+        log.warning("%s: not put back: %s", original.name, "; ".join(complaints))
+    return not complaints
+
+
+def _is_same(link: Link, original: Original) -> bool:
+    """Whether `link`, of the same ifindex, is the interface we remember (H-56)."""
+    if (link.kind, link.permanent_mac) != (original.kind, original.permanent_mac):
+        return False
+    # A burnt-in address tells a renamed NIC; a virtual one has only its name.
+    return bool(link.permanent_mac) or link.name == original.name
+
+
+async def _put_back_all(netlink: Netlink, link: Link, original: Original) -> list[str]:
+    complaints: list[str] = []
+    for step in _steps(netlink, link, original):
+        try:
+            await step
+        except LaggError as error:
+            # An address that is there already is what was wanted.
+            if error.code != errno.EEXIST:
+                complaints.append(str(error))
+    return complaints
+
+
+def _steps(
+    netlink: Netlink, link: Link, original: Original
+) -> Iterator[Awaitable[None]]:
+    """What to set, in an order in which no step undoes an earlier one."""
+    ifindex = original.ifindex
+    if link.mtu != original.mtu:  # first: below 1280 bytes there is no IPv6
+        yield netlink.set_mtu(ifindex, original.mtu)
+    if link.mac != original.mac:
+        yield netlink.set_mac(ifindex, original.mac)
+    if original.addr_gen_mode is not None:  # before up, which makes addresses by it
+        yield netlink.set_addr_gen_mode(ifindex, original.addr_gen_mode)
+    if link.up != original.up:
+        yield netlink.set_up(ifindex, original.up)
+    for address in original.addresses:  # last: down takes them away
+        yield netlink.add_address(
+            ifindex, replace(address, flags=address.flags | IFA_F_NODAD)
+        )
+
+
+class StateFile:
+    """The originals on disk, and the lock that keeps a second daemon out."""
+
+    def __init__(self, directory: Path) -> None:
+        """Takes the lock in `directory`.  LaggError names the daemon that holds it."""
+        self._path = directory / "ports.json"
+        try:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._lock = os.open(
+                directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise LaggError.of_os(str(directory), "open the lock", error) from error
+        try:
+            _take(self._lock, directory)
+        except LaggError:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Gives the lock back.  The file stays as it is."""
+        os.close(self._lock)
+
+    def save(self, originals: Iterable[Original]) -> None:
+        """Replaces the file, whole or not at all.  LaggError if the disk refuses."""
+        text = _encode(originals)
+        aside = self._path.with_suffix(".tmp")
+        try:
+            with open(aside, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, self._path)
+        except OSError as error:
+            raise LaggError.of_os(str(self._path), "save", error) from error
+
+    def load(self) -> tuple[Original, ...]:
+        """What a dead predecessor of this boot and namespace left to be put back.
+
+        A file of another one is ignored, a damaged one is set aside; both are logged.
+        """
+        try:
+            body = _checked(self._path.read_bytes())
+            if body["where"] != _where():
+                log.info("%s: of another boot or namespace, ignored", self._path)
+                return ()
+            return tuple(_original_of(row) for row in body["originals"])
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            log.warning("%s: cannot be read: %s", self._path, error.strerror)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            self._set_aside(error)
+        return ()
+
+    def _set_aside(self, error: Exception) -> None:
+        aside = self._path.with_suffix(".damaged")
+        log.warning("%s: damaged (%s), kept as %s", self._path, error, aside.name)
+        with contextlib.suppress(OSError):
+            os.replace(self._path, aside)
+
+    def clear(self) -> None:
+        """Nothing is left to be put back."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LaggError.of_os(str(self._path), "remove", error) from error
+
+
+def _take(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        cause = f"in use by another laggd (pid {holder}); give this one --state-dir"
+        raise LaggError(str(directory), cause, errno.EBUSY) from error
+    except OSError as error:
+        raise LaggError.of_os(str(directory), "take the lock", error) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _where() -> dict[str, object]:
+    """This boot and this network namespace: an ifindex means nothing elsewhere."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return {"boot": boot, "netns": os.stat("/proc/thread-self/ns/net").st_ino}
+
+
+def _encode(originals: Iterable[Original]) -> str:
+    rows = [asdict(each) for each in originals]
+    body = {"version": VERSION, "where": _where(), "originals": rows}
+    return json.dumps({"sha256": _digest(body), "body": body}, indent=1) + "\n"
+
+
+def _digest(body: object) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _checked(text: bytes) -> dict[str, Any]:
+    """The body of the file, or one of the errors that load() takes for damage."""
+    file = json.loads(text)
+    body = file["body"]
+    if file["sha256"] != _digest(body):
+        raise ValueError("the checksum is wrong")
+    if body["version"] != VERSION:
+        raise ValueError(f"version {body['version']}, not {VERSION}")
+    return dict(body)
+
+
+def _original_of(row: dict[str, Any]) -> Original:
+    mode = row["addr_gen_mode"]
+    return Original(
+        **row
+        | {
+            "addr_gen_mode": None if mode is None else AddrGenMode(mode),
+            "addresses": tuple(Address(**each) for each in row["addresses"]),
+        }
+    )

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A world for the control plane's tests: a driver without a kernel, and a server.
+
+Run as a program it is laggd with that driver.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from lagg.control import ControlServer
+from lagg.daemon import main
+from lagg.errors import LaggError
+from lagg.model import (
+    Counters,
+    Drop,
+    Event,
+    LaggChange,
+    LaggConfig,
+    LaggRecord,
+    PortFlag,
+    PortRecord,
+)
+from tests import waiting
+
+DEADLINE_SECONDS = 10
+
+
+def wait_until(
+    holds: Callable[[], object], deadline_s: float = DEADLINE_SECONDS
+) -> None:
+    """Returns as soon as `holds()` does; fails at the deadline."""
+    waiting.wait_until(holds, deadline_s, "what the test waits for")
+
+
+class FakeDriver:
+    """lagg.driver.Driver as the socket sees it, with dictionaries for a kernel."""
+
+    def __init__(self, state_dir: Path | None = None) -> None:
+        self.configs: dict[str, LaggConfig] = {}
+        self.sinks: list[Callable[[Event], None]] = []
+        self.calls: list[str] = []
+        self.gate: asyncio.Event | None = None  # what a change waits for, if set
+        self.closed = False
+        self._state_dir = state_dir
+
+    @classmethod
+    async def open(cls, state_dir: Path) -> Self:
+        state_dir.mkdir(exist_ok=True)  # as lagg.state does
+        return cls(state_dir)
+
+    async def create(self, config: LaggConfig) -> None:
+        await self._begin("create")
+        if config.name == "broken0":
+            raise RuntimeError("a bug")
+        if config.name in self.configs:
+            raise LaggError(config.name, "exists already", errno.EEXIST)
+        self._refuse_taken(config.name, config.ports)
+        self.configs[config.name] = config
+        self.emit(Event(config.name, None, "created", config.proto.value, 1))
+
+    async def destroy(self, name: str) -> None:
+        await self._begin("destroy")
+        self._config(name)
+        del self.configs[name]
+        self.emit(Event(name, None, "destroyed", "", 2))
+
+    async def set(self, name: str, change: LaggChange) -> None:
+        await self._begin("set")
+        config = self._config(name)
+        self.configs[name] = replace(
+            config,
+            proto=change.proto or config.proto,
+            mac=change.mac or config.mac,
+            mtu=change.mtu or config.mtu,
+            options=change.options_after(config.options),
+        )
+        self.emit(Event(name, None, "changed", "", 3))
+
+    async def attach(self, name: str, ports: Sequence[str]) -> None:
+        await self._begin("attach")
+        config = self._config(name)
+        self._refuse_taken(name, ports)
+        both = tuple(dict.fromkeys((*config.ports, *ports)))
+        self.configs[name] = replace(config, ports=both)
+        self.emit(Event(name, ports[0], "port-attached", "", 4))
+
+    async def detach(self, name: str, ports: Sequence[str]) -> None:
+        await self._begin("detach")
+        config = self._config(name)
+        for port in ports:
+            if port not in config.ports:
+                raise LaggError(f"{name}: port {port}", "no port of it", errno.ENOENT)
+        left = tuple(port for port in config.ports if port not in ports)
+        self.configs[name] = replace(config, ports=left)
+
+    async def records(self, name: str | None) -> tuple[LaggRecord, ...]:
+        wanted = self.configs.values() if name is None else [self._config(name)]
+        return tuple(record_of(config) for config in wanted)
+
+    def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
+        self.sinks.append(sink)
+        return lambda: self.sinks.remove(sink)
+
+    async def close(self) -> None:
+        self.closed = True
+        if self._state_dir is not None:
+            (self._state_dir / "closed").write_text(" ".join(self.configs))
+
+    def emit(self, event: Event) -> None:
+        for sink in list(self.sinks):
+            sink(event)
+
+    async def _begin(self, call: str) -> None:
+        self.calls.append(call)
+        if self.gate is not None:
+            await self.gate.wait()
+
+    def _config(self, name: str) -> LaggConfig:
+        if name not in self.configs:
+            raise LaggError(name, "no such lagg", errno.ENXIO)
+        return self.configs[name]
+
+    def _refuse_taken(self, name: str, ports: Sequence[str]) -> None:
+        for other in self.configs.values():
+            taken = set(other.ports) & set(ports)
+            if other.name != name and taken:
+                cause = f"already a port of {other.name}"
+                raise LaggError(f"{name}: port {taken.pop()}", cause, errno.EBUSY)
+
+
+def record_of(config: LaggConfig) -> LaggRecord:
+    """The record a lagg of this configuration may have; its last port is down."""
+    ports = tuple(
+        PortRecord(
+            name=name,
+            ifindex=10 + slot,
+            slot=slot,
+            link="down" if slot == len(config.ports) - 1 else "up",
+            speed_mbps=0 if slot == len(config.ports) - 1 else 10000,
+            flags=(PortFlag.MASTER, PortFlag.ACTIVE) if slot == 0 else (),
+            reason="carrier down" if slot == len(config.ports) - 1 else None,
+            tx_frames=1234567,
+            tx_bytes=150_000_000,
+            rx_frames=3,
+            rx_bytes=180,
+            drops={Drop.TX_ERROR: slot},
+        )
+        for slot, name in enumerate(config.ports)
+    )
+    return LaggRecord(
+        name=config.name,
+        ifindex=7,
+        proto=config.proto,
+        up=True,
+        link="up" if len(ports) > 1 else "down",
+        mac=config.mac or "02:00:5e:00:53:01",
+        mtu=config.mtu or 1500,
+        speed_mbps=10000 * max(0, len(ports) - 1),
+        generation=17,
+        options=config.options,
+        ports=ports,
+        counters=Counters(10, 8, 5, 4, {Drop.NO_PORT: 3, Drop.TX_FULL: 0}),
+    )
+
+
+class World:
+    """A ControlServer in a thread of its own, and clients that speak raw bytes."""
+
+    def __init__(self, path: str, gid: int) -> None:
+        self.path = path
+        self.driver = FakeDriver()
+        self._gid = gid
+        self._loop = asyncio.new_event_loop()
+        self.server = ControlServer(self.driver, gid)
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def start(self) -> None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        self._thread.start()
+        self.run(self.server.start(listener))
+
+    def stop(self) -> None:
+        self.run(self.server.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, work: Any) -> Any:  # noqa: ANN401  any coroutine
+        """Its result, from the server's own loop."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(DEADLINE_SECONDS)
+
+    def soon(self, act: Callable[[], object]) -> Any:  # noqa: ANN401  what `act` gives
+        """The result of a plain function, called in the server's loop."""
+
+        async def work() -> object:
+            return act()
+
+        return self.run(work())
+
+    def connect(self) -> "RawClient":
+        return RawClient(self.path)
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        with self.connect() as client:
+            return client.call(method, **parameters)
+
+
+class RawClient:
+    """A socket with the few words of varlink that a test needs."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(DEADLINE_SECONDS)
+        try:
+            self._connect(path)
+        except BaseException:
+            self.socket.close()
+            raise
+        self._unread = b""
+
+    def _connect(self, path: str) -> None:
+        self.socket.setblocking(True)
+        self.socket.connect(path)
+        self.socket.settimeout(DEADLINE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, text: bytes) -> None:
+        self.socket.sendall(text)
+
+    def request(self, method: str, **parameters: object) -> None:
+        self._request({"method": full(method), "parameters": parameters})
+
+    def request_more(self, method: str) -> None:
+        self._request({"method": full(method), "more": True})
+
+    def _request(self, call: dict[str, object]) -> None:
+        self.send(json.dumps(call).encode() + b"\0")
+
+    def reply(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            piece = self.socket.recv(65536)
+            if not piece:
+                raise EOFError
+            self._unread += piece
+        message, _, self._unread = self._unread.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        return found
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        self.request(method, **parameters)
+        return self.reply()
+
+    def is_dropped(self) -> bool:
+        """Whether the server has ended the connection; does not wait."""
+        self.socket.setblocking(False)
+        try:
+            while True:
+                if not self.socket.recv(65536):
+                    return True
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+
+    def monitor(self) -> Self:
+        """Follows events; they are followed when this returns."""
+        self.request_more("Monitor")
+        assert self.reply()["parameters"] == {"event": None}
+        return self
+
+
+def full(method: str) -> str:
+    return method if "." in method else f"org.laggd.Lagg.{method}"
+
+
+@contextmanager
+def world_at(path: str, gid: int = 0) -> Iterator[World]:
+    world = World(path, gid)
+    world.start()
+    try:
+        yield world
+    finally:
+        world.stop()
+
+
+def open_files_count() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(open_driver=FakeDriver.open))

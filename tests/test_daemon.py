@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""laggd as a process: start, claims, signals, supervision, exit codes."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lagg import daemon
+from tests.control_world import DEADLINE_SECONDS, RawClient, wait_until
+
+ROOT = Path(__file__).parents[1]
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    # Not tmp_path: a socket's path may have 107 bytes only.
+    with tempfile.TemporaryDirectory(prefix="laggd-") as found:
+        yield Path(found)
+
+
+@pytest.fixture
+def start(place: Path) -> Iterator[Start]:
+    """Starts laggd with the fake driver, on files of this test."""
+    with ExitStack() as running:
+
+        def run(
+            *words: str, env: Mapping[str, str] | None = None
+        ) -> subprocess.Popen[str]:
+            base = ["--socket", str(place / "s"), "--state-dir", str(place / "state")]
+            found = running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.control_world", *base, *words],
+                    cwd=ROOT,
+                    env={**os.environ, "PYTHONPATH": "tools", **(env or {})},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            running.callback(found.kill)
+            return found
+
+        yield run
+
+
+def answers(path: Path) -> bool:
+    try:
+        with RawClient(str(path)) as client:
+            return "parameters" in client.call("List")
+    except (OSError, EOFError):
+        return False
+
+
+def started(place: Path, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    wait_until(lambda: process.poll() is not None or answers(place / "s"))
+    assert process.poll() is None, ended(process)
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_puts_every_port_back_and_exits_0(
+    place: Path, start: Start, number: signal.Signals
+) -> None:
+    laggd = started(place, start())
+    with RawClient(str(place / "s")) as client:
+        client.call("Create", name="lagg0")
+    laggd.send_signal(number)
+    code, said = ended(laggd)
+    assert code == 0
+    assert "every port is as it was found" in said
+    assert (place / "state/closed").read_text() == "lagg0"
+    assert not (place / "s").exists()
+
+
+def test_sighup_does_not_end_it(place: Path, start: Start) -> None:
+    laggd = started(place, start())
+    laggd.send_signal(signal.SIGHUP)
+    assert answers(place / "s")
+    laggd.terminate()
+    code, said = ended(laggd)
+    assert code == 0
+    assert "SIGHUP: reload is not supported yet" in said
+
+
+def test_the_socket_is_for_its_group_and_its_directory_for_all(
+    place: Path, start: Start
+) -> None:
+    path = place / "run/deep/s"
+    start("--socket", str(path), "--group", str(os.getegid()))
+    wait_until(lambda: answers(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert path.stat().st_gid == os.getegid()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+def test_the_socket_goes_to_the_group_by_name(place: Path, start: Start) -> None:
+    started(place, start("--group", "daemon"))
+    assert (place / "s").stat().st_gid == 1
+
+
+def test_a_second_laggd_on_the_socket_is_refused(place: Path, start: Start) -> None:
+    first = started(place, start())
+    code, said = ended(start("--state-dir", str(place / "other")))
+    assert code == 1
+    assert f"{place / 's'}: another laggd listens here (EADDRINUSE)" in said
+    assert first.poll() is None
+    assert answers(place / "s")
+
+
+def test_the_socket_of_a_killed_laggd_is_replaced(place: Path, start: Start) -> None:
+    first = started(place, start())
+    first.kill()
+    first.wait()
+    assert (place / "s").is_socket()
+    second = started(place, start())
+    second.terminate()
+    assert ended(second)[0] == 0
+
+
+def test_a_file_that_is_no_socket_is_left_alone(place: Path, start: Start) -> None:
+    (place / "s").write_text("precious")
+    code, said = ended(start())
+    assert code == 1
+    assert f"{place / 's'}: cannot listen: Address already in use (EADDRINUSE)" in said
+    assert (place / "s").read_text() == "precious"
+
+
+def test_socket_and_state_may_share_a_directory(place: Path, start: Start) -> None:
+    started(place, start("--state-dir", str(place)))
+
+
+def test_a_configuration_is_applied(place: Path, start: Start) -> None:
+    (place / "laggd.toml").write_text(
+        "[[lagg]]\nname = 'lagg0'\nproto = 'broadcast'\nports = ['lo', 'absent0']\n"
+    )
+    laggd = started(place, start("--config", str(place / "laggd.toml")))
+    with RawClient(str(place / "s")) as client:
+        (record,) = client.call("List")["parameters"]["laggs"]
+    assert record["proto"] == "broadcast"
+    assert [port["name"] for port in record["ports"]] == ["lo"]
+    laggd.terminate()
+    assert "WARNING laggd: lagg0: port absent0: not there, left out" in ended(laggd)[1]
+
+
+def test_a_bad_configuration_is_exit_78_with_every_complaint(
+    place: Path, start: Start
+) -> None:
+    path = place / "laggd.toml"
+    path.write_text("[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = 0\n")
+    code, said = ended(start("--config", str(path)))
+    assert code == 78
+    assert f"{path}: lagg0: mtu: 1 is not a whole number from 68 to 65521" in said
+    assert f"{path}: lagg0: rr_limit: 0 is not a whole number" in said
+    assert not (place / "s").exists()
+
+
+def test_a_named_configuration_must_exist(place: Path, start: Start) -> None:
+    code, said = ended(start("--config", str(place / "none.toml")))
+    assert code == 78
+    assert "none.toml: cannot be read: No such file or directory" in said
+
+
+def test_a_lagg_that_cannot_be_made_undoes_the_start(place: Path, start: Start) -> None:
+    (place / "laggd.toml").write_text(
+        "[[lagg]]\nname = 'lagg0'\n[[lagg]]\nname = 'broken0'\n"
+    )
+    code, said = ended(start("--config", str(place / "laggd.toml")))
+    assert code == 1
+    assert "a bug" in said
+    assert (place / "state/closed").read_text() == "lagg0"
+    assert not (place / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--what"], ["--group", "no-such-group"], ["--log-level", "loud"], ["extra"]],
+)
+def test_a_bad_command_line_is_exit_2(start: Start, words: list[str]) -> None:
+    code, said = ended(start(*words))
+    assert code == 2
+    assert "usage: laggd" in said
+
+
+# Supervision
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_supervisor_is_told(place: Path, start: Start, abstract: bool) -> None:
+    name = f"\0{place}/notify" if abstract else f"{place}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(name)
+        supervisor.settimeout(DEADLINE_SECONDS)
+        laggd = start(env={"NOTIFY_SOCKET": name.replace("\0", "@")})
+        ready = supervisor.recv(4096).decode()
+        assert ready == f"READY=1\nSTATUS=serving {place / 's'}"
+        assert answers(place / "s")
+        laggd.terminate()
+        assert supervisor.recv(4096).startswith(b"STOPPING=1\n")
+        assert ended(laggd)[0] == 0
+
+
+def test_a_supervisor_that_is_gone_is_no_failure(place: Path, start: Start) -> None:
+    laggd = started(place, start(env={"NOTIFY_SOCKET": str(place / "gone")}))
+    laggd.terminate()
+    code, said = ended(laggd)
+    assert code == 0
+    assert "the supervisor cannot be told" in said
+
+
+def test_lines_for_the_journal_have_a_priority_and_no_time(place: Path) -> None:
+    log = place / "journal"
+    with log.open("w") as stream:
+        stat_ = os.fstat(stream.fileno())
+        journal = {"JOURNAL_STREAM": f"{stat_.st_dev}:{stat_.st_ino}"}
+        config = ["--config", str(place / "none.toml")]
+        subprocess.run(
+            [sys.executable, "-m", "tests.control_world", *config],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": "tools", **journal},
+            stderr=stream,
+            check=False,
+        )
+    path = place / "none.toml"
+    line = f"<3>laggd: {path}: cannot be read: No such file or directory\n"
+    assert log.read_text() == line
+
+
+def test_another_streams_name_is_not_the_journal(start: Start) -> None:
+    code, said = ended(start("--config", "/none", env={"JOURNAL_STREAM": "1:1"}))
+    assert code == 78
+    assert said.startswith("2")
+    assert " ERROR laggd: /none: cannot be read" in said
+
+
+def test_notify_without_a_supervisor_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    daemon.notify("READY=1")

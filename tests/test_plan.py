@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who carries a frame: lagg(4)'s rules as tables, and what holds for every plan."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagg.model import (
+    ALL_LAYERS,
+    BUCKETS,
+    PORTS_MAX,
+    Drop,
+    HashKind,
+    HashLayer,
+    Options,
+    PortFlag,
+    PortView,
+    Proto,
+    Spread,
+)
+from lagg.plan import Plan, Situation, flags, link_active, plan, reason, rehome
+
+SLOTS = (5, 1, 3, 8)
+"""Slots in order of ifindex, so that no test passes by the order of slots."""
+
+ACTIVE, MASTER = PortFlag.ACTIVE, PortFlag.MASTER
+
+
+def ports_of(states: str) -> tuple[PortView, ...]:
+    """ "u" and "d" for each port, in lagg(4)'s order."""
+    return tuple(
+        PortView(slot, ifindex, active=state == "u")
+        for ifindex, (slot, state) in enumerate(zip(SLOTS, states, strict=False), 10)
+    )
+
+
+def situation(
+    proto: Proto, states: str, primary: int = 0, **options: object
+) -> Situation:
+    """Ports of these states, of which number `primary` is the primary one."""
+    ports = ports_of(states)
+    slots = [port.slot for port in ports]
+    chosen = replace(Options(hash_seed=7), **options)  # type: ignore[arg-type]
+    return Situation(
+        proto, chosen, ports, slots[primary] if slots else None, rehome((), slots)
+    )
+
+
+def table(found: Plan) -> list[int]:
+    """The table with each slot as the number of its port."""
+    return [SLOTS.index(slot) for slot in found.tx_slots]
+
+
+def numbers(slots: frozenset[int]) -> set[int]:
+    return {SLOTS.index(slot) for slot in slots}
+
+
+# ---- lagg_link_active() ------------------------------------------------------------
+
+NOBODY = -1
+# What FreeBSD answers when asked for no port, and for each port in turn.
+TRUTH = {
+    "": [NOBODY],
+    "u": [0, 0],
+    "d": [NOBODY, NOBODY],
+    "uu": [0, 0, 1],
+    "ud": [0, 0, 0],
+    "du": [1, 1, 1],
+    "uuu": [0, 0, 1, 2],
+    "uud": [0, 0, 1, 0],
+    "udu": [0, 0, 2, 2],  # the successor, not the first
+    "udd": [0, 0, 0, 0],
+    "duu": [1, 1, 1, 2],
+    "dud": [1, 1, 1, 1],
+    "ddu": [2, 2, 2, 2],
+    "ddd": [NOBODY] * 4,
+    "uddu": [0, 0, 0, 3, 3],  # only the next one is asked, then the first
+    "duud": [1, 1, 1, 2, 1],
+}
+
+
+@pytest.mark.parametrize("states", TRUTH)
+def test_link_active_answers_as_freebsd_does(states: str) -> None:
+    ports = ports_of(states)
+    asked = [None, *(port.slot for port in ports)]
+    found = [link_active(ports, slot) for slot in asked]
+    assert [NOBODY if s is None else SLOTS.index(s) for s in found] == TRUTH[states]
+
+
+# ---- failover ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "primary", "carries", "stand_ins", "accepts"),
+    [
+        ("uuu", 0, [0], [1, 2], {0}),
+        ("uuu", 1, [1], [0, 2], {1}),
+        ("duu", 0, [1], [2], {0, 1}),
+        ("udu", 1, [2], [0], {1, 2}),
+        ("uud", 2, [0], [1], {0, 2}),
+        ("ddu", 0, [2], [], {0, 2}),
+        ("udd", 0, [0], [], {0}),
+        ("ddd", 1, [], [], {0, 1, 2}),  # lagg_fail_input(): "weird but process it"
+    ],
+)
+def test_failover_carries_on_one_port_and_accepts_from_it_and_the_primary(
+    states: str,
+    primary: int,
+    carries: list[int],
+    stand_ins: list[int],
+    accepts: set[int],
+) -> None:
+    found = plan(situation(Proto.FAILOVER, states, primary))
+    assert found.spread is Spread.FIRST
+    assert table(found) == carries + stand_ins
+    assert [SLOTS.index(slot) for slot in found.distributing] == carries
+    assert numbers(found.rx_accept) == accepts
+    assert found.rx_drop is Drop.NOT_ACCEPTED
+
+
+def test_failover_rx_all_accepts_from_every_port() -> None:
+    found = plan(situation(Proto.FAILOVER, "uud", failover_rx_all=True))
+    assert numbers(found.rx_accept) == {0, 1, 2}
+    assert table(found) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("uuu", [(), (MASTER, ACTIVE), ()]),
+        ("udu", [(), (MASTER,), (ACTIVE,)]),
+        ("udd", [(ACTIVE,), (MASTER,), ()]),
+        ("ddd", [(), (MASTER,), ()]),
+    ],
+)
+def test_failover_flags_name_the_primary_and_who_carries(
+    states: str, expected: list[tuple[PortFlag, ...]]
+) -> None:
+    asked = situation(Proto.FAILOVER, states, primary=1)
+    assert [flags(asked, slot) for slot in SLOTS[:3]] == expected
+
+
+# ---- the others --------------------------------------------------------------------
+
+
+def test_roundrobin_takes_turns_over_the_active_ports() -> None:
+    found = plan(situation(Proto.ROUNDROBIN, "uduu", rr_limit=7))
+    assert (found.spread, table(found), found.stride) == (Spread.TURN, [0, 2, 3], 7)
+    assert numbers(found.rx_accept) == {0, 1, 2, 3}
+
+
+def test_broadcast_copies_to_each_active_port_once() -> None:
+    found = plan(situation(Proto.BROADCAST, "uduu"))
+    assert (found.spread, table(found)) == (Spread.ALL, [0, 2, 3])
+    assert numbers(found.rx_accept) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "proto", [Proto.ROUNDROBIN, Proto.LOADBALANCE, Proto.BROADCAST]
+)
+def test_only_failover_has_a_master(proto: Proto) -> None:
+    asked = situation(proto, "uud")
+    assert [flags(asked, slot) for slot in SLOTS[:3]] == [(ACTIVE,), (ACTIVE,), ()]
+
+
+def test_none_drops_both_ways_and_says_so() -> None:
+    asked = situation(Proto.NONE, "uu")
+    found = plan(asked)
+    assert (found.tx_slots, found.tx_drop) == ((), Drop.PROTO_NONE)
+    assert (found.rx_accept, found.rx_drop) == (frozenset(), Drop.PROTO_NONE)
+    assert [flags(asked, slot) for slot in SLOTS[:2]] == [(), ()]
+
+
+@pytest.mark.parametrize("proto", Proto)
+def test_zero_ports_are_an_ordinary_plan(proto: Proto) -> None:
+    found = plan(situation(proto, ""))
+    assert (found.tx_slots, found.tx_drop) == ((), Drop.NO_PORT)
+    assert found.ports == found.rx_accept == frozenset()
+
+
+@pytest.mark.parametrize("proto", [p for p in Proto if p is not Proto.NONE])
+def test_no_active_port_is_another_reason_than_no_port(proto: Proto) -> None:
+    found = plan(situation(proto, "ddd"))
+    assert (found.tx_slots, found.tx_drop) == ((), Drop.NO_ACTIVE_PORT)
+    assert numbers(found.ports) == numbers(found.rx_accept) == {0, 1, 2}
+
+
+def test_why_a_port_carries_nothing() -> None:
+    failover = situation(Proto.FAILOVER, "udu")
+    said = [reason(failover, slot, admin_up=True) for slot in SLOTS[:3]]
+    assert said == [None, "carrier down", "standby"]
+    assert reason(failover, SLOTS[1], admin_up=False) == "administratively down"
+    none = situation(Proto.NONE, "u")
+    assert reason(none, SLOTS[0], admin_up=True) == "laggproto none"
+
+
+# ---- loadbalance -------------------------------------------------------------------
+
+
+def buckets(states: str) -> list[int]:
+    return table(plan(situation(Proto.LOADBALANCE, states)))
+
+
+def test_loadbalance_gives_each_port_its_share_of_the_buckets() -> None:
+    assert Counter(buckets("uuuu")) == dict.fromkeys(range(4), BUCKETS // 4)
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_losing_one_of_four_ports_moves_only_its_buckets_and_to_all_others(
+    lost: int,
+) -> None:
+    before = buckets("uuuu")
+    after = buckets("".join("d" if port == lost else "u" for port in range(4)))
+    moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
+    assert {was for was, _ in moved} == {lost}
+    heirs = Counter(now for _, now in moved)
+    # 64 buckets over three ports: nobody gets less than half of his share.
+    assert set(heirs) == set(range(4)) - {lost}
+    assert min(heirs.values()) >= 64 // 3 // 2
+
+
+@given(st.permutations(range(PORTS_MAX)), st.integers(2, PORTS_MAX), st.data())
+def test_each_further_loss_moves_only_the_buckets_of_the_port_lost(
+    slots: list[int], count: int, data: st.DataObject
+) -> None:
+    alive = slots[:count]
+    homes = rehome((), alive)
+    order = data.draw(st.permutations(alive))
+    before = flow_table(alive, order, homes)
+    for gone in range(1, count):
+        lost = order[gone - 1]
+        after = flow_table(alive, order[gone:], homes)
+        assert all(was in (now, lost) for was, now in zip(before, after, strict=True))
+        before = after
+
+
+def flow_table(
+    slots: list[int], active: list[int], homes: tuple[int, ...]
+) -> list[int]:
+    ports = tuple(PortView(s, 100 + i, active=s in active) for i, s in enumerate(slots))
+    asked = Situation(Proto.LOADBALANCE, Options(hash_seed=0), ports, slots[0], homes)
+    return list(plan(asked).tx_slots)
+
+
+@pytest.mark.parametrize("states", [states for states in TRUTH if "u" in states])
+def test_fnv1_maps_hash_mod_count_and_then_asks_link_active(states: str) -> None:
+    found = plan(situation(Proto.LOADBALANCE, states, hash=HashKind.FNV1))
+    assert found.spread is Spread.FLOW
+    # FreeBSD: lb_ports[hash % count], then lagg_link_active() of that port.
+    assert table(found) == TRUTH[states][1:]
+
+
+# ---- homes -------------------------------------------------------------------------
+
+
+def shares(homes: tuple[int, ...]) -> list[int]:
+    return sorted(Counter(homes).values())
+
+
+@given(st.lists(st.sets(st.integers(0, PORTS_MAX - 1)), max_size=8))
+def test_homes_stay_fair_and_move_no_more_than_they_must(
+    history: list[set[int]],
+) -> None:
+    homes: tuple[int, ...] = ()
+    for slots in history:
+        before, homes = homes, rehome(homes, sorted(slots))
+        if not slots:
+            assert homes == ()
+            continue
+        assert len(homes) == BUCKETS
+        assert set(homes) == slots
+        assert shares(homes)[-1] - shares(homes)[0] <= 1
+        if before:
+            assert moves(before, homes) == fewest_moves(before, slots)
+
+
+def moves(before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    return sum(was != now for was, now in zip(before, after, strict=True))
+
+
+def fewest_moves(before: tuple[int, ...], slots: set[int]) -> int:
+    """Of all fair tables the nearest: each slot keeps of its own up to a share."""
+    share, odd = divmod(BUCKETS, len(slots))
+    held = sorted((Counter(before)[slot] for slot in slots), reverse=True)
+    kept = [min(have, share + (rank < odd)) for rank, have in enumerate(held)]
+    return BUCKETS - sum(kept)
+
+
+def test_detach_and_attach_move_one_share_each() -> None:
+    four = rehome((), [0, 1, 2, 3])
+    three = rehome(four, [0, 1, 3])
+    assert moves(four, three) == BUCKETS // 4
+    assert {was for was, now in zip(four, three, strict=True) if was != now} == {2}
+    again = rehome(three, [0, 1, 2, 3])
+    assert moves(three, again) == BUCKETS // 4
+    gains = {now for was, now in zip(three, again, strict=True) if was != now}
+    assert gains == {2}
+    assert Counter(again) == dict.fromkeys(range(4), BUCKETS // 4)
+
+
+# ---- every plan --------------------------------------------------------------------
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    slots = draw(st.lists(st.integers(0, PORTS_MAX - 1), unique=True))
+    ports = tuple(
+        PortView(slot, 100 + n, active=draw(st.booleans()))
+        for n, slot in enumerate(slots)
+    )
+    layers = draw(st.sets(st.sampled_from(HashLayer), min_size=1))
+    options = Options(
+        lagghash=tuple(layer for layer in ALL_LAYERS if layer in layers),
+        hash=draw(st.sampled_from(HashKind)),
+        hash_seed=draw(st.integers(0, 2**32 - 1)),
+        rr_limit=draw(st.integers(1, 2**32 - 1)),
+        failover_rx_all=draw(st.booleans()),
+    )
+    primary = draw(st.sampled_from(slots)) if slots else None
+    earlier = draw(st.sets(st.integers(0, PORTS_MAX - 1)))
+    homes = rehome(rehome((), sorted(earlier)), slots)
+    return Situation(draw(st.sampled_from(Proto)), options, ports, primary, homes)
+
+
+@given(situations())
+def test_every_plan_is_sound_for_c(asked: Situation) -> None:
+    found = plan(asked)
+    active = {port.slot for port in asked.ports if port.active}
+    assert found.ports == {port.slot for port in asked.ports}
+    assert set(found.tx_slots) <= active
+    assert found.rx_accept <= found.ports
+    assert len(found.tx_slots) <= BUCKETS
+    assert found.stride >= 1
+    assert found.hash_layers
+    # An empty table means that nobody could carry, and a table is never half a one.
+    assert bool(found.tx_slots) == (bool(active) and asked.proto is not Proto.NONE)
+    if found.spread is Spread.ALL:
+        assert len(set(found.tx_slots)) == len(found.tx_slots)
+    if found.spread is Spread.FLOW and asked.options.hash is not HashKind.FNV1:
+        assert len(found.tx_slots) in (0, BUCKETS)
+
+
+@given(situations())
+def test_flags_and_reasons_agree_with_the_plan(asked: Situation) -> None:
+    found = plan(asked)
+    for port in asked.ports:
+        silent = reason(asked, port.slot, admin_up=True)
+        assert (silent is None) == (port.slot in found.distributing)
+        if port.slot in found.distributing:
+            assert ACTIVE in flags(asked, port.slot)
+
+
+def test_the_seed_and_layers_arrive_unchanged() -> None:
+    seed = 0xFEEDF00D
+    layers = (HashLayer.L2, HashLayer.L4)
+    found = plan(situation(Proto.LOADBALANCE, "uu", hash_seed=seed, lagghash=layers))
+    assert (found.hash_seed, found.hash_layers) == (seed, layers)
+    assert found.hash_kind is HashKind.CRC32C

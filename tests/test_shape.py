@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A lagg's shape: slots, the primary and the buckets' homes as ports come and go."""
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagg.link import Link
+from lagg.model import BUCKETS, PORTS_MAX, Options, PortFlag, Proto
+from lagg.shape import Port, Shape
+
+EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))
+
+
+def port(slot: int, ifindex: int, *, up: bool = True, carrier: bool = True) -> Port:
+    link = Link(
+        ifindex=ifindex,
+        name=f"eth{ifindex}",
+        mac=f"02:00:5e:00:53:{ifindex:02x}",
+        mtu=1500,
+        up=up,
+        lower_up=carrier,
+        operstate="UP" if up and carrier else "DOWN",
+        arphrd=1,
+    )
+    return Port(slot, link, home_mac=link.mac, speed_mbps=1000)
+
+
+def shape_of(*ports: Port) -> Shape:
+    shape = EMPTY
+    for each in ports:
+        shape = shape.with_port(each)
+    return shape
+
+
+def test_ports_are_kept_by_ifindex_whatever_the_order_of_attaching() -> None:
+    shape = shape_of(port(0, 30), port(1, 10), port(2, 20))
+    assert [each.link.ifindex for each in shape.ports] == [10, 20, 30]
+    assert [view.slot for view in shape.situation.ports] == [1, 2, 0]
+
+
+def test_the_first_port_attached_is_primary_and_its_heir_is_first_in_the_list() -> None:
+    shape = shape_of(port(0, 30), port(1, 10), port(2, 20))
+    assert shape.primary == 0
+    assert shape.without_port(1).primary == 0
+    heir = shape.without_port(0)
+    assert heir.primary == 1
+    assert heir.primary_port == heir.find(10)
+
+
+def test_the_last_port_takes_the_primary_with_it() -> None:
+    shape = shape_of(port(3, 10)).without_port(3)
+    assert shape == EMPTY
+    assert shape.primary_port is None
+
+
+def test_a_port_gets_the_lowest_free_slot_until_all_are_taken() -> None:
+    assert EMPTY.free_slot() == 0
+    shape = shape_of(*(port(slot, slot + 1) for slot in range(PORTS_MAX)))
+    assert shape.free_slot() is None
+    assert shape.without_port(9).without_port(4).free_slot() == 4
+
+
+def test_ports_are_found_by_ifindex_and_by_name() -> None:
+    shape = shape_of(port(0, 30), port(1, 10))
+    assert shape.find(30) == shape.named("eth30") == shape.at(0)
+    assert shape.find(11) is None
+    assert shape.named("eth11") is None
+
+
+def test_a_link_s_news_change_that_port_and_no_bucket() -> None:
+    shape = shape_of(port(0, 10), port(1, 20))
+    news = replace(shape.at(1).link, lower_up=False, operstate="DOWN", name="lan0")
+    after = shape.with_link(news, speed_mbps=10)
+    assert after.at(1) == replace(shape.at(1), link=news, speed_mbps=10)
+    assert after.at(0) == shape.at(0)
+    assert after.homes == shape.homes
+    assert [view.active for view in after.situation.ports] == [True, False]
+
+
+def test_active_means_up_and_carrier_and_a_usable_operstate() -> None:
+    whole = port(0, 10).link
+    assert whole.active
+    assert not port(0, 10, up=False).link.active
+    assert not port(0, 10, carrier=False).link.active
+    assert not replace(whole, operstate="DORMANT").active
+    assert replace(whole, operstate="UNKNOWN").active  # a driver that does not say
+
+
+def test_flags_and_reasons_are_the_plan_s() -> None:
+    shape = replace(
+        shape_of(port(0, 30), port(1, 10), port(2, 20, up=False)), proto=Proto.FAILOVER
+    )
+    assert shape.flags(0) == (PortFlag.MASTER, PortFlag.ACTIVE)
+    assert shape.flags(1) == ()
+    assert shape.reason(0) is None
+    assert shape.reason(1) == "standby"
+    assert shape.reason(2) == "administratively down"
+
+
+def test_homes_outlive_a_change_of_protocol() -> None:
+    shape = shape_of(port(0, 10), port(1, 20), port(2, 30))
+    there = replace(shape, proto=Proto.BROADCAST).without_port(1)
+    assert replace(there, proto=Proto.LOADBALANCE) == shape.without_port(1)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=60))
+def test_any_history_leaves_a_sound_shape(history: list[tuple[bool, int]]) -> None:
+    shape = EMPTY
+    for comes, ifindex in history:
+        before = shape
+        held, slot = shape.find(ifindex), shape.free_slot()
+        if comes and held is None and slot is not None:
+            shape = shape.with_port(port(slot, ifindex))
+        elif not comes and held is not None:
+            shape = shape.without_port(held.slot)
+        check_sound(shape)
+        moved = [
+            (was, now)
+            for was, now in zip(before.homes, shape.homes, strict=False)
+            if was != now
+        ]
+        # Only who came gains, only who left loses: one share of the buckets moves.
+        changed = {p.slot for p in before.ports} ^ {p.slot for p in shape.ports}
+        assert all(changed & {was, now} for was, now in moved)
+        assert len(moved) <= -(-BUCKETS // max(len(before.ports), len(shape.ports), 1))
+
+
+def check_sound(shape: Shape) -> None:
+    slots = [each.slot for each in shape.ports]
+    assert len(set(slots)) == len(slots)
+    ifindexes = [each.link.ifindex for each in shape.ports]
+    assert ifindexes == sorted(ifindexes)
+    assert (shape.primary in slots) if slots else (shape.primary is None)
+    assert set(shape.homes) == set(slots)
+    if slots:
+        held = Counter(shape.homes).values()
+        assert max(held) - min(held) <= 1
