@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One connection to a laggd, over which a test steers its lagg0 and reads its record.
+
+Owns what a lagg is between two tests: every port attached, every option as it is at
+creation, the seed fixed.  A laggctl for each step would take most of a test's time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lab import Daemon, conserved, wait_until
+from lagg.client import Client
+
+LAGG = "lagg0"
+DEADLINE_S = 10.0
+"""Far longer than anything takes; reached only by what never happens."""
+
+OPTIONS: dict[str, object] = {
+    "lagghash": ["l2", "l3", "l4"],
+    "hash": "crc32c",
+    "hash_seed": 1,
+    "rr_limit": 1,
+    "failover_rx_all": False,
+}
+
+
+class Steer:
+    """A connection; `close` ends it."""
+
+    def __init__(self, laggd: Daemon) -> None:
+        self._client = Client(str(laggd.socket))
+
+    def close(self) -> None:
+        self._client.__exit__(None, None, None)
+
+    def set(self, *, proto: str | None = None, **options: object) -> None:
+        self._client.call("Set", name=LAGG, proto=proto, options=options or None)
+
+    def set_mtu(self, mtu: int) -> None:
+        self._client.call("Set", name=LAGG, mtu=mtu)
+
+    def attach(self, *ports: str) -> None:
+        self._client.call("Attach", name=LAGG, ports=list(ports))
+
+    def detach(self, *ports: str) -> None:
+        self._client.call("Detach", name=LAGG, ports=list(ports))
+
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.call("List", name=LAGG)["laggs"][0]
+        return found
+
+    def ports(self) -> list[str]:
+        return [port["name"] for port in self.record()["ports"]]
+
+    def wait_link(self, *ports: str, up: bool) -> None:
+        """Until these ports have, or have lost, their carrier."""
+        wanted = dict.fromkeys(ports, "up" if up else "down")
+
+        def told() -> bool:
+            links = {port["name"]: port["link"] for port in self.record()["ports"]}
+            return wanted.items() <= links.items()
+
+        wait_until(told, DEADLINE_S, f"{', '.join(ports)}: {'up' if up else 'down'}")
+
+    def put_back(self, ports: Sequence[str]) -> None:
+        """As it was: these ports with carrier, MTU 1500, failover, all options."""
+        held = self.ports()
+        if held != list(ports):
+            if held:
+                self.detach(*held)
+            self.attach(*ports)  # anew, so that the first is the primary
+        self.set(proto="failover", **OPTIONS)
+        if self.record()["mtu"] != 1500:
+            self.set_mtu(1500)
+        self.wait_link(*ports, up=True)
+
+
+class Tally:
+    """What a lagg counted since this was made."""
+
+    def __init__(self, steer: Steer) -> None:
+        self._steer = steer
+        self._before = steer.record()
+
+    def __getitem__(self, counter: str) -> int:
+        """ "tx_in", "rx_out", ..., of the lagg."""
+        now, before = self._now()["counters"], self._before["counters"]
+        return int(now[counter] - before[counter])
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Of the lagg, the reasons that counted anything."""
+        before = self._before["counters"]["drops"]
+        now = self._now()["counters"]["drops"]
+        return {why: now[why] - before[why] for why in now if now[why] != before[why]}
+
+    def ports(self, counter: str) -> dict[str, int]:
+        """ "tx_frames", "rx_bytes", ..., of each port that was there throughout."""
+        before = {port["name"]: port[counter] for port in self._before["ports"]}
+        return {
+            port["name"]: port[counter] - before[port["name"]]
+            for port in self._now()["ports"]
+            if port["name"] in before
+        }
+
+    def port_drops(self, name: str) -> dict[str, int]:
+        (before,) = (p["drops"] for p in self._before["ports"] if p["name"] == name)
+        (now,) = (p["drops"] for p in self._now()["ports"] if p["name"] == name)
+        return {why: now[why] - before[why] for why in now if now[why] != before[why]}
+
+    def _now(self) -> dict[str, Any]:
+        record = self._steer.record()
+        conserved(record)
+        return record

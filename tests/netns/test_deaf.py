@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Deaf ports: the host stack hears nothing of what packet sockets get whole.
+
+far: eth1 192.0.2.2 ------------ eth0 192.0.2.1 :near
+     sends UDP, ARP, pings       deaf or not
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lagg.errors import LaggError
+from lagg.netlink import DeafPorts, deaf
+from tests.netns.ns_links import ETH_P_ARP, ETH_P_IP, Namespace
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent.parent
+DEADLINE_S = 5.0
+
+NEAR_MAC, FAR_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:02"
+NEAR_IP, FAR_IP = "192.0.2.1", "192.0.2.2"
+UDP_PORT = 4000
+FRAMES = 20  # of each kind
+LAST = b"last frame"
+ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental ethertype
+
+
+@pytest.fixture
+def near() -> Iterator[Namespace]:
+    with Namespace() as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def far() -> Iterator[Namespace]:
+    with Namespace() as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def cable(near: Namespace, far: Namespace) -> None:
+    lay_cable(near, far)
+
+
+def lay_cable(near: Namespace, far: Namespace) -> None:
+    near.veth("eth0", "eth1", far)
+    near.link("set", "eth0", address=NEAR_MAC)
+    far.link("set", "eth1", address=FAR_MAC)
+    near.address("eth0", NEAR_IP)
+    far.address("eth1", FAR_IP)
+
+
+def packed(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def frame(ethertype: int, payload: bytes) -> bytes:
+    head = packed(NEAR_MAC) + packed(FAR_MAC) + ethertype.to_bytes(2, "big")
+    return (head + payload).ljust(60, b"\0")
+
+
+def arp_request() -> bytes:
+    target = bytes(6) + socket.inet_aton(NEAR_IP)
+    sender = packed(FAR_MAC) + socket.inet_aton(FAR_IP)
+    return frame(ETH_P_ARP, struct.pack(">HHBBH", 1, 0x800, 6, 4, 1) + sender + target)
+
+
+def checksum(words: bytes) -> int:
+    total: int = sum(struct.unpack(f">{len(words) // 2}H", words))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def ip(protocol: int, payload: bytes) -> bytes:
+    ends = socket.inet_aton(FAR_IP) + socket.inet_aton(NEAR_IP)
+    size = 20 + len(payload)
+    blank = struct.pack(">BBHHHBBH", 0x45, 0, size, 0, 0, 64, protocol, 0) + ends
+    head = blank[:10] + checksum(blank).to_bytes(2, "big") + blank[12:]
+    return frame(ETH_P_IP, head + payload)
+
+
+def udp() -> bytes:
+    return ip(socket.IPPROTO_UDP, struct.pack(">HHHH", 4001, UDP_PORT, 12, 0) + b"udp!")
+
+
+def ping() -> bytes:
+    blank = struct.pack(">BBHHH", 8, 0, 0, 1, 1)
+    return ip(
+        socket.IPPROTO_ICMP, blank[:2] + checksum(blank).to_bytes(2, "big") + blank[4:]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What became of FRAMES frames of each kind sent to near."""
+
+    tapped: int  # seen by near's packet socket
+    received: int  # by near's UDP socket
+    replies: int  # ARP and ICMP, seen by far's packet socket
+
+
+DEAF = Heard(tapped=3 * FRAMES, received=0, replies=0)
+HEARS = Heard(tapped=3 * FRAMES, received=FRAMES, replies=2 * FRAMES)
+
+
+def listen(near: Namespace, far: Namespace, name: str = "eth0") -> Heard:
+    """Sends the frames and tells what became of them.
+
+    One more frame, of no protocol, ends it: what the port did with the frames before
+    it is done when it is seen, replies included.
+    """
+    with contextlib.ExitStack() as opened:
+        tapped = opened.enter_context(near.packet_socket(name))
+        sender = opened.enter_context(far.packet_socket("eth1"))
+        listener = opened.enter_context(near.run(udp_listener))
+        far.run(lambda: send_all(sender))
+        seen = tapped_until_last(tapped)
+        return Heard(
+            tapped=sum(each[:12] == frame(0, b"")[:12] for each in seen),
+            received=len(waiting(listener)),
+            replies=sum(is_reply(each) for each in waiting(sender)),
+        )
+
+
+def send_all(sender: socket.socket) -> None:
+    # On one processor, which keeps the order: veth queues by processor.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for each in (arp_request(), udp(), ping()):
+        for _ in range(FRAMES):
+            sender.send(each)
+    sender.send(frame(ETH_P_LOCAL, LAST))
+
+
+def is_reply(seen: bytes) -> bool:
+    arp_reply = seen[12:14] == b"\x08\x06" and seen[20:22] == b"\0\2"
+    echo_reply = seen[12:14] == b"\x08\0" and seen[23] == 1 and seen[34] == 0
+    return seen[:6] == packed(FAR_MAC) and (arp_reply or echo_reply)
+
+
+def udp_listener() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind((NEAR_IP, UDP_PORT))
+    listener.setblocking(False)
+    return listener
+
+
+def tapped_until_last(tapped: socket.socket) -> list[bytes]:
+    seen: list[bytes] = []
+
+    def complete() -> bool:
+        seen.extend(waiting(tapped))
+        return any(LAST in each for each in seen)
+
+    wait_until(complete, DEADLINE_S, "near's packet socket sees the last frame")
+    return [each for each in seen if LAST not in each]
+
+
+def waiting(opened: socket.socket) -> list[bytes]:
+    received = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            received.append(opened.recv(2048))
+    return received
+
+
+def hears(near: Namespace, far: Namespace, name: str = "eth0") -> bool:
+    heard = listen(near, far, name)
+    assert heard in (DEAF, HEARS)
+    return heard == HEARS
+
+
+def with_deaf(near: Namespace, steps: Callable[[DeafPorts], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with DeafPorts() as ports:
+            await steps(ports)
+
+    near.arun(run)
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_deaf_port_answers_nothing_and_packet_sockets_see_all(
+    near: Namespace, far: Namespace
+) -> None:
+    index = near.ifindex("eth0")
+
+    async def steps(ports: DeafPorts) -> None:
+        assert listen(near, far) == HEARS
+        await ports.deafen(index, "eth0")
+        assert listen(near, far) == DEAF
+        await ports.deafen(index, "eth0")  # no matter
+        assert listen(near, far) == DEAF
+        await ports.undeafen(index)
+        assert listen(near, far) == HEARS
+        await ports.undeafen(index)  # no matter
+        await ports.deafen(index, "eth0")
+        assert listen(near, far) == DEAF
+
+    with_deaf(near, steps)
+    assert listen(near, far) == HEARS  # close() let it hear
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_renamed_port_stays_deaf_and_its_old_name_is_free(
+    near: Namespace, far: Namespace
+) -> None:
+    index = near.ifindex("eth0")
+
+    async def steps(ports: DeafPorts) -> None:
+        await ports.deafen(index, "eth0")
+        near.link("set", "eth0", ifname="wan0")
+        await ports.deafen(index, "wan0")
+        assert listen(near, far, "wan0") == DEAF
+        near.link("del", "wan0")
+        lay_cable(near, far)
+        assert listen(near, far) == HEARS
+
+    with_deaf(near, steps)
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_new_link_of_a_deleted_port_s_name_hears(
+    near: Namespace, far: Namespace
+) -> None:
+    index = near.ifindex("eth0")
+
+    async def steps(ports: DeafPorts) -> None:
+        await ports.deafen(index, "eth0")
+        near.link("del", "eth0")
+        await ports.undeafen(index)
+        lay_cable(near, far)
+        assert listen(near, far) == HEARS
+
+    with_deaf(near, steps)
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_port_that_is_renamed_too_fast_is_refused(near: Namespace) -> None:
+    async def steps(ports: DeafPorts) -> None:
+        with pytest.raises(LaggError) as caught:
+            await ports.deafen(near.ifindex("eth0"), "wan0")
+        assert caught.value.code == errno.ENODEV
+
+    with_deaf(near, steps)
+
+
+OWNER = """
+import asyncio, sys
+from lagg.netlink import DeafPorts
+
+async def main():
+    async with DeafPorts() as ports:
+        await ports.deafen(int(sys.argv[1]), "eth0")
+        print("deaf", flush=True)
+        sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("cable")
+def test_sigkill_of_the_owner_lets_the_port_hear(
+    near: Namespace, far: Namespace
+) -> None:
+    command = [sys.executable, "-c", OWNER, str(near.ifindex("eth0"))]
+    with near.run(
+        lambda: subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "deaf\n"
+        assert listen(near, far) == DEAF
+        owner.send_signal(signal.SIGKILL)
+        assert owner.wait(DEADLINE_S) == -signal.SIGKILL
+        wait_until(lambda: hears(near, far), DEADLINE_S, "the port hears again")
+
+
+@pytest.mark.usefixtures("cable")
+def test_two_owners_do_not_meet(near: Namespace, far: Namespace) -> None:
+    index = near.ifindex("eth0")
+
+    async def steps(ports: DeafPorts) -> None:
+        async with DeafPorts() as others:
+            await ports.deafen(index, "eth0")
+            await others.deafen(index, "eth0")
+        assert listen(near, far) == DEAF
+
+    with_deaf(near, steps)
+
+
+@pytest.mark.parametrize(
+    ("code", "lacking"),
+    [
+        (errno.EPROTONOSUPPORT, "CONFIG_NETFILTER_NETLINK"),
+        (errno.EOPNOTSUPP, "CONFIG_NF_TABLES_NETDEV"),
+    ],
+)
+def test_a_kernel_without_nftables_says_what_it_lacks(
+    near: Namespace, monkeypatch: pytest.MonkeyPatch, code: int, lacking: str
+) -> None:
+    def refuse(protocol: int) -> None:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(deaf, "Socket", refuse)
+
+    async def steps(ports: DeafPorts) -> None:
+        with pytest.raises(LaggError, match=lacking) as caught:
+            await ports.deafen(1, "lo")
+        assert caught.value.code == code
+
+    with_deaf(near, steps)

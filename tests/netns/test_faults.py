@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whatever step of an operation fails, nothing has changed and the error says which.
+
+Every call to the kernel, the C side and the disk that an operation makes is made to
+fail in turn, once, until the operation makes no further one.
+"""
+
+import contextvars
+import errno
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import iscoroutinefunction
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lagg import bundle, custody, fleet
+from lagg.driver import Driver
+from lagg.errors import LaggError
+from lagg.membership import Memberships, multicast_of
+from lagg.model import LaggChange, LaggConfig, Proto
+from lagg.native import Device
+from lagg.plan import Plan
+from tests.netns.driver_world import World
+
+MAC = "02:00:5e:00:53:99"
+
+STUCK = "device.held_by"  # a worker that does not leave its section
+
+UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
+"""Closing fails for nobody; the others are no steps of an operation."""
+
+LOGGED = frozenset({"netlink.set_speed", "device.set_carrier"})
+"""Of these a failure is a line in the log, and the operation goes on."""
+
+GIVING_BACK = (
+    LOGGED
+    | {"file.save", "netlink.link"}
+    | {
+        f"netlink.{call}"
+        for call in ("set_mtu", "set_mac", "set_addr_gen_mode", "set_up", "add_address")
+    }
+)
+"""A port that is given back is put back as far as it can be, and is free."""
+
+_under_test = contextvars.ContextVar("under_test", default=False)
+"""Set in an operation's own tasks, so that the follower's calls do not count."""
+
+
+@dataclass(slots=True)
+class Saboteur:
+    """Lets the `nth` call of the operation under test fail, and no other."""
+
+    nth: int = 0
+    calls: int = 0
+    struck: str | None = None
+    seen: set[str] = field(default_factory=set)
+
+    def arm(self, nth: int) -> None:
+        self.nth, self.calls, self.struck = nth, 0, None
+
+    def strikes(self, call: str) -> bool:
+        if not _under_test.get() or self.struck is not None:
+            return False
+        self.calls += 1
+        self.seen.add(call)
+        if self.calls == self.nth:
+            self.struck = call
+        return self.calls == self.nth
+
+    def refuse(self, call: str) -> None:
+        """As the C side refuses."""
+        if self.strikes(call):
+            raise OSError(errno.EIO, f"{call} sabotaged")
+
+    def call(
+        self, function: Callable[..., object], call: str, *args: object, **more: object
+    ) -> object:
+        """As our own parts refuse."""
+        error = LaggError(call, f"{call} sabotaged", errno.EIO)
+        if not self.strikes(call):
+            return function(*args, **more)
+        if iscoroutinefunction(function):
+            return _raise(error)
+        raise error
+
+
+async def _raise(error: LaggError) -> None:
+    raise error
+
+
+class Between:
+    """Stands before `thing`: the saboteur is asked at each call."""
+
+    def __init__(self, thing: object, kind: str, saboteur: Saboteur) -> None:
+        self._thing, self._kind, self._saboteur = thing, kind, saboteur
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the thing has
+        found = getattr(self._thing, name)
+        if name in UNFAILING or not callable(found):
+            return found
+        return partial(self._saboteur.call, found, f"{self._kind}.{name}")
+
+
+class SabotagedDevice(Device):
+    """A device whose calls the saboteur may refuse."""
+
+    def __init__(self, saboteur: Saboteur, name: str) -> None:
+        saboteur.refuse("device.create")
+        self._saboteur = saboteur
+        super().__init__(name)
+
+    def open_port(self, slot: int, ifindex: int) -> None:
+        self._saboteur.refuse("device.open_port")
+        super().open_port(slot, ifindex)
+
+    def publish(self, plan: Plan) -> int:
+        self._saboteur.refuse("device.publish")
+        return super().publish(plan)
+
+    def set_carrier(self, up: bool) -> None:
+        self._saboteur.refuse("device.set_carrier")
+        super().set_carrier(up)
+
+    def held_by(self, ticket: int) -> int | None:
+        stuck = self._saboteur.strikes(STUCK) or self._saboteur.struck == STUCK
+        return 0 if stuck and _under_test.get() else super().held_by(ticket)
+
+
+class SabotagedWorld(World):
+    """A world whose driver's every step the saboteur may refuse."""
+
+    def __init__(self, state_dir: Path, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(state_dir)
+        self.saboteur = Saboteur()
+        patch.setattr(bundle, "GRACE_S", 0.005)
+        patch.setattr(custody, "Memberships", self._memberships)
+        listed = partial(self.saboteur.call, multicast_of, "multicast_of")
+        patch.setattr(fleet, "multicast_of", listed)
+
+    def _between(self, thing: object, kind: str) -> Any:  # noqa: ANN401
+        return Between(thing, kind, self.saboteur)
+
+    def _memberships(self, ifindex: int, name: str) -> object:
+        made = self.saboteur.call(Memberships, "memberships.open", ifindex, name)
+        return self._between(made, "memberships")
+
+    async def open_driver(self, state_dir: Path) -> Driver:
+        device = partial(SabotagedDevice, self.saboteur)
+        driver = await Driver.open(state_dir, device)
+        whole, kept = driver._fleet, driver._fleet.custody
+        whole.netlink = kept._netlink = self._between(whole.netlink, "netlink")
+        kept._deaf = self._between(kept._deaf, "deaf")
+        kept._file = self._between(kept._file, "file")
+        return driver
+
+    def sabotage(self, nth: int, operation: "Operation") -> LaggError | None:
+        """The operation, its `nth` call failing; None if it succeeded all the same."""
+
+        async def under_test() -> None:
+            _under_test.set(True)
+            await operation.act(self.driver)
+
+        self.saboteur.arm(nth)
+        try:
+            self.do(under_test())
+        except LaggError as error:
+            return error
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is done under sabotage, to a lagg0 that has the ports `before`."""
+
+    act: Callable[[Driver], Coroutine[Any, Any, None]]
+    before: tuple[str, ...] | None = ()  # None: there is no lagg0 yet
+    # Of the calls that may fail and the operation succeed all the same.
+    tolerated: frozenset[str] = LOGGED
+    steps: frozenset[str] = frozenset()  # calls that it makes, among others
+
+
+ATTACHING = frozenset(
+    {
+        "file.save",
+        "deaf.deafen",
+        "memberships.open",
+        "memberships.apply",
+        "multicast_of",
+    }
+    | {"device.open_port", "device.publish", "netlink.links", "netlink.addresses"}
+    | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.speed_mbps"}
+)
+FULL = LaggConfig("lagg0", Proto.LOADBALANCE, ports=("p0", "p1"), mac=MAC, mtu=1400)
+CHANGE = LaggChange(Proto.BROADCAST, mac=MAC, mtu=1300, options=(("rr_limit", 3),))
+
+OPERATIONS = {
+    "create": Operation(
+        lambda driver: driver.create(FULL),
+        before=None,
+        steps=ATTACHING | {"device.create", "netlink.by_name", "netlink.set_queue"},
+    ),
+    "attach the first port": Operation(
+        lambda driver: driver.attach("lagg0", ["p1"]), steps=ATTACHING
+    ),
+    "attach another, which is down": Operation(
+        lambda driver: driver.attach("lagg0", ["p2"]),
+        before=("p0",),
+        steps=ATTACHING | {"netlink.set_up", "netlink.set_mtu"},
+    ),
+    "attach two": Operation(
+        lambda driver: driver.attach("lagg0", ["p1", "p2"]),
+        before=("p0",),
+        steps=ATTACHING,
+    ),
+    "detach the primary": Operation(
+        lambda driver: driver.detach("lagg0", ["p0"]),
+        before=("p0", "p1", "p2"),
+        tolerated=GIVING_BACK,
+        steps=frozenset({STUCK, "netlink.set_mac", "device.publish"}),
+    ),
+    "detach two": Operation(
+        lambda driver: driver.detach("lagg0", ["p1", "p0"]),
+        before=("p0", "p1", "p2"),
+        tolerated=GIVING_BACK,
+        steps=frozenset({STUCK, "netlink.set_mac", "device.publish"}),
+    ),
+    "detach all": Operation(
+        lambda driver: driver.detach("lagg0", ["p0", "p1"]),
+        before=("p0", "p1"),
+        tolerated=GIVING_BACK,
+        steps=frozenset({STUCK, "device.publish"}),
+    ),
+    "set": Operation(
+        lambda driver: driver.set("lagg0", CHANGE),
+        before=("p0", "p1", "p2"),
+        steps=frozenset({"netlink.set_mtu", "netlink.set_mac", "device.publish"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OPERATIONS)
+def test_an_operation_is_whole_or_undone_whichever_step_fails(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = OPERATIONS[what]
+    with ExitStack() as worlds:
+        world = worlds.enter_context(made(operation, tmp_path, monkeypatch))
+        before = world.calm()
+        for nth in count(1):
+            error = world.sabotage(nth, operation)
+            struck = world.saboteur.struck
+            if struck is None:
+                break
+            if error is None:
+                assert struck in operation.tolerated, f"step {nth} was passed over"
+                worlds.close()
+                world = worlds.enter_context(made(operation, tmp_path, monkeypatch))
+                before = world.calm()
+            else:
+                check_words(error, struck)
+                world.unchanged(before, f"step {nth}, {struck}, failed")
+        assert error is None
+        assert world.saboteur.seen >= operation.steps
+
+
+def made(
+    operation: Operation, state_dir: Path, patch: pytest.MonkeyPatch
+) -> SabotagedWorld:
+    world = SabotagedWorld(state_dir, patch)
+    try:
+        world.plug(0, 1)
+        world.plug(2, up=False, mtu=1400)
+        world.start(world.open_driver)
+        world.warm_up()
+        if operation.before is not None:
+            world.create("lagg0", proto=Proto.LOADBALANCE)
+            # A carrier that comes for a moment would leave it an address.
+            world.ip("link set lagg0 addrgenmode none promisc on")
+            world.attach(*operation.before)
+    except BaseException:
+        world.__exit__(None, None, None)
+        raise
+    return world
+
+
+def check_words(error: LaggError, struck: str) -> None:
+    """The refusal says which lagg, or its port, and which step."""
+    # What a real refusal is about is the interface; the saboteur's is about the call.
+    assert error.thing.startswith("lagg0") or error.thing == struck
+    if struck == STUCK:
+        assert (error.code, error.thing) == (errno.ETIMEDOUT, "lagg0")
+        assert "worker 0" in error.cause
+    else:
+        assert (error.code, struck in error.cause) == (errno.EIO, True)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A laggd in a host, driven as its users do: laggctl, signals, its log.
+
+Owns the process, its socket and its state directory.  Knows no driver.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.host import STOP_SECONDS, CommandError, Host
+from lab.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+LAGGD = ROOT / ".venv" / "bin" / "laggd"
+LAGGCTL = ROOT / ".venv" / "bin" / "laggctl"
+
+START_SECONDS = 20.0
+"""Long, for a machine that runs other tests."""
+
+LOG_LINES = 40
+
+
+class Refused(CommandError):
+    """laggctl failed; `output` is the line it wrote."""
+
+
+class Daemon:
+    """One laggd, running once it is made."""
+
+    def __init__(
+        self, host: Host, *, config: Path | None = None, log_level: str = "debug"
+    ) -> None:
+        """Starts it and waits until its socket accepts."""
+        self.host = host
+        self.socket = host.directory / "laggd.sock"
+        self.state_dir = host.directory / "state"
+        self.log = host.directory / "laggd.log"
+        self._options = ["--log-level", log_level]
+        if config is not None:
+            self._options += ["--config", str(config)]
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the running process; `ip netns exec` has become it."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts it (again); TimeoutError or CommandError with its log if it fails."""
+        command = (LAGGD, "--socket", self.socket, "--state-dir", self.state_dir)
+        with self.log.open("a") as log:
+            self._process = self.host.popen(
+                *command, *self._options, stdout=log, stderr=log
+            )
+        wait_until(self._answers, START_SECONDS, f"laggd in {self.host.name} listens")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        if code is not None:
+            raise CommandError((str(LAGGD),), code, self.log_tail())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL; returns when it is dead."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(STOP_SECONDS)
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text().splitlines()[-LOG_LINES:])
+
+    def show_log(self) -> None:
+        """To stderr, where a failed test shows it."""
+        print(f"---- laggd in {self.host.name}, {self.log}:", file=sys.stderr)
+        print(self.log_tail(), file=sys.stderr)
+
+    # ---- laggctl -------------------------------------------------------------------
+
+    def ctl(self, *words: str) -> str:
+        """Runs laggctl; returns what it printed.  Refused when it did not work."""
+        done = self.try_ctl(*words)
+        if done.returncode != 0:
+            raise Refused(("laggctl", *words), done.returncode, done.stderr)
+        return done.stdout
+
+    def try_ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Runs laggctl; whatever comes of it is returned."""
+        return subprocess.run(
+            [LAGGCTL, "--socket", self.socket, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """`show --json`: all lagg records."""
+        found: list[dict[str, Any]] = json.loads(self.ctl("--json", "show"))
+        return found
+
+    def record(self, name: str = "lagg0") -> dict[str, Any]:
+        """`show --json` of one lagg."""
+        found: dict[str, Any] = json.loads(self.ctl("--json", "show", name))[0]
+        return found
+
+    def port(self, name: str, port: str) -> dict[str, Any]:
+        """The part of a record that is about one port.  KeyError when it has none."""
+        ports = {each["name"]: each for each in self.record(name)["ports"]}
+        found: dict[str, Any] = ports[port]
+        return found
+
+    def drops(self, name: str = "lagg0") -> dict[str, int]:
+        """The reasons that have counted anything."""
+        drops: dict[str, int] = self.record(name)["counters"]["drops"]
+        return {reason: frames for reason, frames in drops.items() if frames}
+
+
+def conserved(record: Mapping[str, Any]) -> None:
+    """Asserts that every frame of a lagg was delivered or counted as dropped."""
+    counters = record["counters"]
+    taken = counters["tx_in"] + counters["rx_in"]
+    given = counters["tx_out"] + counters["rx_out"] + sum(counters["drops"].values())
+    assert taken == given, f"{record['name']}: {taken - given} frames: {counters}"
