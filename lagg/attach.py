@@ -5,6 +5,7 @@ Owns the order: a port is seen by the workers only when all else has succeeded, 
 closed only when no worker can see it any more.  Runs inside one operation of driver.py.
 """
 
+import asyncio
 import errno
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -101,10 +102,13 @@ async def _open(
     fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
     """Sockets, receive filter, and at last the snapshot that names the port."""
+    device = bundle.device
     try:
-        bundle.device.open_port(slot, link.ifindex)
+        # In a thread: the kernel takes its time, and a lost carrier must not wait.
+        sockets = await asyncio.to_thread(device.open_sockets, link.ifindex)
     except OSError as error:
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
+    device.add_port(slot, sockets)
     undo.push_async_callback(_withdraw, bundle, [slot], bundle.shape)
     fleet.listen_port(bundle, link.ifindex)
     now = await fleet.netlink.link(link.ifindex)
@@ -129,8 +133,8 @@ async def _withdraw(bundle: Bundle, slots: Iterable[int], rest: Shape) -> None:
     except LaggError:
         bundle.adopt(_with_news_of(bundle.shape, before))
         raise
-    for slot in slots:
-        bundle.device.close_port(slot)
+    taken = [bundle.device.remove_port(slot) for slot in slots]
+    await asyncio.gather(*(asyncio.to_thread(sockets.close) for sockets in taken))
 
 
 def _with_news_of(newer: Shape, shape: Shape) -> Shape:

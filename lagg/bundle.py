@@ -10,12 +10,22 @@ import asyncio
 import errno
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from lagg.errors import LaggError
 from lagg.link import Link
-from lagg.model import Counters, Drop, Event, LaggRecord, PortRecord, Spread
+from lagg.model import (
+    SNAPSHOTS_MAX,
+    Counters,
+    Drop,
+    Event,
+    LaggRecord,
+    Limbo,
+    PortRecord,
+    Spread,
+)
 from lagg.native import Device, PortCounters
 from lagg.plan import Plan, plan
 from lagg.proc import tx_dropped
@@ -47,7 +57,8 @@ class Bundle:
         self.plan: Plan = plan(shape.situation)
         self.mac_fixed = False  # by the user: it stays when ports come and go
         self.mtu_fixed = False
-        self._ticket = 0  # of the last publication; 0 has always passed
+        # The tickets that may not have passed, and when they were drawn.
+        self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
         self._host_drops_seen = tx_dropped(link.name) or 0
         self._dropped: dict[Drop, int] = {}
         self._emit = emit
@@ -99,9 +110,10 @@ class Bundle:
 
     def _publish(self, fresh: Plan) -> None:
         try:
-            self._ticket = self.device.publish(fresh)
+            ticket = self.device.publish(fresh)
         except OSError as error:
             raise LaggError.of_os(self.name, "publish a snapshot", error) from error
+        self._tickets.append((ticket, time.monotonic()))
 
     def _follow(self, fresh: Plan) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
@@ -140,12 +152,26 @@ class Bundle:
         Raises LaggError (ETIMEDOUT) naming the worker that holds it up.
         """
         deadline = time.monotonic() + GRACE_S
-        while (worker := self.device.held_by(self._ticket)) is not None:
+        while (limbo := self.limbo()).snapshots > 0:
             if time.monotonic() > deadline:
-                cause = f"worker {worker} did not leave its section in {GRACE_S} s"
-                raise self.refuse(cause, errno.ETIMEDOUT)
+                cause = f"worker {limbo.worker} did not leave its section"
+                self.emit("worker-stuck", f"{cause} for {limbo.oldest_ms} ms")
+                raise self.refuse(f"{cause} in {GRACE_S} s", errno.ETIMEDOUT)
             await asyncio.sleep(GRACE_POLL_S)
         self.device.reclaim()
+
+    def limbo(self) -> Limbo:
+        """What was replaced and may still be seen, and by whom."""
+        worker = None
+        while self._tickets:
+            worker = self.device.held_by(self._tickets[0][0])
+            if worker is not None:
+                break
+            self._tickets.popleft()
+        if not self._tickets:
+            return Limbo(0, 0, None)
+        age_s = time.monotonic() - self._tickets[0][1]
+        return Limbo(len(self._tickets), int(age_s * 1000), worker)
 
     def _settle_host_drops(self) -> None:
         """Counts what the kernel dropped on the way to us, by the plan of the time.
@@ -175,6 +201,7 @@ class Bundle:
             mtu=self.link.mtu,
             speed_mbps=self.speed_mbps,
             generation=reading.generation,
+            limbo=self.limbo(),
             options=self.shape.options,
             ports=tuple(
                 self._port_record(port, reading.ports[port.slot])

@@ -118,7 +118,8 @@ def _detach(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     laggs = _laggs(arguments)
-    _print(json.dumps(laggs) if arguments.json else show_page(laggs, _paint()))
+    page = show_page(laggs, _paint(), verbose=arguments.verbose)
+    _print(json.dumps(laggs) if arguments.json else page)
     return DONE
 
 
@@ -220,7 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, run in (("attach", _attach), ("detach", _detach)):
         command = _add(commands, name, run, f"{name} ports, all or none")
         command.add_argument("ports", nargs="+", metavar="IF")
-    _add(commands, "show", _show, "what is there and how it does", name="?")
+    show = _add(commands, "show", _show, "what is there and how it does", name="?")
+    show.add_argument("-v", dest="verbose", action="store_true", help="more of it")
     _add(commands, "stats", _stats, "counters", name="?")
     _add(commands, "monitor", _monitor, "events as they happen, until ^C", name=None)
     check = _add(commands, "check", _check, "check a configuration file", name=None)

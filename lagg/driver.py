@@ -134,7 +134,7 @@ class Driver:
         bundle = self._fleet.find(name)
         ports = bundle.shape.ports
         del self._fleet.bundles[name]
-        bundle.device.close()
+        await asyncio.to_thread(bundle.device.close)
         for port in ports:
             await self._fleet.custody.give_back(port.link.ifindex)
         self._fleet.watch_ports()

@@ -12,6 +12,9 @@ from typing import Any, cast
 PORTS_MAX = 32
 """Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
 
+SNAPSHOTS_MAX = 16
+"""Snapshots of one lagg, in use and in limbo; with more a change is refused."""
+
 BUCKETS = 256
 """Entries of a flow table; a power of two so that no port count re-maps a flow."""
 
@@ -167,6 +170,15 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class Limbo:
+    """Snapshots that were replaced and that a worker may still see."""
+
+    snapshots: int
+    oldest_ms: int  # since the oldest was replaced; 0 without any
+    worker: int | None  # that holds it up
+
+
+@dataclass(frozen=True, slots=True)
 class LaggRecord:
     """A lagg as `show --json` prints it: one consistent snapshot."""
 
@@ -179,6 +191,7 @@ class LaggRecord:
     mtu: int
     speed_mbps: int
     generation: int
+    limbo: Limbo
     options: Options
     ports: tuple[PortRecord, ...]
     counters: Counters

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lagg._native import ffi, lib
-from lagg.model import PORTS_MAX, Counters, Drop, HashKind, HashLayer
+from lagg.model import PORTS_MAX, SNAPSHOTS_MAX, Counters, Drop, HashKind, HashLayer
 from lagg.plan import Plan
 
 _HASH_KINDS = {
@@ -28,6 +28,7 @@ _DROPS = {drop: number for number, drop in enumerate(Drop)}
 
 assert len(_DROPS) == lib.LAGG_DROP_COUNT
 assert lib.LAGG_PORTS_MAX == PORTS_MAX
+assert lib.LAGG_SNAPSHOTS_MAX == SNAPSHOTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,20 @@ class Reading:
     generation: int
     total: Counters
     ports: tuple[PortCounters, ...]  # by slot
+
+
+class PortSockets:
+    """The sockets of an interface, while no device has them."""
+
+    def __init__(self, pointer: Any) -> None:
+        """`pointer` is a struct lagg_port of C's."""
+        self.pointer = pointer
+
+    def close(self) -> None:
+        """Closes them, if no device took them.  As slow, and for any thread."""
+        if self.pointer is not None:
+            lib.lagg_port_close(self.pointer)
+        self.pointer = None
 
 
 class Device:
@@ -86,13 +101,22 @@ class Device:
         _check(lib.lagg_device_destroy(self._pointer))
         self._pointer = None
 
-    def open_port(self, slot: int, ifindex: int) -> None:
-        """Opens a port's sockets; no worker sees it before a plan names it."""
-        _check(lib.lagg_device_open_port(self._device, slot, ifindex))
+    def open_sockets(self, ifindex: int) -> "PortSockets":
+        """Opens a port's sockets.  Takes tens of milliseconds; any thread may call."""
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_port_open(self._device, ifindex, out))
+        return PortSockets(out[0])
 
-    def close_port(self, slot: int) -> None:
-        """Delivers what its ring holds, then closes it.  EBUSY while still named."""
-        _check(lib.lagg_device_close_port(self._device, slot))
+    def add_port(self, slot: int, sockets: "PortSockets") -> None:
+        """Gives a port to the device; no worker sees it before a plan names it."""
+        _check(lib.lagg_device_add_port(self._device, slot, sockets.pointer))
+        sockets.pointer = None
+
+    def remove_port(self, slot: int) -> "PortSockets":
+        """Delivers what its ring holds and takes it out.  EBUSY while still named."""
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_device_remove_port(self._device, slot, out))
+        return PortSockets(out[0])
 
     def publish(self, plan: Plan) -> int:
         """Publishes a plan and returns its ticket; never blocks.  EAGAIN: in limbo."""

@@ -14,6 +14,7 @@ from lagg.model import (
     Drop,
     Event,
     LaggRecord,
+    Limbo,
     Options,
     OptionValue,
     PortRecord,
@@ -71,6 +72,14 @@ class CountersJson(TypedDict):
     drops: dict[str, int]
 
 
+class LimboJson(TypedDict):
+    """Replaced snapshots that a worker may still see."""
+
+    snapshots: int
+    oldest_ms: int
+    worker: int | None
+
+
 class LaggJson(TypedDict):
     """One lagg: a consistent snapshot."""
 
@@ -83,6 +92,7 @@ class LaggJson(TypedDict):
     mtu: int
     speed_mbps: int
     generation: int
+    limbo: LimboJson
     options: OptionsJson
     ports: list[PortJson]
     counters: CountersJson
@@ -110,9 +120,19 @@ def lagg_json(record: LaggRecord) -> LaggJson:
         "mtu": record.mtu,
         "speed_mbps": record.speed_mbps,
         "generation": record.generation,
+        "limbo": limbo_json(record.limbo),
         "options": options_json(record.options),
         "ports": [port_json(port) for port in record.ports],
         "counters": counters_json(record.counters),
+    }
+
+
+def limbo_json(limbo: Limbo) -> LimboJson:
+    """What waits for a grace period."""
+    return {
+        "snapshots": limbo.snapshots,
+        "oldest_ms": limbo.oldest_ms,
+        "worker": limbo.worker,
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.records import EventJson, LaggJson, OptionsJson, PortJson
+    from lagg.records import EventJson, LaggJson, LimboJson, OptionsJson, PortJson
 
 Paint = Callable[[str, str | None], str]
 """Gives a text an SGR colour, or not."""
@@ -38,11 +38,14 @@ def plain(text: str, code: str | None) -> str:
     return text
 
 
-def show_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
-    """What `show` prints: each lagg with its ports and its traffic."""
+def show_page(laggs: Sequence[LaggJson], paint: Paint, *, verbose: bool = False) -> str:
+    """What `show` prints: each lagg with its ports and its traffic.
+
+    `verbose`: and how many replaced snapshots wait for a worker, if none does, too.
+    """
     if not laggs:
         return "no laggs"
-    return "\n\n".join("\n".join(_lagg_lines(each, paint)) for each in laggs)
+    return "\n\n".join("\n".join(_lagg_lines(each, paint, verbose)) for each in laggs)
 
 
 def stats_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
@@ -106,7 +109,7 @@ def byte_words(size: int) -> str:
     return f"{value:.4g} PB"
 
 
-def _lagg_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
     reason = carrier_reason(lagg)
     link = paint(f"link {lagg['link']}", _LIGHT.get(lagg["link"]))
     title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
@@ -118,9 +121,19 @@ def _lagg_lines(lagg: LaggJson, paint: Paint) -> list[str]:
         f"{paint(lagg['name'], _BOLD)}: {', '.join(title)}",
         f"  mac {lagg['mac']}  mtu {lagg['mtu']}  ifindex {lagg['ifindex']}"
         f"  generation {lagg['generation']}",
+        *_limbo_lines(lagg["limbo"], verbose),
         *_option_lines(lagg["proto"], lagg["options"]),
         *_port_lines(lagg["ports"], paint),
         *_traffic_lines(lagg, paint),
+    ]
+
+
+def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
+    if limbo["snapshots"] == 0:
+        return ["  no replaced snapshot in use"] if verbose else []
+    return [
+        f"  {limbo['snapshots']} replaced snapshots in use by worker {limbo['worker']},"
+        f" the oldest for {limbo['oldest_ms']} ms"
     ]
 
 

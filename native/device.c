@@ -18,11 +18,11 @@
 
 struct lagg_device {
     struct snapshot_store store;
-    uint32_t workers_count;             /* (c) */
-    _Atomic bool stop;                  /* (a) workers return when set */
-    struct port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
-    uint64_t overruns;                  /* (x) of closed ports too */
-    struct worker *drainer;             /* (x) delivers what a closing ring holds */
+    uint32_t workers_count;                  /* (c) */
+    _Atomic bool stop;                       /* (a) workers return when set */
+    struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
+    uint64_t overruns;                       /* (x) of closed ports too */
+    struct worker *drainer; /* (x) delivers what a closing ring holds */
     struct worker *workers[LAGG_WORKERS_MAX]; /* (c) */
 };
 
@@ -87,8 +87,7 @@ device_free(struct lagg_device *device)
 {
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
         if (device->ports[slot] != NULL) {
-            port_close(device->ports[slot]);
-            free(device->ports[slot]);
+            lagg_port_close(device->ports[slot]);
         }
     }
     for (uint32_t i = 0; i < device->workers_count; i++) {
@@ -175,16 +174,13 @@ lagg_device_set_carrier(struct lagg_device *device, int up)
  */
 
 int
-lagg_device_open_port(struct lagg_device *device, uint32_t slot, int ifindex)
+lagg_port_open(const struct lagg_device *device, int ifindex, struct lagg_port **out)
 {
-    struct port *port;
+    struct lagg_port *port;
     int error;
 
-    if (slot >= LAGG_PORTS_MAX || ifindex <= 0) {
+    if (ifindex <= 0) {
         return -EINVAL;
-    }
-    if (device->ports[slot] != NULL) {
-        return -EEXIST;
     }
     port = allocate(sizeof *port);
     if (port == NULL) {
@@ -195,12 +191,32 @@ lagg_device_open_port(struct lagg_device *device, uint32_t slot, int ifindex)
         free(port);
         return error;
     }
+    *out = port;
+    return 0;
+}
+
+void
+lagg_port_close(struct lagg_port *port)
+{
+    port_close(port);
+    free(port);
+}
+
+int
+lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
+{
+    if (slot >= LAGG_PORTS_MAX) {
+        return -EINVAL;
+    }
+    if (device->ports[slot] != NULL) {
+        return -EEXIST;
+    }
     device->ports[slot] = port;
     return 0;
 }
 
 static void
-device_take_overruns(struct lagg_device *device, struct port *port)
+device_take_overruns(struct lagg_device *device, struct lagg_port *port)
 {
     uint32_t overruns = port_take_overruns(port);
 
@@ -210,7 +226,7 @@ device_take_overruns(struct lagg_device *device, struct port *port)
 
 /* Bounded: a ring that is refilled while it is drained ends after one round. */
 static void
-port_drain(struct lagg_device *device, uint32_t slot, struct port *port)
+port_drain(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
 {
     const struct lagg_plan plan = {
         .rx_accept = port->accepted ? 1u << slot : 0,
@@ -229,9 +245,10 @@ port_drain(struct lagg_device *device, uint32_t slot, struct port *port)
 }
 
 int
-lagg_device_close_port(struct lagg_device *device, uint32_t slot)
+lagg_device_remove_port(
+    struct lagg_device *device, uint32_t slot, struct lagg_port **out)
 {
-    struct port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
+    struct lagg_port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
 
     if (port == NULL) {
         return -ENOENT;
@@ -241,9 +258,8 @@ lagg_device_close_port(struct lagg_device *device, uint32_t slot)
     }
     port_drain(device, slot, port);
     device_take_overruns(device, port);
-    port_close(port);
-    free(port);
     device->ports[slot] = NULL;
+    *out = port;
     return 0;
 }
 
@@ -332,7 +348,7 @@ static void
 device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
 {
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        struct port *port = device->ports[slot];
+        struct lagg_port *port = device->ports[slot];
 
         if (port != NULL) {
             device_take_overruns(device, port);

@@ -143,14 +143,12 @@ bool epoch_passed(struct epoch *epoch, uint64_t ticket, uint32_t *reader);
 /* ---- snapshot.c -------------------------------------------------------------------
  */
 
-struct port;
-
 /* What workers read: a plan and the ports it speaks of, in one immutable value. */
 struct snapshot {
-    uint64_t generation;                /* (p) grows by one per publication */
-    struct lagg_plan plan;              /* (p) sound, as plan_sound() says */
-    struct port *ports[LAGG_PORTS_MAX]; /* (p) NULL where plan.ports has no bit */
-    uint64_t ticket;                    /* (x) FREE, LIVE, or passes when reusable */
+    uint64_t generation;                     /* (p) grows by one per publication */
+    struct lagg_plan plan;                   /* (p) sound, as plan_sound() says */
+    struct lagg_port *ports[LAGG_PORTS_MAX]; /* (p) NULL where plan.ports has no bit */
+    uint64_t ticket; /* (x) FREE, LIVE, or passes when reusable */
 };
 
 /* All the snapshots there will ever be: the cap on memory in limbo. */
@@ -165,7 +163,7 @@ void snapshot_store_init(struct snapshot_store *store);
 
 /* As lagg_device_publish().  'ports' holds an open port for each bit of plan->ports. */
 int snapshot_publish(struct snapshot_store *store, const struct lagg_plan *plan,
-    struct port *const ports[], uint64_t *ticket);
+    struct lagg_port *const ports[], uint64_t *ticket);
 
 /* Makes reusable what has passed.  Returns the number still in limbo. */
 int snapshot_reclaim(struct snapshot_store *store);
@@ -269,7 +267,7 @@ struct ring {
 };
 
 /* The sockets of one port. */
-struct port {
+struct lagg_port {
     int ifindex;          /* (c) */
     int tx_fd;            /* (c) */
     uint32_t rings_count; /* (c) one for each worker */
@@ -280,8 +278,8 @@ struct port {
 };
 
 /* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
-int port_open(struct port *port, int ifindex, uint32_t rings_count);
-void port_close(struct port *port);
+int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count);
+void port_close(struct lagg_port *port);
 
 /* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
  * ring_release().  Frames longer than any buffer are added to '*oversize'. */
@@ -290,14 +288,14 @@ uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
 void ring_release(struct ring *ring);
 
 /* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
-void port_clear_error(struct port *port, uint32_t ring);
+void port_clear_error(struct lagg_port *port, uint32_t ring);
 
 /* Frames the kernel dropped for want of a ring entry since the last call. */
-uint32_t port_take_overruns(struct port *port);
+uint32_t port_take_overruns(struct lagg_port *port);
 
 /* Sends frames[order[0 ... count-1]].  Returns how many the kernel took; when fewer
  * than 'count', '*error' is -errno of the first it did not. */
-uint32_t port_send(const struct port *port, const struct frame *frames,
+uint32_t port_send(const struct lagg_port *port, const struct frame *frames,
     const uint8_t *order, uint32_t count, int *error);
 
 /* ---- worker.c ---------------------------------------------------------------------
@@ -341,9 +339,9 @@ void worker_loop(struct worker *worker);
 
 /* Delivers what 'ring' of the port at 'slot' holds, up to a burst; returns how many. */
 uint32_t worker_receive(struct worker *worker, const struct lagg_plan *plan,
-    uint32_t slot, struct port *port, uint32_t ring);
+    uint32_t slot, struct lagg_port *port, uint32_t ring);
 
 /* Adds what was counted since the last call to the published counters. */
-void worker_publish_counts(struct worker *worker, struct port *const ports[]);
+void worker_publish_counts(struct worker *worker, struct lagg_port *const ports[]);
 
 #endif

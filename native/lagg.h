@@ -90,6 +90,7 @@ struct lagg_reading {
 };
 
 struct lagg_device;
+struct lagg_port; /* an interface's sockets */
 
 /* Makes a TAP named 'name' (at most 15 bytes) and what 'workers' threads (1 ...
  * LAGG_WORKERS_MAX) need to carry it, with the empty plan published.  -EINVAL, -ENOMEM,
@@ -102,13 +103,24 @@ int lagg_device_destroy(struct lagg_device *device);
 /* lagg0's carrier, as the kernel and users see it. */
 int lagg_device_set_carrier(struct lagg_device *device, int up);
 
-/* Opens the sockets of the port 'ifindex' into the free slot 'slot'.  No worker sees it
- * before a plan names it.  -EINVAL, -EEXIST, -ENOMEM, or what packet(7) answers. */
-int lagg_device_open_port(struct lagg_device *device, uint32_t slot, int ifindex);
+/* Opens the sockets of the interface 'ifindex' for the workers of 'device'.  Slow: the
+ * kernel waits for grace periods of its own; so any thread may call it.  -EINVAL,
+ * -ENOMEM, or what packet(7) answers. */
+int lagg_port_open(
+    const struct lagg_device *device, int ifindex, struct lagg_port **port);
 
-/* Delivers what the port's ring still holds, then closes it.  -EBUSY while a snapshot
- * that names it may still be read; -ENOENT when the slot is not open. */
-int lagg_device_close_port(struct lagg_device *device, uint32_t slot);
+/* Closes the sockets of a port that no device has.  As slow, and for any thread. */
+void lagg_port_close(struct lagg_port *port);
+
+/* Puts an open port into the free slot 'slot'; the device owns it then.  No worker sees
+ * it before a plan names it.  -EINVAL, -EEXIST. */
+int lagg_device_add_port(
+    struct lagg_device *device, uint32_t slot, struct lagg_port *port);
+
+/* Delivers what the port's ring still holds and takes it out; the caller closes it.
+ * -EBUSY while a snapshot that names it may still be read; -ENOENT. */
+int lagg_device_remove_port(
+    struct lagg_device *device, uint32_t slot, struct lagg_port **port);
 
 /* Publishes a copy of 'plan' and wakes the workers; never blocks.  '*ticket' passes
  * once no worker can still see the snapshot before.  -EINVAL when the plan is not

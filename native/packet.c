@@ -182,7 +182,7 @@ ring_open(struct ring *ring, int ifindex)
 }
 
 static int
-rings_open(struct port *port)
+rings_open(struct lagg_port *port)
 {
     int error = 0, group = -1;
 
@@ -199,7 +199,7 @@ rings_open(struct port *port)
 }
 
 static int
-sender_open(struct port *port)
+sender_open(struct lagg_port *port)
 {
     int error = socket_make(&port->tx_fd);
 
@@ -211,7 +211,7 @@ sender_open(struct port *port)
 }
 
 int
-port_open(struct port *port, int ifindex, uint32_t rings_count)
+port_open(struct lagg_port *port, int ifindex, uint32_t rings_count)
 {
     int error;
 
@@ -228,7 +228,7 @@ port_open(struct port *port, int ifindex, uint32_t rings_count)
 }
 
 void
-port_close(struct port *port)
+port_close(struct lagg_port *port)
 {
     for (uint32_t i = 0; i < port->rings_count; i++) {
         if (port->rings[i].map != NULL) {
@@ -343,7 +343,7 @@ ring_release(struct ring *ring)
 }
 
 void
-port_clear_error(struct port *port, uint32_t ring)
+port_clear_error(struct lagg_port *port, uint32_t ring)
 {
     int error;
     socklen_t size = sizeof error;
@@ -352,7 +352,7 @@ port_clear_error(struct port *port, uint32_t ring)
 }
 
 uint32_t
-port_take_overruns(struct port *port)
+port_take_overruns(struct lagg_port *port)
 {
     uint32_t overruns = 0;
 
@@ -382,7 +382,7 @@ message_fill(struct mmsghdr *message, struct iovec parts[2], const struct frame 
 /* Whether the port has carrier.  To ask makes the kernel tell a loss that it may hold
  * back for a second (net/core/link_watch.c), so the control plane learns of it, too. */
 static bool
-port_has_carrier(const struct port *port)
+port_has_carrier(const struct lagg_port *port)
 {
     struct ethtool_value link = {.cmd = ETHTOOL_GLINK, .data = 1};
     struct ifreq request = {.ifr_ifindex = port->ifindex};
@@ -401,8 +401,8 @@ error_is_full(int error)
 }
 
 uint32_t
-port_send(const struct port *port, const struct frame *frames, const uint8_t *order,
-    uint32_t count, int *error)
+port_send(const struct lagg_port *port, const struct frame *frames,
+    const uint8_t *order, uint32_t count, int *error)
 {
     struct mmsghdr messages[BURST_MAX];
     struct iovec parts[BURST_MAX][2];

@@ -61,7 +61,7 @@ snapshot_take(struct snapshot_store *store)
 
 static void
 snapshot_fill(struct snapshot *snap, const struct lagg_plan *plan,
-    struct port *const ports[], uint64_t generation)
+    struct lagg_port *const ports[], uint64_t generation)
 {
     snap->generation = generation;
     snap->plan = *plan;
@@ -89,7 +89,7 @@ snapshot_store_init(struct snapshot_store *store)
 
 int
 snapshot_publish(struct snapshot_store *store, const struct lagg_plan *plan,
-    struct port *const ports[], uint64_t *ticket)
+    struct lagg_port *const ports[], uint64_t *ticket)
 {
     struct snapshot *fresh, *old;
 

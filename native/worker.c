@@ -59,7 +59,7 @@ bank_add(struct counter_bank *bank, uint64_t deltas[COUNTERS_COUNT])
 }
 
 void
-worker_publish_counts(struct worker *worker, struct port *const ports[])
+worker_publish_counts(struct worker *worker, struct lagg_port *const ports[])
 {
     struct tally *tally = &worker->tally;
     uint32_t sequence = atomic_load_explicit(&worker->sequence, memory_order_relaxed);
@@ -337,7 +337,7 @@ collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
 
 uint32_t
 worker_receive(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
-    struct port *port, uint32_t ring)
+    struct lagg_port *port, uint32_t ring)
 {
     uint32_t oversize = 0;
     uint32_t frames = ring_read(
@@ -428,7 +428,6 @@ worker_wait(struct worker *worker)
         read(worker->wake_fd, &wakes, sizeof wakes) < 0) {
         return; /* another wake took it */
     }
-    worker->tap_gone = worker->tap_gone || (fds[POLL_TAP].revents & POLLERR);
     for (uint32_t i = POLL_PORTS; i < worker->poll_count; i++) {
         worker->errors_pending |= fds[i].revents & POLLERR;
     }

@@ -27,6 +27,7 @@ from lagg.model import (
     LaggChange,
     LaggConfig,
     LaggRecord,
+    Limbo,
     PortFlag,
     PortRecord,
 )
@@ -167,6 +168,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
         mtu=config.mtu or 1500,
         speed_mbps=10000 * max(0, len(ports) - 1),
         generation=17,
+        limbo=Limbo(0, 0, None),
         options=config.options,
         ports=ports,
         counters=Counters(10, 8, 5, 4, {Drop.NO_PORT: 3, Drop.TX_FULL: 0}),

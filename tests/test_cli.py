@@ -344,6 +344,14 @@ def test_show_is_a_page(laggctl: Laggctl) -> None:
     assert laggctl("show").out == PAGE
 
 
+def test_show_tells_who_holds_replaced_snapshots() -> None:
+    held = a_record(limbo={"snapshots": 2, "oldest_ms": 350, "worker": 1})
+    line = "  2 replaced snapshots in use by worker 1, the oldest for 350 ms\n"
+    assert line in show_page([held], plain)
+    assert "replaced" not in show_page([a_record()], plain)
+    assert "no replaced snapshot in use" in show_page([a_record()], plain, verbose=True)
+
+
 @pytest.mark.usefixtures("world")
 def test_show_without_laggs_says_so(laggctl: Laggctl) -> None:
     assert laggctl("show") == Run(0, "no laggs\n", "")

@@ -97,6 +97,7 @@ RECORD = {
     "mtu": 1500,
     "speed_mbps": 10000,
     "generation": 17,
+    "limbo": {"snapshots": 0, "oldest_ms": 0, "worker": None},
     "options": {
         "lagghash": ["l2", "l3", "l4"],
         "hash": "crc32c",

@@ -71,9 +71,17 @@ def device(namespace: Namespace) -> Iterator[Device]:
     made = namespace.run(lambda: Device("lagg0", workers=2))
     for slot, name in enumerate(("near0", "far0")):
         ifindex = namespace.ifindex(name)
-        namespace.run(lambda s=slot, i=ifindex: made.open_port(s, i))  # type: ignore[misc]
+        open_port(namespace, made, slot, ifindex)
     yield made
     made.close()
+
+
+def open_port(namespace: Namespace, device: Device, slot: int, ifindex: int) -> None:
+    sockets = namespace.run(lambda: device.open_sockets(ifindex))
+    try:
+        device.add_port(slot, sockets)
+    finally:
+        sockets.close()  # unless the device has them
 
 
 def refusal(act: Callable[[], object]) -> int:
@@ -138,8 +146,8 @@ def test_a_closed_device_refuses_every_call(device: Device) -> None:
     device.close()
     device.close()
     calls: list[Callable[[], object]] = [
-        lambda: device.open_port(2, 1),
-        lambda: device.close_port(0),
+        lambda: device.open_sockets(1),
+        lambda: device.remove_port(0),
         lambda: device.publish(EMPTY),
         lambda: device.held_by(1),
         device.reclaim,
@@ -157,17 +165,17 @@ def test_slots_that_cannot_be_opened_or_closed(
     ifindex = namespace.ifindex("near0")
 
     def opened(slot: int, ifindex: int) -> int:
-        return refusal(lambda: namespace.run(lambda: device.open_port(slot, ifindex)))
+        return refusal(lambda: open_port(namespace, device, slot, ifindex))
 
     assert opened(0, ifindex) == errno.EEXIST
     assert opened(PORTS_MAX, ifindex) == errno.EINVAL
     assert opened(2, 0) == errno.EINVAL
     assert opened(2, 9999) == errno.ENODEV
-    assert refusal(lambda: device.close_port(2)) == errno.ENOENT
-    assert refusal(lambda: device.close_port(PORTS_MAX)) == errno.ENOENT
+    assert refusal(lambda: device.remove_port(2)) == errno.ENOENT
+    assert refusal(lambda: device.remove_port(PORTS_MAX)) == errno.ENOENT
     device.publish(replace(EMPTY, ports=frozenset({0})))
-    assert refusal(lambda: device.close_port(0)) == errno.EBUSY
-    device.close_port(1)
+    assert refusal(lambda: device.remove_port(0)) == errno.EBUSY
+    device.remove_port(1).close()
 
 
 BOTH = frozenset({0, 1})

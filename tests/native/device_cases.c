@@ -86,7 +86,7 @@ two_hundred_devices_leave_nothing(void)
 
         check_about("again", i);
         if (i % 10 == 0) {
-            CHECK(lagg_device_open_port(device, i % LAGG_PORTS_MAX, LO) == 0);
+            CHECK(attach_port(device, i % LAGG_PORTS_MAX, LO) == 0);
             CHECK_EQ_U32(fds_count(), fds + 4);
             CHECK_EQ_U32(rings_count(), 1);
         }
@@ -198,7 +198,7 @@ no_descriptor_no_change(uint32_t workers)
 
         check_about("descriptors for a port", more);
         fds_limit(more);
-        result = lagg_device_open_port(device, 7, LO);
+        result = attach_port(device, 7, LO);
         fds_unlimited();
         CHECK(result == (more < 1 + workers ? -EMFILE : 0));
         CHECK(fds_count() == fds + 2 * workers + (result == 0 ? more : 0));
@@ -218,22 +218,22 @@ only_real_interfaces_become_ports(void)
     uint32_t fds = fds_count();
 
     check_about("ports", 0);
-    CHECK(lagg_device_open_port(device, 0, 999999) == -ENODEV);
-    CHECK(lagg_device_open_port(device, 0, INT32_MAX) == -ENODEV);
-    CHECK(lagg_device_open_port(device, 0, 0) == -EINVAL); /* else: all interfaces */
-    CHECK(lagg_device_open_port(device, 0, -1) == -EINVAL);
-    CHECK(lagg_device_open_port(device, LAGG_PORTS_MAX, LO) == -EINVAL);
-    CHECK(lagg_device_open_port(device, UINT32_MAX, LO) == -EINVAL);
-    CHECK(lagg_device_close_port(device, 0) == -ENOENT);
-    CHECK(lagg_device_close_port(device, LAGG_PORTS_MAX) == -ENOENT);
-    CHECK(lagg_device_close_port(device, UINT32_MAX) == -ENOENT);
+    CHECK(attach_port(device, 0, 999999) == -ENODEV);
+    CHECK(attach_port(device, 0, INT32_MAX) == -ENODEV);
+    CHECK(attach_port(device, 0, 0) == -EINVAL); /* else: all interfaces */
+    CHECK(attach_port(device, 0, -1) == -EINVAL);
+    CHECK(attach_port(device, LAGG_PORTS_MAX, LO) == -EINVAL);
+    CHECK(attach_port(device, UINT32_MAX, LO) == -EINVAL);
+    CHECK(detach_port(device, 0) == -ENOENT);
+    CHECK(detach_port(device, LAGG_PORTS_MAX) == -ENOENT);
+    CHECK(detach_port(device, UINT32_MAX) == -ENOENT);
     CHECK_EQ_U32(fds_count(), fds);
-    CHECK(lagg_device_open_port(device, 31, LO) == 0);
+    CHECK(attach_port(device, 31, LO) == 0);
     CHECK_EQ_U32(fds_count(), fds + 3);
-    CHECK(lagg_device_open_port(device, 31, LO) == -EEXIST);
+    CHECK(attach_port(device, 31, LO) == -EEXIST);
     CHECK_EQ_U32(fds_count(), fds + 3);
-    CHECK(lagg_device_close_port(device, 31) == 0);
-    CHECK(lagg_device_close_port(device, 31) == -ENOENT);
+    CHECK(detach_port(device, 31) == 0);
+    CHECK(detach_port(device, 31) == -ENOENT);
     CHECK_EQ_U32(fds_count(), fds);
     CHECK(lagg_device_destroy(device) == 0);
 }
@@ -273,15 +273,15 @@ a_published_port_is_not_closed(void)
     check_about("published", 0);
     CHECK(lagg_device_publish(device, &wrong, &ticket) == -EINVAL); /* not open */
     CHECK(ticket == 4711);
-    CHECK(lagg_device_open_port(device, 3, LO) == 0);
+    CHECK(attach_port(device, 3, LO) == 0);
     publish(device, 1u << 3, 0);
-    CHECK(lagg_device_close_port(device, 3) == -EBUSY);
+    CHECK(detach_port(device, 3) == -EBUSY);
     ticket = publish(device, 0, 0);
     CHECK(lagg_device_passed(device, ticket, &worker) == 1); /* no worker, no reader */
     CHECK(lagg_device_reclaim(device) == 0);
     lagg_device_read(device, &reading);
     CHECK(reading.generation == 2);
-    CHECK(lagg_device_close_port(device, 3) == 0);
+    CHECK(detach_port(device, 3) == 0);
     CHECK(lagg_device_destroy(device) == 0);
 }
 
@@ -324,7 +324,7 @@ close_port_with(
     int witness = raw_open("lo");
 
     link_up("lagg0");
-    CHECK(lagg_device_open_port(device, 3, LO) == 0);
+    CHECK(attach_port(device, 3, LO) == 0);
     publish(device, 1u << 3, accept);
     lo_send(witness, count);
     publish(device, 0, 0);
@@ -335,7 +335,7 @@ close_port_with(
         CHECK(reading->ports[3].rx_frames == count - RING_FRAMES);
         CHECK(reading->ports[3].drops[LAGG_DROP_RING_OVERRUN] == count - RING_FRAMES);
     }
-    CHECK(lagg_device_close_port(device, 3) == 0);
+    CHECK(detach_port(device, 3) == 0);
     lagg_device_read(device, reading);
     CHECK(conserved(reading));
     CHECK(reading->total.rx_in == count);

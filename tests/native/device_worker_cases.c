@@ -66,7 +66,7 @@ publish(struct lagg_device *device, bool port)
 static void
 lagg_add_port(struct lagg *lagg, int ifindex)
 {
-    CHECK(lagg_device_open_port(lagg->device, PORT, ifindex) == 0);
+    CHECK(attach_port(lagg->device, PORT, ifindex) == 0);
     publish(lagg->device, true);
 }
 
@@ -77,7 +77,7 @@ lagg_remove_port(struct lagg *lagg)
     uint32_t worker;
 
     WAIT_UNTIL(lagg_device_passed(lagg->device, ticket, &worker));
-    CHECK(lagg_device_close_port(lagg->device, PORT) == 0);
+    CHECK(detach_port(lagg->device, PORT) == 0);
 }
 
 static struct lagg_reading

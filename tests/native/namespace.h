@@ -294,4 +294,32 @@ carrier_join(struct carrier *carrier)
     CHECK(carrier->result == 0);
 }
 
+/* A port in one step each way, as the control plane does it in two. */
+static inline int
+attach_port(struct lagg_device *device, uint32_t slot, int ifindex)
+{
+    struct lagg_port *port;
+    int error = lagg_port_open(device, ifindex, &port);
+
+    if (error == 0) {
+        error = lagg_device_add_port(device, slot, port);
+        if (error != 0) {
+            lagg_port_close(port);
+        }
+    }
+    return error;
+}
+
+static inline int
+detach_port(struct lagg_device *device, uint32_t slot)
+{
+    struct lagg_port *port;
+    int error = lagg_device_remove_port(device, slot, &port);
+
+    if (error == 0) {
+        lagg_port_close(port);
+    }
+    return error;
+}
+
 #endif

@@ -11,16 +11,16 @@
 /* Three open ports, in slots 0, 5 and 31. */
 enum { PORTS = 1u << 0 | 1u << 5 | 1u << 31 };
 
-static struct port *
+static struct lagg_port *
 open_port(uint32_t slot)
 {
     static char addresses[LAGG_PORTS_MAX];
 
-    return (struct port *)(void *)&addresses[slot];
+    return (struct lagg_port *)(void *)&addresses[slot];
 }
 
 static void
-open_ports(struct port *ports[LAGG_PORTS_MAX])
+open_ports(struct lagg_port *ports[LAGG_PORTS_MAX])
 {
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
         ports[slot] = ((uint32_t)PORTS >> slot & 1) ? open_port(slot) : NULL;
@@ -119,7 +119,7 @@ check_published(const struct snapshot_store *store, const struct lagg_plan *plan
     CHECK(store->generation == generation);
     CHECK_EQ_BYTES(&snap->plan, plan, sizeof *plan);
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        struct port *port = (plan->ports >> slot & 1) ? open_port(slot) : NULL;
+        struct lagg_port *port = (plan->ports >> slot & 1) ? open_port(slot) : NULL;
 
         CHECK(snap->ports[slot] == port);
     }
@@ -130,7 +130,7 @@ static void
 check_publish(const struct lagg_plan *plan, int result)
 {
     static struct snapshot_store store, before;
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket = 0, untouched;
 
     open_ports(ports);
@@ -200,7 +200,7 @@ generations_and_tickets_grow_by_one(void)
 {
     static struct snapshot_store store;
     const struct lagg_plan plan = good_plan();
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket, last = 0;
 
     open_ports(ports);
@@ -219,7 +219,7 @@ the_callers_plan_is_copied(void)
 {
     static struct snapshot_store store;
     struct lagg_plan plan = good_plan();
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket;
 
     check_about("copied", 0);
@@ -248,7 +248,7 @@ static void
 publish_ports(struct snapshot_store *store, uint32_t slots)
 {
     const struct lagg_plan plan = {.stride = 1, .hash_layers = 1, .ports = slots};
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket;
 
     open_ports(ports);

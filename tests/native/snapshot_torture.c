@@ -17,12 +17,12 @@ enum {
 };
 
 /* Stands for an open port: a snapshot only carries its address. */
-static struct port *
+static struct lagg_port *
 port_of(uint64_t generation, uint32_t slot)
 {
     static char addresses[ADDRESSES + LAGG_PORTS_MAX];
 
-    return (struct port *)(void *)&addresses[generation % ADDRESSES + slot];
+    return (struct lagg_port *)(void *)&addresses[generation % ADDRESSES + slot];
 }
 
 static void
@@ -56,7 +56,7 @@ snapshot_faults(const struct snapshot *snap)
     plan_make(&plan, snap->generation);
     faults += memcmp(&plan, &snap->plan, sizeof plan) != 0;
     for (uint32_t i = 0; i < LAGG_PORTS_MAX; i++) {
-        struct port *port = i == slot ? port_of(snap->generation, slot) : NULL;
+        struct lagg_port *port = i == slot ? port_of(snap->generation, slot) : NULL;
 
         faults += snap->ports[i] != port;
     }
@@ -81,7 +81,7 @@ snapshot_section(struct reader *reader, void *world)
 static int
 publish(struct snapshot_store *store, uint64_t generation, uint64_t *ticket)
 {
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     struct lagg_plan plan;
 
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {

@@ -49,7 +49,7 @@ struct world {
     struct snapshot_store store;
     _Atomic bool stop;
     struct worker *worker;
-    struct port *ports[LAGG_PORTS_MAX];
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     struct wire wires[LAGG_PORTS_MAX];
     int host_fd;     /* the host's end of the TAP */
     int write_error; /* of the TAP, when not 0 */
@@ -183,7 +183,7 @@ world_connect(int *one, int *other)
 static inline void
 world_add_port(struct world *world, uint32_t slot)
 {
-    struct port *port = world_allocate(sizeof *port);
+    struct lagg_port *port = world_allocate(sizeof *port);
     struct ring *ring = &port->rings[0];
 
     port->rings_count = 1;
@@ -218,7 +218,7 @@ static inline void
 world_free(struct world *world)
 {
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        struct port *port = world->ports[slot];
+        struct lagg_port *port = world->ports[slot];
 
         if (port != NULL) {
             close(port->tx_fd);

@@ -23,7 +23,7 @@ from lagg.driver import Driver
 from lagg.errors import LaggError
 from lagg.membership import Memberships, multicast_of
 from lagg.model import LaggChange, LaggConfig, Proto
-from lagg.native import Device
+from lagg.native import Device, PortSockets
 from lagg.plan import Plan
 from tests.netns.driver_world import World
 
@@ -114,9 +114,9 @@ class SabotagedDevice(Device):
         self._saboteur = saboteur
         super().__init__(name)
 
-    def open_port(self, slot: int, ifindex: int) -> None:
-        self._saboteur.refuse("device.open_port")
-        super().open_port(slot, ifindex)
+    def open_sockets(self, ifindex: int) -> PortSockets:
+        self._saboteur.refuse("device.open_sockets")
+        return super().open_sockets(ifindex)
 
     def publish(self, plan: Plan) -> int:
         self._saboteur.refuse("device.publish")
@@ -192,7 +192,7 @@ ATTACHING = frozenset(
         "memberships.apply",
         "multicast_of",
     }
-    | {"device.open_port", "device.publish", "netlink.links", "netlink.addresses"}
+    | {"device.open_sockets", "device.publish", "netlink.links", "netlink.addresses"}
     | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.speed_mbps"}
 )
 FULL = LaggConfig("lagg0", Proto.LOADBALANCE, ports=("p0", "p1"), mac=MAC, mtu=1400)

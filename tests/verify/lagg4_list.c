@@ -24,15 +24,15 @@
 #define STORE(where, value) ((where) = (value))
 #endif
 
-struct port {
-    struct port *SHARED next;
+struct lagg_port {
+    struct lagg_port *SHARED next;
     int number;
 };
 
 /* Never freed: this fault needs no early free. */
-static struct port ports[2];
+static struct lagg_port ports[2];
 
-static struct port *SHARED first;
+static struct lagg_port *SHARED first;
 static SHARED uint32_t count;
 static _Atomic uint32_t sequence;
 static _Atomic uint64_t frames;
@@ -54,10 +54,10 @@ world_end(void)
 {
 }
 
-static struct port *
+static struct lagg_port *
 port_at(uint32_t index)
 {
-    struct port *port = LOAD(first);
+    struct lagg_port *port = LOAD(first);
 
     step("takes the first port of the list");
     for (; index > 0; index--) {
@@ -87,7 +87,7 @@ worker_frame(uint32_t reader)
 }
 
 /* Removal: list, then count.  Addition: list, then count. */
-static void port_remove(struct port * SHARED * link)
+static void port_remove(struct lagg_port * SHARED * link)
 {
     STORE(*link, NULL);
     step("unlinks a port from the list");
@@ -96,7 +96,7 @@ static void port_remove(struct port * SHARED * link)
 }
 
 static void
-port_add(struct port * SHARED * link, struct port *port)
+port_add(struct lagg_port * SHARED * link, struct lagg_port *port)
 {
     STORE(*link, port);
     step("links a port into the list");

@@ -8,12 +8,12 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-struct port {
+struct lagg_port {
     int number;
 };
 
-static struct port ports[2] = {{1}, {2}};
-static struct port *table[2];
+static struct lagg_port ports[2] = {{1}, {2}};
+static struct lagg_port *table[2];
 static uint32_t count;
 static _Atomic uint64_t frames;
 
@@ -48,7 +48,7 @@ worker_frame(uint32_t reader)
 {
     const uint32_t flow_hash =
         7; /* of every frame: one flow, the last port of any table */
-    const struct port *port;
+    const struct lagg_port *port;
     uint32_t ports_count = count;
 
     (void)reader;

@@ -32,8 +32,8 @@ publish(uint32_t slots)
         .rx_accept = slots,
         .hash_layers = LAGG_LAYER_L2,
         .hash_seed = slots};
-    struct port *open_ports[LAGG_PORTS_MAX] = {
-        (struct port *)(void *)wires[0], (struct port *)(void *)wires[1]};
+    struct lagg_port *open_ports[LAGG_PORTS_MAX] = {
+        (struct lagg_port *)(void *)wires[0], (struct lagg_port *)(void *)wires[1]};
     uint64_t ticket;
 
     for (uint8_t slot = 0; slot < 2; slot++) {

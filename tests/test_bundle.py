@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a bundle says of the snapshots it has replaced, with a device that is stuck."""
+
+import asyncio
+import errno
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from lagg.bundle import Bundle
+from lagg.errors import LaggError
+from lagg.link import Link
+from lagg.model import Event, Limbo, Options, Proto
+from lagg.native import Device
+from lagg.plan import Plan
+from lagg.shape import Shape
+
+LINK = Link(9, "lagg0", "02:00:5e:00:53:01", 1500, True, False, "DOWN", 1)
+
+
+class StuckDevice:
+    """A device of which worker 3 sits in a section since ticket `since`."""
+
+    def __init__(self) -> None:
+        self.ticket = 1
+        self.since = 0
+
+    def publish(self, _: Plan) -> int:
+        self.ticket += 1
+        return self.ticket
+
+    def held_by(self, ticket: int) -> int | None:
+        return 3 if self.since and ticket > self.since else None
+
+    def reclaim(self) -> int:
+        return 0
+
+    def set_carrier(self, up: bool) -> None:
+        raise AssertionError(f"no port came or went: {up}")
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[StuckDevice, Bundle, list[Event]]:
+    monkeypatch.setattr("lagg.bundle.GRACE_S", 0.01)
+    device, events = StuckDevice(), list[Event]()
+    shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
+    bundle = Bundle(LINK, cast(Device, device), shape, emit=events.append)
+    return device, bundle, events
+
+
+def reseed(bundle: Bundle, seed: int) -> None:
+    options = replace(bundle.shape.options, hash_seed=seed)
+    bundle.adopt(replace(bundle.shape, options=options))
+
+
+def test_a_parked_worker_is_named_and_what_it_holds_is_counted(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, _ = stuck
+    reseed(bundle, 1)
+    assert bundle.limbo() == Limbo(0, 0, None)
+    device.since = device.ticket
+    for seed in (2, 3, 4):
+        reseed(bundle, seed)  # never waits for it
+    limbo = bundle.limbo()
+    assert (limbo.snapshots, limbo.worker) == (3, 3)
+    device.since = 0
+    assert bundle.limbo() == Limbo(0, 0, None)
+
+
+def test_a_wait_for_a_parked_worker_has_an_end_and_an_event(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, events = stuck
+    device.since = device.ticket
+    reseed(bundle, 1)
+    with pytest.raises(LaggError, match="lagg0: worker 3 did not leave") as refusal:
+        asyncio.run(bundle.grace())
+    assert refusal.value.code == errno.ETIMEDOUT
+    assert [event.event for event in events] == ["worker-stuck"]
+    device.since = 0
+    asyncio.run(bundle.grace())
