@@ -17,6 +17,7 @@ from dataclasses import replace
 from lagg.errors import LaggError
 from lagg.link import Link
 from lagg.model import (
+    ACTIVE_PORT,
     SNAPSHOTS_MAX,
     Counters,
     Drop,
@@ -144,7 +145,7 @@ class Bundle:
         was = plan(before.situation)
         held = [before.at(slot).link.ifindex for slot in was.distributing]
         if was.spread is Spread.FIRST and held != [carrying.ifindex]:
-            self.emit("active-port", "carries the lagg now", carrying.name)
+            self.emit(ACTIVE_PORT, "carries the lagg now", carrying.name)
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.

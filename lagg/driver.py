@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from lagg import propagate
+from lagg.announce import Announcer
 from lagg.attach import attach, detach
 from lagg.bundle import Bundle
 from lagg.custody import Custody
@@ -54,6 +55,7 @@ class Driver:
             driver = cls(Fleet(netlink, custody, make_device), parts.pop_all())
         follower = Follower(driver._fleet, driver.whole, driver._destroy)
         await driver._parts.enter_async_context(follower)
+        await driver._parts.enter_async_context(Announcer(driver._fleet))
         return driver
 
     async def close(self) -> None:

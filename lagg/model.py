@@ -197,6 +197,10 @@ class LaggRecord:
     counters: Counters
 
 
+ACTIVE_PORT = "active-port"
+"""The event that another port carries a failover lagg."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, for `monitor`; `details` in words, never parsed."""

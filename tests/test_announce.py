@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Announcements are what scapy would make of them."""
+
+import socket
+
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+
+from lagg.announce import IFA_F_TENTATIVE, announcements
+from lagg.link import Address
+
+MAC = "02:00:5e:00:53:01"
+
+
+def test_an_ipv4_address_is_announced_by_arp() -> None:
+    (frame,) = announcements(MAC, [Address(socket.AF_INET, "192.0.2.1", 24, 0, 0)])
+    arp = ARP(hwsrc=MAC, psrc="192.0.2.1", pdst="192.0.2.1", hwdst="00:00:00:00:00:00")
+    assert frame == bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=MAC) / arp)
+
+
+def test_an_ipv6_address_is_announced_by_an_advertisement() -> None:
+    (frame,) = announcements(MAC, [Address(socket.AF_INET6, "fe80::1", 64, 253, 0)])
+    ether = Ether(dst="33:33:00:00:00:01", src=MAC)
+    advertisement = ICMPv6ND_NA(tgt="fe80::1", R=0, S=0, O=1)
+    ip = IPv6(src="fe80::1", dst="ff02::1", hlim=255)
+    option = ICMPv6NDOptDstLLAddr(lladdr=MAC)
+    assert frame == bytes(ether / ip / advertisement / option)
+
+
+def test_a_tentative_address_is_not_announced() -> None:
+    tentative = Address(socket.AF_INET6, "fe80::1", 64, 253, IFA_F_TENTATIVE)
+    assert announcements(MAC, [tentative]) == []
