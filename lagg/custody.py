@@ -63,8 +63,8 @@ class Custody:
         self._originals[link.ifindex] = original
         try:
             self._save()
-            await self._deaf.deafen(link.ifindex, link.name)
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
+            await self._deaf.deafen(link.ifindex, link.name)
         except BaseException:
             await self.give_back(link.ifindex)
             raise
@@ -103,8 +103,13 @@ class Custody:
         original = self._originals.get(ifindex)
         if original is None:
             return
-        self._close_memberships(ifindex)
-        await put_back(self._netlink, original)
+        memberships = self._memberships.get(ifindex)
+        if memberships is None:
+            await put_back(self._netlink, original)
+        else:
+            memberships.apply(promisc=False, allmulti=False, multicast=frozenset())
+            # It may have been renamed, and we are not told yet.
+            await put_back(self._netlink, original, same=lambda: memberships.same)
         await self.forget(ifindex)
 
     async def forget(self, ifindex: int) -> None:

@@ -6,6 +6,8 @@ and drops them when the socket closes, even by SIGKILL: nothing stays promiscuou
 Knows no lagg and reads no frame.
 """
 
+import errno
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -50,17 +52,40 @@ class Memberships:
     """The memberships of one port, as long as this object is open."""
 
     def __init__(self, ifindex: int, name: str) -> None:
-        """Opens the socket, without any membership.  `name` is for refusals."""
+        """Opens the socket, without any membership.
+
+        LaggError when the interface `ifindex` is not called `name` (any more).
+        """
         self._ifindex = ifindex
         self._name = name
         self._held: frozenset[_Membership] = frozenset()
         try:
-            # Protocol 0: bound to nothing, so that no frame is ever queued here.
+            # Protocol 0: no frame is ever queued here.
             self._socket = socket.socket(
                 socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
             )
         except OSError as error:
             raise LaggError.of_os(name, "open a packet socket", error) from error
+        try:
+            self._socket.bind((name, 0))
+            if not self.same:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        except OSError as error:
+            self._socket.close()
+            raise LaggError.of_os(name, "bind a packet socket", error) from error
+
+    @property
+    def same(self) -> bool:
+        """Whether the interface is there and the one it was, whatever it is called.
+
+        The kernel unbinds the socket of an interface that goes; a later one of the same
+        ifindex, or the same name, is not bound to it.
+        """
+        name = self._socket.getsockname()[0]
+        try:
+            return socket.if_nametoindex(name) == self._ifindex
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Drops all memberships."""

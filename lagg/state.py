@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,12 @@ async def remember(netlink: Netlink, ifindex: int) -> Original:
     )
 
 
-async def put_back(netlink: Netlink, original: Original) -> bool:
+async def put_back(
+    netlink: Netlink, original: Original, *, same: Callable[[], bool] = lambda: False
+) -> bool:
     """Makes the port be as it was, every item that can be; logs what cannot.
+
+    `same` may attest that it is the interface remembered; else it is told by its name.
 
     False when something could not.  An interface that is gone, or another one by now,
     is left alone, and that is success.
@@ -74,7 +78,7 @@ async def put_back(netlink: Netlink, original: Original) -> bool:
         if error.code != errno.ENODEV:
             complaints.append(str(error))
     else:
-        if _is_same(link, original):
+        if same() or _is_same(link, original):
             complaints = await _put_back_all(netlink, link, original)
     if complaints:
         log.warning("%s: not put back: %s", original.name, "; ".join(complaints))

@@ -2,15 +2,18 @@
 """What a port was is remembered, and put back whatever became of it."""
 
 import socket
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from lagg.custody import Custody
 from lagg.errors import LaggError
 from lagg.link import Address, AddrGenMode, Link
-from lagg.netlink import Netlink
+from lagg.netlink import DeafPorts, Netlink
 from lagg.state import Original, put_back, remember
 from tests.netns.ns_links import Namespace
 
@@ -173,3 +176,23 @@ def test_another_interface_with_that_ifindex_is_left_alone(
 
     assert ask(near, back)
     assert eth0(near)[0].mac == LAGG_MAC
+
+
+def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
+    near: Namespace, tmp_path: Path
+) -> None:
+    """Found by tools/soak --seed 1: the port kept its lagg's MAC for good."""
+
+    async def there_and_back(netlink: Netlink) -> Link:
+        async with DeafPorts() as deaf:
+            custody = await Custody.open(netlink, deaf, tmp_path)
+            index = (await netlink.by_name("eth0")).ifindex
+            await custody.take(await netlink.link(index))
+            await netlink.set_mac(index, LAGG_MAC)
+            subprocess.run(["ip", "link", "set", "eth0", "name", "new0"], check=True)
+            await custody.give_back(index)
+            custody.close()
+            return await netlink.link(index)
+
+    after = ask(near, there_and_back)
+    assert (after.name, after.mac) == ("new0", MAC)
