@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A laggd whose extension is built under ASan and UBSan, beside the one in .venv.
+
+Owns .venv/lab/sanitized-*: copies of our sources with that extension in them.  What the
+sanitizers say is in the daemon's log; ASan also ends it.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lab.daemon import LAGGD, ROOT, START_SECONDS, Daemon
+from lab.host import CommandError
+from lab.program import CACHE
+from lab.waiting import wait_until
+
+SANITIZERS = "address,undefined"
+QUARANTINE_MB = 16
+"""What is freed last stays poisoned; ASan's own 256 MB would hide a leak."""
+
+
+class SanitizedDaemon(Daemon):
+    """As any other, in the environment of the sanitized copy."""
+
+    def start(self) -> None:
+        """Starts it (again); TimeoutError or CommandError with its log if it fails."""
+        command = (LAGGD, "--socket", self.socket, "--state-dir", self.state_dir)
+        copy = build()
+        with self.log.open("a") as log:
+            self._process = self.host.popen(
+                *command,
+                *self._options,
+                stdout=log,
+                stderr=log,
+                environment=os.environ | environment(copy),
+            )
+        wait_until(self._answers, START_SECONDS, f"laggd in {self.host.name} listens")
+        # It listens before it has the extension.
+        maps, extension = Path(f"/proc/{self.pid}/maps"), f"{copy}/lagg/_native"
+        wait_until(lambda: extension in maps.read_text(), START_SECONDS, extension)
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """What makes Python take the sanitized copy."""
+    runtimes = [_runtime(name) for name in ("libasan.so", "libubsan.so")]
+    return {
+        "PYTHONPATH": str(copy),
+        "LD_PRELOAD": " ".join(runtimes),
+        # Python itself leaks on purpose at exit.
+        "ASAN_OPTIONS": f"detect_leaks=0:quarantine_size_mb={QUARANTINE_MB}",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+
+
+def _runtime(name: str) -> str:
+    found = subprocess.run(
+        ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+def build() -> Path:
+    """The copy of what is in the tree now; safe beside other builds."""
+    sources = _sources()
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.read_bytes())
+    copy = CACHE / f"sanitized-{digest.hexdigest()[:16]}"
+    if not copy.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+            made = Path(directory, "made")
+            _make(sources, made)
+            _remove_old()
+            made.rename(copy)
+    return copy
+
+
+def _sources() -> list[Path]:
+    single = [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md")]
+    patterns = ("lagg/**/*.py", "lagg/*.varlink", "lagg/py.typed", "native/*.[chp]*")
+    found = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    return [*single, *sorted(path for path in found if path.is_file())]
+
+
+def _make(sources: list[Path], copy: Path) -> None:
+    for path in sources:
+        there = copy / path.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    command = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")
+    done = subprocess.run(
+        command,
+        cwd=copy,
+        env=os.environ | {"LAGG_SANITIZE": SANITIZERS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CommandError(command, done.returncode, done.stdout + done.stderr)
+
+
+def _remove_old() -> None:
+    """Copies of sources that are no more; one that is in use is loaded already."""
+    for path in CACHE.glob("sanitized-*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A laggd under everything at once: clients, kernel, traffic; for a minute or a night.
+
+Owns the world of the stress, its length, what must be as before at its end, and the
+table that says how often what ran.  The same --seed replays every actor's sequence.
+"""
+
+import argparse
+import json
+import re
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.actors import (
+    LEAVING,
+    MAIN,
+    OTHER,
+    RENAMED,
+    RESIDENT,
+    Actor,
+    Admin,
+    Bridger,
+    ControlClient,
+    Flapper,
+    Members,
+    Outcome,
+    Stop,
+)
+from lab.daemon import Daemon
+from lab.host import Host
+from lab.lab import Lab
+from lab.program import build
+from lab.sanitized import SanitizedDaemon
+from lab.waiting import wait_until
+from lab.witness import Witness
+from lagg.client import Client
+
+CLIENTS = 4
+WIRES = 7  # p0 ... p6 to q0 ... q6
+MTU = 1500
+LONGER = 3
+POLL_S = 0.2
+SETTLE_S = 20.0
+"""For what the kernel and laggd do on their own after the last action."""
+
+RSS_GROWTH_KB_MAX = {False: 24 << 10, True: 192 << 10}
+"""By whether it is sanitized: ASan's shadow and quarantine grow with use."""
+
+POOL_THREADS = 8
+"""What asyncio.to_thread may have started, and keeps."""
+
+COMPLAINTS = re.compile(r"Traceback|\bERROR\b|runtime error:|Sanitizer")
+"""What no daemon of ours may ever log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a process holds."""
+
+    descriptors: int
+    threads: int
+    rss_kb: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Footprint":
+        """Of a process of this machine."""
+        proc = Path(f"/proc/{pid}")
+        (rss,) = re.findall(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
+        descriptors, threads = (
+            len(list((proc / each).iterdir())) for each in ("fd", "task")
+        )
+        return cls(descriptors, threads, int(rss))
+
+
+Outcomes = dict[tuple[str, str], Outcome]  # by kind of actor and action
+
+
+def outcomes(actors: Sequence[Actor]) -> Outcomes:
+    """What they did, those of one kind together."""
+    found: Outcomes = {}
+    for actor in actors:
+        for what, new in actor.outcomes.items():
+            key = (actor.kind, what)
+            found[key] = found.get(key, Outcome()) + new
+    return found
+
+
+def idle(found: Outcomes) -> list[str]:
+    """Actions that never succeeded: of these a run shows nothing."""
+    return [" ".join(key) for key, outcome in found.items() if not outcome.done]
+
+
+@dataclass(slots=True)
+class Report:
+    """What ran, and what was wrong."""
+
+    seed: int
+    outcomes: Outcomes = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)
+    readings: int = 0
+    frames: dict[str, dict[str, int]] = field(default_factory=dict)  # by lagg
+    numbers: dict[str, object] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def idle(self) -> list[str]:
+        """Actions that never succeeded: of these the run shows nothing."""
+        return idle(self.outcomes)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'who':8}{'what':18}{'done':>8}{'refused':>8}{'mean ms':>9}{'max':>8}"
+        ]
+        for (who, what), found in self.outcomes.items():
+            mean_ms = 1000 * found.seconds / ((found.done + found.refused) or 1)
+            counts = f"{found.done:8}{found.refused:8}"
+            times = f"{mean_ms:9.1f}{1000 * found.slowest_s:8.0f}"
+            lines.append(f"{who:8}{what:18}{counts}{times}")
+        lines += [f"{name}: {value}" for name, value in self.numbers.items()]
+        lines += [f"never succeeded: {each}" for each in self.idle]
+        lines += [f"FAULT (seed {self.seed}): {each}" for each in self.faults]
+        return "\n".join(lines)
+
+
+class Soak:
+    """The world: one laggd with seven wires, its far ends bare."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        seed: int,
+        *,
+        rate: int = 20_000,
+        sanitized: bool = False,
+        log_level: str = "warning",
+    ) -> None:
+        """`rate` in frames a second, of all floods together."""
+        self.seed = seed
+        self._rate = rate
+        self._sanitized = sanitized
+        self.host, self.far = lab.host("a"), lab.host("b")
+        for number in range(WIRES):
+            self.lay(number)
+        for host in (self.host, self.far):
+            _give_default_route(host)
+        kind = SanitizedDaemon if sanitized else Daemon
+        self.laggd = kind(self.host, log_level=log_level)
+        lab.daemons.append(self.laggd)
+        self.host.run("ip", "link", "add", "br0", "type", "bridge")
+        self.host.set_link("br0", state="up")
+
+    # ---- wires ---------------------------------------------------------------------
+
+    def lay(self, number: int) -> None:
+        """A wire whose near end is complete at once: a client may take it at once."""
+        near, far = f"p{number}", f"q{number}"
+        self.host.run(
+            *("ip", "link", "add", near, "up", "address", near_mac(number)),
+            *("type", "veth", "peer", "name", far, "netns", self.far.netns),
+        )
+        self.far.set_link(far, state="up")
+        self.far.add_address(far, f"10.{80 + number}.0.2/24")
+
+    def renew(self) -> None:
+        """Another interface in the place of the one that leaves."""
+        self.host.delete_link(LEAVING)
+        self.lay(int(LEAVING[1:]))
+
+    # ---- the run -------------------------------------------------------------------
+
+    def run(self, seconds: float) -> Report:
+        """Everything at once, and then the look at what is left.  ^C ends it early."""
+        report = Report(self.seed)
+        self._warm_up()
+        before = self._settled_footprint()
+        self._create_main()
+        stop = Stop()
+        actors = self._actors(stop)
+        with self._flooding(report):
+            _play(actors, stop, seconds)
+        self._count(report, actors)
+        report.faults += stop.faults
+        self._end(report, before)
+        return report
+
+    def _warm_up(self) -> None:
+        """What is loaded and allocated once, is so before anything is measured."""
+        ports = [f"p{number}" for number in range(WIRES)]
+        for _ in range(3):
+            with Client(str(self.laggd.socket)) as client:
+                client.call("Create", name=OTHER, proto="loadbalance", ports=ports)
+                client.call("Detach", name=OTHER, ports=ports[:2])
+                client.call("List")
+                client.call("Destroy", name=OTHER)
+
+    def _create_main(self) -> None:
+        with Client(str(self.laggd.socket)) as client:
+            client.call("Create", name=MAIN, ports=[RESIDENT, "p0", "p1"])
+        self.host.add_address(MAIN, "10.77.0.1/24")
+
+    def _actors(self, stop: Stop) -> list[Actor]:
+        ends = tuple(f"q{number}" for number in range(WIRES))
+        return [
+            *(
+                ControlClient(f"client{number}", self.seed, stop, self.laggd)
+                for number in range(CLIENTS)
+            ),
+            Flapper(self.seed, stop, self.far, ends),
+            Admin(self.seed, stop, self.host),
+            Members(self.seed, stop, self.host, self.renew),
+            Bridger(self.seed, stop, self.host, "br0"),
+        ]
+
+    @contextmanager
+    def _flooding(self, report: Report) -> Iterator[None]:
+        """Out of both laggs and into all wires, by broadcast: no ARP stands between."""
+        rates = {"77": self._rate // 4, "78": self._rate // 8}
+        out = [_flood(self.host, net, rate) for net, rate in rates.items()]
+        each = self._rate * 5 // 8 // WIRES
+        into = [_flood(self.far, str(80 + n), each) for n in range(WIRES)]
+        try:
+            yield
+        finally:
+            for flood in (*out, *into):
+                flood.terminate()
+            for name, floods in (("sent out", out), ("sent in", into)):
+                report.numbers[f"frames {name}"] = sum(map(_sent, floods))
+
+    def _count(self, report: Report, actors: Sequence[Actor]) -> None:
+        report.outcomes = outcomes(actors)
+        for actor in actors:
+            report.refusals.update(actor.refusals)
+        witnesses = [a.witness for a in actors if isinstance(a, ControlClient)]
+        report.readings = sum(witness.readings for witness in witnesses)
+        report.numbers["readings looked at"] = report.readings
+        for name in (MAIN, OTHER):
+            counts = [witness.frames(name) for witness in witnesses]
+            report.frames[name] = max(counts, key=lambda count: count["tx_in"])
+            report.numbers[f"frames of {name}"] = report.frames[name]
+            report.numbers[f"laggs called {name}"] = max(
+                w.laggs(name) for w in witnesses
+            )
+
+    # ---- the end -------------------------------------------------------------------
+
+    def _end(self, report: Report, before: Footprint) -> None:
+        """Everything destroyed; what is not as it was is a fault."""
+        try:
+            self._destroy_all()
+            for number in range(WIRES):
+                self.far.set_link(f"q{number}", state="up")
+            self._check_ports()
+            self._check_hearing()
+            after = self._settled_footprint(before)
+            report.numbers["footprint"] = f"{before} -> {after}"
+            grown_kb = after.rss_kb - before.rss_kb
+            assert grown_kb <= RSS_GROWTH_KB_MAX[self._sanitized], f"RSS +{grown_kb} kB"
+            assert self.laggd.stop() == 0, "laggd did not end well"
+        except Exception as error:  # noqa: BLE001  told with all other faults
+            report.faults.append(f"at the end: {type(error).__name__}: {error}")
+        report.faults += self._complaints()
+
+    def _destroy_all(self) -> None:
+        with Client(str(self.laggd.socket)) as client:
+            laggs = client.call("List")["laggs"]
+            Witness().look(laggs)
+            for each in laggs:
+                client.call("Destroy", name=each["name"])
+            assert client.call("List")["laggs"] == []
+        left = [name for name in self.host.links() if name.startswith("lagg")]
+        assert left == [], "interfaces are left"
+
+    def _check_ports(self) -> None:
+        wanted = {f"p{number}": _as_made(number) for number in range(WIRES)}
+        try:
+            wait_until(lambda: self.ports() == wanted, SETTLE_S, "ports are as before")
+        except TimeoutError as error:
+            found = self.ports()
+            wrong = {k: found.get(k) for k in wanted if found.get(k) != wanted[k]}
+            raise AssertionError(f"not as before: {wrong}") from error
+
+    def ports(self) -> dict[str, dict[str, Any]]:
+        """All that laggd changes of a port, by its first name."""
+        listed = json.loads(self.host.run("ip", "-d", "-j", "link", "show").stdout)
+        old, new = RENAMED
+        return {
+            old if link["ifname"] == new else link["ifname"]: _facts(link)
+            for link in listed
+            if re.fullmatch(r"[pr]\d", link["ifname"])
+        }
+
+    def _check_hearing(self) -> None:
+        """A deaf port would not answer ARP."""
+        names = [name for name in self.host.links() if re.fullmatch(r"[pr]\d", name)]
+        for name in names:
+            self.host.add_address(name, f"10.{80 + int(name[1:])}.0.1/24")
+        for name in names:
+            self._wait_heard(name)
+
+    def _wait_heard(self, name: str) -> None:
+        ping = ("ping", "-c1", "-W1", "-q", f"10.{80 + int(name[1:])}.0.1")
+
+        def heard() -> bool:
+            return self.far.run(*ping, check=False).returncode == 0
+
+        wait_until(heard, SETTLE_S, f"{name} hears")
+
+    def _settled_footprint(self, wanted: Footprint | None = None) -> Footprint:
+        """Once no connection is open, and no more is held than `wanted`."""
+
+        def settled() -> bool:
+            now = Footprint.of(self.laggd.pid)
+            return connections(self.laggd) == 0 and (
+                wanted is None
+                or (
+                    now.descriptors <= wanted.descriptors
+                    and now.threads <= wanted.threads + POOL_THREADS
+                )
+            )
+
+        try:
+            wait_until(settled, SETTLE_S, "everything is closed")
+        except TimeoutError as error:
+            now = Footprint.of(self.laggd.pid)
+            raise AssertionError(f"leaked: {wanted} -> {now}") from error
+        return Footprint.of(self.laggd.pid)
+
+    def _complaints(self) -> list[str]:
+        log = self.laggd.log.read_text()
+        found = COMPLAINTS.search(log)
+        return [f"in the log: {log[found.start() :][:4000]}"] if found else []
+
+
+def near_mac(number: int) -> str:
+    """Of the near end of a wire, also of a later one."""
+    return f"02:00:5e:00:a0:{number:02x}"
+
+
+def connections(laggd: Daemon) -> int:
+    """Of clients in this namespace: open, or not yet read to their end."""
+    table = Path("/proc/net/unix").read_text()
+    return sum(line.endswith(f" {laggd.socket}") for line in table.splitlines())
+
+
+def _facts(link: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mac": link["address"],
+        "mtu": link["mtu"],
+        "up": "UP" in link["flags"],
+        "promiscuity": link["promiscuity"],
+        "allmulti": link.get("allmulti", 0),
+        "mode": link["inet6_addr_gen_mode"],
+        "master": link.get("master"),
+    }
+
+
+def _as_made(number: int) -> dict[str, Any]:
+    return {
+        "mac": near_mac(number),
+        "mtu": MTU,
+        "up": True,
+        "promiscuity": 0,
+        "allmulti": 0,
+        "mode": "eui64",
+        "master": None,
+    }
+
+
+def _give_default_route(host: Host) -> None:
+    """So that a flood whose interface is gone at the moment is not refused for good."""
+    host.run("ip", "link", "add", "d0", "type", "bridge")
+    host.set_link("d0", state="up")
+    host.add_address("d0", "10.79.0.1/24")
+    host.run("ip", "route", "add", "default", "dev", "d0")
+
+
+def _flood(host: Host, net: str, rate: int) -> "subprocess.Popen[str]":
+    words = ("--to", f"10.{net}.0.255", "--rate", str(rate), "--seconds", "0")
+    shape = ("--port", "9", "--flows", "8", "--id", "1", "--bytes", "64")
+    return host.popen(build("stream"), "send", *words, *shape)
+
+
+def _sent(flood: "subprocess.Popen[str]") -> int:
+    printed, complaint = flood.communicate()
+    assert flood.returncode == 0, complaint
+    found = json.loads(printed)
+    return int(sum(found["sent"]) - found["errors"])
+
+
+def _play(actors: Sequence[Actor], stop: Stop, seconds: float) -> None:
+    start = time.monotonic()
+    threads = [threading.Thread(target=actor.run) for actor in actors]
+    for thread in threads:
+        thread.start()
+    try:
+        stop.wait(seconds)
+        # A busy machine may need longer for all to have run: within reason, it gets it.
+        while not stop.wait(POLL_S) and idle(outcomes(actors)):
+            if time.monotonic() > start + LONGER * seconds:
+                break
+    except KeyboardInterrupt:
+        print("ending early", flush=True)
+    finally:
+        stop.end()
+        for thread in threads:
+            thread.join()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="replays a run")
+    parser.add_argument("--seconds", type=float, default=60, help="30000: a night")
+    parser.add_argument("--rate", type=int, default=20_000, help="frames a second")
+    parser.add_argument("--sanitize", action="store_true", help="ASan and UBSan")
+    parser.add_argument("--refusals", action="store_true", help="why what was refused")
+    parser.add_argument("--log-level", default="warning")
+    found = parser.parse_args()
+    seed = secrets.randbits(32) if found.seed is None else found.seed
+    print(f"seed {seed}, {found.seconds:g} s", flush=True)
+    with Lab("soak") as lab:
+        soak = Soak(
+            lab,
+            seed,
+            rate=found.rate,
+            sanitized=found.sanitize,
+            log_level=found.log_level,
+        )
+        report = soak.run(found.seconds)
+        if report.faults:
+            soak.laggd.show_log()
+    print(report)
+    if found.refusals:
+        for cause, count in report.refusals.most_common():
+            print(f"{count:7}  {cause}")
+    return 1 if report.faults or report.idle else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
