@@ -13,6 +13,7 @@ import pytest
 from lab import Lab
 from tests.netns.bare import Bare
 from tests.netns.partners import Partners
+from tests.netns.steer import Tally
 
 
 class World(Protocol):
@@ -89,3 +90,9 @@ def partners(
 ) -> Iterator[Partners]:
     """Two laggs of four ports each, back to back."""
     yield from kept_partners.lend(request.session)
+
+
+@pytest.fixture
+def tallies(partners: Partners) -> list[Tally]:
+    """Of both ends; looks that all frames are accounted for."""
+    return [Tally(steer) for steer in partners.steers]

@@ -16,8 +16,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from lab import End, Host, Lab, Pair, wait_until
-from tests.netns.steer import DEADLINE_S, LAGG, Steer
+from lab import End, Host, Lab, Pair, StreamResult, wait_until
+from tests.netns.steer import DEADLINE_S, LAGG, Steer, Tally
 
 PORTS = (("p0", "p1", "p2", "p3"), ("q0", "q1", "q2", "q3"))
 
@@ -92,6 +92,27 @@ def know(host: Host, name: str, address: str, mac: str) -> None:
         *("ip", "neigh", "replace", address, "lladdr", mac),
         *("dev", name, "nud", "permanent"),
     )
+
+
+# ---- streams -----------------------------------------------------------------------
+
+
+def flowed(partners: Partners, frames: int) -> None:
+    """Until so many more frames have gone into a's lagg."""
+
+    def taken() -> int:
+        return int(partners.a.record()["counters"]["tx_in"])
+
+    wanted = taken() + frames
+    wait_until(lambda: taken() >= wanted, DEADLINE_S, "frames flow")
+
+
+def lost_nothing(tallies: Sequence[Tally], *results: StreamResult) -> None:
+    """No frame is missing, but for what this machine was too busy to carry."""
+    overload = sum(tally.overload for tally in tallies)
+    drops = [tally.drops for tally in tallies]
+    lost = sum(result.lost for result in results)
+    assert lost <= overload, f"{drops}; {'; '.join(map(str, results))}"
 
 
 # ---- TCP ---------------------------------------------------------------------------

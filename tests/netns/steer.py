@@ -19,9 +19,14 @@ OPTIONS: dict[str, object] = {
     "lagghash": ["l2", "l3", "l4"],
     "hash": "crc32c",
     "hash_seed": 1,
+    "use_flowid": False,
+    "flowid_shift": 16,
     "rr_limit": 1,
     "failover_rx_all": False,
 }
+
+OVERLOAD = ("tap-overrun", "ring-overrun", "tap-full", "tx-full")
+"""Reasons of a machine that is too slow: with these counted a frame may be lost."""
 
 
 class Steer:
@@ -38,6 +43,9 @@ class Steer:
 
     def set_mtu(self, mtu: int) -> None:
         self._client.call("Set", name=LAGG, mtu=mtu)
+
+    def set_mac(self, mac: str) -> None:
+        self._client.call("Set", name=LAGG, mac=mac)
 
     def attach(self, *ports: str) -> None:
         self._client.call("Attach", name=LAGG, ports=list(ports))
@@ -64,12 +72,12 @@ class Steer:
 
     def put_back(self, ports: Sequence[str]) -> None:
         """As it was: these ports with carrier, MTU 1500, failover, all options."""
-        held = self.ports()
-        if held != list(ports):
+        self.set(proto="failover", **OPTIONS)
+        held = {port["name"]: port["flags"] for port in self.record()["ports"]}
+        if [*held] != [*ports] or "MASTER" not in held[ports[0]]:
             if held:
                 self.detach(*held)
             self.attach(*ports)  # anew, so that the first is the primary
-        self.set(proto="failover", **OPTIONS)
         if self.record()["mtu"] != 1500:
             self.set_mtu(1500)
         self.wait_link(*ports, up=True)
@@ -93,6 +101,11 @@ class Tally:
         before = self._before["counters"]["drops"]
         now = self._now()["counters"]["drops"]
         return {why: now[why] - before[why] for why in now if now[why] != before[why]}
+
+    @property
+    def overload(self) -> int:
+        """Frames dropped because this machine is too slow."""
+        return sum(self.drops.get(why, 0) for why in OVERLOAD)
 
     def ports(self, counter: str) -> dict[str, int]:
         """ "tx_frames", "rx_bytes", ..., of each port that was there throughout."""
