@@ -30,7 +30,7 @@ from lagg.model import (
 from lagg.native import Device, PortCounters
 from lagg.plan import Plan, plan
 from lagg.proc import tx_dropped
-from lagg.shape import Port, Shape
+from lagg.shape import Port, Shape, Standing
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +192,7 @@ class Bundle:
         """The lagg as it is now: one snapshot's ports and one reading's counters."""
         self._settle_host_drops()
         reading = self.device.read()
+        standings = self.shape.standings()
         return LaggRecord(
             name=self.name,
             ifindex=self.link.ifindex,
@@ -205,7 +206,7 @@ class Bundle:
             limbo=self.limbo(),
             options=self.shape.options,
             ports=tuple(
-                self._port_record(port, reading.ports[port.slot])
+                _port_record(port, standings[port.slot], reading.ports[port.slot])
                 for port in self.shape.ports
             ),
             counters=self._add_host_drops(reading.total),
@@ -219,18 +220,19 @@ class Bundle:
         tx_in = total.tx_in + sum(self._dropped.values())
         return replace(total, tx_in=tx_in, drops=drops)
 
-    def _port_record(self, port: Port, counters: PortCounters) -> PortRecord:
-        return PortRecord(
-            name=port.link.name,
-            ifindex=port.link.ifindex,
-            slot=port.slot,
-            link="up" if port.link.active else "down",
-            speed_mbps=port.speed_mbps,
-            flags=self.shape.flags(port.slot),
-            reason=self.shape.reason(port.slot),
-            tx_frames=counters.tx_frames,
-            tx_bytes=counters.tx_bytes,
-            rx_frames=counters.rx_frames,
-            rx_bytes=counters.rx_bytes,
-            drops=counters.drops,
-        )
+
+def _port_record(port: Port, standing: Standing, counters: PortCounters) -> PortRecord:
+    return PortRecord(
+        name=port.link.name,
+        ifindex=port.link.ifindex,
+        slot=port.slot,
+        link="up" if port.link.active else "down",
+        speed_mbps=port.speed_mbps,
+        flags=standing.flags,
+        reason=standing.reason,
+        tx_frames=counters.tx_frames,
+        tx_bytes=counters.tx_bytes,
+        rx_frames=counters.rx_frames,
+        rx_bytes=counters.rx_bytes,
+        drops=counters.drops,
+    )

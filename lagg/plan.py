@@ -6,7 +6,7 @@ in, values out; knows no device, kernel or clock.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from lagg.model import (
@@ -226,8 +226,10 @@ def _rx_accept(situation: Situation) -> set[int]:
             return every
 
 
-def reason(situation: Situation, slot: int, *, admin_up: bool) -> str | None:
-    """Why a port carries nothing, in words; None when it does."""
+def reason(
+    situation: Situation, slot: int, carrying: Collection[int], *, admin_up: bool
+) -> str | None:
+    """Why a port carries nothing, in words; None when it is among those `carrying`."""
     port = next(port for port in situation.ports if port.slot == slot)
     if not admin_up:
         return "administratively down"
@@ -235,6 +237,6 @@ def reason(situation: Situation, slot: int, *, admin_up: bool) -> str | None:
         return "carrier down"
     if situation.proto is Proto.NONE:
         return "laggproto none"
-    if slot not in plan(situation).distributing:
+    if slot not in carrying:
         return "standby"
     return None

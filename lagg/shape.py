@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from lagg.link import Link
 from lagg.model import PORTS_MAX, Options, PortFlag, PortView, Proto
-from lagg.plan import Homes, Situation, flags, reason, rehome
+from lagg.plan import Homes, Situation, flags, plan, reason, rehome
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,14 @@ class Port:
     def view(self) -> PortView:
         """What a plan needs to know of it."""
         return PortView(self.slot, self.link.ifindex, active=self.link.active)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a port is to its lagg."""
+
+    flags: tuple[PortFlag, ...]  # as ifconfig(8) prints them
+    reason: str | None  # why it carries nothing, in words; None when it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +103,14 @@ class Shape:
         )
         return replace(self, ports=ports)
 
-    def flags(self, slot: int) -> tuple[PortFlag, ...]:
-        """The port's flags as ifconfig(8) prints them."""
-        return flags(self.situation, slot)
-
-    def reason(self, slot: int) -> str | None:
-        """Why the port carries nothing, in words; None when it does."""
-        return reason(self.situation, slot, admin_up=self.at(slot).link.up)
+    def standings(self) -> dict[int, Standing]:
+        """How each port stands, by slot; all at once, for each needs the whole plan."""
+        situation = self.situation
+        carrying = plan(situation).distributing
+        return {
+            port.slot: Standing(
+                flags(situation, port.slot),
+                reason(situation, port.slot, carrying, admin_up=port.link.up),
+            )
+            for port in self.ports
+        }

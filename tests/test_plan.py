@@ -190,11 +190,14 @@ def test_no_active_port_is_another_reason_than_no_port(proto: Proto) -> None:
 
 def test_why_a_port_carries_nothing() -> None:
     failover = situation(Proto.FAILOVER, "udu")
-    said = [reason(failover, slot, admin_up=True) for slot in SLOTS[:3]]
+    said = [
+        reason(failover, slot, plan(failover).distributing, admin_up=True)
+        for slot in SLOTS[:3]
+    ]
     assert said == [None, "carrier down", "standby"]
-    assert reason(failover, SLOTS[1], admin_up=False) == "administratively down"
+    assert reason(failover, SLOTS[1], (), admin_up=False) == "administratively down"
     none = situation(Proto.NONE, "u")
-    assert reason(none, SLOTS[0], admin_up=True) == "laggproto none"
+    assert reason(none, SLOTS[0], (), admin_up=True) == "laggproto none"
 
 
 # ---- loadbalance -------------------------------------------------------------------
@@ -347,7 +350,7 @@ def test_every_plan_is_sound_for_c(asked: Situation) -> None:
 def test_flags_and_reasons_agree_with_the_plan(asked: Situation) -> None:
     found = plan(asked)
     for port in asked.ports:
-        silent = reason(asked, port.slot, admin_up=True)
+        silent = reason(asked, port.slot, plan(asked).distributing, admin_up=True)
         assert (silent is None) == (port.slot in found.distributing)
         if port.slot in found.distributing:
             assert ACTIVE in flags(asked, port.slot)

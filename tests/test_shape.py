@@ -93,11 +93,11 @@ def test_flags_and_reasons_are_the_plan_s() -> None:
     shape = replace(
         shape_of(port(0, 30), port(1, 10), port(2, 20, up=False)), proto=Proto.FAILOVER
     )
-    assert shape.flags(0) == (PortFlag.MASTER, PortFlag.ACTIVE)
-    assert shape.flags(1) == ()
-    assert shape.reason(0) is None
-    assert shape.reason(1) == "standby"
-    assert shape.reason(2) == "administratively down"
+    assert shape.standings()[0].flags == (PortFlag.MASTER, PortFlag.ACTIVE)
+    assert shape.standings()[1].flags == ()
+    assert shape.standings()[0].reason is None
+    assert shape.standings()[1].reason == "standby"
+    assert shape.standings()[2].reason == "administratively down"
 
 
 def test_homes_outlive_a_change_of_protocol() -> None:
