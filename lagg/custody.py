@@ -8,7 +8,7 @@ host stack, and the receive filter it keeps for its lagg.  Knows no lagg and no 
 import contextlib
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -107,7 +107,8 @@ class Custody:
         if memberships is None:
             await put_back(self._netlink, original)
         else:
-            memberships.apply(promisc=False, allmulti=False, multicast=frozenset())
+            with _logging():
+                memberships.apply(promisc=False, allmulti=False)
             # It may have been renamed, and we are not told yet.
             await put_back(self._netlink, original, same=lambda: memberships.same)
         await self.forget(ifindex)
@@ -122,10 +123,8 @@ class Custody:
 
     async def _hear(self, ifindex: int) -> None:
         # Even if the interface is gone: the next one of its name would be deaf.
-        try:
+        with _logging():
             await self._deaf.undeafen(ifindex)
-        except LaggError as error:
-            log.warning("%s", error)
 
     def _close_memberships(self, ifindex: int) -> None:
         memberships = self._memberships.pop(ifindex, None)
@@ -138,3 +137,12 @@ class Custody:
             self._file.save(originals)
         else:
             self._file.clear()
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """What fails on the way back is logged; the rest of the way is still to go."""
+    try:
+        yield
+    except LaggError as error:
+        log.warning("%s", error)

@@ -39,7 +39,7 @@ LOGGED = frozenset({"netlink.set_speed", "device.set_carrier"})
 
 GIVING_BACK = (
     LOGGED
-    | {"file.save", "netlink.link"}
+    | {"file.save", "netlink.link", "memberships.apply"}
     | {
         f"netlink.{call}"
         for call in ("set_mtu", "set_mac", "set_addr_gen_mode", "set_up", "add_address")
