@@ -24,6 +24,7 @@ from lagg.netlink import DeafPorts
 PROTOCOLS = ("loadbalance", "failover", "roundrobin", "broadcast")
 FLOWS = 8
 GENERATOR_CPU = 1
+SETTLE_S = 2.0  # for so long after a change laggd asks often for its ports' carrier
 
 Results = dict[str, dict[str, list[float]]]  # configuration -> quantity -> rounds
 
@@ -104,7 +105,8 @@ class Bench:
         return float(ended["sum_received"]["bits_per_second"]) / 1e9
 
     def idle_percent(self) -> float:
-        """CPU of laggd while nothing happens."""
+        """CPU of laggd while nothing happens, and nothing has for a while."""
+        time.sleep(SETTLE_S)
         before, start = self._cpu_s(), time.monotonic()
         time.sleep(self.seconds)
         return 100 * (self._cpu_s() - before) / (time.monotonic() - start)
