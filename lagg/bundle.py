@@ -105,9 +105,10 @@ class Bundle:
         if changed:
             self._publish(fresh)
         before, self.shape = self.shape, shape
+        was = self.plan
         if changed:
             self._follow(fresh)
-        self._tell(before, shape)
+        self._tell(before, was)
 
     def _publish(self, fresh: Plan) -> None:
         try:
@@ -129,7 +130,8 @@ class Bundle:
             log.warning("%s: carrier: %s", self.name, error.strerror)
         self.emit("link", "up" if up else f"down: {fresh.tx_drop.value}")
 
-    def _tell(self, before: Shape, after: Shape) -> None:
+    def _tell(self, before: Shape, was: Plan) -> None:
+        after = self.shape
         for port in after.ports:
             old = before.find(port.link.ifindex)
             if old is not None and old.link.active != port.link.active:
@@ -138,11 +140,10 @@ class Bundle:
         if before.proto is not after.proto:
             self.emit("proto", f"{before.proto.value} -> {after.proto.value}")
         if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
-            self._tell_active(before, after)
+            self._tell_active(before, was)
 
-    def _tell_active(self, before: Shape, after: Shape) -> None:
-        carrying = after.at(self.plan.tx_slots[0]).link
-        was = plan(before.situation)
+    def _tell_active(self, before: Shape, was: Plan) -> None:
+        carrying = self.shape.at(self.plan.tx_slots[0]).link
         held = [before.at(slot).link.ifindex for slot in was.distributing]
         if was.spread is Spread.FIRST and held != [carrying.ifindex]:
             self.emit(ACTIVE_PORT, "carries the lagg now", carrying.name)

@@ -50,10 +50,6 @@ class Custody:
         """Gives up the state directory; every port must have been given back."""
         self._file.close()
 
-    def original(self, ifindex: int) -> Original | None:
-        """What a port was before; None when it is no port of ours."""
-        return self._originals.get(ifindex)
-
     async def take(self, link: Link) -> None:
         """Makes an interface ours: remembered and deaf.
 

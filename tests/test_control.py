@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from lagg import varlink
 from lagg.control import Peer, peer_of
 from lagg.model import Options, Proto
 from tests.control_world import (
@@ -28,11 +27,6 @@ REFUSED = "org.laggd.Lagg.Refused"
 def world(tmp_path: Path) -> Iterator[World]:
     with world_at(str(tmp_path / "laggd.sock")) as found:
         yield found
-
-
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(varlink, "STALL_SECONDS", 0.2)
 
 
 def assert_serves(world: World) -> None:

@@ -49,10 +49,6 @@ def assert_serves(world: World) -> None:
     assert "laggs" in world.call("List")["parameters"]
 
 
-def ports_of(world: World, name: str) -> list[str]:
-    return list(world.driver.configs[name].ports)
-
-
 # What it bears
 
 

@@ -113,6 +113,4 @@ def test_the_extension_exports_only_its_entry(unpacked: Path) -> None:
 
 
 def test_assertions_stay_on(unpacked: Path) -> None:
-    if not any("assert(" in path.read_text() for path in (ROOT / "native").glob("*.c")):
-        pytest.skip("native/*.c asserts nothing yet")
     assert b"__assert_fail" in (unpacked / EXTENSION).read_bytes()

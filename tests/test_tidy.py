@@ -90,8 +90,6 @@ def test_no_function_is_longer_than_a_screen(language: str) -> None:
 def test_functions_are_short_and_do_not_grow(language: str) -> None:
     functions = list(FUNCTIONS[language]())
     long = [f for f in functions if f.lines > LONG_LINES]
-    if len(functions) < 20:
-        pytest.skip("too few functions for a share to mean anything")
     assert statistics.median(f.lines for f in functions) <= MEDIAN_LINES_MAX
     assert len(long) / len(functions) <= LONG_SHARE_MAX[language], long
 

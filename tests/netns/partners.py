@@ -72,9 +72,6 @@ class Partners:
         for steer in self.steers:
             steer.set(**change)
 
-    def active_ports(self) -> int:
-        return len([port for port in self.a.record()["ports"] if not port["reason"]])
-
     def copies(self) -> int:
         """How often a frame arrives."""
         ports = [port["link"] for port in self.a.record()["ports"]]

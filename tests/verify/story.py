@@ -50,11 +50,6 @@ class Story:
     end: str
     is_good: bool
 
-    @property
-    def frames_sent(self) -> int:
-        """By the worker, before the end."""
-        return sum(step.text.startswith(SENT) for step in self.steps)
-
 
 SCENES = (
     Scene(

@@ -239,10 +239,6 @@ class Host:
             f"{each.get_attr('IFA_ADDRESS')}/{each['prefixlen']}" for each in found
         )
 
-    def add_route(self, destination: str, gateway: str) -> None:
-        """A route to "10.1.0.0/16" by "10.0.0.2"."""
-        self.netlink("route", "add", dst=destination, gateway=gateway)
-
 
 def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
