@@ -97,7 +97,7 @@ def collect(listeners: list[socket.socket], count: int) -> list[list[bytes]]:
             frames += read(listener)
         return sum(map(len, found)) >= count
 
-    wait_until(complete, 5, f"{count} frames arrive")
+    wait_until(complete, 60, f"{count} frames arrive")
     return found
 
 

@@ -7,7 +7,7 @@ closed only when no worker can see it any more.  Runs inside one operation of dr
 
 import asyncio
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 
 from lagg import propagate
@@ -16,7 +16,8 @@ from lagg.eligible import check_port, valid_name
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Link
-from lagg.shape import Port, Shape
+from lagg.shape import Port, Shape, port_number
+from lagg.switch import refuse_lacp
 
 
 async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
@@ -28,6 +29,7 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
         return
     slot = _free_slot(bundle, name)
     link = await _candidate(fleet, bundle, name)
+    undo.push_async_callback(fleet.follow_speed, bundle)
     undo.callback(fleet.watch_ports)
     with propagate.blaming(bundle, link):
         await fleet.custody.take(link)
@@ -49,15 +51,12 @@ def _free_slot(bundle: Bundle, name: str) -> int:
 async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
     """The interface, if it may become a port."""
     try:
-        links = await fleet.netlink.links()
-        link = next((a for a in links.values() if a.name == valid_name(name)), None)
-        if link is None:
-            raise LaggError(name, "no such interface", errno.ENODEV)
+        link = await _named(fleet, valid_name(name))
         _check_free(fleet, link)
         check_port(
             link,
             bundle.link.ifindex,
-            links,
+            await fleet.netlink.links(),
             fleet.ports_by_tap(),
             await fleet.netlink.addresses(link.ifindex),
             wireless=await fleet.netlink.wireless(link.ifindex),
@@ -65,6 +64,15 @@ async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
     except LaggError as error:
         raise _refusal(bundle, name, error.cause, error.code) from error
     return link
+
+
+async def _named(fleet: Fleet, name: str) -> Link:
+    try:
+        return await fleet.netlink.by_name(name)
+    except LaggError as error:
+        if error.code != errno.ENODEV:
+            raise
+        raise LaggError(name, "no such interface", errno.ENODEV) from error
 
 
 def _check_free(fleet: Fleet, link: Link) -> None:
@@ -103,24 +111,35 @@ async def _open(
 ) -> None:
     """Sockets, receive filter, and at last the snapshot that names the port."""
     device = bundle.device
+    fleet.claim(link.ifindex, bundle)
+    await _listen(bundle, slot, link, undo)
     try:
         # In a thread: the kernel takes its time, and a lost carrier must not wait.
         sockets = await asyncio.to_thread(device.open_sockets, link.ifindex)
     except OSError as error:
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
     device.add_port(slot, sockets)
-    undo.push_async_callback(_withdraw, bundle, [slot], bundle.shape)
+    undo.push_async_callback(withdraw, bundle, [slot], bundle.shape)
+    if bundle.lacp is not None:
+        refuse_lacp(bundle, slot)
     fleet.listen_port(bundle, link.ifindex)
     now = await fleet.netlink.link(link.ifindex)
-    speed_mbps = await fleet.netlink.speed_mbps(link.ifindex)
-    port = Port(slot, now, home_mac=link.mac, speed_mbps=speed_mbps)
+    modes = await fleet.netlink.modes(link.ifindex)
+    port = Port(slot, now, home_mac=link.mac, modes=modes)
     bundle.adopt(bundle.shape.with_port(port))
     # Its carrier may have come while it was nobody's port and events passed it by.
     now = await fleet.netlink.link(link.ifindex)
-    bundle.adopt(bundle.shape.with_link(now, speed_mbps))
+    bundle.adopt(bundle.shape.with_link(now, modes))
 
 
-async def _withdraw(bundle: Bundle, slots: Iterable[int], rest: Shape) -> None:
+async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -> None:
+    if bundle.lacp is not None:
+        number = port_number(slot)
+        await bundle.lacp.listen(number, link)
+        undo.push_async_callback(bundle.lacp.ignore, [number])
+
+
+async def withdraw(bundle: Bundle, slots: Sequence[int], rest: Shape) -> None:
     """Ports leave the workers' sight, then their sockets are drained and closed.
 
     `rest` is the shape without them.  LaggError when a worker does not let go; then
@@ -135,13 +154,15 @@ async def _withdraw(bundle: Bundle, slots: Iterable[int], rest: Shape) -> None:
         raise
     taken = [bundle.device.remove_port(slot) for slot in slots]
     await asyncio.gather(*(asyncio.to_thread(sockets.close) for sockets in taken))
+    if bundle.lacp is not None:
+        await bundle.lacp.ignore([port_number(slot) for slot in slots])
 
 
 def _with_news_of(newer: Shape, shape: Shape) -> Shape:
     """`shape` with what was heard of its ports since it was made."""
     for port in newer.ports:
-        shape = shape.with_link(port.link, port.speed_mbps)
-    return shape
+        shape = shape.with_link(port.link, port.modes)
+    return shape.with_agreements({port.slot: port.lacp for port in newer.ports})
 
 
 async def detach(
@@ -157,7 +178,11 @@ async def detach(
     for port in leaving:
         rest = rest.without_port(port.slot)
     await _pass_mac(fleet, bundle, rest, undo)
-    await _withdraw(bundle, [port.slot for port in leaving], rest)
+    if bundle.lacp is not None:
+        numbers = [port.number for port in leaving]
+        undo.callback(bundle.lacp.stay, numbers)
+        await bundle.lacp.leave(numbers)
+    await withdraw(bundle, [port.slot for port in leaving], rest)
     for port in leaving:
         await fleet.custody.give_back(port.link.ifindex)
         bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
@@ -186,7 +211,7 @@ async def _pass_mac(
 async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
     """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
     rest = bundle.shape.without_port(port.slot)
-    await _withdraw(bundle, [port.slot], rest)
+    await withdraw(bundle, [port.slot], rest)
     await fleet.custody.forget(port.link.ifindex)
     fleet.watch_ports()
     async with AsyncExitStack() as undo:

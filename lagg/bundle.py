@@ -11,10 +11,13 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from lagg.errors import LaggError
+from lagg.explain import Bucket, Explanation, buckets, explain
+from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.model import (
     ACTIVE_PORT,
@@ -22,14 +25,17 @@ from lagg.model import (
     Counters,
     Drop,
     Event,
+    LaggConfig,
     LaggRecord,
     Limbo,
     PortRecord,
+    Proto,
     Spread,
+    Transmit,
 )
-from lagg.native import Device, PortCounters
+from lagg.moving import Moves, moves
+from lagg.native import Device, Reading, flow_hash
 from lagg.plan import Plan, plan
-from lagg.proc import tx_dropped
 from lagg.shape import Port, Shape, Standing
 
 log = logging.getLogger(__name__)
@@ -38,6 +44,38 @@ GRACE_S = 1.0
 """A worker leaves its section within microseconds; later than this it is stuck."""
 
 GRACE_POLL_S = 0.0002
+
+
+class Negotiator(Protocol):
+    """Who agrees with the partner on the ports, while laggproto is lacp: actor.py."""
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Numbers of the ports whose partner answers markers."""
+
+    def follow(self) -> None:
+        """To be called when the lagg has changed: ports, links, options or MAC."""
+
+    def view(self) -> View:
+        """All there is to see of it."""
+
+    async def listen(self, number: int, link: Link) -> None:
+        """Makes ready for a port that is to come.  LaggError."""
+
+    async def ignore(self, numbers: Collection[int]) -> None:
+        """Of ports that are gone."""
+
+    async def leave(self, numbers: Iterable[int]) -> None:
+        """Has the partner stop to send to ports that are to go."""
+
+    def stay(self, numbers: Iterable[int]) -> None:
+        """They do not go."""
+
+    async def say_goodbye(self) -> None:
+        """Tells the partner that all leave."""
+
+    async def close(self) -> None:
+        """Ends it."""
 
 
 class Bundle:
@@ -50,17 +88,26 @@ class Bundle:
         shape: Shape,
         *,
         emit: Callable[[Event], None],
+        tx_dropped: Callable[[int], int | None] = lambda _: None,
     ) -> None:
-        """`device` is the TAP of `link`, its workers running; `shape` has no port."""
+        """`device` is the TAP of `link`, its workers running; `shape` has no port.
+
+        `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
+        """
+        self._tx_dropped = tx_dropped
         self.link = link  # of the TAP, as the kernel last described it
         self.device = device
         self.shape = shape
         self.plan: Plan = plan(shape.situation)
+        self.lacp: Negotiator | None = None  # while laggproto is lacp
+        self.moves = Moves()  # what the workers hold back beside the plan
         self.mac_fixed = False  # by the user: it stays when ports come and go
         self.mtu_fixed = False
+        self.said: LaggConfig | None = None  # by the files, when they named it last
+        self.waiting_for: tuple[str, ...] = ()  # ports that are not there yet
         # The tickets that may not have passed, and when they were drawn.
         self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
-        self._host_drops_seen = tx_dropped(link.name) or 0
+        self._host_drops_seen = self._host_drops_now() or 0
         self._dropped: dict[Drop, int] = {}
         self._emit = emit
 
@@ -72,7 +119,28 @@ class Bundle:
     @property
     def speed_mbps(self) -> int:
         """What the distributing ports carry together; 0 when unknown."""
-        return sum(self.shape.at(s).speed_mbps for s in self.plan.distributing)
+        return sum(self.shape.at(s).modes.speed_mbps for s in self.plan.distributing)
+
+    @property
+    def config(self) -> LaggConfig:
+        """What would make this lagg anew, ports that are waited for included."""
+        first = self.shape.primary  # who gives the MAC is who is attached first
+        ports = sorted(self.shape.ports, key=lambda p: (p.slot != first, p.slot))
+        return LaggConfig(
+            self.name,
+            proto=self.shape.proto,
+            ports=(*(port.link.name for port in ports), *self.waiting_for),
+            mac=self.link.mac if self.mac_fixed else None,
+            mtu=self.link.mtu if self.mtu_fixed else None,
+            options=self.shape.options,
+            port_options=self.shape.port_options,
+        )
+
+    @property
+    def summary(self) -> str:
+        """In a few words: protocol, ports that carry, ports there are."""
+        carry, there = len(self.plan.distributing), len(self.shape.ports)
+        return f"{self.shape.proto.value} {carry}/{there} ports"
 
     def refuse(self, cause: str, code: int) -> LaggError:
         """The error that says this lagg will not."""
@@ -90,9 +158,10 @@ class Bundle:
         """
         if ifindex == self.link.ifindex:
             self.link = change(self.link)
+            self._tell_negotiator()
         port = self.shape.find(ifindex)
         if port is not None:
-            self.shape = self.shape.with_link(change(port.link), port.speed_mbps)
+            self.shape = self.shape.with_link(change(port.link), port.modes)
 
     def adopt(self, shape: Shape) -> None:
         """Makes `shape` the one the workers are under: one store, no frame lost.
@@ -103,18 +172,39 @@ class Bundle:
         fresh = plan(shape.situation)
         changed = fresh != self.plan
         if changed:
-            self._publish(fresh)
+            self._publish(
+                fresh, moves(self.moves, self.plan, fresh, self._marked(shape))
+            )
         before, self.shape = self.shape, shape
         was = self.plan
         if changed:
             self._follow(fresh)
         self._tell(before, was)
+        self._tell_negotiator()
 
-    def _publish(self, fresh: Plan) -> None:
+    def _tell_negotiator(self) -> None:
+        if self.lacp is not None:
+            self.lacp.follow()
+
+    def _marked(self, shape: Shape) -> Collection[int]:
+        """The slots whose partner would answer a marker."""
+        if self.lacp is None or shape.proto is not Proto.LACP:
+            return ()
+        marked = self.lacp.marked
+        return {p.slot for p in shape.ports if p.link.active and p.number in marked}
+
+    def release(self, slots: Collection[int]) -> None:
+        """The flows that wait for these slots go on.  LaggError as adopt()."""
+        left = self.moves.without(slots)
+        if left != self.moves:
+            self._publish(self.plan, left)
+
+    def _publish(self, fresh: Plan, waiting: Moves) -> None:
         try:
-            ticket = self.device.publish(fresh)
+            ticket = self.device.publish(waiting.hold(fresh))
         except OSError as error:
             raise LaggError.of_os(self.name, "publish a snapshot", error) from error
+        self.moves = waiting
         self._tickets.append((ticket, time.monotonic()))
 
     def _follow(self, fresh: Plan) -> None:
@@ -175,25 +265,53 @@ class Bundle:
         age_s = time.monotonic() - self._tickets[0][1]
         return Limbo(len(self._tickets), int(age_s * 1000), worker)
 
+    def ailments(self) -> list[str]:
+        """The workers that carry nothing (any more), in words; usually none."""
+        found = [
+            f"{self.name}: worker {worker} has ended" for worker in self.device.ended()
+        ]
+        limbo = self.limbo()
+        if limbo.oldest_ms > GRACE_S * 1000:
+            held = f"{self.name}: worker {limbo.worker} does not leave its section"
+            found.append(held)
+        return found
+
     def _settle_host_drops(self) -> None:
         """Counts what the kernel dropped on the way to us, by the plan of the time.
 
         It drops while the lagg's carrier is down, which is our doing (no port); with
         carrier it is the TAP's queue that was full.
         """
-        now = tx_dropped(self.name)
-        if now is None:  # renamed or gone, and we are not told yet
+        now = self._host_drops_now()
+        if now is None:  # gone, and we are not told yet
             return
         fresh = max(now - self._host_drops_seen, 0)
         drop = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
         self._dropped[drop] = self._dropped.get(drop, 0) + fresh
         self._host_drops_seen = now
 
+    def explain(self, frame: bytes) -> Explanation:
+        """The way of a frame (no runt) under the snapshot the workers have."""
+        generation = self.device.read().generation
+        hashed = flow_hash(self.plan, frame)
+        return explain(self.name, self.shape, self.plan, generation, hashed)
+
+    def buckets(self) -> tuple[Bucket, ...]:
+        """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""
+        return buckets(self.name, self.shape, self.plan, self.device.buckets())
+
+    def _host_drops_now(self) -> int | None:
+        try:
+            return self._tx_dropped(self.link.ifindex)
+        except LaggError as error:  # counted the next time
+            log.warning("%s", error)
+            return None
+
     def record(self) -> LaggRecord:
         """The lagg as it is now: one snapshot's ports and one reading's counters."""
         self._settle_host_drops()
         reading = self.device.read()
-        standings = self.shape.standings()
+        view = None if self.lacp is None else self.lacp.view()
         return LaggRecord(
             name=self.name,
             ifindex=self.link.ifindex,
@@ -204,14 +322,28 @@ class Bundle:
             mtu=self.link.mtu,
             speed_mbps=self.speed_mbps,
             generation=reading.generation,
+            workers=self.device.workers,
             limbo=self.limbo(),
             options=self.shape.options,
-            ports=tuple(
-                _port_record(port, standings[port.slot], reading.ports[port.slot])
-                for port in self.shape.ports
-            ),
+            ports=tuple(self._port_records(reading, view)),
             counters=self._add_host_drops(reading.total),
+            waiting_for=self.waiting_for,
+            lacp=view,
         )
+
+    def _port_records(
+        self, reading: Reading, view: View | None
+    ) -> Iterator[PortRecord]:
+        standings = self.shape.standings()
+        statuses = {} if view is None else {each.number: each for each in view.ports}
+        for port in self.shape.ports:
+            record = _port_record(port, standings[port.slot], reading)
+            options = self.shape.options_of(port.link.name)
+            yield replace(
+                record,
+                lacp_port_priority=options.lacp_port_priority,
+                lacp=statuses.get(port.number),
+            )
 
     def _add_host_drops(self, total: Counters) -> Counters:
         drops = {
@@ -222,15 +354,17 @@ class Bundle:
         return replace(total, tx_in=tx_in, drops=drops)
 
 
-def _port_record(port: Port, standing: Standing, counters: PortCounters) -> PortRecord:
+def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord:
+    counters = reading.ports[port.slot]
     return PortRecord(
         name=port.link.name,
         ifindex=port.link.ifindex,
         slot=port.slot,
         link="up" if port.link.active else "down",
-        speed_mbps=port.speed_mbps,
+        speed_mbps=port.modes.speed_mbps,
         flags=standing.flags,
         reason=standing.reason,
+        tx=Transmit.XDP if port.slot in reading.xdp else Transmit.PACKET,
         tx_frames=counters.tx_frames,
         tx_bytes=counters.tx_bytes,
         rx_frames=counters.rx_frames,

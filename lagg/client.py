@@ -17,18 +17,28 @@ from lagg.errors import LaggError
 
 INTERFACE = "org.laggd.Lagg"
 
-REPLY_SECONDS = 60
-"""A change waits for ports and for changes before it; beyond this, laggd hangs."""
+REPLY_SECONDS = 10
+"""After so long without a word laggd is asked whether it lives.  A change takes as long
+as its ports and the changes before it do: thousands of ports take minutes."""
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 """Thousands of laggs with 32 ports each; more is no laggd."""
 
 _READ_BYTES = 64 * 1024
+_ALIVE = b'{"method": "org.varlink.service.GetInfo"}\0'
 _TIMEVAL = struct.Struct("ll")
 
 
 class NoDaemonError(Exception):
     """Nobody answers on the socket, or not any more."""
+
+
+class ComplaintsError(Exception):
+    """The configuration that laggd was to read is none; a line for each cause."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(lines)
+        self.lines = lines
 
 
 class Client:
@@ -56,7 +66,8 @@ class Client:
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """The reply's parameters; None values are not sent.
 
-        Raises LaggError when laggd refuses, NoDaemonError when it goes away.
+        Raises LaggError when laggd refuses, ComplaintsError when it has read bad
+        files, NoDaemonError when it goes away.
         """
         self._send(_request(method, parameters))
         return _parameters(self._receive())
@@ -72,6 +83,15 @@ class Client:
             if not reply.get("continues"):
                 return
             reply = self._receive()
+
+    def fileno(self) -> int:
+        """For poll(2), while a stream is silent and nothing is `unread`."""
+        return self._socket.fileno()
+
+    @property
+    def unread(self) -> bool:
+        """Whether a whole reply has come together with the one before it."""
+        return b"\0" in self._unread
 
     def _send(self, request: dict[str, object]) -> None:
         try:
@@ -101,16 +121,29 @@ class Client:
         return reply
 
     def _read(self) -> bytes:
+        while True:
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                _check_alive(self._path)
+                continue
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise NoDaemonError(f"{self._path}: laggd closed the connection")
+            return data
+
+
+def _check_alive(path: str) -> None:
+    """NoDaemonError when laggd does not answer what it can answer at once."""
+    with _connected(path) as connection:
         try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError as error:
-            cause = f"no answer for {REPLY_SECONDS} seconds"
-            raise NoDaemonError(f"{self._path}: {cause}") from error
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise NoDaemonError(f"{self._path}: laggd closed the connection")
-        return data
+            connection.sendall(_ALIVE)
+            if connection.recv(_READ_BYTES):
+                return
+        except OSError:
+            pass  # whatever it is, that is no answer
+    raise NoDaemonError(f"{path}: laggd does not answer any more")
 
 
 def _connected(path: str) -> socket.socket:
@@ -149,5 +182,7 @@ def _parameters(reply: dict[str, Any]) -> dict[str, Any]:
         raise LaggError(
             parameters["thing"], parameters["cause"], int(parameters["errno"])
         )
+    if error == f"{INTERFACE}.BadConfiguration":
+        raise ComplaintsError(list(parameters["complaints"]))
     named = ", ".join(str(value) for value in parameters.values())
     raise LaggError("laggd", f"{error} {named}".strip(), errno.EINVAL)

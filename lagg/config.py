@@ -1,49 +1,33 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a user may ask for: TOML files and control requests -> LaggConfig, LaggChange.
+"""What a user may ask for: a table or a request -> LaggConfig, LaggChange.
 
-Owns every rule about names, protocols, options and values, once for both sources,
-and the wording of a complaint.  Pure but for load(path); knows no kernel or socket.
+Owns what may stand where, once for files and control requests, and how complaints are
+collected; what a value may be says rules.py.  Pure; knows no file, kernel or socket.
 """
 
-import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from errno import EBUSY, EEXIST, EINVAL, ENOSPC, EPROTONOSUPPORT
-from functools import partial
-from pathlib import Path
+from errno import EEXIST, EINVAL, ENOSPC
 from typing import Any, TypeVar, cast
 
 from lagg.errors import UsageError
-from lagg.model import (
-    PORTS_MAX,
-    HashKind,
-    HashLayer,
-    LaggChange,
-    LaggConfig,
-    Options,
-    OptionValue,
-    Proto,
+from lagg.model import PORTS_MAX, LaggChange, LaggConfig, Options, PortOptions
+from lagg.rules import (
+    BASIC_RULES,
+    OPTION_RULES,
+    PORT_RULES,
+    SHOWN_CHARS,
+    BadValueError,
+    listed,
+    nearest,
+    parse_any_name,
+    parse_name,
+    shown,
 )
 
-NAME_BYTES_MAX = 15
-"""The kernel's IFNAMSIZ less its NUL."""
+ETHER_BYTES = 14
+"""An Ethernet header; no frame is shorter."""
 
-MTU_MIN = 68
-MTU_MAX = 65521
-"""Bytes; what a TAP accepts, and a lagg is a TAP."""
-
-U32_MAX = 2**32 - 1
-
-NOT_YET_PROTOS = ("lacp",)
-NOT_YET_OPTIONS = (
-    "lacp_strict",
-    "lacp_fast_timeout",
-    "lacp_txtest",
-    "lacp_rxtest",
-)
-
-_SHOWN_CHARS = 40
 _T = TypeVar("_T")
 
 
@@ -54,62 +38,11 @@ class Complaint:
     key: str
     cause: str
     code: int = EINVAL
+    file: str = ""  # none: of a request
 
     def __str__(self) -> str:
-        """Key and cause as a user reads them; the file's level has no key."""
-        return f"{self.key}: {self.cause}" if self.key else self.cause
-
-
-class ConfigError(Exception):
-    """A configuration nothing of which was applied; every complaint about it."""
-
-    def __init__(self, file: str, complaints: Sequence[Complaint]) -> None:
-        super().__init__(file, tuple(complaints))
-        self.file = file
-        self.complaints = tuple(complaints)
-
-    def __str__(self) -> str:
-        """One line per complaint, each with the file and the key."""
-        return "\n".join(f"{self.file}: {each}" for each in self.complaints)
-
-
-class _BadValueError(Exception):
-    """A value that a rule refuses; the caller knows the key."""
-
-    def __init__(self, cause: str, code: int = EINVAL) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.code = code
-
-
-def load(path: Path) -> tuple[LaggConfig, ...]:
-    """The laggs that a TOML file asks for.  Raises ConfigError."""
-    try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        cause = f"cannot be read: {error.strerror}"
-        raise ConfigError(str(path), [Complaint("", cause)]) from error
-    except UnicodeDecodeError as error:
-        cause = f"not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        raise ConfigError(str(path), [Complaint("", cause)]) from error
-    return parse_toml(text, str(path))
-
-
-def parse_toml(text: str, file: str) -> tuple[LaggConfig, ...]:
-    """As load, of text already read; `file` is what complaints call it."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(file, [Complaint("", f"not TOML: {error}")]) from error
-    except (RecursionError, ValueError) as error:
-        # Deep nesting, and integers of more digits than Python converts.
-        cause = f"not acceptable TOML: {error}"
-        raise ConfigError(file, [Complaint("", cause)]) from error
-    reading = _Reading()
-    configs = _read_document(reading, document)
-    if reading.complaints:
-        raise ConfigError(file, reading.complaints)
-    return tuple(config for config in configs if config)
+        """File, key and cause as a user reads them; the file's level has no key."""
+        return ": ".join(word for word in (self.file, self.key, self.cause) if word)
 
 
 def parse_create(name: object, wanted: Mapping[str, object]) -> LaggConfig:
@@ -117,28 +50,36 @@ def parse_create(name: object, wanted: Mapping[str, object]) -> LaggConfig:
 
     Raises UsageError with the first complaint.
     """
-    reading = _Reading()
-    config = _read_lagg(reading, {"name": name, **wanted}, _plain(name))
+    reading = Reading()
+    config = read_lagg(reading, {"name": name, **wanted}, _plain(name))
     _raise_first(reading)
     return cast(LaggConfig, config)
 
 
 def parse_set(name: object, wanted: Mapping[str, object]) -> LaggChange:
     """A LaggChange from a request, with the rules of parse_create."""
-    reading = _Reading()
+    reading = Reading()
     title = _plain(name)
-    reading.value(title, parse_name, name)
-    _refuse_unknown(reading, title, wanted, ("proto", "mac", "mtu", *OPTION_RULES))
-    basics = _read_keys(reading, title, wanted, _CHANGE_RULES)
+    reading.value(title, parse_any_name, name)
+    known = ("proto", "mac", "mtu", "port", *OPTION_RULES)
+    refuse_unknown(reading, title, wanted, known)
+    basics = _read_keys(reading, title, wanted, BASIC_RULES)
     options = _read_keys(reading, title, wanted, OPTION_RULES)
+    port_options = _read_port_tables(reading, title, wanted.get("port", {}))
     _raise_first(reading)
-    return LaggChange(**cast(dict[str, Any], basics), options=tuple(options.items()))
+    return LaggChange(
+        **cast(dict[str, Any], basics),
+        options=tuple(options.items()),
+        port_options={
+            port: tuple(table.items()) for port, table in port_options.items()
+        },
+    )
 
 
 def parse_lagg_name(name: object) -> str:
-    """The name of a lagg in a request.  Raises UsageError."""
-    reading = _Reading()
-    found = reading.value(_plain(name), parse_name, name)
+    """What a request calls a lagg that is there, by any name.  Raises UsageError."""
+    reading = Reading()
+    found = reading.value(_plain(name), parse_any_name, name)
     _raise_first(reading)
     return cast(str, found)
 
@@ -148,9 +89,9 @@ def parse_port_names(name: object, ports: object) -> tuple[str, ...]:
 
     Raises UsageError.
     """
-    reading = _Reading()
+    reading = Reading()
     title = _plain(name)
-    reading.value(title, parse_name, name)
+    reading.value(title, parse_any_name, name)
     found = _read_ports(reading, title, ports, repeats_allowed=True)
     if ports == []:
         reading.complain(title, "no port is named")
@@ -158,153 +99,47 @@ def parse_port_names(name: object, ports: object) -> tuple[str, ...]:
     return found
 
 
-def parse_name(value: object) -> str:
-    """An interface name as the kernel accepts it, without its traps."""
-    if not isinstance(value, str):
-        raise _BadValueError(f"{_shown(value)} is not an interface name")
-    if value in ("", ".", "..", "all", "default"):
-        # "all" and "default" would mean every interface under /proc/sys/net.
-        raise _BadValueError(f"{_shown(value)} cannot name an interface")
-    if len(value.encode(errors="replace")) > NAME_BYTES_MAX:
-        raise _BadValueError(f"{_shown(value)} has more than {NAME_BYTES_MAX} bytes")
-    # The kernel would number a name with "%d" by itself.
-    if any(c in "/:%" or c.isspace() or not c.isprintable() for c in value):
-        raise _BadValueError(f"{_shown(value)} holds a character no name may hold")
-    return value
+def parse_frame(name: object, frame: str) -> bytes:
+    """The Ethernet frame of a question about lagg `name`.  Raises UsageError."""
+    try:
+        found = bytes.fromhex(frame)
+    except ValueError:
+        raise UsageError(f"{_plain(name)}: frame", "not hexadecimal") from None
+    if len(found) < ETHER_BYTES:
+        cause = f"{len(found)} bytes are shorter than an Ethernet header"
+        raise UsageError(f"{_plain(name)}: frame", cause)
+    return found
 
 
-def parse_proto(value: object) -> Proto:
-    """A protocol by lagg(4)'s word.  EPROTONOSUPPORT as SIOCSLAGG answers."""
-    words = [proto.value for proto in Proto]
-    if value in words:
-        return Proto(value)
-    if not isinstance(value, str):
-        raise _BadValueError(f"{_shown(value)} is not one of {_listed(words)}")
-    if value in NOT_YET_PROTOS:
-        raise _BadValueError(f"{value} is not supported yet", EPROTONOSUPPORT)
-    cause = f"no such protocol {_shown(value)}{_nearest(value, words)}"
-    raise _BadValueError(f"{cause}; one of {_listed(words)}", EPROTONOSUPPORT)
-
-
-def parse_mac(value: object) -> str:
-    """A unicast MAC address, in lower case."""
-    wanted = "a unicast MAC address such as 02:00:5e:00:53:01"
-    octets = value.split(":") if isinstance(value, str) else []
-    if len(octets) != 6 or not all(_is_octet(each) for each in octets):
-        raise _BadValueError(f"{_shown(value)} is not {wanted}")
-    if int(octets[0], 16) & 1 or not any(int(each, 16) for each in octets):
-        raise _BadValueError(f"{_shown(value)} is multicast or zero, not {wanted}")
-    return ":".join(octets).lower()
-
-
-def _is_octet(text: str) -> bool:
-    return len(text) == 2 and all(c in "0123456789abcdefABCDEF" for c in text)
-
-
-def _whole_number(value: object, *, least: int, most: int) -> int:
-    # A bool is an int to Python, and to no user.
-    if type(value) is not int or not least <= value <= most:
-        cause = f"{_shown(value)} is not a whole number from {least} to {most}"
-        raise _BadValueError(cause)
-    return value
-
-
-def _switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _BadValueError(f"{_shown(value)} is neither true nor false")
-    return value
-
-
-def _hash_kind(value: object) -> HashKind:
-    words = [kind.value for kind in HashKind]
-    if value not in words:
-        cause = f"{_shown(value)} is not one of {_listed(words)}"
-        raise _BadValueError(cause + _nearest(value, words))
-    return HashKind(value)
-
-
-def _layers(value: object) -> tuple[HashLayer, ...]:
-    words = [layer.value for layer in HashLayer]
-    if not isinstance(value, list) or not value:
-        cause = f"{_shown(value)} is not a list of one or more of {_listed(words)}"
-        raise _BadValueError(cause)
-    for each in value:
-        if each not in words:
-            raise _BadValueError(f"no layer {_shown(each)}; any of {_listed(words)}")
-        if value.count(each) > 1:
-            raise _BadValueError(f"{each} is given more than once")
-    return tuple(layer for layer in HashLayer if layer.value in value)
-
-
-_u32 = partial(_whole_number, least=0, most=U32_MAX)
-_mtu = partial(_whole_number, least=MTU_MIN, most=MTU_MAX)
-
-OPTION_RULES: Mapping[str, Callable[[object], OptionValue]] = {
-    "lagghash": _layers,
-    "hash": _hash_kind,
-    "hash_seed": _u32,
-    "use_flowid": _switch,
-    "flowid_shift": partial(_whole_number, least=0, most=31),
-    "rr_limit": partial(_whole_number, least=1, most=U32_MAX),
-    "failover_rx_all": _switch,
-}
-"""The rule of every field of Options."""
-
-_CHANGE_RULES: Mapping[str, Callable[[object], object]] = {
-    "proto": parse_proto,
-    "mac": parse_mac,
-    "mtu": _mtu,
-}
 _LAGG_KEYS = ("name", "proto", "ports", "mac", "mtu", "port", *OPTION_RULES)
 
 
-class _Reading:
+class Reading:
     """One reading of a request or file: collects what is wrong and goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: str = "") -> None:
+        """`file` is what complaints call the source."""
         self.complaints: list[Complaint] = []
+        self._file = file
 
     def complain(self, key: str, cause: str, code: int = EINVAL) -> None:
-        self.complaints.append(Complaint(key, cause, code))
+        """Notes what is wrong with the value of `key`."""
+        self.complaints.append(Complaint(key, cause, code, self._file))
 
     def value(self, key: str, rule: Callable[[object], _T], value: object) -> _T | None:
         """What `rule` makes of the value, or None and a complaint."""
         try:
             return rule(value)
-        except _BadValueError as bad:
+        except BadValueError as bad:
             self.complain(key, bad.cause, bad.code)
             return None
 
 
-def _read_document(
-    reading: _Reading, document: Mapping[str, object]
-) -> list[LaggConfig | None]:
-    _refuse_unknown(reading, "", document, ("lagg",))
-    tables = document.get("lagg", [])
-    if not isinstance(tables, list):
-        reading.complain("lagg", "write [[lagg]], one for each lagg")
-        return []
-    configs = [_read_table(reading, table, at) for at, table in enumerate(tables)]
-    named = [config for config in configs if config]
-    _refuse_shared_names(reading, named)
-    _refuse_shared_ports(reading, named)
-    return configs
-
-
-def _read_table(reading: _Reading, table: object, at: int) -> LaggConfig | None:
-    title = f"lagg[{at}]"
-    if not isinstance(table, dict):
-        reading.complain(title, f"{_shown(table)} is not a table: write [[lagg]]")
-        return None
-    name = table.get("name")
-    return _read_lagg(reading, table, name if isinstance(name, str) else title)
-
-
-def _read_lagg(
-    reading: _Reading, table: Mapping[str, object], title: str
+def read_lagg(
+    reading: Reading, table: Mapping[str, object], title: str
 ) -> LaggConfig | None:
     """The lagg of one table; None only when it cannot be named."""
-    _refuse_unknown(reading, title, table, _LAGG_KEYS)
+    refuse_unknown(reading, title, table, _LAGG_KEYS)
     if "name" not in table:
         reading.complain(title, "name is missing")
         return None
@@ -312,21 +147,27 @@ def _read_lagg(
     ports = _read_ports(reading, title, table.get("ports", []))
     if name in ports:
         reading.complain(f"{title}: port {name}", "a lagg cannot be its own port")
-    _read_port_tables(reading, title, table.get("port", {}), ports)
-    basics = _read_keys(reading, title, table, _CHANGE_RULES)
+    port_options = _read_port_tables(reading, title, table.get("port", {}))
+    _refuse_strangers(reading, title, port_options, ports)
+    basics = _read_keys(reading, title, table, BASIC_RULES)
     options = _read_keys(reading, title, table, OPTION_RULES)
+    if name in cast(tuple[str, ...], options.get("altname", ())):
+        reading.complain(f"{title}: altname", f"{name} is its name already", EEXIST)
     if name is None:
         return None
     return LaggConfig(
         name,
         ports=ports,
         options=Options(**cast(dict[str, Any], options)),
+        port_options={
+            port: PortOptions(**table) for port, table in port_options.items()
+        },
         **cast(dict[str, Any], basics),
     )
 
 
 def _read_keys(
-    reading: _Reading,
+    reading: Reading,
     title: str,
     table: Mapping[str, object],
     rules: Mapping[str, Callable[[object], _T]],
@@ -336,14 +177,20 @@ def _read_keys(
         for key, rule in rules.items()
         if key in table
     }
-    return {key: value for key, value in found.items() if value is not None}
+    # None is a value, too, of an option that goes back to what is drawn or derived.
+    bad = {complaint.key for complaint in reading.complaints}
+    return {
+        key: cast(_T, value)
+        for key, value in found.items()
+        if f"{title}: {key}" not in bad
+    }
 
 
 def _read_ports(
-    reading: _Reading, title: str, value: object, *, repeats_allowed: bool = False
+    reading: Reading, title: str, value: object, *, repeats_allowed: bool = False
 ) -> tuple[str, ...]:
     if not isinstance(value, list):
-        cause = f"{_shown(value)} is not a list of interface names"
+        cause = f"{shown(value)} is not a list of interface names"
         reading.complain(f"{title}: ports", cause)
         return ()
     names = [_read_port(reading, title, each) for each in value]
@@ -358,69 +205,53 @@ def _read_ports(
     return ports
 
 
-def _read_port(reading: _Reading, title: str, value: object) -> str | None:
+def _read_port(reading: Reading, title: str, value: object) -> str | None:
     return reading.value(f"{title}: port {_plain(value)}", parse_name, value)
 
 
 def _read_port_tables(
-    reading: _Reading, title: str, tables: object, ports: Sequence[str]
-) -> None:
-    """[lagg.port.NAME]: the place of settings per port, of which there is none yet."""
+    reading: Reading, title: str, tables: object
+) -> dict[str, dict[str, int]]:
+    """[lagg.port.NAME]: settings per port, which it keeps while it is no port, too."""
     if not isinstance(tables, dict):
-        reading.complain(
-            f"{title}: port",
-            f"write [lagg.port.{ports[0]}]" if ports else "write [lagg.port.NAME]",
-        )
-        return
+        reading.complain(f"{title}: port", "write [lagg.port.NAME]")
+        return {}
+    found = {}
     for port, table in tables.items():
-        key = f"{title}: port.{port}"
-        if port not in ports:
-            known = f"; one of {_listed(ports)}" if ports else ""
-            cause = f"is not in ports{_nearest(port, ports)}{known}"
-            reading.complain(key, cause)
+        key = f"{title}: port.{_plain(port)}"
+        name = reading.value(key, parse_name, port)
         if not isinstance(table, dict):
-            reading.complain(key, f"{_shown(table)} is not a table")
-        elif table:
-            cause = f"unknown key {_listed(table)}: a port has no settings yet"
-            reading.complain(key, cause)
+            reading.complain(key, f"{shown(table)} is not a table")
+        elif name is not None:
+            refuse_unknown(reading, key, table, tuple(PORT_RULES))
+            found[name] = _read_keys(reading, key, table, PORT_RULES)
+    return found
 
 
-def _refuse_unknown(
-    reading: _Reading, title: str, table: Iterable[str], known: Sequence[str]
+def _refuse_strangers(
+    reading: Reading, title: str, named: Iterable[str], ports: Sequence[str]
 ) -> None:
+    """Settings of a port that is none of the lagg's are a slip of the pen."""
+    for port in named:
+        if port not in ports:
+            known = f"; one of {listed(ports)}" if ports else ""
+            cause = f"is not in ports{nearest(port, ports)}{known}"
+            reading.complain(f"{title}: port.{port}", cause)
+
+
+def refuse_unknown(
+    reading: Reading, title: str, table: Iterable[str], known: Sequence[str]
+) -> None:
+    """Complains about each key of a table that is not `known`, with the nearest."""
     for key in table:
         if key in known:
             continue
         where = f"{title}: {_plain(key)}" if title else _plain(key)
-        if key in NOT_YET_OPTIONS:
-            reading.complain(where, "LACP is not supported yet")
-        else:
-            hint = _nearest(key, known)
-            reading.complain(where, f"unknown key{hint}; one of {_listed(known)}")
+        hint = nearest(key, known)
+        reading.complain(where, f"unknown key{hint}; one of {listed(known)}")
 
 
-def _refuse_shared_names(reading: _Reading, configs: Sequence[LaggConfig]) -> None:
-    names = [config.name for config in configs]
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            cause = f"{names.count(name)} laggs have this name"
-            reading.complain(f"{name}: name", cause, EEXIST)
-
-
-def _refuse_shared_ports(reading: _Reading, configs: Sequence[LaggConfig]) -> None:
-    owners: dict[str, str] = {}
-    laggs = {config.name for config in configs}
-    for config in configs:
-        for port in config.ports:
-            key = f"{config.name}: port {port}"
-            owner = owners.setdefault(port, config.name)
-            if owner != config.name:
-                reading.complain(key, f"already a port of {owner}", EBUSY)
-            if port in laggs and port != config.name:
-                reading.complain(key, "a lagg cannot be the port of a lagg")
-
-
-def _raise_first(reading: _Reading) -> None:
+def _raise_first(reading: Reading) -> None:
     """A control answer is one line, so the first complaint stands for all."""
     if reading.complaints:
         first = reading.complaints[0]
@@ -430,26 +261,5 @@ def _raise_first(reading: _Reading) -> None:
 def _plain(value: object) -> str:
     """A name for a message: itself if it is one, else made harmless to print."""
     if not isinstance(value, str) or not value.isprintable():
-        return _shown(value)
-    return value if 0 < len(value) <= _SHOWN_CHARS else _shown(value)
-
-
-def _shown(value: object) -> str:
-    """The value as it was written, short enough for a line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    try:
-        text = repr(value)
-    except ValueError:
-        # Python refuses to print an integer of thousands of digits.
-        return "a huge number"
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(words)
-
-
-def _nearest(word: object, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(word), words, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+        return shown(value)
+    return value if 0 < len(value) <= SHOWN_CHARS else shown(value)

@@ -13,7 +13,14 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,15 +34,30 @@ from asyncvarlink import (
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
 
 import lagg
-from lagg.config import parse_create, parse_lagg_name, parse_port_names, parse_set
+from lagg.config import (
+    parse_create,
+    parse_frame,
+    parse_lagg_name,
+    parse_port_names,
+    parse_set,
+)
 from lagg.errors import LaggError
-from lagg.model import Event, LaggChange, LaggConfig, LaggRecord
+from lagg.explain import Bucket, Explanation
+from lagg.files import ConfigError, to_toml
+from lagg.model import Event, Health, LaggChange, LaggConfig, LaggRecord
 from lagg.records import (
+    BucketJson,
     EventJson,
+    ExplanationJson,
     LaggJson,
     OptionsChangeJson,
+    OptionsJson,
+    PortOptionsChangeJson,
+    bucket_json,
     event_json,
+    explanation_json,
     lagg_json,
+    options_json,
 )
 from lagg.varlink import MESSAGE_BYTES_MAX, Connection, State, refusal
 
@@ -61,6 +83,9 @@ CLOSE_SECONDS = 30
 SO_PEERGROUPS = 59
 """asm-generic/socket.h; Python's socket module does not name it."""
 
+Reload = Callable[[], Awaitable[tuple[str, ...]]]
+"""Answers a line for each change.  May raise LaggError or ConfigError."""
+
 _UCRED = struct.Struct("iII")
 _GETSOCKOPT_BYTES_MAX = 1024  # what Python's getsockopt() allows: 256 groups
 
@@ -85,11 +110,26 @@ class Driver(Protocol):
     async def detach(self, name: str, ports: Sequence[str]) -> None:
         """Removes all these ports, or none."""
 
+    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        """Makes what runs be this, or changes nothing; a line for each change."""
+
+    async def running(self) -> tuple[LaggConfig, ...]:
+        """What would make all that runs anew."""
+
     async def records(self, name: str | None) -> tuple[LaggRecord, ...]:
         """The record of one lagg, or of all."""
 
+    async def explain(self, name: str, frame: bytes) -> Explanation:
+        """Which port of a lagg carries this frame, under the running snapshot."""
+
+    async def buckets(self, name: str) -> tuple[Bucket, ...]:
+        """Frames sent by each bucket of a lagg's flow table."""
+
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` in the event loop with each event until the result is called."""
+
+    def health(self) -> Health:
+        """How laggs and workers are; cheap."""
 
     async def close(self) -> None:
         """Puts every port back."""
@@ -117,6 +157,15 @@ class Refused(TypedVarlinkErrorReply, interface="org.laggd.Lagg"):
         cause: str
         errno: int
         errno_name: str
+
+
+class BadConfiguration(TypedVarlinkErrorReply, interface="org.laggd.Lagg"):
+    """The files are not a configuration, and nothing has changed."""
+
+    class Parameters:
+        """A line for each thing that is wrong: file, key, what is allowed."""
+
+        complaints: list[str]
 
 
 class EventQueue:
@@ -157,15 +206,22 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     members of the socket's group may change.
     """
 
-    errors = (Refused,)
+    errors = (Refused, BadConfiguration)
 
     def __init__(
-        self, driver: Driver, deny: str | None, monitors: set["LaggInterface"]
+        self,
+        driver: Driver,
+        deny: str | None,
+        monitors: set["LaggInterface"],
+        reload: Reload,
+        defaults: dict[str, object],
     ) -> None:
         """For one client: `deny` says why it may not change anything, if so."""
+        self._reload = reload
         self._driver = driver
         self._deny = deny
         self._monitors = monitors
+        self._defaults = defaults
 
     @varlinkmethod
     async def Create(
@@ -177,11 +233,27 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         mac: str | None = None,
         mtu: int | None = None,
         options: OptionsChangeJson | None = None,
+        port: dict[str, PortOptionsChangeJson] | None = None,
     ) -> None:
         """Makes a lagg with its ports."""
         with self._change(name):
-            wanted = _wanted(options, proto=proto, mac=mac, mtu=mtu, ports=ports)
-            await self._driver.create(parse_create(name, wanted))
+            wanted = _wanted(
+                options, proto=proto, mac=mac, mtu=mtu, ports=ports, port=port
+            )
+            config = parse_create(name, {**self._defaults, **wanted})
+            await self._driver.create(config)
+
+    @varlinkmethod(return_parameter="options")
+    async def Defaults(
+        self, *, options: OptionsChangeJson | None = None
+    ) -> OptionsJson:
+        """What an option is that Create does not give; sets some, until laggd ends."""
+        if options is not None:
+            with self._change("defaults"):
+                wanted = _wanted(options)
+                parse_set("defaults", wanted)
+                self._defaults.update(wanted)
+        return options_json(parse_create("defaults", self._defaults).options)
 
     @varlinkmethod
     async def Destroy(self, *, name: str) -> None:
@@ -198,10 +270,11 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         mac: str | None = None,
         mtu: int | None = None,
         options: OptionsChangeJson | None = None,
+        port: dict[str, PortOptionsChangeJson] | None = None,
     ) -> None:
         """Changes what is given and leaves the rest; live."""
         with self._change(name):
-            wanted = _wanted(options, proto=proto, mac=mac, mtu=mtu)
+            wanted = _wanted(options, proto=proto, mac=mac, mtu=mtu, port=port)
             await self._driver.set(name, parse_set(name, wanted))
 
     @varlinkmethod
@@ -216,12 +289,42 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         with self._change(name):
             await self._driver.detach(name, parse_port_names(name, ports))
 
+    @varlinkmethod(return_parameter="changes")
+    async def Reload(self) -> list[str]:
+        """Makes what runs be what the files say; a line for each change."""
+        with self._change("reload"):
+            try:
+                return list(await self._reload())
+            except ConfigError as error:
+                raise BadConfiguration(
+                    complaints=[*map(str, error.complaints)]
+                ) from error
+
+    @varlinkmethod(return_parameter="toml")
+    async def Save(self) -> str:
+        """All that runs, as a file that a reload of changes nothing."""
+        return to_toml(await self._driver.running())
+
     @varlinkmethod(return_parameter="laggs")
     async def List(self, *, name: str | None = None) -> list[LaggJson]:
         """The record of the lagg of this name, or of every lagg."""
         with _refusals():
             wanted = None if name is None else parse_lagg_name(name)
             return [lagg_json(each) for each in await self._driver.records(wanted)]
+
+    @varlinkmethod(return_parameter="explanation")
+    async def Explain(self, *, name: str, frame: str) -> ExplanationJson:
+        """Which port an Ethernet frame (in hexadecimal; its head is enough) takes."""
+        with _refusals():
+            wanted, bytes_ = parse_lagg_name(name), parse_frame(name, frame)
+            return explanation_json(await self._driver.explain(wanted, bytes_))
+
+    @varlinkmethod(return_parameter="buckets")
+    async def Buckets(self, *, name: str) -> list[BucketJson]:
+        """Frames sent by each bucket of the flow table since the lagg was created."""
+        with _refusals():
+            found = await self._driver.buckets(parse_lagg_name(name))
+            return [bucket_json(each) for each in found]
 
     @varlinkmethod(return_parameter="event", delay_generator=False)
     async def Monitor(self) -> AsyncIterator[EventJson | None]:
@@ -251,12 +354,14 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
 class ControlServer:
     """Serves org.laggd.Lagg on a listening socket."""
 
-    def __init__(self, driver: Driver, gid: int) -> None:
+    def __init__(self, driver: Driver, gid: int, reload: Reload) -> None:
         """Members of the group `gid` may change things."""
+        self._reload = reload
         self._driver = driver
         self._gid = gid
         self._clients: dict[Connection, asyncio.Task[None]] = {}
         self._monitors: set[LaggInterface] = set()
+        self._defaults: dict[str, object] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -321,7 +426,11 @@ class ControlServer:
             group = group_name(self._gid)
             deny = f"uid {peer.uid} is neither root nor in group {group}"
         registry = VarlinkInterfaceRegistry()
-        registry.register_interface(LaggInterface(self._driver, deny, self._monitors))
+        registry.register_interface(
+            LaggInterface(
+                self._driver, deny, self._monitors, self._reload, self._defaults
+            )
+        )
         registry.register_interface(
             VarlinkServiceInterface("laggd", "laggd", lagg.__version__, "", registry)
         )

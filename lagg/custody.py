@@ -5,6 +5,7 @@ Owns what each port was before (also on disk, for the next daemon), its deafness
 host stack, and the receive filter it keeps for its lagg.  Knows no lagg and no plan.
 """
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -32,6 +33,8 @@ class Custody:
         self._file = file
         self._originals: dict[int, Original] = {}
         self._memberships: dict[int, Memberships] = {}
+        self._writing = asyncio.Lock()
+        self._changes = self._changes_saved = 0  # of the originals, and in the file
 
     @classmethod
     async def open(cls, netlink: Netlink, deaf: DeafPorts, directory: Path) -> Self:
@@ -58,12 +61,16 @@ class Custody:
         original = await remember(self._netlink, link.ifindex)
         self._originals[link.ifindex] = original
         try:
-            self._save()
+            await self._save()
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
             await self._deaf.deafen(link.ifindex, link.name)
         except BaseException:
             await self.give_back(link.ifindex)
             raise
+
+    def mtu_found(self, ifindex: int) -> int:
+        """The MTU in bytes that a port had before it was one."""
+        return self._originals[ifindex].mtu
 
     async def silence(self, ifindex: int) -> None:
         """No address of the port's own: the host must not speak through it.
@@ -82,7 +89,7 @@ class Custody:
         """The port is called so now, and deaf under that name.  LaggError."""
         original = self._originals[ifindex]
         self._originals[ifindex] = replace(original, name=name)
-        self._save()
+        await self._save()
         await self._deaf.deafen(ifindex, name)
 
     def listen(
@@ -111,24 +118,39 @@ class Custody:
 
     async def forget(self, ifindex: int) -> None:
         """The interface is gone: there is nothing to put back."""
-        self._close_memberships(ifindex)
+        await self._close_memberships(ifindex)
         await self._hear(ifindex)
         self._originals.pop(ifindex, None)
         with contextlib.suppress(LaggError):
-            self._save()
+            await self._save()
 
     async def _hear(self, ifindex: int) -> None:
         # Even if the interface is gone: the next one of its name would be deaf.
         with _logging():
             await self._deaf.undeafen(ifindex)
 
-    def _close_memberships(self, ifindex: int) -> None:
+    async def _close_memberships(self, ifindex: int) -> None:
         memberships = self._memberships.pop(ifindex, None)
         if memberships is not None:
-            memberships.close()
+            # In a thread: the kernel takes 10 ms, for many at once as for one.
+            await asyncio.to_thread(memberships.close)
 
-    def _save(self) -> None:
-        originals: Sequence[Original] = tuple(self._originals.values())
+    async def _save(self) -> None:
+        """Returns when the file has all that is known by now.  LaggError.
+
+        One writing serves all who ask while another runs, or the cost of a port would
+        grow with the ports that come together.
+        """
+        self._changes += 1
+        mine = self._changes
+        async with self._writing:
+            if self._changes_saved >= mine:
+                return
+            latest, originals = self._changes, tuple(self._originals.values())
+            await asyncio.to_thread(self._write, originals)
+            self._changes_saved = latest
+
+    def _write(self, originals: Sequence[Original]) -> None:
         if originals:
             self._file.save(originals)
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""laggd: the process.  Command line, logging, claims, signals, sd_notify, exit codes.
+"""laggd: the process.  Command line, logging, claims, signals, exit codes.
 
 Owns the order of start and stop, and that there is one laggd for a socket and for a
 state directory.  Knows no kernel interface and no protocol: those are the driver's.
@@ -16,23 +16,46 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from errno import EADDRINUSE
+from dataclasses import dataclass
+from errno import EADDRINUSE, EPERM
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
-from lagg.config import ConfigError, load
+from lagg import privileges
 from lagg.control import BACKLOG, ControlServer, Driver
 from lagg.errors import LaggError
-from lagg.model import LaggConfig
+from lagg.files import ConfigError, load
+from lagg.metrics import Metrics, listener_of
+from lagg.model import (
+    BUSY_POLL_US_MAX,
+    USUAL_TUNING,
+    WORKERS_MAX,
+    LaggConfig,
+    Transmit,
+    Tuning,
+)
 from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
+from lagg.reloader import Reloader
+from lagg.supervise import Pulse, notify
 
 DONE = 0
 FAILED = 1
 BAD_CONFIG = 78
 """sysexits.h EX_CONFIG, which systemd knows."""
 
+NO_PERMISSION = 77
+"""sysexits.h EX_NOPERM: a capability or a device is missing."""
+
 SOCKET_MODE = 0o660
+
+PORT_MAX = 65535
+
+KERNEL_THREADS = 32
+"""Sockets that open or close at a time: a lagg's ports.  The kernel lets each wait tens
+of milliseconds, and all that wait together no longer than one."""
 
 _JOURNAL_PRIORITY = {
     logging.CRITICAL: 2,
@@ -56,6 +79,9 @@ class Settings:
     state_dir: Path
     gid: int
     log_level: str
+    tuning: Tuning
+    seccomp: bool
+    metrics: tuple[str, int] | None  # address and port to be scraped at
 
 
 def main(
@@ -63,17 +89,24 @@ def main(
 ) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     settings = _settings(words)
+    # Its default would end the process with every port still deaf.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _start_log(settings.log_level)
     try:
         laggs = _configured(settings.config)
+        if open_driver is None:
+            privileges.require()
         with ExitStack() as claims:
             listener = claims.enter_context(_claimed_socket(settings))
-            opener = open_driver or _open_driver
+            opener = open_driver or partial(_open_driver, settings)
             asyncio.run(_serve(settings, laggs, listener, opener))
     except ConfigError as error:
         for line in str(error).splitlines():
             _log.error("%s", line)
         return BAD_CONFIG
+    except privileges.MissingError as error:
+        _log.error("%s", error)
+        return NO_PERMISSION
     except LaggError as error:
         _log.error("%s", error)
         return FAILED
@@ -83,25 +116,21 @@ def main(
     return DONE
 
 
-def notify(state: str) -> None:
-    """sd_notify(3): tells the supervisor, if there is one.  "READY=1", "STATUS=..."."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
-        try:
-            notifier.sendto(state.encode(), address)
-        except OSError as error:
-            _log.warning("the supervisor cannot be told %r: %s", state, error)
-
-
-async def _open_driver(state_dir: Path) -> Driver:
+async def _open_driver(settings: Settings, state_dir: Path) -> Driver:
     # Here, for the driver brings the C part, which no test of this module needs.
     from lagg.driver import Driver as LaggDriver
 
-    return await LaggDriver.open(state_dir)
+    privileges.confine()  # now, for the socket may have had to be given to its group
+    return await LaggDriver.open(state_dir, tuning=settings.tuning)
+
+
+def _restrict_calls() -> None:
+    from lagg.native import restrict_calls  # here: see _open_driver
+
+    try:
+        restrict_calls()
+    except OSError as error:
+        raise LaggError.of_os("--seccomp", "filter system calls", error) from error
 
 
 async def _serve(
@@ -111,19 +140,28 @@ async def _serve(
     open_driver: OpenDriver,
 ) -> None:
     stop = _stop_signal()
+    kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
+    asyncio.get_running_loop().set_default_executor(kernel)
+    scraped = listener_of(*settings.metrics) if settings.metrics else None
     driver = await open_driver(settings.state_dir)
-    server = ControlServer(driver, settings.gid)
+    reloader = Reloader(partial(_configured, settings.config), driver.reload, notify)
+    server = ControlServer(driver, settings.gid, reloader.reload)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
     try:
-        await _create_all(driver, laggs)
+        if settings.seccomp:
+            _restrict_calls()
+        await driver.reload(laggs)
         await server.start(listener)
         # What start-up made stays: to collect it takes longer than a failover may.
         gc.collect()
         gc.freeze()
-        notify(f"READY=1\nSTATUS=serving {settings.socket}")
+        notify("READY=1")
         _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
-        await stop.wait()
+        async with Pulse(driver), Metrics(driver, scraped):
+            await stop.wait()
     finally:
         notify("STOPPING=1\nSTATUS=putting every port back")
+        await reloader.close()
         try:
             await server.close()
         finally:
@@ -137,38 +175,11 @@ def _stop_signal() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Its default would end the process with every port still deaf.
-    loop.add_signal_handler(
-        signal.SIGHUP, _log.warning, "SIGHUP: reload is not supported yet"
-    )
     return stop
 
 
-async def _create_all(driver: Driver, laggs: Sequence[LaggConfig]) -> None:
-    for lagg in laggs:
-        await driver.create(_with_present_ports(lagg))
-
-
-def _with_present_ports(lagg: LaggConfig) -> LaggConfig:
-    present = tuple(port for port in lagg.ports if _exists(port))
-    for port in lagg.ports:
-        if port not in present:
-            _log.warning("%s: port %s: not there, left out", lagg.name, port)
-    return replace(lagg, ports=present)
-
-
-def _exists(interface: str) -> bool:
-    try:
-        socket.if_nametoindex(interface)
-    except OSError:
-        return False
-    return True
-
-
 def _configured(config: Path | None) -> tuple[LaggConfig, ...]:
-    if config is None and not Path(DEFAULT_CONFIG).exists():
-        return ()
-    return load(config or Path(DEFAULT_CONFIG))
+    return load(config or Path(DEFAULT_CONFIG), required=config is not None)
 
 
 def _make_directory(directory: Path) -> None:
@@ -211,13 +222,23 @@ def _bound(path: Path, gid: int) -> socket.socket:
     try:
         listener.bind(str(path))
         # Nobody can connect before listen(), so these two come in time.
-        os.chown(path, -1, gid)
+        _give(path, gid)
         path.chmod(SOCKET_MODE)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _give(path: Path, gid: int) -> None:
+    if path.stat().st_gid == gid:  # where laggd's unit refuses it the call itself
+        return
+    try:
+        os.chown(path, -1, gid)
+    except PermissionError as error:
+        cause = f"uid {os.geteuid()} cannot give it to group {gid}: it is no member"
+        raise LaggError(str(path), cause, EPERM) from error
 
 
 def _remove_stale(path: Path) -> None:
@@ -265,30 +286,106 @@ def _stderr_is_journal() -> bool:
     return False
 
 
-def _settings(words: Sequence[str] | None) -> Settings:
+def make_parser() -> argparse.ArgumentParser:
+    """Laggd's command line; its manual page is made from it."""
     parser = argparse.ArgumentParser(
         prog="laggd",
         description="lagg(4) link aggregation for Linux: the daemon.",
-        epilog="Exit: 0 done, 1 failed, 2 usage, 78 bad configuration.",
+        epilog="Exit: 0 done, 1 failed, 2 usage, 77 may not, 78 bad configuration.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML")
-    parser.add_argument("--socket", type=Path, metavar="PATH", default=socket_path())
     parser.add_argument(
-        "--state-dir", type=Path, metavar="DIR", default=DEFAULT_STATE_DIR
+        "--config", type=Path, metavar="FILE", help="laggs to create at start, TOML"
     )
     parser.add_argument(
-        "--group", type=_gid, default=0, metavar="G", help="who may change things"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        default=socket_path(),
+        help="where laggctl finds it",
     )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        default=DEFAULT_STATE_DIR,
+        help="what ports were before, for the next laggd",
+    )
+    parser.add_argument(
+        "--group",
+        type=_gid,
+        default=os.getegid(),
+        metavar="G",
+        help="who may change things; laggd's own group by default",
+    )
+    _add_service(parser)
     levels = ("debug", "info", "warning", "error")
-    parser.add_argument("--log-level", choices=levels, default="info")
-    found = parser.parse_args(words)
+    parser.add_argument(
+        "--log-level", choices=levels, default="info", help="the least that is logged"
+    )
+    _add_tuning(parser)
+    return parser
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    usual = USUAL_TUNING
+    parser.add_argument(
+        "--workers",
+        type=_number(1, WORKERS_MAX),
+        default=usual.workers,
+        metavar="N",
+        help=f"threads that carry each lagg's frames, 1 to {WORKERS_MAX}; default 1",
+    )
+    parser.add_argument(
+        "--busy-poll",
+        type=_number(0, BUSY_POLL_US_MAX),
+        default=usual.busy_poll_us,
+        metavar="US",
+        help="microseconds for which a worker looks on before it sleeps, while frames"
+        f" come closely, 0 to {BUSY_POLL_US_MAX}; default {usual.busy_poll_us}",
+    )
+    parser.add_argument(
+        "--no-xdp",
+        dest="transmit",
+        action="store_const",
+        const=Transmit.PACKET,
+        default=usual.transmit,
+        help="send by packet sockets only",
+    )
+
+
+def _settings(words: Sequence[str] | None) -> Settings:
+    found = make_parser().parse_args(words)
     return Settings(
         config=found.config,
         socket=Path(found.socket),
         state_dir=found.state_dir,
         gid=found.group,
         log_level=found.log_level,
+        tuning=Tuning(found.workers, found.transmit, found.busy_poll),
+        seccomp=found.seccomp,
+        metrics=found.metrics,
+    )
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def number(word: str) -> int:
+        if not word.isdecimal() or not lowest <= int(word) <= highest:
+            raise argparse.ArgumentTypeError(f"not a number from {lowest} to {highest}")
+        return int(word)
+
+    return number
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seccomp", action="store_true", help="only the system calls laggd needs"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="ADDRESS:PORT",
+        help="serves Prometheus metrics there",
     )
 
 
@@ -298,3 +395,15 @@ def _gid(word: str) -> int:
         return int(word) if word.isdecimal() else grp.getgrnam(word).gr_gid
     except KeyError:
         raise argparse.ArgumentTypeError(f"there is no group {word!r}") from None
+
+
+def _address(word: str) -> tuple[str, int]:
+    """As "127.0.0.1:9750" or "[::1]:9750"."""
+    address, _, port = word.rpartition(":")
+    if not port.isdecimal() or int(port) > PORT_MAX or not address:
+        raise argparse.ArgumentTypeError(f"{word!r} is not ADDRESS:PORT")
+    try:
+        ip_address(address := address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{address!r} is no IP address") from None
+    return address, int(port)

@@ -8,29 +8,54 @@ and to its end even when the client that asked has gone.
 
 import asyncio
 import errno
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from lagg import propagate
+from lagg.altname import rename
 from lagg.announce import Announcer
-from lagg.attach import attach, detach
+from lagg.attach import attach, detach, withdraw
 from lagg.bundle import Bundle
+from lagg.changeover import Changeover, tell_attached
 from lagg.custody import Custody
 from lagg.eligible import valid_name
 from lagg.errors import LaggError
+from lagg.explain import Bucket, Explanation
 from lagg.fleet import Fleet
 from lagg.follow import Follower
-from lagg.model import Event, LaggChange, LaggConfig, LaggRecord, Options
+from lagg.hotplug import HotPlug
+from lagg.model import (
+    USUAL_TUNING,
+    Event,
+    Health,
+    LaggChange,
+    LaggConfig,
+    LaggRecord,
+    Options,
+    Proto,
+    Tuning,
+)
 from lagg.native import Device
 from lagg.netlink import DeafPorts, Netlink
-from lagg.shape import Port, Shape
+from lagg.reload import Diff, diff, told
+from lagg.shape import Shape
+from lagg.switch import begin, switch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 QUEUE_FRAMES = 4096
-"""A lagg's txqueuelen: 40 ms at 100 kpps; a busy CPU keeps a worker off so long."""
+"""A lagg's txqueuelen: 40 ms at 100 kpps; a busy CPU keeps a worker off so long.
+
+reference: docs/adr/0013.
+"""
 
 
 class Driver:
@@ -41,10 +66,15 @@ class Driver:
         self._fleet = fleet
         self._parts = parts
         self._turn = asyncio.Lock()
+        self._hotplug = HotPlug(fleet, self.whole)
+        self._changeover = Changeover(fleet, self._make, self._change)
 
     @classmethod
     async def open(
-        cls, state_dir: Path, make_device: Callable[[str], Device] = Device
+        cls,
+        state_dir: Path,
+        make_device: Callable[[str, Tuning], Device] = Device,
+        tuning: Tuning = USUAL_TUNING,
     ) -> Self:
         """A driver on the real kernel, with a dead predecessor's ports put back."""
         async with AsyncExitStack() as parts:
@@ -52,16 +82,18 @@ class Driver:
             deaf = await parts.enter_async_context(DeafPorts())
             custody = await Custody.open(netlink, deaf, state_dir)
             parts.callback(custody.close)
-            driver = cls(Fleet(netlink, custody, make_device), parts.pop_all())
-        follower = Follower(driver._fleet, driver.whole, driver._destroy)
+            fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))
+            driver = cls(fleet, parts.pop_all())
+        hotplug = driver._hotplug
+        follower = Follower(driver._fleet, driver.whole, driver._destroy, hotplug)
+        await driver._parts.enter_async_context(hotplug)
         await driver._parts.enter_async_context(follower)
         await driver._parts.enter_async_context(Announcer(driver._fleet))
         return driver
 
     async def close(self) -> None:
         """Destroys every lagg: all ports are put back."""
-        for name in tuple(self._fleet.bundles):
-            await self.destroy(name)
+        await self.whole(self._destroy_all(tuple(self._fleet.bundles)))
         await self._parts.aclose()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
@@ -73,6 +105,24 @@ class Driver:
         bundles = self._fleet.bundles
         chosen = bundles.values() if name is None else [self._fleet.find(name)]
         return tuple(bundle.record() for bundle in chosen)
+
+    def health(self) -> Health:
+        """How laggs and workers are; cheap."""
+        bundles = self._fleet.bundles.values()
+        return Health(
+            laggs=len(bundles),
+            ports=sum(len(bundle.shape.ports) for bundle in bundles),
+            carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
+            ailments=tuple(ailment for each in bundles for ailment in each.ailments()),
+        )
+
+    async def explain(self, name: str, frame: bytes) -> Explanation:
+        """Which port carries this frame now.  LaggError (ENOENT)."""
+        return self._fleet.find(name).explain(frame)
+
+    async def buckets(self, name: str) -> tuple[Bucket, ...]:
+        """Frames sent by each bucket so far.  LaggError (ENOENT, EOPNOTSUPP)."""
+        return self._fleet.find(name).buckets()
 
     async def create(self, config: LaggConfig) -> None:
         """Creates a lagg with its ports, and sets it up."""
@@ -94,26 +144,59 @@ class Driver:
         """Detaches ports, live, and puts them back as they were found."""
         await self.whole(self._detach(name, ports))
 
-    async def whole(self, operation: Coroutine[None, None, None]) -> None:
+    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        """Makes what runs be what the files say; answers a line for each change."""
+        return await self.whole(self._reload(wanted))
+
+    async def running(self) -> tuple[LaggConfig, ...]:
+        """What would make all that runs anew."""
+        return tuple(bundle.config for bundle in self._fleet.bundles.values())
+
+    async def whole(self, operation: Coroutine[Any, Any, T]) -> T:
         """Runs one operation when it is its turn, and to its end."""
 
-        async def in_turn() -> None:
+        async def in_turn() -> T:
             async with self._turn:
-                await operation
+                return await operation
 
-        await asyncio.shield(asyncio.ensure_future(in_turn()))
+        return await asyncio.shield(asyncio.ensure_future(in_turn()))
+
+    async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        bundles = self._fleet.bundles
+        running = {bundle.name: bundle.config for bundle in bundles.values()}
+        said = {each.name: each.said for each in bundles.values() if each.said}
+        found = diff(running, said, wanted)
+        async with _undoing() as undo:
+            await self._changeover.apply(found, undo)
+        self._tell(found)
+        await self._destroy_all([doomed.name for doomed in found.destroy])
+        for config in wanted:
+            self._hotplug.expect(self._fleet.find(config.name), config)
+        return told(found, self._hotplug.waiting)
+
+    def _tell(self, done: Diff) -> None:
+        for config in done.create:
+            bundle = self._fleet.find(config.name)
+            bundle.emit("created", f"laggproto {config.proto.value}")
+            tell_attached(bundle, config.ports)
+        for each in done.change:
+            tell_attached(self._fleet.find(each.name), each.coming)
 
     async def _create(self, config: LaggConfig) -> None:
-        name = valid_name(config.name)
-        if name in self._fleet.bundles:
-            raise LaggError(name, "already exists", errno.EEXIST)
         async with _undoing() as undo:
-            bundle = await self._make_bundle(config, undo)
-            await self._apply(bundle, config.mac, config.mtu, undo)
-            for port in config.ports:
-                await attach(self._fleet, bundle, port, undo)
+            bundle = await self._make(config, undo)
         bundle.emit("created", f"laggproto {config.proto.value}")
-        _tell_attached(bundle, ())
+        tell_attached(bundle, config.ports)
+
+    async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
+        name = valid_name(config.name)
+        if self._fleet.named(name) is not None:
+            raise LaggError(name, "already exists", errno.EEXIST)
+        bundle = await self._make_bundle(config, undo)
+        await self._apply(bundle, config.mac, config.mtu, undo)
+        for port in config.ports:
+            await attach(self._fleet, bundle, port, undo)
+        return bundle
 
     async def _make_bundle(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
         netlink = self._fleet.netlink
@@ -125,30 +208,61 @@ class Driver:
         ifindex = (await netlink.by_name(config.name)).ifindex
         await netlink.set_queue(ifindex, QUEUE_FRAMES)
         await netlink.set_up(ifindex, True)
-        shape = Shape(config.proto, _with_seed(config.options))
+        shape = Shape(
+            config.proto,
+            _with_seed(config.options),
+            port_options=config.port_options,
+        )
         link = await netlink.link(ifindex)
-        bundle = Bundle(link, device, shape, emit=self._fleet.emit)
-        self._fleet.bundles[config.name] = bundle
+        bundle = Bundle(
+            link,
+            device,
+            shape,
+            emit=self._fleet.emit,
+            tx_dropped=netlink.tx_dropped,
+        )
+        self._fleet.add(bundle)
         undo.callback(self._fleet.bundles.pop, config.name)
+        await rename(netlink, bundle, (), config.options.altname, undo)
+        if config.proto is Proto.LACP:
+            await begin(self._fleet, bundle, undo)
+        await self._fleet.follow_speed(bundle)
         return bundle
+
+    async def _destroy_all(self, names: Sequence[str]) -> None:
+        """Together, for it is the kernel that takes its time."""
+        await asyncio.gather(*map(self._destroy, names))
 
     async def _destroy(self, name: str) -> None:
         bundle = self._fleet.find(name)
         ports = bundle.shape.ports
-        del self._fleet.bundles[name]
+        if bundle.lacp is not None:
+            await bundle.lacp.leave([port.number for port in ports])
+            await bundle.lacp.close()
+            bundle.lacp = None
+        await _let_go(bundle)
+        del self._fleet.bundles[bundle.name]
         await asyncio.to_thread(bundle.device.close)
-        for port in ports:
-            await self._fleet.custody.give_back(port.link.ifindex)
+        give_back = self._fleet.custody.give_back
+        await asyncio.gather(*(give_back(port.link.ifindex) for port in ports))
         self._fleet.watch_ports()
         bundle.emit("destroyed", f"{len(ports)} ports put back")
 
     async def _set(self, name: str, change: LaggChange) -> None:
-        bundle = self._fleet.find(name)
-        options = _with_seed(change.options_after(bundle.shape.options))
-        proto = change.proto or bundle.shape.proto
         async with _undoing() as undo:
-            await self._apply(bundle, change.mac, change.mtu, undo)
-            bundle.adopt(replace(bundle.shape, proto=proto, options=options))
+            await self._change(self._fleet.find(name), change, undo)
+
+    async def _change(
+        self, bundle: Bundle, change: LaggChange, undo: AsyncExitStack
+    ) -> None:
+        proto = change.proto or bundle.shape.proto
+        await self._apply(bundle, change.mac, change.mtu, undo)
+        if "altname" in dict(change.options):
+            ours = bundle.shape.options.altname
+            wanted = change.options_after(bundle.shape.options).altname
+            await rename(self._fleet.netlink, bundle, ours, wanted, undo)
+        changed = partial(_changed, change=change)
+        await switch(self._fleet, bundle, proto, changed, undo)
         await self._fleet.follow_speed(bundle)
 
     async def _apply(
@@ -167,16 +281,32 @@ class Driver:
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
         bundle = self._fleet.find(name)
-        before = bundle.shape.ports
+        new = [port for port in ports if bundle.shape.named(port) is None]
         async with _undoing() as undo:
-            for port in ports:
+            for port in new:
                 await attach(self._fleet, bundle, port, undo)
-        _tell_attached(bundle, before)
+        tell_attached(bundle, new)
 
     async def _detach(self, name: str, ports: Sequence[str]) -> None:
         bundle = self._fleet.find(name)
-        async with _undoing() as undo:
-            await detach(self._fleet, bundle, ports, undo)
+        waiting = [port for port in ports if port in bundle.waiting_for]
+        there = [port for port in ports if port not in waiting]
+        if there:
+            async with _undoing() as undo:
+                await detach(self._fleet, bundle, there, undo)
+        self._hotplug.give_up(bundle, waiting)
+
+
+async def _let_go(bundle: Bundle) -> None:
+    """The ports' sockets close beside each other; with the device's, one by one."""
+    slots = [port.slot for port in bundle.shape.ports]
+    rest = bundle.shape
+    for slot in slots:
+        rest = rest.without_port(slot)
+    try:
+        await withdraw(bundle, slots, rest)
+    except LaggError as error:
+        log.warning("%s", error)
 
 
 @asynccontextmanager
@@ -187,12 +317,13 @@ async def _undoing() -> AsyncIterator[AsyncExitStack]:
         undo.pop_all()
 
 
-def _tell_attached(bundle: Bundle, before: Sequence[Port]) -> None:
-    # When all is done, and not on the way: what is undone never happened.
-    slots = {port.slot for port in before}
-    for port in bundle.shape.ports:
-        if port.slot not in slots:
-            bundle.emit("port-attached", f"slot {port.slot}", port.link.name)
+def _changed(shape: Shape, change: LaggChange) -> Shape:
+    return replace(
+        shape,
+        proto=change.proto or shape.proto,
+        options=_with_seed(change.options_after(shape.options)),
+        port_options=change.port_options_after(shape.port_options),
+    )
 
 
 def _with_seed(options: Options) -> Options:

@@ -5,18 +5,24 @@ Owns who is whose port, the event sinks, and the upkeep that follows any change:
 lagg's speed and its ports' receive filters.  Knows no order of effects: driver.py does.
 """
 
+import asyncio
 import errno
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from lagg.bundle import Bundle
 from lagg.custody import Custody
 from lagg.errors import LaggError
-from lagg.membership import multicast_of
-from lagg.model import Event
+from lagg.membership import multicast
+from lagg.model import Event, Transmit
 from lagg.native import Device
 from lagg.netlink import Netlink
+from lagg.proc import listeners
 from lagg.shape import Port
+
+ALIAS = "laggd: "
+"""What our aliases begin with, by which we know them."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +38,12 @@ class Fleet:
         self.custody = custody
         self.make_device = make_device
         self.bundles: dict[str, Bundle] = {}
+        # By ifindex, and to be doubted: who is in `bundles` and has it still?
+        self._by_tap: dict[int, Bundle] = {}
+        self._by_port: dict[int, Bundle] = {}
+        self._groups: dict[int, frozenset[str]] = {}  # of each lagg, when read last
         self._frames_seen = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sinks: list[Callable[[Event], None]] = []
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
@@ -45,25 +56,52 @@ class Fleet:
         for sink in tuple(self._sinks):
             sink(event)
 
-    def find(self, name: str) -> Bundle:
-        """The lagg of that name.  LaggError (ENOENT)."""
-        try:
+    def named(self, name: str) -> Bundle | None:
+        """The lagg of that name, or with that alternative name, as ip(8) finds it."""
+        if name in self.bundles:
             return self.bundles[name]
-        except KeyError:
-            raise LaggError(name, "no such lagg", errno.ENOENT) from None
+        also = (b for b in self.bundles.values() if name in b.link.altnames)
+        return next(also, None)
+
+    def find(self, name: str) -> Bundle:
+        """The same.  LaggError (ENOENT)."""
+        bundle = self.named(name)
+        if bundle is None:
+            raise LaggError(name, "no such lagg", errno.ENOENT)
+        return bundle
+
+    def add(self, bundle: Bundle) -> None:
+        """A lagg that is there from now on."""
+        self.bundles[bundle.name] = bundle
+        self._by_tap[bundle.link.ifindex] = bundle
+
+    def claim(self, ifindex: int, bundle: Bundle) -> None:
+        """An interface is to become a port of this lagg; once it is, of_port knows."""
+        self._by_port[ifindex] = bundle
+
+    def disclaim(self, ifindex: int) -> None:
+        """An interface is gone, and is no port any more, if it was one."""
+        if self.of_port(ifindex) is None:
+            self._by_port.pop(ifindex, None)
 
     def of_tap(self, ifindex: int) -> Bundle | None:
         """The lagg whose own interface this is."""
-        found = (b for b in self.bundles.values() if b.link.ifindex == ifindex)
-        return next(found, None)
+        bundle = self._by_tap.get(ifindex)
+        if bundle is None or self.bundles.get(bundle.name) is bundle:
+            return bundle
+        del self._by_tap[ifindex]
+        self._groups.pop(ifindex, None)
+        return None
 
     def of_port(self, ifindex: int) -> tuple[Bundle, Port] | None:
         """The lagg whose port this is, and the port."""
-        for bundle in self.bundles.values():
-            port = bundle.shape.find(ifindex)
-            if port is not None:
-                return bundle, port
-        return None
+        bundle = self._by_port.get(ifindex)
+        if bundle is None:
+            return None
+        port = bundle.shape.find(ifindex)
+        if port is None or self.bundles.get(bundle.name) is not bundle:
+            return None
+        return bundle, port
 
     def ports_by_tap(self) -> dict[int, list[int]]:
         """The ifindexes of each lagg's ports by that of its own interface."""
@@ -84,26 +122,74 @@ class Fleet:
         carried, self._frames_seen = frames != self._frames_seen, frames
         return carried
 
+    def spare_sniffers(self) -> None:
+        """A port that somebody sniffs on sends all by the packet socket, to be seen."""
+        if not any(bundle.shape.ports for bundle in self.bundles.values()):
+            return
+        heard = listeners()
+        for bundle in self.bundles.values():
+            # Its ring, of which there are more only where AF_XDP is not used, and what
+            # LACP hears by.
+            ours = 1 + (bundle.lacp is not None)
+            for port in bundle.shape.ports:
+                sniffed = heard[""] > 0 or heard[port.link.name] > ours
+                wish = Transmit.PACKET if sniffed else Transmit.XDP
+                bundle.device.set_transmit(port.slot, wish)
+
+    def listen_all(self) -> None:
+        """As listen, for every lagg whose groups are others than when read last."""
+        found = multicast(self._by_tap)
+        for bundle in self.bundles.values():
+            groups = found.get(bundle.link.ifindex, frozenset())
+            if groups != self._groups.get(bundle.link.ifindex):
+                self._listen(bundle, groups)
+
     def listen(self, bundle: Bundle) -> None:
         """The ports receive what the lagg is to receive (F-PR-FLAGS, F-PR-MC)."""
+        self._listen(bundle, _groups_of(bundle.link.ifindex))
+
+    def _listen(self, bundle: Bundle, groups: frozenset[str]) -> None:
+        self._groups[bundle.link.ifindex] = groups
         for port in bundle.shape.ports:
             try:
                 self.listen_port(bundle, port.link.ifindex)
             except LaggError as error:
                 log.warning("%s: %s", bundle.name, error)
+                self._groups.pop(bundle.link.ifindex, None)  # to be tried again
 
     def listen_port(self, bundle: Bundle, ifindex: int) -> None:
         """The same for one port.  LaggError; then it receives what it did."""
+        tap = bundle.link.ifindex
+        if tap not in self._groups:
+            self._groups[tap] = _groups_of(tap)
         self.custody.listen(
             ifindex,
             promisc=bundle.link.promiscuity > 0,
             allmulti=bundle.link.allmulti > 0,
-            multicast=multicast_of(bundle.link.ifindex),
+            multicast=self._groups[tap],
         )
 
+    def follow_speed_soon(self, bundle: Bundle) -> None:
+        """The same, for who cannot wait."""
+        task = asyncio.get_running_loop().create_task(self.follow_speed(bundle))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def follow_speed(self, bundle: Bundle) -> None:
-        """ethtool(8) on the lagg shows what its distributing ports carry together."""
+        """ethtool(8) shows what its ports carry together, ip(8) how many carry."""
         try:
             await self.netlink.set_speed(bundle.link.ifindex, bundle.speed_mbps)
+            await self._follow_alias(bundle)
         except LaggError as error:
             log.debug("%s", error)
+
+    async def _follow_alias(self, bundle: Bundle) -> None:
+        """As "laggd: loadbalance 2/2 ports"; an alias that somebody gave it stays."""
+        has, alias = bundle.link.alias, f"{ALIAS}{bundle.summary}"
+        if has != alias and (not has or has.startswith(ALIAS)):
+            await self.netlink.set_alias(bundle.link.ifindex, alias)
+            bundle.link = replace(bundle.link, alias=alias)
+
+
+def _groups_of(ifindex: int) -> frozenset[str]:
+    return multicast((ifindex,)).get(ifindex, frozenset())

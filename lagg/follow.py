@@ -7,9 +7,11 @@ event said may be over.  Knows no control socket.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Self
@@ -19,12 +21,15 @@ from lagg.attach import depart
 from lagg.bundle import Bundle
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
+from lagg.hotplug import HotPlug
 from lagg.link import (
+    AddressGone,
     AddrGenMode,
     Link,
     LinkChanged,
     LinkEvent,
     LinkGone,
+    Modes,
     MulticastChanged,
     Overrun,
 )
@@ -34,8 +39,12 @@ log = logging.getLogger(__name__)
 
 Operation = Coroutine[None, None, None]
 
-MULTICAST_POLL_S = 1.0
-"""Link-layer groups that no IP group stands behind are not told by the kernel."""
+POLL_S = 1.0
+"""The kernel does not tell sniffers, and link-layer groups without an IP group."""
+
+POLL_REST = 50
+"""So many times as long as a poll took is its pause at least: what it reads has a row
+for each packet socket, and for each group of each interface there is."""
 
 RETRY_S = 0.01
 """After a publication was refused because a worker held snapshots in limbo."""
@@ -49,8 +58,11 @@ class Follower:
         fleet: Fleet,
         whole: Callable[[Operation], Awaitable[None]],
         destroy: Callable[[str], Operation],
+        hotplug: HotPlug,
     ) -> None:
         """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
+        self._hotplug = hotplug
+        self._joined = asyncio.Event()  # a lagg joined or left a multicast group
         self._fleet = fleet
         self._whole = whole
         self._destroy = destroy
@@ -61,7 +73,7 @@ class Follower:
     async def __aenter__(self) -> Self:
         """Starts to follow."""
         self._spawn(self._watch())
-        self._spawn(self._poll_multicast())
+        self._spawn(self._poll())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,11 +99,18 @@ class Follower:
             except Exception:  # one event must not end them all
                 log.exception("%r could not be acted upon", event)
 
-    async def _poll_multicast(self) -> None:
+    async def _poll(self) -> None:
+        took_s = 0.0
         while True:
-            await asyncio.sleep(MULTICAST_POLL_S)
-            for bundle in self._fleet.bundles.values():
-                self._fleet.listen(bundle)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), POLL_S)
+            await asyncio.sleep(took_s * POLL_REST)
+            self._joined.clear()
+            began_s = time.monotonic()
+            self._fleet.spare_sniffers()
+            with _logging():
+                self._fleet.listen_all()
+            took_s = time.monotonic() - began_s
 
     def _told(self, event: LinkEvent) -> None:
         match event:
@@ -101,13 +120,15 @@ class Follower:
                 self._left.add(ifindex)
                 self._look_at(ifindex)
             case MulticastChanged(ifindex):
-                bundle = self._fleet.of_tap(ifindex)
-                if bundle is not None:
-                    self._fleet.listen(bundle)
+                if self._fleet.of_tap(ifindex) is not None:
+                    self._joined.set()
+            case AddressGone(ifindex):
+                self._hotplug.look_at(ifindex)
             case Overrun():
                 log.warning("netlink events were lost: looking at every interface")
                 for ifindex in self._all_ifindexes():
                     self._look_at(ifindex)
+                self._hotplug.look_at_all()
 
     def _all_ifindexes(self) -> list[int]:
         ports = self._fleet.ports_by_tap()
@@ -118,17 +139,19 @@ class Follower:
         if held is None:
             if self._fleet.of_tap(link.ifindex) is not None:
                 self._look_at(link.ifindex)
+            else:
+                self._hotplug.look(link.name)
             return
         bundle, port = held
         if link.active != port.link.active:
-            self._adopt_link(bundle, link, port.speed_mbps)
+            self._adopt_link(bundle, link, port.modes)
         if link != port.link:
             self._look_at(link.ifindex)
 
-    def _adopt_link(self, bundle: Bundle, link: Link, speed_mbps: int) -> bool:
+    def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> bool:
         """The fast way: no await between the kernel's word and the snapshot."""
         try:
-            bundle.adopt(bundle.shape.with_link(link, speed_mbps))
+            bundle.adopt(bundle.shape.with_link(link, modes))
         except LaggError as error:
             log.warning("%s", error)
             return False
@@ -159,6 +182,8 @@ class Follower:
                 await self._look_at_port(*held, link)
         except LaggError as error:
             log.warning("%s", error)
+        if link is None:
+            self._fleet.disclaim(ifindex)
 
     async def _link(self, ifindex: int) -> Link | None:
         """The interface as it is now; None when it is gone from this namespace."""
@@ -179,8 +204,8 @@ class Follower:
             await self._fleet.custody.rename(link.ifindex, link.name)
             bundle.emit("port-renamed", f"was {port.link.name}", link.name)
         await self._put_right(bundle, port, link)
-        speed_mbps = await self._fleet.netlink.speed_mbps(link.ifindex)
-        while not self._adopt_link(bundle, link, speed_mbps):
+        modes = await self._fleet.netlink.modes(link.ifindex)
+        while not self._adopt_link(bundle, link, modes):
             await asyncio.sleep(RETRY_S)
         await self._fleet.follow_speed(bundle)
 
@@ -235,3 +260,12 @@ class Follower:
             bundle.mac_fixed = True
             undo.pop_all()
         bundle.emit("mac", mac)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """What fails is tried again the next time."""
+    try:
+        yield
+    except LaggError as error:
+        log.warning("%s", error)

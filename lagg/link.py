@@ -44,6 +44,7 @@ class Link:
     allmulti: int = 0  # references
     addr_gen_mode: AddrGenMode | None = None  # None: IPv6 is off
     alias: str = ""
+    altnames: tuple[str, ...] = ()
     # A counter is no change of the link, so it does not count in comparisons.
     tx_dropped: int = field(default=0, compare=False)
 
@@ -56,6 +57,14 @@ class Link:
     def loopback(self) -> bool:
         """The namespace's own loopback interface."""
         return bool(self.flags & IFF_LOOPBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """What a link has settled on with its other end, as ethtool(8) tells it."""
+
+    speed_mbps: int = 0  # 0 when unknown
+    full_duplex: bool = True  # also when unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +113,15 @@ class MulticastChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressGone:
+    """An IP address of this interface was taken away."""
+
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overrun:
     """Events were lost: dump the links and reconcile."""
 
 
-LinkEvent = LinkChanged | LinkGone | MulticastChanged | Overrun
+LinkEvent = LinkChanged | LinkGone | MulticastChanged | AddressGone | Overrun

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Container
 from dataclasses import dataclass
 
 from lagg.errors import LaggError
@@ -132,13 +133,20 @@ class Memberships:
         self._socket.setsockopt(_SOL_PACKET, option, request)
 
 
-def multicast_of(ifindex: int) -> frozenset[str]:
-    """The multicast MACs that an interface of this thread's namespace listens to."""
+def multicast(ifindexes: Container[int]) -> dict[int, frozenset[str]]:
+    """The multicast MACs that interfaces of this thread's namespace listen to.
+
+    Read for all at once, for it takes the kernel time for each interface there is.
+    """
+    found: dict[int, set[str]] = {}
     try:
         with open(_DEV_MCAST, encoding="ascii") as lines:
-            rows = [line.split() for line in lines]
+            # Columns: ifindex, name, references, global references, address in hex.
+            for line in lines:
+                ifindex = int(line.split(maxsplit=1)[0])
+                if ifindex in ifindexes:
+                    mac = bytes.fromhex(line.split()[4]).hex(":")
+                    found.setdefault(ifindex, set()).add(mac)
     except OSError as error:
         raise LaggError.of_os(_DEV_MCAST, "read the multicast lists", error) from error
-    # Columns: ifindex, name, references, global references, address in hex.
-    macs = (row[4] for row in rows if int(row[0]) == ifindex)
-    return frozenset(bytes.fromhex(mac).hex(":") for mac in macs)
+    return {ifindex: frozenset(macs) for ifindex, macs in found.items()}

@@ -5,12 +5,19 @@ Owns lagg(4)'s words: protocols, hash layers, options, port flags, drop reasons.
 Frozen values and enumerations only; knows no kernel, socket or clock.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, cast
 
+from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect, PortStatus, View
+
 PORTS_MAX = 32
 """Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
+
+WORKERS_MAX = 8
+BUSY_POLL_US_MAX = 1000
+"""Threads that may carry one lagg."""
 
 SNAPSHOTS_MAX = 16
 """Snapshots of one lagg, in use and in limbo; with more a change is refused."""
@@ -25,6 +32,7 @@ class Proto(Enum):
     FAILOVER = "failover"
     ROUNDROBIN = "roundrobin"
     LOADBALANCE = "loadbalance"
+    LACP = "lacp"
     BROADCAST = "broadcast"
     NONE = "none"
 
@@ -80,6 +88,26 @@ class Drop(Enum):
     TAP_ERROR = "tap-error"
     TAP_OVERRUN = "tap-overrun"
     RING_OVERRUN = "ring-overrun"
+    HOLD_FULL = "hold-full"
+
+
+class Transmit(Enum):
+    """How frames leave a port; native/lagg.h has the twin."""
+
+    PACKET = "packet"  # all by the packet socket
+    XDP = "xdp+packet"  # short ones by AF_XDP
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How every lagg's frames are carried; the command line's, not a lagg's."""
+
+    workers: int = 1  # threads, 1 ... WORKERS_MAX
+    transmit: Transmit = Transmit.XDP  # the best that ports may do, where they can
+    busy_poll_us: int = 50  # 0 ... BUSY_POLL_US_MAX: see native/pace.c
+
+
+USUAL_TUNING = Tuning()
 
 
 ALL_LAYERS = (HashLayer.L2, HashLayer.L3, HashLayer.L4)
@@ -92,6 +120,7 @@ class Options:
     An option of a protocol that is not running is kept and counts from the switch on.
     """
 
+    altname: tuple[str, ...] = ()  # ip(8)'s altnames; those others gave are not ours
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # 0 ... 2^32-1; None: random, drawn at creation
@@ -99,10 +128,32 @@ class Options:
     flowid_shift: int = 16  # 0 ... 31
     rr_limit: int = 1  # frames per port and turn, 1 ... 2^32-1
     failover_rx_all: bool = False
+    lacp_strict: bool = True
+    lacp_fast_timeout: bool = False
+    lacp_active: bool = True
+    lacp_system_priority: int = PRIORITY_DEFAULT  # 0 ... 65535, 0 the highest
+    lacp_system: str | None = None  # a MAC; None: the lagg's
+    lacp_key: int = 0  # 1 ... 65535; 0: derived from the speed
+    ad_select: AdSelect = AdSelect.STABLE
+    lacp_max_ports: int = PORTS_MAX  # 1 ... 32; more are on standby
+    lacp_min_links: int = 1  # 1 ... 32; with fewer nothing is carried
+    lacp_fallback_timeout: int = 0  # seconds; 0: never
+    lacp_coupled: bool = False
+    lacp_txtest: bool = False
+    lacp_rxtest: bool = False
 
 
-OptionValue = tuple[HashLayer, ...] | HashKind | int | bool | None
+OptionValue = (
+    tuple[str, ...] | tuple[HashLayer, ...] | HashKind | AdSelect | str | int | bool
+) | None
 """What a field of Options may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortOptions:
+    """What a user may set for one port, by its name, whether it is attached or not."""
+
+    lacp_port_priority: int = PRIORITY_DEFAULT  # 0 ... 65535, 0 the highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +166,7 @@ class LaggConfig:
     mac: str | None = None  # "02:00:5e:00:53:01"; None: the first port's
     mtu: int | None = None  # bytes; None: the first port's
     options: Options = field(default_factory=Options)
+    port_options: Mapping[str, PortOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +177,53 @@ class LaggChange:
     mac: str | None = None
     mtu: int | None = None
     options: tuple[tuple[str, OptionValue], ...] = ()  # field of Options, new value
+    # By port name: field of PortOptions, new value.
+    port_options: Mapping[str, tuple[tuple[str, int], ...]] = field(
+        default_factory=dict
+    )
 
     def options_after(self, options: Options) -> Options:
         """`options` with the named fields changed, all others as they were."""
         return replace(options, **cast(dict[str, Any], dict(self.options)))
+
+    @classmethod
+    def of_port_options(
+        cls, before: Mapping[str, PortOptions], after: Mapping[str, PortOptions]
+    ) -> dict[str, tuple[tuple[str, int], ...]]:
+        """What `port_options` leads from the first to the second."""
+        default = PortOptions()
+        pairs = {
+            port: (before.get(port, default), after.get(port, default))
+            for port in sorted({*before, *after})
+        }
+        return {
+            port: tuple(
+                (field.name, getattr(now, field.name))
+                for field in fields(PortOptions)
+                if getattr(now, field.name) != getattr(was, field.name)
+            )
+            for port, (was, now) in pairs.items()
+            if was != now
+        }
+
+    def port_options_after(
+        self, options: Mapping[str, PortOptions]
+    ) -> dict[str, PortOptions]:
+        """The same for those of the ports."""
+        after = dict(options)
+        for port, changed in self.port_options.items():
+            after[port] = replace(after.get(port, PortOptions()), **dict(changed))
+        return after
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What LACP has agreed on with the partner of one port; at first nothing."""
+
+    active: bool = False  # attached to the active aggregator
+    collecting: bool = False
+    distributing: bool = False
+    reason: str | None = None  # why it does not distribute, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +233,7 @@ class PortView:
     slot: int  # 0 ... PORTS_MAX-1, fixed while attached
     ifindex: int
     active: bool  # F-ACT-1: link up and administratively up
+    lacp: Agreement = field(default_factory=Agreement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +247,14 @@ class PortRecord:
     speed_mbps: int  # 0 when unknown
     flags: tuple[PortFlag, ...]
     reason: str | None  # why it carries nothing, in words
+    tx: Transmit
     tx_frames: int
     tx_bytes: int
     rx_frames: int
     rx_bytes: int
     drops: dict[Drop, int]
+    lacp_port_priority: int = PRIORITY_DEFAULT
+    lacp: PortStatus | None = None  # None unless laggproto is lacp
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +290,13 @@ class LaggRecord:
     mtu: int
     speed_mbps: int
     generation: int
+    workers: int
     limbo: Limbo
     options: Options
     ports: tuple[PortRecord, ...]
     counters: Counters
+    waiting_for: tuple[str, ...] = ()  # configured ports that are not there yet
+    lacp: View | None = None  # None unless laggproto is lacp
 
 
 ACTIVE_PORT = "active-port"
@@ -210,3 +312,13 @@ class Event:
     event: str  # "created", "port-attached", "port-link", "active-port", ...
     details: str
     time_ns: int  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How laggd is, in a line for its supervisor."""
+
+    laggs: int
+    ports: int
+    carrying: int  # ports that frames are given to
+    ailments: tuple[str, ...]  # workers that do not work, in words; usually none

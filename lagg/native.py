@@ -11,8 +11,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lagg import privileges
 from lagg._native import ffi, lib
-from lagg.model import PORTS_MAX, SNAPSHOTS_MAX, Counters, Drop, HashKind, HashLayer
+from lagg.model import (
+    BUSY_POLL_US_MAX,
+    PORTS_MAX,
+    SNAPSHOTS_MAX,
+    USUAL_TUNING,
+    WORKERS_MAX,
+    Counters,
+    Drop,
+    HashKind,
+    HashLayer,
+    Transmit,
+    Tuning,
+)
 from lagg.plan import Plan
 
 _HASH_KINDS = {
@@ -24,11 +37,17 @@ _LAYERS = {
     HashLayer.L3: lib.LAGG_LAYER_L3,
     HashLayer.L4: lib.LAGG_LAYER_L4,
 }
+_TRANSMITS = {
+    Transmit.PACKET: lib.LAGG_TRANSMIT_PACKET,
+    Transmit.XDP: lib.LAGG_TRANSMIT_XDP,
+}
 _DROPS = {drop: number for number, drop in enumerate(Drop)}
 
 assert len(_DROPS) == lib.LAGG_DROP_COUNT
 assert lib.LAGG_PORTS_MAX == PORTS_MAX
 assert lib.LAGG_SNAPSHOTS_MAX == SNAPSHOTS_MAX
+assert lib.LAGG_WORKERS_MAX == WORKERS_MAX
+assert lib.LAGG_BUSY_POLL_US_MAX == BUSY_POLL_US_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,7 @@ class Reading:
     """All counters of a device at one instant between two bursts."""
 
     generation: int
+    xdp: frozenset[int]  # slots that transmit as Transmit.XDP says
     total: Counters
     ports: tuple[PortCounters, ...]  # by slot
 
@@ -68,19 +88,21 @@ class PortSockets:
 class Device:
     """One TAP and the workers that carry it.  Control thread only."""
 
-    def __init__(self, name: str, *, workers: int = 1) -> None:
+    def __init__(self, name: str, tuning: Tuning = USUAL_TUNING) -> None:
         """Makes the TAP `name`.  OSError when the kernel refuses (EBUSY, EPERM ...)."""
+        self.workers = tuning.workers
+        self._transmit = tuning.transmit
         out = ffi.new("struct lagg_device **")
-        _check(lib.lagg_device_create(name.encode(), workers, out))
+        _check(lib.lagg_device_create(name.encode(), tuning.workers, out))
         self._pointer: Any = out[0]
         self._threads = [
             threading.Thread(
-                target=lib.lagg_worker_run,
-                args=(self._pointer, index),
+                target=_carry,
+                args=(self._pointer, index, tuning.busy_poll_us),
                 name=f"{name}/{index}",
                 daemon=True,
             )
-            for index in range(workers)
+            for index in range(tuning.workers)
         ]
         for thread in self._threads:
             thread.start()
@@ -101,10 +123,15 @@ class Device:
         _check(lib.lagg_device_destroy(self._pointer))
         self._pointer = None
 
+    def ended(self) -> list[int]:
+        """The workers that run no more though nobody stopped them: a bug."""
+        return [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+
     def open_sockets(self, ifindex: int) -> "PortSockets":
         """Opens a port's sockets.  Takes tens of milliseconds; any thread may call."""
+        wish = _TRANSMITS[self._transmit]
         out = ffi.new("struct lagg_port **")
-        _check(lib.lagg_port_open(self._device, ifindex, out))
+        _check(lib.lagg_port_open(self._device, ifindex, wish, out))
         return PortSockets(out[0])
 
     def add_port(self, slot: int, sockets: "PortSockets") -> None:
@@ -112,11 +139,21 @@ class Device:
         _check(lib.lagg_device_add_port(self._device, slot, sockets.pointer))
         sockets.pointer = None
 
+    def set_transmit(self, slot: int, transmit: Transmit) -> None:
+        """How frames leave a port from now on, within what the device may do."""
+        if self._transmit is Transmit.XDP:
+            wish = _TRANSMITS[transmit]
+            _check(lib.lagg_device_set_transmit(self._device, slot, wish))
+
     def remove_port(self, slot: int) -> "PortSockets":
         """Delivers what its ring holds and takes it out.  EBUSY while still named."""
         out = ffi.new("struct lagg_port **")
         _check(lib.lagg_device_remove_port(self._device, slot, out))
         return PortSockets(out[0])
+
+    def admit_lacp(self, slot: int, admit: bool) -> None:
+        """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
+        _check(lib.lagg_device_admit_lacp(self._device, slot, admit))
 
     def publish(self, plan: Plan) -> int:
         """Publishes a plan and returns its ticket; never blocks.  EAGAIN: in limbo."""
@@ -143,12 +180,19 @@ class Device:
         """Frames that came in so far, both ways; cheaper than `read`."""
         return int(lib.lagg_device_frames(self._device))
 
+    def buckets(self) -> tuple[int, ...]:
+        """Frames that went out by each entry, 0 ... 255, of the flow table so far."""
+        frames = ffi.new("uint64_t[]", lib.LAGG_BUCKETS)
+        lib.lagg_device_buckets(self._device, frames)
+        return tuple(frames)
+
     def read(self) -> Reading:
         """All counters, consistent with each other, while the workers run."""
         reading = ffi.new("struct lagg_reading *")
         lib.lagg_device_read(self._device, reading)
         return Reading(
             generation=reading.generation,
+            xdp=frozenset(s for s in range(PORTS_MAX) if reading.xdp >> s & 1),
             total=Counters(
                 tx_in=reading.total.tx_in,
                 tx_out=reading.total.tx_out,
@@ -166,6 +210,20 @@ def flow_hash(plan: Plan, frame: bytes) -> int:
     if lib.lagg_flow_hash(_lower(plan), frame, len(frame), result) != 0:
         raise ValueError("shorter than an Ethernet header")
     return int(result[0])
+
+
+def restrict_calls() -> None:
+    """No thread of this process makes another system call than laggd's, for good.
+
+    What is refused is PermissionError.  OSError when this kernel filters none.
+    """
+    _check(lib.lagg_seccomp())
+
+
+def _carry(device: Any, worker: int, busy_poll_us: int) -> None:
+    # What a worker does to its sockets needs no right; only to open them does.
+    privileges.drop_all()
+    _check(lib.lagg_worker_run(device, worker, busy_poll_us))
 
 
 def _check(result: int) -> None:
@@ -204,4 +262,6 @@ def _lower(plan: Plan) -> Any:
     lowered.hash_seed = plan.hash_seed
     lowered.tx_slots_count = len(plan.tx_slots)
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
+    for index in plan.held:
+        lowered.held[index // 8] |= 1 << index % 8
     return lowered

@@ -39,6 +39,7 @@ class Plan:
     hash_kind: HashKind
     hash_layers: tuple[HashLayer, ...]
     hash_seed: int
+    held: frozenset[int] = frozenset()  # indices whose frames wait; FLOW only
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -101,8 +102,19 @@ def flags(situation: Situation, slot: int) -> tuple[PortFlag, ...]:
             return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
         case Proto.NONE:
             return ()
+        case Proto.LACP:
+            return _lacp_flags(port)
         case _:
             return (PortFlag.ACTIVE,) if port.active else ()
+
+
+def _lacp_flags(port: PortView) -> tuple[PortFlag, ...]:
+    said = {
+        PortFlag.ACTIVE: port.lacp.active,
+        PortFlag.COLLECTING: port.lacp.collecting,
+        PortFlag.DISTRIBUTING: port.active and port.lacp.distributing,
+    }
+    return tuple(flag for flag, holds in said.items() if holds)
 
 
 def rehome(homes: Homes, slots: Sequence[int]) -> Homes:
@@ -157,11 +169,28 @@ def _loadbalance(situation: Situation) -> Table:
         found = [link_active(situation.ports, port.slot) for port in situation.ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
     active = [port.slot for port in situation.ports if port.active]
-    if not active:
-        return Spread.FLOW, ()
-    return Spread.FLOW, tuple(
-        home if home in active else _stand_in(bucket, active)
-        for bucket, home in enumerate(situation.homes)
+    return Spread.FLOW, _buckets(situation.homes, active)
+
+
+def _lacp(situation: Situation) -> Table:
+    """lagg(4)'s port map: what distributes, and no stand-in of any other kind."""
+    slots = [port.slot for port in situation.ports if _distributes(port)]
+    if situation.options.hash is HashKind.FNV1:
+        return Spread.FLOW, tuple(slots)
+    return Spread.FLOW, _buckets(situation.homes, slots)
+
+
+def _distributes(port: PortView) -> bool:
+    # Its link may be gone before LACP has looked.
+    return port.active and port.lacp.active and port.lacp.distributing
+
+
+def _buckets(homes: Homes, usable: Sequence[int]) -> tuple[int, ...]:
+    if not usable:
+        return ()
+    return tuple(
+        home if home in usable else _stand_in(bucket, usable)
+        for bucket, home in enumerate(homes)
     )
 
 
@@ -193,6 +222,7 @@ _TABLES: dict[Proto, Callable[[Situation], Table]] = {
     Proto.FAILOVER: _failover,
     Proto.ROUNDROBIN: _roundrobin,
     Proto.LOADBALANCE: _loadbalance,
+    Proto.LACP: _lacp,
     Proto.BROADCAST: _broadcast,
     Proto.NONE: _none,
 }
@@ -212,7 +242,7 @@ def _rx_drop(proto: Proto) -> Drop:
 
 
 def _rx_accept(situation: Situation) -> set[int]:
-    """lagg_*_input(): all but failover and none take frames from every port."""
+    """lagg_*_input(): the static ones but failover take frames from every port."""
     every = {port.slot for port in situation.ports}
     match situation.proto:
         case Proto.NONE:
@@ -222,8 +252,24 @@ def _rx_accept(situation: Situation) -> set[int]:
             if carrying is None:
                 return every  # lagg_fail_input(): "weird but process it"
             return {carrying} | (every & {situation.primary})
+        case Proto.LACP:
+            return _collecting(situation.ports)
         case _:
             return every
+
+
+def _collecting(ports: Sequence[PortView]) -> set[int]:
+    """Those of the active aggregator that collect; while there is none, all that do.
+
+    The partner may send from the moment it hears that a port collects, which is before
+    any aggregator carries; lagg(4) drops what comes then.
+    """
+    chosen = any(port.lacp.active for port in ports)
+    return {
+        port.slot
+        for port in ports
+        if port.lacp.collecting and (port.lacp.active or not chosen)
+    }
 
 
 def reason(
@@ -237,6 +283,6 @@ def reason(
         return "carrier down"
     if situation.proto is Proto.NONE:
         return "laggproto none"
-    if slot not in carrying:
-        return "standby"
-    return None
+    if slot in carrying:
+        return None
+    return port.lacp.reason or "standby"

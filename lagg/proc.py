@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the kernel tells in /proc/net sooner than by netlink.
+"""What the kernel tells in /proc/net and not by netlink.
 
-Owns the reading of /proc/net/dev.  Knows no lagg.
+Owns the reading of /proc/net/ptype.  Knows no lagg.
 """
 
-_DEV = "/proc/thread-self/net/dev"
+from collections import Counter
+
+_PTYPE = "/proc/thread-self/net/ptype"
 """Of the calling thread's namespace; "/proc/net" is that of the main thread."""
 
-_TX_DROP_COLUMN = 11
 
-
-def tx_dropped(name: str) -> int | None:
-    """Frames to the interface that the kernel dropped before its driver had them.
-
-    Without a request and an answer, so that it is exact between two publications.  None
-    when there is no such interface.
-    """
-    with open(_DEV, encoding="ascii") as lines:
-        for line in lines:
-            interface, _, columns = line.partition(":")
-            if interface.strip() == name:
-                return int(columns.split()[_TX_DROP_COLUMN])
-    return None
+def listeners() -> Counter[str]:
+    """Packet sockets that hear every frame, by interface; "" for those on all."""
+    with open(_PTYPE, encoding="ascii") as lines:
+        rows = [line.split() for line in lines]
+    return Counter(
+        row[1] if len(row) > 2 else "" for row in rows if row and row[0] == "ALL"
+    )

@@ -5,11 +5,19 @@ Owns which slot a port gets, who is primary, and which port a flow bucket belong
 Pure: each change is a new Shape; knows no kernel and no device.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from lagg.link import Link
-from lagg.model import PORTS_MAX, Options, PortFlag, PortView, Proto
+from lagg.link import Link, Modes
+from lagg.model import (
+    PORTS_MAX,
+    Agreement,
+    Options,
+    PortFlag,
+    PortOptions,
+    PortView,
+    Proto,
+)
 from lagg.plan import Homes, Situation, flags, plan, reason, rehome
 
 
@@ -20,12 +28,25 @@ class Port:
     slot: int
     link: Link  # as the kernel last described it
     home_mac: str  # what it had before it was attached
-    speed_mbps: int  # 0 when unknown
+    modes: Modes
+    lacp: Agreement = field(default_factory=Agreement)
+
+    @property
+    def number(self) -> int:
+        """As port_number()."""
+        return port_number(self.slot)
 
     @property
     def view(self) -> PortView:
         """What a plan needs to know of it."""
-        return PortView(self.slot, self.link.ifindex, active=self.link.active)
+        return PortView(
+            self.slot, self.link.ifindex, active=self.link.active, lacp=self.lacp
+        )
+
+
+def port_number(slot: int) -> int:
+    """A port's number in LACPDUs, which is never 0 (6.3.4)."""
+    return slot + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +66,8 @@ class Shape:
     ports: tuple[Port, ...] = ()  # by ifindex, as lagg(4) keeps them (F-ID-5)
     primary: int | None = None  # slot
     homes: Homes = ()
+    # By name, of interfaces that are no ports, too.
+    port_options: Mapping[str, PortOptions] = field(default_factory=dict)
 
     @property
     def situation(self) -> Situation:
@@ -68,6 +91,10 @@ class Shape:
     def named(self, name: str) -> Port | None:
         """The port with this interface name."""
         return next((p for p in self.ports if p.link.name == name), None)
+
+    def options_of(self, port: str) -> PortOptions:
+        """What is set for the port of that name."""
+        return self.port_options.get(port, PortOptions())
 
     def free_slot(self) -> int | None:
         """The lowest slot without a port; None when all PORTS_MAX are taken."""
@@ -93,12 +120,24 @@ class Shape:
         homes = rehome(self.homes, slots)
         return replace(self, ports=tuple(ports), primary=primary, homes=homes)
 
-    def with_link(self, link: Link, speed_mbps: int) -> "Shape":
-        """A port whose link the kernel describes anew."""
+    def with_link(self, link: Link, modes: Modes) -> "Shape":
+        """A port whose link the kernel describes anew; its options follow its name."""
+        known = self.find(link.ifindex)
+        options = dict(self.port_options)
+        if known is not None and known.link.name in options:
+            options[link.name] = options.pop(known.link.name)
         ports = tuple(
-            replace(port, link=link, speed_mbps=speed_mbps)
+            replace(port, link=link, modes=modes)
             if port.link.ifindex == link.ifindex
             else port
+            for port in self.ports
+        )
+        return replace(self, ports=ports, port_options=options)
+
+    def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
+        """What LACP says now, by slot; of a port that is not named it says nothing."""
+        ports = tuple(
+            replace(port, lacp=agreed.get(port.slot, Agreement()))
             for port in self.ports
         )
         return replace(self, ports=ports)

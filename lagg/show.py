@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.records import EventJson, LaggJson, LimboJson, OptionsJson, PortJson
+    from lagg.records import (
+        EventJson,
+        LacpJson,
+        LaggJson,
+        LimboJson,
+        OptionsJson,
+        PartyJson,
+        PortJson,
+        PortLacpJson,
+    )
 
 Paint = Callable[[str, str | None], str]
 """Gives a text an SGR colour, or not."""
@@ -20,12 +29,33 @@ _LIGHT = {"up": "32", "down": "31"}
 _BOLD = "1"
 _WARNING = "33"
 
+LACP_OPTIONS = (
+    "lacp_strict",
+    "lacp_fast_timeout",
+    "lacp_active",
+    "lacp_system_priority",
+    "lacp_system",
+    "lacp_key",
+    "ad_select",
+    "lacp_max_ports",
+    "lacp_min_links",
+    "lacp_fallback_timeout",
+    "lacp_coupled",
+    "lacp_txtest",
+    "lacp_rxtest",
+)
+"""The options of laggproto lacp alone, by their record names."""
+
 _OPTIONS_OF_PROTO = {
     "failover": ("failover_rx_all",),
     "roundrobin": ("rr_limit",),
     "loadbalance": ("lagghash", "hash", "hash_seed", "use_flowid", "flowid_shift"),
+    "lacp": ("lagghash", "hash", "hash_seed", *LACP_OPTIONS),
 }
 """The options that count while the protocol runs; the others wait for theirs."""
+
+_OPTIONS_IN_LINE = 5
+"""So that it is no longer than a terminal is wide."""
 
 
 def coloured(text: str, code: str | None) -> str:
@@ -123,7 +153,15 @@ def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
         f"  generation {lagg['generation']}",
         *_limbo_lines(lagg["limbo"], verbose),
         *_option_lines(lagg["proto"], lagg["options"]),
-        *_port_lines(lagg["ports"], paint),
+        *(f"  altname {name}" for name in lagg["options"]["altname"]),
+        *_lacp_lines(lagg["lacp"]),
+        *_port_lines(lagg["ports"], paint, verbose),
+        *(
+            f"  waiting for {', '.join(names)}"
+            for names in (lagg["waiting_for"],)
+            if names
+        ),
+        *(_transmit_lines(lagg["ports"]) if verbose else []),
         *_traffic_lines(lagg, paint),
     ]
 
@@ -144,7 +182,10 @@ def _option_lines(proto: str, options: OptionsJson) -> list[str]:
         for name in _OPTIONS_OF_PROTO.get(proto, ())
         if values.get(name) is not None
     ]
-    return [f"  {'  '.join(words)}"] if words else []
+    return [
+        f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"
+        for at in range(0, len(words), _OPTIONS_IN_LINE)
+    ]
 
 
 def _option_words(value: object) -> str:
@@ -153,14 +194,66 @@ def _option_words(value: object) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def _port_lines(ports: Sequence[PortJson], paint: Paint) -> list[str]:
+def _lacp_lines(lacp: LacpJson | None) -> list[str]:
+    """The active aggregator, as ifconfig(8) -v prints the lag id."""
+    if lacp is None:
+        return []
+    actor, partner = lacp["actor"], lacp["partner"]
+    if actor is None or partner is None:
+        return [f"  no active aggregator  flapping {lacp['flapping']}"]
+    return [
+        f"  lag id [{_party_words(actor)},",
+        f"          {_party_words(partner)}]  flapping {lacp['flapping']}",
+    ]
+
+
+def _party_words(party: PartyJson) -> str:
+    return (
+        f"({party['system_priority']:04X},{party['system'].upper().replace(':', '-')},"
+        f"{party['key']:04X},{party['port_priority']:04X},{party['port']:04X})"
+    )
+
+
+def _state_words(party: PartyJson) -> str:
+    """As ifconfig(8) prints a state: 3d<ACTIVITY,AGGREGATION,...>."""
+    return f"{party['state']:02x}<{','.join(party['state_bits'])}>"
+
+
+def _port_lacp_lines(lacp: PortLacpJson, verbose: bool) -> list[str]:
+    """Below the line of a port: each end's state; `verbose`: its machines."""
+    lines = [
+        f"    state {_state_words(lacp['actor'])}"
+        f" partner {_state_words(lacp['partner'])}"
+    ]
+    if not verbose:
+        return lines
+    machines = ("selected", "receive", "periodic", "mux", "actor_churn")
+    values: dict[str, object] = {**lacp}
+    words = [f"{machine} {values[machine]}" for machine in machines]
+    counters: dict[str, object] = {**lacp["counters"]}
+    bad = lacp["counters"]["bad"]
+    counted = [f"{key} {n}" for key, n in {**counters, **bad}.items() if _counts(n)]
+    return [
+        *lines,
+        f"    [{_party_words(lacp['actor'])},",
+        f"     {_party_words(lacp['partner'])}]",
+        f"    {', '.join(words)}, partner_churn {lacp['partner_churn']}",
+        f"    {', '.join(counted) or 'no LACPDU'}",
+    ]
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _port_lines(ports: Sequence[PortJson], paint: Paint, verbose: bool) -> list[str]:
     if not ports:
         return ["  no ports"]
     head = ("port", "link", "speed", "flags", "sent", "received", "")
     rows = [head, *(_port_row(port) for port in ports)]
     colours = [None, *(_LIGHT.get(port["link"]) for port in ports)]
     lines = _columns(rows, lambda row: colours[row], paint)
-    return ["", lines[0], *_with_drops(lines[1:], ports, paint)]
+    return ["", lines[0], *_with_details(lines[1:], ports, paint, verbose)]
 
 
 def _port_row(port: PortJson) -> tuple[str, ...]:
@@ -188,17 +281,23 @@ def _columns(
     return lines
 
 
-def _with_drops(
-    lines: Sequence[str], ports: Sequence[PortJson], paint: Paint
+def _with_details(
+    lines: Sequence[str], ports: Sequence[PortJson], paint: Paint, verbose: bool
 ) -> list[str]:
-    """Each port's line, and below it what was dropped there, if anything was."""
+    """Each port's line; below it its LACP, and what was dropped if anything was."""
     found = []
     for line, port in zip(lines, ports, strict=True):
         found.append(line)
+        if port["lacp"] is not None:
+            found += _port_lacp_lines(port["lacp"], verbose)
         drops = drop_words(port["drops"])
         if drops:
             found.append(paint(f"    dropped: {drops}", _WARNING))
     return found
+
+
+def _transmit_lines(ports: Sequence[PortJson]) -> list[str]:
+    return [f"  {port['name']} transmits by {port['tx']}" for port in ports]
 
 
 def _traffic_lines(lagg: LaggJson, paint: Paint) -> list[str]:

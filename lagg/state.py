@@ -130,6 +130,9 @@ class StateFile:
     def __init__(self, directory: Path) -> None:
         """Takes the lock in `directory`.  LaggError names the daemon that holds it."""
         self._path = directory / "ports.json"
+        # What is written of each, made once: with thousands of ports a save must not
+        # keep the event loop longer than it takes to write.
+        self._rows: dict[int, tuple[Original, str]] = {}
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._lock = os.open(
@@ -149,7 +152,7 @@ class StateFile:
 
     def save(self, originals: Iterable[Original]) -> None:
         """Replaces the file, whole or not at all.  LaggError if the disk refuses."""
-        text = _encode(originals)
+        text = self._encode(originals)
         aside = self._path.with_suffix(".tmp")
         try:
             with open(aside, "w", encoding="utf-8") as file:
@@ -160,6 +163,19 @@ class StateFile:
             os.replace(aside, self._path)
         except OSError as error:
             raise LaggError.of_os(str(self._path), "save", error) from error
+
+    def _encode(self, originals: Iterable[Original]) -> str:
+        before, self._rows = self._rows, {}
+        for each in originals:
+            known = before.get(each.ifindex)
+            if known is None or known[0] is not each:
+                known = (each, _canonical(asdict(each)))
+            self._rows[each.ifindex] = known
+        rows = ",".join(row for _, row in self._rows.values())
+        # As _canonical() of the whole: keys in order, no blanks.
+        where = _canonical(_where())
+        body = f'{{"originals":[{rows}],"version":{VERSION},"where":{where}}}'
+        return f'{{"sha256":"{_sha256(body)}","body":{body}}}\n'
 
     def load(self) -> tuple[Original, ...]:
         """What a dead predecessor of this boot and namespace left to be put back.
@@ -213,15 +229,16 @@ def _where() -> dict[str, object]:
     return {"boot": boot, "netns": os.stat("/proc/thread-self/ns/net").st_ino}
 
 
-def _encode(originals: Iterable[Original]) -> str:
-    rows = [asdict(each) for each in originals]
-    body = {"version": VERSION, "where": _where(), "originals": rows}
-    return json.dumps({"sha256": _digest(body), "body": body}, indent=1) + "\n"
-
-
 def _digest(body: object) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _sha256(_canonical(body))
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked(text: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@
  * unpublished, ticket passed, drained, closed.  The public functions of lagg.h; all but
  * lagg_worker_run() are for the control thread alone.
  */
-#include "internal.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -29,14 +29,15 @@ struct lagg_device {
 /* ---- creation ---------------------------------------------------------------------
  */
 
+/* Only the first 'zeroed' bytes are written: buffers take no memory before use. */
 static void *
-allocate(size_t size)
+allocate(size_t size, size_t zeroed)
 {
     size_t rounded = (size + CACHE_LINE_BYTES - 1) & ~(size_t)(CACHE_LINE_BYTES - 1);
     void *memory = aligned_alloc(CACHE_LINE_BYTES, rounded);
 
     if (memory != NULL) {
-        memset(memory, 0, rounded);
+        memset(memory, 0, zeroed);
     }
     return memory;
 }
@@ -44,7 +45,8 @@ allocate(size_t size)
 static struct worker *
 worker_make(struct lagg_device *device, uint32_t index)
 {
-    struct worker *worker = allocate(sizeof *worker);
+    struct worker *worker =
+        allocate(sizeof *worker, offsetof(struct worker, hold.store));
 
     if (worker != NULL) {
         worker->index = index;
@@ -137,7 +139,7 @@ lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
     if (workers < 1 || workers > LAGG_WORKERS_MAX || !name_sound(name)) {
         return -EINVAL;
     }
-    device = allocate(sizeof *device);
+    device = allocate(sizeof *device, sizeof *device);
     if (device == NULL) {
         return -ENOMEM;
     }
@@ -174,19 +176,21 @@ lagg_device_set_carrier(struct lagg_device *device, int up)
  */
 
 int
-lagg_port_open(const struct lagg_device *device, int ifindex, struct lagg_port **out)
+lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
+    struct lagg_port **out)
 {
     struct lagg_port *port;
     int error;
 
-    if (ifindex <= 0) {
+    if (ifindex <= 0 || transmit >= LAGG_TRANSMIT_COUNT) {
         return -EINVAL;
     }
-    port = allocate(sizeof *port);
+    port = allocate(sizeof *port, sizeof *port);
     if (port == NULL) {
         return -ENOMEM;
     }
-    error = port_open(port, ifindex, device->workers_count);
+    error =
+        port_open(port, ifindex, device->workers_count, transmit == LAGG_TRANSMIT_XDP);
     if (error != 0) {
         free(port);
         return error;
@@ -215,6 +219,35 @@ lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port
     return 0;
 }
 
+int
+lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t transmit)
+{
+    if (transmit >= LAGG_TRANSMIT_COUNT) {
+        return -EINVAL;
+    }
+    if (slot >= LAGG_PORTS_MAX || device->ports[slot] == NULL) {
+        return -ENOENT;
+    }
+    atomic_store(&device->ports[slot]->xdp_wanted, transmit == LAGG_TRANSMIT_XDP);
+    return 0;
+}
+
+int
+lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
+{
+    struct lagg_port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
+    int error;
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    error = port_admit(port, admit != 0);
+    if (error != 0) {
+        port_admit(port, admit == 0); /* what was so before is not refused now */
+    }
+    return error;
+}
+
 static void
 device_take_overruns(struct lagg_device *device, struct lagg_port *port)
 {
@@ -237,7 +270,7 @@ port_drain(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
         uint32_t frames = 0, burst;
 
         do {
-            burst = worker_receive(device->drainer, &plan, slot, port, ring);
+            burst = receive_ring(device->drainer, &plan, slot, port, ring);
             frames += burst;
         } while (burst > 0 && frames < RING_FRAMES);
     }
@@ -360,11 +393,25 @@ device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
     out->total.drops[LAGG_DROP_RING_OVERRUN] += device->overruns;
 }
 
+static uint32_t
+device_xdp_ports(const struct lagg_device *device)
+{
+    uint32_t ports = 0;
+
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        const struct lagg_port *port = device->ports[slot];
+
+        ports |= (uint32_t)(port != NULL && port_uses_xdp(port)) << slot;
+    }
+    return ports;
+}
+
 void
 lagg_device_read(struct lagg_device *device, struct lagg_reading *out)
 {
     memset(out, 0, sizeof *out);
     out->generation = device->store.generation;
+    out->xdp = device_xdp_ports(device);
     for (uint32_t i = 0; i < device->workers_count; i++) {
         worker_read(device, device->workers[i], out);
     }
@@ -388,21 +435,31 @@ lagg_device_frames(struct lagg_device *device)
     return frames;
 }
 
+void
+lagg_device_buckets(struct lagg_device *device, uint64_t frames[LAGG_BUCKETS])
+{
+    memset(frames, 0, LAGG_BUCKETS * sizeof frames[0]);
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        buckets_sum(&device->workers[i]->buckets, frames);
+    }
+}
+
 /* ---- workers ----------------------------------------------------------------------
  */
 
 int
-lagg_worker_run(struct lagg_device *device, uint32_t index)
+lagg_worker_run(struct lagg_device *device, uint32_t index, uint32_t busy_poll_us)
 {
     struct worker *worker;
 
-    if (index >= device->workers_count) {
+    if (index >= device->workers_count || busy_poll_us > LAGG_BUSY_POLL_US_MAX) {
         return -EINVAL;
     }
     worker = device->workers[index];
     if (atomic_exchange(&worker->running, true)) {
         return -EBUSY;
     }
+    worker->pace.look_on_ns = busy_poll_us * 1000u;
     worker_loop(worker);
     atomic_store(&worker->running, false);
     return 0;

@@ -2,8 +2,9 @@
 /*
  * Frame distributor (802.1AX 6.2.4): which entry of the plan's table carries a frame.
  *
- * Owns the arithmetic of the four spreads.  The control plane has already resolved the
- * protocol into tx_slots[]; this file knows no protocol, descriptor, lock or clock.
+ * Owns the arithmetic of the four spreads, and how many frames went out by each entry.
+ * The control plane has already resolved the protocol into tx_slots[]; this file knows
+ * no protocol, descriptor, lock or clock.
  */
 #include "internal.h"
 
@@ -50,4 +51,25 @@ distribute_stand_in(const struct lagg_plan *plan, uint32_t index, uint32_t dead)
         }
     }
     return NO_SLOT;
+}
+
+void
+buckets_count(struct buckets *buckets, const uint16_t indices[], const uint8_t order[],
+    uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        _Atomic uint64_t *frames = &buckets->frames[indices[order[i]]];
+        uint64_t value = atomic_load_explicit(frames, memory_order_relaxed);
+
+        /* Relaxed, with buckets_sum(): a count of its own that orders nothing. */
+        atomic_store_explicit(frames, value + 1, memory_order_relaxed);
+    }
+}
+
+void
+buckets_sum(const struct buckets *buckets, uint64_t sums[LAGG_BUCKETS])
+{
+    for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
+        sums[i] += atomic_load_explicit(&buckets->frames[i], memory_order_relaxed);
+    }
 }

@@ -300,6 +300,72 @@ frame_offload_valid(const struct frame *frame)
            checksum_valid(&offload, frame_bytes(frame));
 }
 
+uint32_t
+frame_refusal(const struct frame *frame)
+{
+    if (frame->head_bytes < VNET_BYTES + ETHER_BYTES) {
+        return LAGG_DROP_RUNT;
+    }
+    return frame_offload_valid(frame) ? LAGG_DROP_COUNT : LAGG_DROP_BAD_OFFLOAD;
+}
+
+bool
+frame_is_gso(const struct frame *frame)
+{
+    return load_offload(frame).gso_type != VIRTIO_NET_HDR_GSO_NONE;
+}
+
+static uint64_t
+load_u64(const uint8_t *bytes, uint32_t size)
+{
+    uint64_t word = 0; /* as if zeros followed, which do not count */
+
+    memcpy(&word, bytes, size);
+    return word;
+}
+
+/* In the machine's byte order, and 8 bytes at a time: RFC 1071 section 2 (B) and (C).
+ * Neither sum can overflow: 'size' is below 2^32. */
+uint16_t
+frame_checksum(const uint8_t *bytes, uint32_t size)
+{
+    uint64_t low = 0, high = 0, sum;
+    uint32_t offset = 0;
+
+    for (; size - offset >= sizeof(uint64_t); offset += sizeof(uint64_t)) {
+        uint64_t word = load_u64(bytes + offset, sizeof word);
+
+        low += word & UINT32_MAX;
+        high += word >> 32;
+    }
+    sum = load_u64(bytes + offset, size - offset);
+    sum = (sum & UINT32_MAX) + (sum >> 32) + low + high;
+    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = (sum & UINT16_MAX) + (sum >> 16 & UINT16_MAX) + (sum >> 32);
+    sum = (sum & UINT16_MAX) + (sum >> 16);
+    sum = (sum & UINT16_MAX) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* The field holds the pseudo-header's sum, and is summed with the rest.  A sum of 0
+ * goes as 0xffff, which is the same to TCP, and to UDP says that there is one. */
+void
+frame_finish_checksum(const struct frame *frame, uint8_t *bytes)
+{
+    const struct virtio_net_hdr offload = load_offload(frame);
+    uint16_t sum;
+
+    if ((offload.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0) {
+        return;
+    }
+    sum = frame_checksum(
+        bytes + offload.csum_start, frame_bytes(frame) - offload.csum_start);
+    if (sum == 0) {
+        sum = UINT16_MAX;
+    }
+    memcpy(bytes + offload.csum_start + offload.csum_offset, &sum, sizeof sum);
+}
+
 void
 frame_insert_tag(struct frame *frame, uint16_t tpid, uint16_t tci)
 {

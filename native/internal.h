@@ -6,7 +6,8 @@
  *   (w) its one worker     (x) control thread         (a) atomic, see the comment
  *
  * Dependencies point one way:
- *   epoch, frame, hash <- snapshot, distributor <- tap, packet <- worker <- device
+ *   epoch, frame, hash, hold <- snapshot, distributor <- tap, packet, xdp <-
+ *   transmit, receive <- worker <- device   (from transmit on: worker.h)
  */
 #ifndef LAGG_INTERNAL_H
 #define LAGG_INTERNAL_H
@@ -75,6 +76,20 @@ bool frame_offload_valid(const struct frame *frame);
  * csum_start and hdr_len with it.  'tpid' and 'tci' in host byte order.  TAG_BYTES must
  * be writable in front of frame->head, and the frame be no runt. */
 void frame_insert_tag(struct frame *frame, uint16_t tpid, uint16_t tci);
+
+/* Why the frame may not pass at all, as a lagg_drop; LAGG_DROP_COUNT when it may. */
+uint32_t frame_refusal(const struct frame *frame);
+
+/* Whether the frame is to be cut into segments on its way out. */
+bool frame_is_gso(const struct frame *frame);
+
+/* Fills in the checksum that the offload header of 'frame' leaves open, in 'bytes', a
+ * copy from the Ethernet destination on.  The header must be valid, and all of the
+ * frame be in its head. */
+void frame_finish_checksum(const struct frame *frame, uint8_t *bytes);
+
+/* The Internet checksum (RFC 1071) of 'size' bytes, to be stored as it is. */
+uint16_t frame_checksum(const uint8_t *bytes, uint32_t size);
 
 /* Bytes from the Ethernet destination to the end, without the offload header. */
 static inline uint32_t
@@ -175,6 +190,59 @@ const struct snapshot *snapshot_live(const struct snapshot_store *store);
 /* Whether the live snapshot or one in limbo names 'slot'. */
 bool snapshot_names(struct snapshot_store *store, uint32_t slot);
 
+/* ---- hold.c -----------------------------------------------------------------------
+ */
+
+enum { HOLD_BYTES = 1 << 22 }; /* 33 ms at 1 Gbit/s; a marker takes a few */
+
+/* Frames of flows that are on the move.  store[0 ... kept) are kept under the snapshot
+ * 'generation', store[next ... end) were kept under the one before and are looked at
+ * again; outside of such a pass kept == next == end. */
+struct hold {
+    uint64_t generation;                                  /* (w) */
+    uint32_t kept, next, end;                             /* (w) bytes */
+    _Alignas(CACHE_LINE_BYTES) uint8_t store[HOLD_BYTES]; /* (w) */
+};
+
+/* Whether there are frames to be looked at again. */
+bool hold_pending(const struct hold *hold);
+
+/* Begins a pass over all of them, because the snapshot is another one. */
+void hold_rewind(struct hold *hold, uint64_t generation);
+
+/* Keeps a copy; false when there is no room.  During a pass only for frames that it
+ * took, in their order, when those before them have left. */
+bool hold_put(struct hold *hold, const struct frame *frame);
+
+/* The next frame of a pass, valid until the next hold_put(); false at its end. */
+bool hold_take(struct hold *hold, struct frame *frame);
+
+/* ---- pace.c -----------------------------------------------------------------------
+ */
+
+/* 'now_ns' below is of a clock that never goes back and is never 0. */
+struct pace {
+    uint64_t look_on_ns;     /* (w) at most, before it sleeps; 0: not at all */
+    uint64_t rings_due_ns;   /* (w) */
+    uint64_t silent_from_ns; /* (w) 0 while frames move */
+    uint64_t looked_ns;      /* (w) 0 unless it looks on */
+    uint64_t alone_from_ns;  /* (w) */
+    uint32_t vain_silences;  /* (w) that it still sleeps through at once */
+    bool short_silence;      /* (w) the last one was */
+};
+
+/* Whether the rings have filled for long enough to be looked at. */
+bool pace_rings_due(const struct pace *pace, uint64_t now_ns);
+
+/* The rings were looked at; 'burst' is the most frames that one of them held. */
+void pace_rings_read(struct pace *pace, uint32_t burst, uint64_t now_ns);
+
+/* An iteration moved nothing: whether to look again, rather than sleep. */
+bool pace_looks_on(struct pace *pace, uint64_t now_ns);
+
+/* An iteration moved frames. */
+void pace_moved(struct pace *pace, uint64_t now_ns);
+
 /* ---- distributor.c ----------------------------------------------------------------
  */
 
@@ -193,6 +261,19 @@ uint32_t distribute_index(
  * itself, else the next usable one around the table.  NO_SLOT when there is none. */
 uint32_t distribute_stand_in(
     const struct lagg_plan *plan, uint32_t index, uint32_t dead);
+
+/* Frames that went out by each entry of LAGG_SPREAD_FLOW's table, whichever port stood
+ * in.  One for each worker; apart from the counters below, so not of one burst. */
+struct buckets {
+    _Atomic uint64_t frames[LAGG_BUCKETS]; /* (a) one writer: the worker */
+};
+
+/* Counts frames order[0 ... count-1], frame f under the entry indices[f]. */
+void buckets_count(struct buckets *buckets, const uint16_t indices[],
+    const uint8_t order[], uint32_t count);
+
+/* Adds what is counted so far; for any thread. */
+void buckets_sum(const struct buckets *buckets, uint64_t sums[LAGG_BUCKETS]);
 
 /* ---- counters: one writer each ----------------------------------------------------
  */
@@ -237,9 +318,22 @@ struct tally {
 /* Room for one frame, and for a VLAN tag in front of it. */
 struct frame_buffer {
     uint8_t reserve[CACHE_LINE_BYTES];
-    uint8_t head[HEAD_BYTES];
-    uint8_t rest[REST_BYTES];
+    uint8_t bytes[HEAD_BYTES + REST_BYTES];
 };
+
+/* The frame of 'size' bytes, with its offload header, that was read into 'buffer'. */
+static inline struct frame
+buffer_frame(struct frame_buffer *buffer, uint32_t size)
+{
+    uint32_t head_bytes = size < HEAD_BYTES ? size : HEAD_BYTES;
+
+    return (struct frame){
+        .head = buffer->bytes,
+        .head_bytes = head_bytes,
+        .rest = buffer->bytes + head_bytes,
+        .rest_bytes = size - head_bytes,
+    };
+}
 
 /* Opens one queue of the TAP 'name': non-blocking, offloads on, exclusive unless it is
  * a further queue of ours.  Returns the descriptor or -errno. */
@@ -253,6 +347,70 @@ int tap_read(int fd, struct frame_buffer *buffer, struct frame *frame);
 /* Writes one frame.  0, or -errno: -EIO while the interface is down, -EBADFD when it is
  * gone, -EAGAIN, -ENOBUFS or -ENOMEM when there is no room. */
 int tap_write(int fd, const struct frame *frame);
+
+/* ---- xdp.c ------------------------------------------------------------------------
+ */
+
+enum {
+    XDP_FRAME_BYTES_MAX = 2000, /* beyond it copying costs what the socket saves */
+    XDP_CHUNKS = 64, /* frames the port's driver may hold: 128 KiB of locked memory */
+};
+
+/* A ring shared with the kernel, which has the other end of each count. */
+struct xdp_ring {
+    uint8_t *map;               /* (c) */
+    size_t map_bytes;           /* (c) */
+    _Atomic uint32_t *producer; /* (a) of entries put in so far */
+    _Atomic uint32_t *consumer; /* (a) of entries taken out so far */
+    void *entries;              /* (c) */
+};
+
+/* An AF_XDP socket that sends, for one worker.  All 0 when there is none. */
+struct xdp {
+    int fd;                    /* (c) */
+    _Atomic bool open;         /* (a) cleared by its worker when it is of no more use */
+    uint8_t *chunks;           /* (c) one for each frame on its way */
+    struct xdp_ring waiting;   /* what the kernel is to send; empty between calls */
+    struct xdp_ring done;      /* chunks of what has left */
+    uint32_t free_count;       /* (w) */
+    uint16_t free[XDP_CHUNKS]; /* (w) */
+    uint16_t chunk_of[BURST_MAX]; /* (w) by entry of 'waiting' */
+    uint64_t spoiled;             /* (w) entries the kernel passed over so far */
+};
+
+/* Opens '*xdp' (zeroed) on a port with one transmit queue.  0 or -errno: -EAFNOSUPPORT,
+ * -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EOPNOTSUPP (more queues), -EBUSY (another has
+ * the queue) ... */
+int xdp_open(struct xdp *xdp, int ifindex);
+void xdp_close(struct xdp *xdp);
+
+/* Whether a frame is short and plain enough to be sent so. */
+bool xdp_fits(const struct frame *frame);
+
+/* Sends the first of frames[order[0 ... count-1]], up to one that does not fit or
+ * that the kernel does not take.  Returns how many are gone; the others are untouched,
+ * and none is on its way. */
+uint32_t xdp_send(
+    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count);
+
+/* ---- filter.c ---------------------------------------------------------------------
+ */
+
+/* What the packet socket 'fd' gets from now on; each 0 or -errno. */
+
+/* Nothing.  Until all rings of a port share its frames, none may come in: a ring that
+ * listens but has not joined the others yet would get frames that they have, too. */
+int filter_shut(int fd);
+
+/* What arrives, at no cost: PACKET_IGNORE_OUTGOING keeps out what the port sends. */
+int filter_remove(int fd);
+
+/* The same for a ring that shares, on which that option is without effect. */
+int filter_admit(int fd);
+
+/* The same but for LACP and Marker PDUs: somebody else consumes them.  Those of other
+ * slow protocols, and all with a tag, are frames like any other. */
+int filter_admit_without_lacp(int fd);
 
 /* ---- packet.c ---------------------------------------------------------------------
  */
@@ -272,14 +430,21 @@ struct lagg_port {
     int tx_fd;            /* (c) */
     uint32_t rings_count; /* (c) one for each worker */
     struct ring rings[LAGG_WORKERS_MAX];
-    bool accepted;     /* (x) the last plan that named it took its frames */
-    uint64_t overruns; /* (x) frames the kernel had no entry for */
+    struct xdp xdp;          /* for the one worker there then is */
+    _Atomic bool xdp_wanted; /* (a) set by the control thread */
+    bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool accepted;           /* (x) the last plan that named it took its frames */
+    uint64_t overruns;       /* (x) frames the kernel had no entry for */
     struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
 };
 
 /* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
-int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count);
+int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp);
 void port_close(struct lagg_port *port);
+
+/* Whether the rings take LACP and Marker PDUs from now on, as they do at first.  0 or
+ * -errno; then some may and some may not. */
+int port_admit(const struct lagg_port *port, bool lacp);
 
 /* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
  * ring_release().  Frames longer than any buffer are added to '*oversize'. */
@@ -293,55 +458,12 @@ void port_clear_error(struct lagg_port *port, uint32_t ring);
 /* Frames the kernel dropped for want of a ring entry since the last call. */
 uint32_t port_take_overruns(struct lagg_port *port);
 
-/* Sends frames[order[0 ... count-1]].  Returns how many the kernel took; when fewer
- * than 'count', '*error' is -errno of the first it did not. */
-uint32_t port_send(const struct lagg_port *port, const struct frame *frames,
+/* Whether short frames leave by AF_XDP. */
+bool port_uses_xdp(const struct lagg_port *port);
+
+/* Sends frames[order[0 ... count-1]], in that order.  Returns how many the kernel took;
+ * when fewer than 'count', '*error' is -errno of the first it did not. */
+uint32_t port_send(struct lagg_port *port, const struct frame *frames,
     const uint8_t *order, uint32_t count, int *error);
-
-/* ---- worker.c ---------------------------------------------------------------------
- */
-
-/* Frames of one burst that wait for one port. */
-struct queue {
-    uint32_t count;
-    uint8_t order[BURST_MAX]; /* indices into worker->frames */
-};
-
-struct worker {
-    uint32_t index;               /* (c) also its epoch reader and ring */
-    int tap_fd;                   /* (c) */
-    int wake_fd;                  /* (c) eventfd */
-    struct snapshot_store *store; /* (c) */
-    _Atomic bool *stop;           /* (c) set by the control thread */
-    _Atomic bool running;         /* (a) a thread is inside lagg_worker_run() */
-    _Atomic uint32_t sequence;    /* (a) odd while counts move; see counter_bank */
-    struct counter_bank counts;
-    struct turn turn;         /* (w) */
-    struct tally tally;       /* (w) */
-    uint64_t poll_generation; /* (w) the snapshot that 'poll_fds' was made from */
-    uint32_t poll_count;      /* (w) */
-    bool errors_pending;      /* (w) poll(2) saw POLLERR: look at every port */
-    bool tap_gone;            /* (w) */
-    int poll_fds[2 + LAGG_PORTS_MAX]; /* (w) */
-    struct queue queues[LAGG_PORTS_MAX];
-    uint32_t queues_used;        /* (w) bit s: queues[s] is not empty */
-    uint16_t indices[BURST_MAX]; /* (w) of frames[i] into tx_slots */
-    struct frame frames[BURST_MAX];
-    struct frame_buffer buffers[BURST_MAX];
-};
-
-/* One iteration: a burst from the TAP, a burst from every port.  Never blocks.  Returns
- * the number of frames moved.  C tests call it once and look. */
-uint32_t worker_poll(struct worker *worker);
-
-/* Iterates until '*worker->stop', sleeping in poll(2) while there is nothing to do. */
-void worker_loop(struct worker *worker);
-
-/* Delivers what 'ring' of the port at 'slot' holds, up to a burst; returns how many. */
-uint32_t worker_receive(struct worker *worker, const struct lagg_plan *plan,
-    uint32_t slot, struct lagg_port *port, uint32_t ring);
-
-/* Adds what was counted since the last call to the published counters. */
-void worker_publish_counts(struct worker *worker, struct lagg_port *const ports[]);
 
 #endif

@@ -17,9 +17,10 @@
 
 /* [abi] */
 enum lagg_limit {
-    LAGG_PORTS_MAX = 32,    /* as lagg(4) */
-    LAGG_BUCKETS = 256,     /* entries of a plan's table */
-    LAGG_WORKERS_MAX = 8,   /* threads that may carry one lagg */
+    LAGG_PORTS_MAX = 32,  /* as lagg(4) */
+    LAGG_BUCKETS = 256,   /* entries of a plan's table */
+    LAGG_WORKERS_MAX = 8, /* threads that may carry one lagg */
+    LAGG_BUSY_POLL_US_MAX = 1000,
     LAGG_SNAPSHOTS_MAX = 16 /* published and in limbo; more is -EAGAIN */
 };
 
@@ -49,12 +50,18 @@ enum lagg_drop {
     LAGG_DROP_TAP_ERROR,      /* rx: the kernel refused it for another reason */
     LAGG_DROP_TAP_OVERRUN,    /* tx: the kernel dropped it before we could take it */
     LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring was full */
+    LAGG_DROP_HOLD_FULL,      /* tx: its flow was on the move, and no room to wait */
     LAGG_DROP_COUNT
 };
 
 enum lagg_hash_kind { LAGG_HASH_FNV1, LAGG_HASH_CRC32C, LAGG_HASH_COUNT };
 
 enum lagg_hash_layer { LAGG_LAYER_L2 = 1, LAGG_LAYER_L3 = 2, LAGG_LAYER_L4 = 4 };
+
+/* How frames leave a port.  With LAGG_TRANSMIT_XDP, those that are short and not to be
+ * segmented leave by AF_XDP, which passes the port's queueing discipline, egress
+ * filters and sniffers by; the others always by the packet socket. */
+enum lagg_transmit { LAGG_TRANSMIT_PACKET, LAGG_TRANSMIT_XDP, LAGG_TRANSMIT_COUNT };
 
 /* What the workers do from the next burst on.  By value: publish copies it. */
 struct lagg_plan {
@@ -69,22 +76,25 @@ struct lagg_plan {
     uint32_t hash_seed;      /* any */
     uint32_t tx_slots_count; /* 0 ... LAGG_BUCKETS; 0 when no port distributes */
     uint8_t tx_slots[256];   /* slots, each in ports; may repeat.  LAGG_BUCKETS */
+    uint8_t held[32]; /* bit i % 8 of held[i / 8]: the frames of entry i wait for a plan
+                       * that does not hold it, in order.  LAGG_SPREAD_FLOW only */
 };
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[15];                    /* frames, by enum lagg_drop */
+    uint64_t drops[16];                    /* frames, by enum lagg_drop */
 };
 
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[15]; /* frames, by enum lagg_drop */
+    uint64_t drops[16]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */
 struct lagg_reading {
     uint64_t generation; /* of the snapshot published last */
+    uint32_t xdp;        /* bit s: slot s transmits as LAGG_TRANSMIT_XDP says */
     struct lagg_counters total;
     struct lagg_port_counters ports[32]; /* since the slot was opened; 0 when closed */
 };
@@ -104,10 +114,12 @@ int lagg_device_destroy(struct lagg_device *device);
 int lagg_device_set_carrier(struct lagg_device *device, int up);
 
 /* Opens the sockets of the interface 'ifindex' for the workers of 'device'.  Slow: the
- * kernel waits for grace periods of its own; so any thread may call it.  -EINVAL,
- * -ENOMEM, or what packet(7) answers. */
-int lagg_port_open(
-    const struct lagg_device *device, int ifindex, struct lagg_port **port);
+ * kernel waits for grace periods of its own; so any thread may call it.  'transmit'
+ * (enum lagg_transmit) is a wish: without AF_XDP, with more than one worker or transmit
+ * queue, the packet socket sends all; lagg_device_read() tells.  -EINVAL, -ENOMEM, or
+ * what packet(7) answers. */
+int lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
+    struct lagg_port **port);
 
 /* Closes the sockets of a port that no device has.  As slow, and for any thread. */
 void lagg_port_close(struct lagg_port *port);
@@ -116,6 +128,16 @@ void lagg_port_close(struct lagg_port *port);
  * it before a plan names it.  -EINVAL, -EEXIST. */
 int lagg_device_add_port(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port);
+
+/* How frames leave an open port from the next burst on, as far as lagg_port_open()
+ * could make it possible.  No frame overtakes one of its flow.  -EINVAL, -ENOENT. */
+int lagg_device_set_transmit(
+    struct lagg_device *device, uint32_t slot, uint32_t transmit);
+
+/* Whether LACP and Marker PDUs that the port receives are frames of the lagg, as they
+ * are at first; else its workers do not see them.  Live.  -ENOENT, or what
+ * SO_ATTACH_FILTER answers. */
+int lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit);
 
 /* Delivers what the port's ring still holds and takes it out; the caller closes it.
  * -EBUSY while a snapshot that names it may still be read; -ENOENT. */
@@ -137,12 +159,18 @@ int lagg_device_passed(struct lagg_device *device, uint64_t ticket, uint32_t *wo
 /* Copies all counters, consistently, while the workers run. */
 void lagg_device_read(struct lagg_device *device, struct lagg_reading *reading);
 
+/* Frames that went out by each entry of the table, LAGG_SPREAD_FLOW's, since creation:
+ * of whatever plan ruled then, and whichever port stood in for a dead one. */
+void lagg_device_buckets(struct lagg_device *device, uint64_t frames[256]);
+
 /* Frames that came in so far, both ways: cheap, to see whether any flow. */
 uint64_t lagg_device_frames(struct lagg_device *device);
 
 /* Carries frames until lagg_device_stop().  One thread for each worker index; it makes
- * no call into Python.  -EBUSY when that worker runs already, else 0. */
-int lagg_worker_run(struct lagg_device *device, uint32_t worker);
+ * no call into Python.  'busy_poll_us' (0 ... LAGG_BUSY_POLL_US_MAX): how long it looks
+ * on before it sleeps, while frames come closely.  -EBUSY when that worker runs
+ * already, -EINVAL, else 0. */
+int lagg_worker_run(struct lagg_device *device, uint32_t worker, uint32_t busy_poll_us);
 
 /* Asks every worker to return.  May be called again. */
 void lagg_device_stop(struct lagg_device *device);
@@ -151,6 +179,11 @@ void lagg_device_stop(struct lagg_device *device);
  * flow hash of the 'size' bytes at 'bytes'.  Pure.  -EINVAL for a runt. */
 int lagg_flow_hash(
     const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash);
+
+/* Refuses every system call that laggd does not make, by EPERM, in all threads of this
+ * process and for good.  -EOPNOTSUPP where the calls' numbers are not known, -EBUSY
+ * when a thread has a filter of its own, or what seccomp(2) answers. */
+int lagg_seccomp(void);
 /* [/abi] */
 
 #endif

@@ -13,7 +13,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
-#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
@@ -113,41 +112,6 @@ ring_map(struct ring *ring)
     return 0;
 }
 
-static int
-ring_filter(const struct ring *ring, struct sock_filter *steps, uint16_t count)
-{
-    struct sock_fprog program = {.len = count, .filter = steps};
-    int result =
-        setsockopt(ring->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-
-    return result == 0 ? 0 : -errno;
-}
-
-/* Until all rings of a port share its frames, none may come in: a ring that listens but
- * has not joined the others yet would get frames that they have, too. */
-static int
-ring_shut(const struct ring *ring)
-{
-    struct sock_filter steps[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-
-    return ring_filter(ring, steps, 1);
-}
-
-/* Lets in what arrives.  What the port sends stays out: PACKET_IGNORE_OUTGOING does
- * that cheaper, but is without effect on a ring that shares. */
-static int
-ring_admit(const struct ring *ring)
-{
-    struct sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-    };
-
-    return ring_filter(ring, steps, sizeof steps / sizeof steps[0]);
-}
-
 /* The first ring draws a number no other program uses; the others join it. */
 static int
 ring_join_fanout(struct ring *ring, int *group)
@@ -174,11 +138,32 @@ ring_open(struct ring *ring, int ifindex)
 
     if ((error = socket_make(&ring->fd)) != 0 ||
         (error = ring_set_options(ring->fd)) != 0 || (error = ring_map(ring)) != 0 ||
-        (error = ring_shut(ring)) != 0) {
+        (error = filter_shut(ring->fd)) != 0) {
         return error;
     }
     socket_set_buffer(ring->fd, SO_RCVBUFFORCE, SO_RCVBUF);
     return socket_bind(ring->fd, ifindex, ETH_P_ALL);
+}
+
+static int
+ring_admit(const struct lagg_port *port, int fd, bool lacp)
+{
+    if (!lacp) {
+        return filter_admit_without_lacp(fd);
+    }
+    /* A fanout does not heed its members' PACKET_IGNORE_OUTGOING. */
+    return port->rings_count == 1 ? filter_remove(fd) : filter_admit(fd);
+}
+
+int
+port_admit(const struct lagg_port *port, bool lacp)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
+        error = ring_admit(port, port->rings[i].fd, lacp);
+    }
+    return error;
 }
 
 static int
@@ -192,10 +177,7 @@ rings_open(struct lagg_port *port)
             error = ring_join_fanout(&port->rings[i], &group);
         }
     }
-    for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
-        error = ring_admit(&port->rings[i]);
-    }
-    return error;
+    return error == 0 ? port_admit(port, true) : error;
 }
 
 static int
@@ -210,8 +192,18 @@ sender_open(struct lagg_port *port)
     return socket_bind(port->tx_fd, port->ifindex, 0);
 }
 
+/* Best effort: a port without it sends all by the packet socket.  With several workers
+ * there is one transmit queue to share, and one ring cannot be. */
+static void
+port_open_xdp(struct lagg_port *port)
+{
+    if (port->rings_count == 1 && xdp_open(&port->xdp, port->ifindex) == 0) {
+        atomic_store(&port->xdp_wanted, true);
+    }
+}
+
 int
-port_open(struct lagg_port *port, int ifindex, uint32_t rings_count)
+port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
 {
     int error;
 
@@ -223,6 +215,8 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count)
     }
     if ((error = sender_open(port)) != 0 || (error = rings_open(port)) != 0) {
         port_close(port);
+    } else if (xdp) {
+        port_open_xdp(port);
     }
     return error;
 }
@@ -241,6 +235,7 @@ port_close(struct lagg_port *port)
     if (port->tx_fd >= 0) {
         close(port->tx_fd);
     }
+    xdp_close(&port->xdp);
 }
 
 static struct tpacket2_hdr *
@@ -265,20 +260,13 @@ entry_frame(struct tpacket2_hdr *entry, struct frame *frame)
 static bool
 entry_receive(int fd, struct frame_buffer *buffer, struct frame *frame)
 {
-    struct iovec parts[2] = {
-        {.iov_base = buffer->head, .iov_len = HEAD_BYTES},
-        {.iov_base = buffer->rest, .iov_len = REST_BYTES},
-    };
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t size = recvmsg(fd, &message, MSG_DONTWAIT | MSG_TRUNC);
+    ssize_t size =
+        recv(fd, buffer->bytes, sizeof buffer->bytes, MSG_DONTWAIT | MSG_TRUNC);
 
-    if (size < VNET_BYTES || size > HEAD_BYTES + REST_BYTES) {
+    if (size < VNET_BYTES || size > (ssize_t)sizeof buffer->bytes) {
         return false;
     }
-    frame->head = buffer->head;
-    frame->head_bytes = size < HEAD_BYTES ? (uint32_t)size : HEAD_BYTES;
-    frame->rest = buffer->rest;
-    frame->rest_bytes = (uint32_t)size - frame->head_bytes;
+    *frame = buffer_frame(buffer, (uint32_t)size);
     return true;
 }
 
@@ -400,8 +388,9 @@ error_is_full(int error)
     return error == EAGAIN || error == ENOBUFS;
 }
 
-uint32_t
-port_send(const struct lagg_port *port, const struct frame *frames,
+/* By the packet socket: any frame, in as few calls as can be. */
+static uint32_t
+send_messages(const struct lagg_port *port, const struct frame *frames,
     const uint8_t *order, uint32_t count, int *error)
 {
     struct mmsghdr messages[BURST_MAX];
@@ -427,6 +416,44 @@ port_send(const struct lagg_port *port, const struct frame *frames,
     /* A veth without carrier says that it is full. */
     if (error_is_full(-*error) && !port_has_carrier(port)) {
         *error = -ENETDOWN;
+    }
+    return sent;
+}
+
+bool
+port_uses_xdp(const struct lagg_port *port)
+{
+    /* Relaxed: a choice, not a right; the sockets live as long as the snapshot. */
+    return atomic_load_explicit(&port->xdp.open, memory_order_relaxed) &&
+           atomic_load_explicit(&port->xdp_wanted, memory_order_relaxed);
+}
+
+/* AF_XDP passes the port's queueing discipline by.  So it may only send while nothing
+ * that went before waits there: what the packet socket sent has left it. */
+static bool
+port_is_drained(struct lagg_port *port)
+{
+    int bytes;
+
+    if (port->queued && ioctl(port->tx_fd, SIOCOUTQ, &bytes) == 0) {
+        port->queued = bytes > 0;
+    }
+    return !port->queued;
+}
+
+uint32_t
+port_send(struct lagg_port *port, const struct frame *frames, const uint8_t *order,
+    uint32_t count, int *error)
+{
+    uint32_t sent = 0;
+
+    if (port_uses_xdp(port) && xdp_fits(&frames[order[0]]) && port_is_drained(port)) {
+        sent = xdp_send(&port->xdp, frames, order, count);
+    }
+    if (sent < count) {
+        /* Whatever was not taken, the packet socket sends or says why it cannot. */
+        port->queued = port->xdp.chunks != NULL;
+        sent += send_messages(port, frames, order + sent, count - sent, error);
     }
     return sent;
 }

@@ -36,6 +36,15 @@ slots_sound(const struct lagg_plan *plan)
 }
 
 static bool
+held_sound(const struct lagg_plan *plan)
+{
+    static const uint8_t none[sizeof plan->held];
+
+    return plan->spread == LAGG_SPREAD_FLOW ||
+           memcmp(plan->held, none, sizeof none) == 0;
+}
+
+static bool
 plan_sound(const struct lagg_plan *plan)
 {
     const uint32_t layers = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4;
@@ -44,7 +53,8 @@ plan_sound(const struct lagg_plan *plan)
            plan->rx_drop < LAGG_DROP_COUNT && plan->stride >= 1 &&
            (plan->rx_accept & ~plan->ports) == 0 && plan->hash_kind < LAGG_HASH_COUNT &&
            plan->hash_layers != 0 && (plan->hash_layers & ~layers) == 0 &&
-           plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan);
+           plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&
+           held_sound(plan);
 }
 
 static struct snapshot *

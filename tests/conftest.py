@@ -23,7 +23,12 @@ __all__ = ["wait_until"]
 LOCK = pytest.StashKey[Path]()
 
 # A loaded machine is slow, not wrong; print_blob says how to replay a failure.
-hypothesis.settings.register_profile("laggd", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "laggd",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("laggd")
 
 
@@ -90,9 +95,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the run when a namespace or nft table of ours outlives it."""
-    netns = Path(__file__).parent / "netns"
+    here = Path(__file__).parent
+    worlds = {here / "netns", here / "interop"}
     touches_network = os.geteuid() == 0 and any(
-        netns in item.path.parents for item in request.session.items
+        worlds.intersection(item.path.parents) for item in request.session.items
     )
     before = leftovers.nft_tables() if touches_network else set()
     yield

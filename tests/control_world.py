@@ -20,20 +20,29 @@ from typing import Any, Self
 from lagg.control import ControlServer
 from lagg.daemon import main
 from lagg.errors import LaggError
+from lagg.explain import Bucket, Explanation, buckets, explain
+from lagg.files import load
+from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
     Drop,
     Event,
+    Health,
     LaggChange,
     LaggConfig,
     LaggRecord,
     Limbo,
     PortFlag,
     PortRecord,
+    Transmit,
 )
+from lagg.plan import plan
+from lagg.reload import diff, told
+from lagg.reloader import Reloader
+from lagg.shape import Port, Shape
 from tests import waiting
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 60
 
 
 def wait_until(
@@ -48,10 +57,12 @@ class FakeDriver:
 
     def __init__(self, state_dir: Path | None = None) -> None:
         self.configs: dict[str, LaggConfig] = {}
+        self.said: dict[str, LaggConfig] = {}
         self.sinks: list[Callable[[Event], None]] = []
         self.calls: list[str] = []
         self.gate: asyncio.Event | None = None  # what a change waits for, if set
         self.closed = False
+        self.bucket_frames = [0] * 256
         self._state_dir = state_dir
 
     @classmethod
@@ -84,6 +95,7 @@ class FakeDriver:
             mac=change.mac or config.mac,
             mtu=change.mtu or config.mtu,
             options=change.options_after(config.options),
+            port_options=change.port_options_after(config.port_options),
         )
         self.emit(Event(name, None, "changed", "", 3))
 
@@ -104,13 +116,44 @@ class FakeDriver:
         left = tuple(port for port in config.ports if port not in ports)
         self.configs[name] = replace(config, ports=left)
 
+    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        await self._begin("reload")
+        found = diff(self.configs, self.said, wanted)
+        for config in wanted:
+            if config.name == "broken0":
+                raise RuntimeError("a bug")
+            if config.name == "refused0":
+                raise LaggError(config.name, "will not", errno.EBUSY)
+        gone = {config.name for config in found.destroy}
+        kept = {n: c for n, c in self.configs.items() if n not in gone}
+        after = {each.name: each.after for each in found.change}
+        self.configs = kept | after | {config.name: config for config in found.create}
+        self.said = {config.name: config for config in wanted}
+        return told(found, {"absent0"})
+
+    async def running(self) -> tuple[LaggConfig, ...]:
+        return tuple(self.configs.values())
+
     async def records(self, name: str | None) -> tuple[LaggRecord, ...]:
         wanted = self.configs.values() if name is None else [self._config(name)]
         return tuple(record_of(config) for config in wanted)
 
+    async def explain(self, name: str, frame: bytes) -> Explanation:
+        shape = shape_of(self._config(name))
+        return explain(name, shape, plan(shape.situation), 17, len(frame))
+
+    async def buckets(self, name: str) -> tuple[Bucket, ...]:
+        shape = shape_of(self._config(name))
+        return buckets(name, shape, plan(shape.situation), self.bucket_frames)
+
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         self.sinks.append(sink)
         return lambda: self.sinks.remove(sink)
+
+    def health(self) -> Health:
+        ports = sum(len(config.ports) for config in self.configs.values())
+        ailing = tuple(f"{n}: ails" for n in self.configs if n.startswith("ailing"))
+        return Health(len(self.configs), ports, ports, ailing)
 
     async def close(self) -> None:
         self.closed = True
@@ -150,6 +193,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
             speed_mbps=0 if slot == len(config.ports) - 1 else 10000,
             flags=(PortFlag.MASTER, PortFlag.ACTIVE) if slot == 0 else (),
             reason="carrier down" if slot == len(config.ports) - 1 else None,
+            tx=Transmit.XDP if slot == 0 else Transmit.PACKET,
             tx_frames=1234567,
             tx_bytes=150_000_000,
             rx_frames=3,
@@ -168,11 +212,23 @@ def record_of(config: LaggConfig) -> LaggRecord:
         mtu=config.mtu or 1500,
         speed_mbps=10000 * max(0, len(ports) - 1),
         generation=17,
+        workers=1,
         limbo=Limbo(0, 0, None),
         options=config.options,
         ports=ports,
         counters=Counters(10, 8, 5, 4, {Drop.NO_PORT: 3, Drop.TX_FULL: 0}),
     )
+
+
+def shape_of(config: LaggConfig) -> Shape:
+    """The same as a shape: the last port is down."""
+    shape = Shape(config.proto, replace(config.options, hash_seed=1))
+    for slot, port in enumerate(record_of(config).ports):
+        state = port.link.upper()
+        up = port.link == "up"
+        link = Link(port.ifindex, port.name, "", 1500, True, up, state, 1)
+        shape = shape.with_port(Port(slot, link, "", Modes(port.speed_mbps)))
+    return shape
 
 
 class World:
@@ -183,7 +239,12 @@ class World:
         self.driver = FakeDriver()
         self._gid = gid
         self._loop = asyncio.new_event_loop()
-        self.server = ControlServer(self.driver, gid)
+        self.file = Path(path).with_name("laggd.toml")  # what a reload reads
+        self.told: list[str] = []  # the supervisor
+        self.reloader = Reloader(
+            lambda: load(self.file), self.driver.reload, self.told.append
+        )
+        self.server = ControlServer(self.driver, gid, self.reloader.reload)
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 NETNS_PREFIX = f"lagg-{os.getpid()}-"
 """How the name of every network namespace a test makes begins."""
 
+NFPROTO_NETDEV = 5
+"""The family of the chains that hang on one interface."""
+
 NETNS_DIRECTORY = Path("/run/netns")
 
 
@@ -27,6 +30,6 @@ def nft_tables() -> set[str]:
     # Kept here: it takes 0.2 s and only tests that touch the network ask.
     from pyroute2.nftables.main import NFTables
 
-    with NFTables() as nft:
+    with NFTables(nfgen_family=NFPROTO_NETDEV) as nft:
         names = {str(table.get_attr("NFTA_TABLE_NAME")) for table in nft.get_tables()}
     return {name for name in names if name.startswith("lagg")}

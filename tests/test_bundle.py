@@ -15,6 +15,7 @@ from lagg.model import Event, Limbo, Options, Proto
 from lagg.native import Device
 from lagg.plan import Plan
 from lagg.shape import Shape
+from tests.waiting import wait_until
 
 LINK = Link(9, "lagg0", "02:00:5e:00:53:01", 1500, True, False, "DOWN", 1)
 
@@ -25,6 +26,10 @@ class StuckDevice:
     def __init__(self) -> None:
         self.ticket = 1
         self.since = 0
+        self.dead: list[int] = []
+
+    def ended(self) -> list[int]:
+        return self.dead
 
     def publish(self, _: Plan) -> int:
         self.ticket += 1
@@ -81,3 +86,16 @@ def test_a_wait_for_a_parked_worker_has_an_end_and_an_event(
     assert [event.event for event in events] == ["worker-stuck"]
     device.since = 0
     asyncio.run(bundle.grace())
+
+
+def test_a_worker_that_is_parked_or_has_ended_ails(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, _ = stuck
+    assert bundle.ailments() == []
+    device.dead = [1]
+    assert bundle.ailments() == ["lagg0: worker 1 has ended"]
+    device.dead, device.since = [], device.ticket
+    reseed(bundle, 1)
+    parked = "lagg0: worker 3 does not leave its section"
+    wait_until(lambda: bundle.ailments() == [parked], 60, "it is late")

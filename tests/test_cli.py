@@ -97,6 +97,7 @@ def test_create_sends_every_option(world: World, laggctl: Laggctl) -> None:
         "create lagg0 --proto loadbalance --port eth0 --port eth1"
         " --mac 02:00:5e:00:53:01 --mtu 9000 --lagghash l4,l3 --use-flowid"
         " --flowid-shift 0 --rr-limit 3 --failover-rx-all --hash fnv1 --hash-seed 0x10"
+        " --altname core,uplink"
     )
     assert laggctl(*words.split()) == Run(0, "", "")
     assert world.driver.configs["lagg0"] == LaggConfig(
@@ -113,8 +114,17 @@ def test_create_sends_every_option(world: World, laggctl: Laggctl) -> None:
             flowid_shift=0,
             rr_limit=3,
             failover_rx_all=True,
+            altname=("core", "uplink"),
         ),
     )
+
+
+@pytest.mark.usefixtures("world")
+def test_altnames_are_shown_and_an_empty_word_is_none(laggctl: Laggctl) -> None:
+    laggctl("create", "lagg0", "--altname", "core,uplink")
+    assert "\n  altname core\n  altname uplink\n" in laggctl("show").out
+    laggctl("set", "lagg0", "--altname", "")
+    assert "altname" not in laggctl("show", "-v").out
 
 
 def test_set_attach_detach_destroy(world: World, laggctl: Laggctl) -> None:
@@ -144,13 +154,14 @@ def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> Non
     ("words", "line"),
     [
         (
-            "create lagg0 --proto lacp",
-            "laggctl: lagg0: proto: lacp is not supported yet (EPROTONOSUPPORT)",
+            "create lagg0 --lacp-key 65536",
+            "laggctl: lagg0: lacp_key: 65536 is not a whole number from 0 to 65535"
+            " (EINVAL)",
         ),
         (
             "set lagg0 --proto 9",
             "laggctl: lagg0: proto: no such protocol '9'; one of failover, roundrobin,"
-            " loadbalance, broadcast, none (EPROTONOSUPPORT)",
+            " loadbalance, lacp, broadcast, none (EPROTONOSUPPORT)",
         ),
         (
             "set lagg0 --rr-limit 0",

@@ -2,6 +2,7 @@
 """laggctl as a process of its own: following events, start and exit."""
 
 import functools
+import importlib
 import json
 import os
 import select
@@ -9,10 +10,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lagg.cli.parser import COMMANDS, Command
 from tests.control_world import (
     DEADLINE_SECONDS,
     World,
@@ -45,13 +48,21 @@ def spawned(*words: str) -> subprocess.Popen[str]:
 # monitor
 
 
+@contextmanager
+def monitoring(world: World, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A monitor that is told events already, and is killed however the block ends."""
+    with spawned("--socket", world.path, "monitor", *words) as following:
+        try:
+            wait_until(lambda: world.driver.sinks)
+            yield following
+        finally:
+            following.kill()
+
+
 @pytest.fixture
 def monitor(world: World) -> Iterator[subprocess.Popen[str]]:
-    following = spawned("--socket", world.path, "monitor", "--json")
-    with following:
-        wait_until(lambda: world.driver.sinks)
+    with monitoring(world, "--json") as following:
         yield following
-        following.kill()
 
 
 def line_of(following: subprocess.Popen[str]) -> str:
@@ -91,12 +102,12 @@ def test_monitor_exits_3_when_the_daemon_goes(
 
 
 def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:
-    with spawned("--socket", world.path, "monitor") as following:
-        wait_until(lambda: world.driver.sinks)
+    with monitoring(world) as following:
         world.call("Create", name="lagg0")
+        # One by one: select() does not see a line that was read along with another.
+        lines = [line_of(following)]
         world.call("Attach", name="lagg0", ports=["eth0"])
-        lines = [line_of(following), line_of(following)]
-        following.kill()
+        lines.append(line_of(following))
     assert [line.split(maxsplit=1)[1] for line in lines] == [
         "lagg0 created: failover\n",
         "lagg0 port eth0 port-attached\n",
@@ -109,11 +120,30 @@ def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:
 def test_a_command_imports_nothing_heavy() -> None:
     heavy = ("asyncio", "asyncvarlink", "dataclasses", "tomllib", "pyroute2", "cffi")
     check = (
-        "import sys, lagg.cli\n"
+        "import sys, lagg.cli, lagg.cli.change, lagg.cli.look\n"
         f"assert not set(sys.modules) & set({heavy!r}), sorted(sys.modules)"
     )
     # -S, for what a site's own start-up imports is not ours.
     subprocess.run([sys.executable, "-S", "-c", check], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.word)
+def test_every_command_has_its_code(command: Command) -> None:
+    module = importlib.import_module(f"lagg.cli.{command.module}")
+    assert callable(getattr(module, command.function))
+
+
+def test_no_command_is_loaded_before_it_runs() -> None:
+    check = (
+        "import sys, lagg.cli\n"
+        "lagg.cli.make_parser()\n"
+        "print(*[name for name in sys.modules if name.startswith('lagg.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True
+    )
+    parts = {f"lagg.cli.{part}" for part in ("options", "output", "parser")}
+    assert set(done.stdout.split()) == parts
 
 
 def test_the_program_exits_with_the_commands_code(world: World) -> None:

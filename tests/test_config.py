@@ -10,17 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.config import (
-    OPTION_RULES,
-    ConfigError,
-    load,
     parse_create,
     parse_lagg_name,
     parse_port_names,
     parse_set,
-    parse_toml,
 )
 from lagg.errors import UsageError
-from lagg.model import HashKind, HashLayer, LaggChange, LaggConfig, Options, Proto
+from lagg.files import ConfigError, load, parse_toml
+from lagg.lacp.values import AdSelect
+from lagg.model import (
+    HashKind,
+    HashLayer,
+    LaggChange,
+    LaggConfig,
+    Options,
+    PortOptions,
+    Proto,
+)
+from lagg.rules import OPTION_RULES, PORT_RULES
 
 GOOD = """
 [[lagg]]
@@ -29,6 +36,7 @@ proto = "loadbalance"
 ports = ["eth0", "eth1"]
 mac = "02:00:5E:00:53:01"
 mtu = 9000
+altname = ["uplink", "the-other-name-of-lagg0"]
 lagghash = ["l4", "l3"]
 hash = "fnv1"
 hash_seed = 4294967295
@@ -36,7 +44,21 @@ use_flowid = true
 flowid_shift = 0
 rr_limit = 7
 failover_rx_all = true
+lacp_strict = false
+lacp_fast_timeout = true
+lacp_active = false
+lacp_system_priority = 0
+lacp_system = "02:00:5E:00:53:02"
+lacp_key = 65535
+ad_select = "port-priority"
+lacp_max_ports = 4
+lacp_min_links = 2
+lacp_fallback_timeout = 30
+lacp_coupled = true
+lacp_txtest = true
+lacp_rxtest = true
 [lagg.port.eth1]
+lacp_port_priority = 100
 
 [[lagg]]
 name = "lagg1"
@@ -53,6 +75,7 @@ def test_every_key_of_a_good_file_arrives() -> None:
         mac="02:00:5e:00:53:01",
         mtu=9000,
         options=Options(
+            altname=("uplink", "the-other-name-of-lagg0"),
             lagghash=(HashLayer.L3, HashLayer.L4),
             hash=HashKind.FNV1,
             hash_seed=4294967295,
@@ -60,7 +83,21 @@ def test_every_key_of_a_good_file_arrives() -> None:
             flowid_shift=0,
             rr_limit=7,
             failover_rx_all=True,
+            lacp_strict=False,
+            lacp_fast_timeout=True,
+            lacp_active=False,
+            lacp_system_priority=0,
+            lacp_system="02:00:5e:00:53:02",
+            lacp_key=65535,
+            ad_select=AdSelect.PORT_PRIORITY,
+            lacp_max_ports=4,
+            lacp_min_links=2,
+            lacp_fallback_timeout=30,
+            lacp_coupled=True,
+            lacp_txtest=True,
+            lacp_rxtest=True,
         ),
+        port_options={"eth1": PortOptions(lacp_port_priority=100)},
     )
 
 
@@ -70,6 +107,7 @@ def test_an_empty_file_asks_for_no_lagg() -> None:
 
 def test_every_option_has_its_rule() -> None:
     assert set(OPTION_RULES) == {field.name for field in dataclasses.fields(Options)}
+    assert set(PORT_RULES) == {field.name for field in dataclasses.fields(PortOptions)}
 
 
 def lagg(*lines: str) -> str:
@@ -103,12 +141,21 @@ BAD_FILES = [
         lagg("flowid-shift = 1"),
         "flowid-shift: unknown key (did you mean flowid_shift?)",
     ),
-    (lagg("lacp_strict = true"), "lagg0: lacp_strict: LACP is not supported yet"),
-    (lagg("proto = 'lacp'"), "lagg0: proto: lacp is not supported yet"),
+    (lagg("lacp_strict = 1"), "lagg0: lacp_strict: 1 is neither true nor false"),
+    (lagg("lacp_key = 65536"), "lacp_key: 65536 is not a whole number from 0 to 65535"),
+    (lagg("lacp_max_ports = 0"), "0 is not a whole number from 1 to 32"),
+    (lagg("lacp_min_links = 33"), "33 is not a whole number from 1 to 32"),
+    (lagg("lacp_system = 'ff:ff:ff:ff:ff:ff'"), "is multicast or zero, not"),
+    (lagg("lacp_fallback_timeout = -1"), "-1 is not a whole number from 0 to 3600"),
+    (
+        lagg("ad_select = 'bandwith'"),
+        "ad_select: 'bandwith' is not one of stable, bandwidth, count, port-priority"
+        " (did you mean bandwidth?)",
+    ),
     (
         lagg("proto = 'failver'"),
         "lagg0: proto: no such protocol 'failver' (did you mean failover?);"
-        " one of failover, roundrobin, loadbalance, broadcast, none",
+        " one of failover, roundrobin, loadbalance, lacp, broadcast, none",
     ),
     (lagg("proto = 4"), "lagg0: proto: 4 is not one of failover, roundrobin,"),
     (lagg("ports = 'eth0'"), "ports: 'eth0' is not a list of interface names"),
@@ -133,6 +180,21 @@ BAD_FILES = [
     (lagg("mtu = true"), "lagg0: mtu: true is not a whole number"),
     (lagg("lagghash = []"), f"lagg0: lagghash: [] is not {LAYERS}"),
     (lagg("lagghash = 'l2'"), f"lagg0: lagghash: 'l2' is not {LAYERS}"),
+    (lagg("altname = 'a'"), "lagg0: altname: 'a' is not a list of interface names"),
+    (lagg("altname = ['']"), "lagg0: altname: '' cannot name an interface"),
+    (lagg(f"altname = ['{'x' * 128}']"), "lagg0: altname: 'xxx"),
+    (lagg("altname = ['a b']"), "lagg0: altname: 'a b' holds a character no name"),
+    (lagg("altname = ['a', 'a']"), "lagg0: altname: 'a' is given more than once"),
+    (lagg(f"altname = {[f'a{n}' for n in range(33)]}"), "altname: 33 names; an inter"),
+    (lagg("altname = ['lagg0']"), "lagg0: altname: lagg0 is its name already"),
+    (
+        lagg("altname = ['a']") + "\n[[lagg]]\nname = 'lagg1'\naltname = ['a']",
+        "lagg1: altname: a is a name of lagg0",
+    ),
+    (
+        lagg("altname = ['lagg1']") + "\n[[lagg]]\nname = 'lagg1'",
+        "lagg0: altname: lagg1 is a name of lagg1",
+    ),
     (lagg("lagghash = ['l5']"), "lagg0: lagghash: no layer 'l5'; any of l2, l3, l4"),
     (
         lagg("lagghash = [['l2']]"),
@@ -161,10 +223,14 @@ BAD_FILES = [
     ),
     (
         lagg("ports = ['eth0']", "[lagg.port.eth0]", "priority = 1"),
-        "lagg0: port.eth0: unknown key priority: a port has no settings yet",
+        "lagg0: port.eth0: priority: unknown key (did you mean lacp_port_priority?)",
+    ),
+    (
+        lagg("ports = ['eth0']", "port.eth0.lacp_port_priority = 65536"),
+        "lagg0: port.eth0: lacp_port_priority: 65536 is not a whole number from 0",
     ),
     (lagg("ports = ['eth0']", "port.eth0 = 1"), "lagg0: port.eth0: 1 is not a table"),
-    (lagg() + "\n" + lagg(), "lagg0: name: 2 laggs have this name"),
+    (lagg() + "\n" + lagg(), "lagg0: name: there is a lagg of this name already"),
     (
         lagg("ports = ['a']") + "\n[[lagg]]\nname = 'lagg1'\nports = ['a']",
         "lagg1: port a: already a port of lagg0",
@@ -217,7 +283,7 @@ def test_one_bad_lagg_among_good_ones_refuses_the_file() -> None:
     ("prepare", "cause"),
     [
         (lambda path: None, "cannot be read: No such file or directory"),
-        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+        (lambda path: path.mkdir(), "no *.toml file in it"),
         (lambda path: path.write_bytes(b"a\xff"), "not UTF-8: byte 1 is 0xff"),
     ],
 )
@@ -242,8 +308,10 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
     ("wanted", "said"),
     [
         (
-            {"proto": "lacp"},
-            "lagg0: proto: lacp is not supported yet (EPROTONOSUPPORT)",
+            {"proto": "lcap"},
+            "lagg0: proto: no such protocol 'lcap' (did you mean lacp?); one of"
+            " failover, roundrobin, loadbalance, lacp, broadcast, none"
+            " (EPROTONOSUPPORT)",
         ),
         (
             {"rr_limit": 0},
@@ -280,7 +348,7 @@ def test_false_and_zero_are_values_and_not_absence() -> None:
     assert dict(change.options) == {"use_flowid": False, "flowid_shift": 0}
 
 
-@pytest.mark.parametrize("key", ["ports", "name", "port", "colour"])
+@pytest.mark.parametrize("key", ["ports", "name", "colour"])
 def test_a_change_has_no_other_keys(key: str) -> None:
     with pytest.raises(UsageError, match=f"lagg0: {key}: unknown key"):
         parse_set("lagg0", {key: []})

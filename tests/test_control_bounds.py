@@ -7,6 +7,7 @@ import functools
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -115,6 +116,22 @@ def test_200_clients_at_once_are_all_answered(world: World) -> None:
     assert replies == [{"parameters": {"laggs": []}}] * 200
 
 
+def test_1000_clients_at_once_are_all_answered(world: World) -> None:
+    with ThreadPoolExecutor(1000) as crowd:
+        replies = list(crowd.map(lambda _: world.call("List"), range(1000)))
+    assert replies == [{"parameters": {"laggs": []}}] * 1000
+
+
+def test_1000_half_messages_keep_nobody_out(world: World) -> None:
+    with ExitStack() as crowd:
+        for _ in range(1000):
+            client = crowd.enter_context(world.connect())
+            client.send(b'{"method":')
+        assert_serves(world)
+        assert world.soon(lambda: len(world.server._clients)) <= control.CLIENTS_MAX
+    wait_until(lambda: world.soon(lambda: len(world.server._clients)) == 0)
+
+
 def test_200_clients_that_came_while_it_was_busy_are_all_answered(
     world: World,
 ) -> None:
@@ -206,7 +223,7 @@ def test_the_end_waits_for_a_change_and_answers_it(tmp_path: Path) -> None:
 @settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_no_bytes_bring_it_down(world: World, pieces: list[bytes]) -> None:
@@ -312,6 +329,20 @@ def test_a_monitor_that_never_reads_is_dropped_and_others_see_all(
             assert keen.reply()["parameters"]["event"]["time_ns"] == count
             count += 1
         assert_serves(world)
+
+
+def test_a_monitor_that_never_reads_costs_little_memory(world: World) -> None:
+    with world.connect() as deaf:
+        deaf.monitor()
+        world.soon(lambda: emit(world, EVENTS_MAX))  # as much as is kept for it
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                world.soon(lambda: emit(world, 5000))
+            kept_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept_bytes < 1 << 20  # of 100 000 events, some 20 MB
 
 
 def test_the_queue_keeps_the_oldest_and_counts_the_rest() -> None:

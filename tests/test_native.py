@@ -21,7 +21,7 @@ COMMON = ["-std=gnu11", "-g", "-pthread", "-Inative", "-Itests/native"]
 STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 SANITIZED = ["-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 
-RUN_TIMEOUT_S = 120
+RUN_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)

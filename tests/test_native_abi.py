@@ -7,10 +7,13 @@ makes the frames and says what is in them.
 
 import errno
 import random
+import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -26,6 +29,7 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
+from lab.publish import EMPTY
 from lagg import _native
 from lagg.model import (
     ALL_LAYERS,
@@ -35,23 +39,10 @@ from lagg.model import (
     HashKind,
     HashLayer,
     Spread,
+    Tuning,
 )
 from lagg.native import Device, flow_hash
-from lagg.plan import Plan
 from tests.netns.ns_links import Namespace
-
-EMPTY = Plan(
-    spread=Spread.FLOW,
-    tx_slots=(),
-    tx_drop=Drop.NO_PORT,
-    rx_drop=Drop.NOT_ACCEPTED,
-    rx_accept=frozenset(),
-    ports=frozenset(),
-    stride=1,
-    hash_kind=HashKind.CRC32C,
-    hash_layers=ALL_LAYERS,
-    hash_seed=0,
-)
 
 
 @pytest.fixture
@@ -68,7 +59,7 @@ def namespace() -> Iterator[Namespace]:
 def device(namespace: Namespace) -> Iterator[Device]:
     """lagg0, with the two ends of a veth pair open in slots 0 and 1."""
     namespace.veth("near0", "far0")
-    made = namespace.run(lambda: Device("lagg0", workers=2))
+    made = namespace.run(lambda: Device("lagg0", Tuning(workers=2)))
     for slot, name in enumerate(("near0", "far0")):
         ifindex = namespace.ifindex(name)
         open_port(namespace, made, slot, ifindex)
@@ -129,6 +120,15 @@ def test_a_device_is_a_tap_without_carrier_and_goes_when_it_is_closed(
     assert [name for _, name in namespace.run(socket.if_nameindex)] == ["lo"]
 
 
+def test_a_worker_has_no_capability(device: Device) -> None:
+    workers = [each for each in threading.enumerate() if each.name.startswith("lagg0/")]
+    assert len(workers) == 2
+    assert device.ended() == []
+    for worker in workers:
+        status = Path(f"/proc/self/task/{worker.native_id}/status").read_text()
+        assert re.findall(r"Cap(?:Prm|Eff):\t(.*)", status) == ["0" * 16] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "workers"), [("", 1), ("x" * 16, 1), ("lagg0", 0), ("lagg0", 9)]
 )
@@ -136,7 +136,7 @@ def test_a_device_that_cannot_be_is_refused(
     namespace: Namespace, name: str, workers: int
 ) -> None:
     def make() -> Device:
-        return Device(name, workers=workers)
+        return Device(name, Tuning(workers=workers))
 
     assert refusal(lambda: namespace.run(make)) == errno.EINVAL
     assert [name for _, name in namespace.run(socket.if_nameindex)] == ["lo"]

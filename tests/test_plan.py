@@ -12,6 +12,7 @@ from lagg.model import (
     ALL_LAYERS,
     BUCKETS,
     PORTS_MAX,
+    Agreement,
     Drop,
     HashKind,
     HashLayer,
@@ -181,7 +182,11 @@ def test_zero_ports_are_an_ordinary_plan(proto: Proto) -> None:
     assert found.ports == found.rx_accept == frozenset()
 
 
-@pytest.mark.parametrize("proto", [p for p in Proto if p is not Proto.NONE])
+UNLIKE = (Proto.NONE, Proto.LACP)
+"""Protocols that do not take frames from a port because it is there."""
+
+
+@pytest.mark.parametrize("proto", [p for p in Proto if p not in UNLIKE])
 def test_no_active_port_is_another_reason_than_no_port(proto: Proto) -> None:
     found = plan(situation(proto, "ddd"))
     assert (found.tx_slots, found.tx_drop) == ((), Drop.NO_ACTIVE_PORT)
@@ -198,6 +203,71 @@ def test_why_a_port_carries_nothing() -> None:
     assert reason(failover, SLOTS[1], (), admin_up=False) == "administratively down"
     none = situation(Proto.NONE, "u")
     assert reason(none, SLOTS[0], (), admin_up=True) == "laggproto none"
+
+
+# ---- lacp --------------------------------------------------------------------------
+
+AGREED = {
+    "-": Agreement(reason="no LACPDU from a partner"),
+    "s": Agreement(active=True, reason="standby"),
+    "c": Agreement(active=True, collecting=True, reason="waits for the partner"),
+    "D": Agreement(active=True, collecting=True, distributing=True),
+    "o": Agreement(collecting=True, distributing=True),  # of another aggregator
+}
+
+
+def lacp(states: str, agreed: str, **options: object) -> Situation:
+    asked = situation(Proto.LACP, states, 0, **options)
+    ports = zip(asked.ports, agreed, strict=True)
+    return replace(
+        asked, ports=tuple(replace(port, lacp=AGREED[word]) for port, word in ports)
+    )
+
+
+def test_lacp_sends_where_it_distributes_and_takes_where_it_collects() -> None:
+    found = plan(lacp("uuuu", "D-cD"))
+    assert set(table(found)) == {0, 3}
+    assert (found.spread, found.tx_drop) == (Spread.FLOW, Drop.NO_ACTIVE_PORT)
+    assert (numbers(found.rx_accept), found.rx_drop) == ({0, 2, 3}, Drop.NOT_ACCEPTED)
+    assert numbers(found.ports) == {0, 1, 2, 3}
+
+
+def test_lacp_takes_nothing_from_an_aggregator_that_is_not_the_active_one() -> None:
+    assert numbers(plan(lacp("uu", "Do")).rx_accept) == {0}
+
+
+def test_a_port_that_collects_before_any_aggregator_carries_is_heard() -> None:
+    assert numbers(plan(lacp("uu", "o-")).rx_accept) == {0}
+
+
+def test_a_lost_carrier_ends_distribution_before_lacp_has_noticed() -> None:
+    asked = lacp("ud", "DD")
+    assert set(table(plan(asked))) == {0}
+    said = [flags(asked, slot) for slot in SLOTS[:2]]
+    assert said == [
+        (ACTIVE, PortFlag.COLLECTING, PortFlag.DISTRIBUTING),
+        (ACTIVE, PortFlag.COLLECTING),
+    ]
+
+
+def test_a_bucket_of_lacp_has_the_port_it_has_under_loadbalance() -> None:
+    assert (
+        plan(lacp("uuu", "DDD")).tx_slots
+        == plan(situation(Proto.LOADBALANCE, "uuu")).tx_slots
+    )
+
+
+def test_lacp_with_the_fnv1_profile_has_freebsds_port_map() -> None:
+    found = plan(lacp("uuuu", "DcDD", hash=HashKind.FNV1))
+    assert table(found) == [0, 2, 3]
+
+
+def test_a_port_that_does_not_distribute_says_why_in_lacps_words() -> None:
+    asked = lacp("uudu", "D-Dc")
+    carrying = plan(asked).distributing
+    said = [reason(asked, slot, carrying, admin_up=True) for slot in SLOTS]
+    wanted = "no LACPDU from a partner", "carrier down", "waits for the partner"
+    assert said == [None, *wanted]
 
 
 # ---- loadbalance -------------------------------------------------------------------
@@ -311,7 +381,12 @@ def test_detach_and_attach_move_one_share_each() -> None:
 def situations(draw: st.DrawFn) -> Situation:
     slots = draw(st.lists(st.integers(0, PORTS_MAX - 1), unique=True))
     ports = tuple(
-        PortView(slot, 100 + n, active=draw(st.booleans()))
+        PortView(
+            slot,
+            100 + n,
+            active=draw(st.booleans()),
+            lacp=draw(st.sampled_from([*AGREED.values()])),
+        )
         for n, slot in enumerate(slots)
     )
     layers = draw(st.sets(st.sampled_from(HashLayer), min_size=1))
@@ -339,6 +414,8 @@ def test_every_plan_is_sound_for_c(asked: Situation) -> None:
     assert found.stride >= 1
     assert found.hash_layers
     # An empty table means that nobody could carry, and a table is never half a one.
+    if asked.proto is Proto.LACP:
+        active &= {p.slot for p in asked.ports if p.lacp == AGREED["D"]}
     assert bool(found.tx_slots) == (bool(active) and asked.proto is not Proto.NONE)
     if found.spread is Spread.ALL:
         assert len(set(found.tx_slots)) == len(found.tx_slots)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.link import Link
+from lagg.link import Link, Modes
 from lagg.model import BUCKETS, PORTS_MAX, Options, PortFlag, Proto
 from lagg.shape import Port, Shape
 
@@ -25,7 +25,7 @@ def port(slot: int, ifindex: int, *, up: bool = True, carrier: bool = True) -> P
         operstate="UP" if up and carrier else "DOWN",
         arphrd=1,
     )
-    return Port(slot, link, home_mac=link.mac, speed_mbps=1000)
+    return Port(slot, link, home_mac=link.mac, modes=Modes(1000))
 
 
 def shape_of(*ports: Port) -> Shape:
@@ -73,8 +73,8 @@ def test_ports_are_found_by_ifindex_and_by_name() -> None:
 def test_a_link_s_news_change_that_port_and_no_bucket() -> None:
     shape = shape_of(port(0, 10), port(1, 20))
     news = replace(shape.at(1).link, lower_up=False, operstate="DOWN", name="lan0")
-    after = shape.with_link(news, speed_mbps=10)
-    assert after.at(1) == replace(shape.at(1), link=news, speed_mbps=10)
+    after = shape.with_link(news, Modes(10))
+    assert after.at(1) == replace(shape.at(1), link=news, modes=Modes(10))
     assert after.at(0) == shape.at(0)
     assert after.homes == shape.homes
     assert [view.active for view in after.situation.ports] == [True, False]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What .gitignore names, for a tree that is no repository (an unpacked sdist).
 BUILT = re.compile(
-    r"/\.(?:git|venv|verify|\w+_cache|hypothesis)/|/(?:build|dist|bench-results|__pycache__)/"
+    r"/\.(?:git|venv|verify|fuzz|\w+_cache|hypothesis)/|/(?:build|dist|bench-results|__pycache__)/"
     r"|\.egg-info/|\.(?:so|o|pyc)$|/lagg/_native\.c$"
 )
 

@@ -7,6 +7,7 @@ else can change it, and the kernel removes it when the socket closes, even by SI
 Knows no port but by ifindex and name.
 """
 
+import asyncio
 import errno
 import socket
 from types import TracebackType
@@ -57,6 +58,7 @@ class DeafPorts:
     def __init__(self) -> None:
         """Asks nothing of the kernel until there is a port."""
         self._socket: Socket | None = None
+        self._opening = asyncio.Lock()
         self._table = ""
         self._chains: dict[int, str] = {}  # by ifindex
         self._chains_made = 0
@@ -126,17 +128,20 @@ class DeafPorts:
 
     async def _opened(self) -> Socket:
         """The socket that owns our table."""
-        if self._socket is None:
-            owner = Socket(NETLINK_NETFILTER)
-            # The port is unique in the namespace; a pid need not be.
-            self._table = f"laggd-{owner.port}"
-            try:
-                await _batch(owner, _new_table(self._table))
-            except BaseException:
-                owner.close()
-                raise
-            self._socket = owner
-        return self._socket
+        async with self._opening:
+            return self._socket or await self._open()
+
+    async def _open(self) -> Socket:
+        owner = Socket(NETLINK_NETFILTER)
+        # The port is unique in the namespace; a pid need not be.
+        self._table = f"laggd-{owner.port}"
+        try:
+            await _batch(owner, _new_table(self._table))
+        except BaseException:
+            owner.close()
+            raise
+        self._socket = owner
+        return owner
 
 
 async def _batch(owner: Socket, change: Request) -> None:

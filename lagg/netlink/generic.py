@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The generic netlink families we ask: ethtool for speed, nl80211 for "is it wlan?".
+"""The generic netlink families we ask: ethtool for link modes, nl80211 for wireless.
 
 Owns their numbers.  Names an interface by its index, so a rename cannot mislead it,
 and reads no /sys, which may show another network namespace.
@@ -18,6 +18,7 @@ from pyroute2.netlink.generic.ethtool import (
 )
 from pyroute2.netlink.nl80211 import NL80211_CMD_GET_INTERFACE, nl80211cmd
 
+from lagg.link import Modes
 from lagg.netlink.messages import decode
 from lagg.netlink.wire import NETLINK_GENERIC, Request, Socket
 
@@ -25,7 +26,7 @@ _GENL_ID_CTRL = 0x10
 _CTRL_CMD_GETFAMILY = 3
 
 _SPEED_UNKNOWN = 0xFFFFFFFF
-_DUPLEX_FULL = 1
+_DUPLEX_HALF, _DUPLEX_FULL = 0, 1
 
 
 class Generic:
@@ -40,26 +41,30 @@ class Generic:
         """Closes the socket."""
         self._socket.close()
 
-    async def speed_mbps(self, ifindex: int) -> int:
-        """What ethtool calls the speed of an interface; 0 when it does not know."""
+    async def modes(self, ifindex: int) -> Modes:
+        """What ethtool says of an interface."""
         body = _linkmodes(ETHTOOL_MSG_LINKMODES_GET, ifindex)
         try:
             answers = await self._ask(ETHTOOL_GENL_NAME, body)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:  # a driver without any speed
-                return 0
+                return Modes()
             raise
-        modes = decode(ethtool_linkmode_msg, answers[0])
-        speed = modes.get_attr("ETHTOOL_A_LINKMODES_SPEED")
-        return 0 if speed in (None, _SPEED_UNKNOWN) else int(speed)
+        found = decode(ethtool_linkmode_msg, answers[0])
+        speed = found.get_attr("ETHTOOL_A_LINKMODES_SPEED")
+        return Modes(
+            speed_mbps=0 if speed in (None, _SPEED_UNKNOWN) else int(speed),
+            full_duplex=found.get_attr("ETHTOOL_A_LINKMODES_DUPLEX") != _DUPLEX_HALF,
+        )
 
-    async def set_speed_mbps(self, ifindex: int, speed_mbps: int) -> None:
-        """Sets speed and full duplex without negotiation, as a TAP allows."""
+    async def set_modes(self, ifindex: int, modes: Modes) -> None:
+        """Sets them without negotiation, as a TAP allows."""
+        duplex = _DUPLEX_FULL if modes.full_duplex else _DUPLEX_HALF
         body = _linkmodes(ETHTOOL_MSG_LINKMODES_SET, ifindex)
         body["attrs"] += [
             ("ETHTOOL_A_LINKMODES_AUTONEG", 0),
-            ("ETHTOOL_A_LINKMODES_SPEED", speed_mbps or _SPEED_UNKNOWN),
-            ("ETHTOOL_A_LINKMODES_DUPLEX", _DUPLEX_FULL),
+            ("ETHTOOL_A_LINKMODES_SPEED", modes.speed_mbps or _SPEED_UNKNOWN),
+            ("ETHTOOL_A_LINKMODES_DUPLEX", duplex),
         ]
         await self._ask(ETHTOOL_GENL_NAME, body)
 

@@ -22,6 +22,8 @@ RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWMULTICAST = 56
 RTM_DELMULTICAST = 57
+RTM_NEWLINKPROP = 108
+RTM_DELLINKPROP = 109
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
@@ -67,6 +69,7 @@ def link_of(raw: bytes) -> Link | None:
         allmulti=int(message.get_attr("IFLA_ALLMULTI") or 0),
         addr_gen_mode=_addr_gen_mode(message),
         alias=message.get_attr("IFLA_IFALIAS") or "",
+        altnames=_altnames(message),
         tx_dropped=_tx_dropped(message),
     )
 
@@ -105,6 +108,11 @@ def _addr_gen_mode(message: Any) -> AddrGenMode | None:
     return None if mode is None else AddrGenMode(mode)
 
 
+def _altnames(message: Any) -> tuple[str, ...]:
+    properties = message.get_attr("IFLA_PROP_LIST")
+    return tuple(properties.get_attrs("IFLA_ALT_IFNAME")) if properties else ()
+
+
 def _tx_dropped(message: Any) -> int:
     counters = message.get_attr("IFLA_STATS64")
     return int(counters["tx_dropped"]) if counters else 0
@@ -124,6 +132,12 @@ def up_request(ifindex: int, up: bool) -> Any:
     message["flags"] = IFF_UP if up else 0
     message["change"] = IFF_UP
     return message
+
+
+def altname_request(ifindex: int, name: str) -> Any:
+    """A message about one alternative name, which its kind gives or takes."""
+    names = {"attrs": [("IFLA_ALT_IFNAME", name)]}
+    return link_request(ifindex, ("IFLA_PROP_LIST", names))
 
 
 def addr_gen_mode_attribute(mode: AddrGenMode) -> tuple[str, object]:

@@ -14,9 +14,18 @@ from types import TracebackType
 from typing import Self
 
 from lagg.errors import LaggError
-from lagg.link import Address, AddrGenMode, Link, LinkChanged, LinkEvent, LinkGone
+from lagg.link import (
+    Address,
+    AddrGenMode,
+    Link,
+    LinkChanged,
+    LinkEvent,
+    LinkGone,
+    Modes,
+)
 from lagg.netlink import messages
 from lagg.netlink.generic import Generic
+from lagg.netlink.stats import Stats
 from lagg.netlink.watch import Watch
 from lagg.netlink.wire import (
     NETLINK_ROUTE,
@@ -42,6 +51,7 @@ class Netlink:
             self._watch = Watch(queue_bytes)
             self._route = Socket(NETLINK_ROUTE)
             self._generic = Generic()
+            self._stats = Stats()
         self._names: dict[int, str] = {}
 
     async def __aenter__(self) -> Self:
@@ -59,7 +69,7 @@ class Netlink:
 
     def close(self) -> None:
         """Closes the sockets; a pending watch() must have been cancelled before."""
-        for each in (self._watch, self._route, self._generic):
+        for each in (self._watch, self._route, self._generic, self._stats):
             each.close()
 
     async def watch(self) -> AsyncIterator[LinkEvent]:
@@ -90,16 +100,31 @@ class Netlink:
             self._names.pop(event.ifindex, None)
 
     async def links(self) -> dict[int, Link]:
-        """All interfaces of the namespace by ifindex."""
+        """All interfaces of the namespace by ifindex, as they are now; not to be kept.
+
+        Listed once, and then known from what is told: it must not take longer the more
+        interfaces there are.
+        """
+        with _refusal("netlink", "list the interfaces"):
+            return (await self._watch.table(self._dump)).links
+
+    async def _dump(self) -> list[Link]:
         request = Request(
             messages.link_request(0), messages.RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP
         )
-        with _refusal("netlink", "list the interfaces"):
-            answers = await self._route.ask(request)
-            found = (messages.link_of(raw) for raw in answers)
-            links = {link.ifindex: link for link in found if link is not None}
-        self._names = {link.ifindex: link.name for link in links.values()}
+        found = map(messages.link_of, await self._route.ask(request))
+        links = [link for link in found if link is not None]
+        self._names |= {link.ifindex: link.name for link in links}
         return links
+
+    def tx_dropped(self, ifindex: int) -> int | None:
+        """Frames to an interface that the kernel dropped before its driver had them.
+
+        Asked and answered at once, so that it is exact between two publications.  None
+        when there is no such interface.
+        """
+        with _refusal(self._name(ifindex), "read a counter"):
+            return self._stats.tx_dropped(ifindex)
 
     async def link(self, ifindex: int) -> Link:
         """One interface by its index.  LaggError(ENODEV) if there is none."""
@@ -107,7 +132,11 @@ class Netlink:
 
     async def by_name(self, name: str) -> Link:
         """One interface by its name.  LaggError(ENODEV) if there is none."""
-        return await self._get(messages.link_request(0, ("IFLA_IFNAME", name)), name)
+        body = messages.link_request(0, ("IFLA_IFNAME", name))
+        link = await self._get(body, name)
+        if link.name != name:  # the kernel finds alternative names, too
+            raise LaggError(name, "look up the interface: No such device", errno.ENODEV)
+        return link
 
     async def _get(self, body: object, name: str) -> Link:
         with _refusal(name, "look up the interface"):
@@ -156,6 +185,18 @@ class Netlink:
         """Sets the words ip(8) shows as alias."""
         await self._set(ifindex, "set alias", ("IFLA_IFALIAS", alias))
 
+    async def add_altname(self, ifindex: int, name: str) -> None:
+        """Gives another name.  LaggError(EEXIST) if any interface is called so."""
+        body = messages.altname_request(ifindex, name)
+        step = f"add altname {name}"
+        await self._do(ifindex, step, Request(body, messages.RTM_NEWLINKPROP))
+
+    async def delete_altname(self, ifindex: int, name: str) -> None:
+        """Takes one of the other names away.  LaggError(ENOENT) if it is none."""
+        body = messages.altname_request(ifindex, name)
+        step = f"delete altname {name}"
+        await self._do(ifindex, step, Request(body, messages.RTM_DELLINKPROP))
+
     async def _set(
         self, ifindex: int, step: str, attribute: tuple[str, object]
     ) -> None:
@@ -189,15 +230,15 @@ class Netlink:
             ifindex, f"delete {address}", Request(body, messages.RTM_DELADDR)
         )
 
-    async def speed_mbps(self, ifindex: int) -> int:
-        """What ethtool says; 0 when unknown, which is ordinary for a virtual NIC."""
-        with _refusal(self._name(ifindex), "read the speed"):
-            return await self._generic.speed_mbps(ifindex)
+    async def modes(self, ifindex: int) -> Modes:
+        """What ethtool says; unknown is ordinary for a virtual NIC."""
+        with _refusal(self._name(ifindex), "read speed and duplex"):
+            return await self._generic.modes(ifindex)
 
     async def set_speed(self, ifindex: int, speed_mbps: int) -> None:
         """Sets what ethtool says of a TAP: its speed, at full duplex."""
         with _refusal(self._name(ifindex), f"set speed {speed_mbps} Mbit/s"):
-            await self._generic.set_speed_mbps(ifindex, speed_mbps)
+            await self._generic.set_modes(ifindex, Modes(speed_mbps))
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 drives the interface; wlan looks like Ethernet otherwise."""

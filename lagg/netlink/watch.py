@@ -7,7 +7,9 @@ not sit on a carrier change.  Knows no link state: it tells what changed.
 The kernel tells carrier changes at most once a second over all interfaces, but for an
 interface that stands on another (net/core/link_watch.c: not "urgent").  So the second
 of two NICs that fail together would be told a second late.  Whoever asks for a link
-makes it tell at once; we ask for the ports, often after any change and seldom else.
+makes it tell at once; we ask for the ports, often after any change, and while frames
+flow that would be lost.  Ports without frames we do not ask for: of them it is told a
+second late, after a change in another namespace, of which we hear nothing.
 """
 
 import asyncio
@@ -15,15 +17,27 @@ import contextlib
 import errno
 import logging
 import struct
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 
-from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
+from lagg.link import (
+    AddressGone,
+    Link,
+    LinkChanged,
+    LinkEvent,
+    LinkGone,
+    MulticastChanged,
+    Overrun,
+)
 from lagg.netlink import messages
+from lagg.netlink.table import Table
 from lagg.netlink.wire import NETLINK_ROUTE, Message, Socket
 
 log = logging.getLogger(__name__)
 
 RTNLGRP_LINK = 1
+RTNLGRP_IPV4_IFADDR = 5
+RTNLGRP_IPV6_IFADDR = 9
 RTNLGRP_IPV4_MCADDR = 37  # both since Linux 6.14
 RTNLGRP_IPV6_MCADDR = 38
 
@@ -33,11 +47,14 @@ BURST_DATAGRAMS_MAX = 256
 HELD_BACK_S = 1.1
 """For so long after a change the kernel may hold the next one back."""
 
+ASK_AT_ONCE_MAX = 16
+"""Ports asked for in one go, in turn, so that a thousand do not keep us from all else;
+the kernel tells by itself after a second."""
+
 ASK_OFTEN_S = 0.005
 ASK_BUSY_S = 0.02
-ASK_SELDOM_S = 0.25
-"""For a change held back after one in another namespace, of which we hear nothing;
-sooner while frames flow that would be lost."""
+IDLE_S = 0.25
+"""Between two looks whether frames flow."""
 
 _NLMSG_GETLINK = struct.Struct("=IHHIIBxHiIIHHI")
 _NLM_F_REQUEST = 0x1
@@ -56,7 +73,8 @@ class Watch:
         """`queue_bytes`: what the kernel holds for us before it drops events."""
         self._socket = Socket(NETLINK_ROUTE, queue_bytes)
         try:
-            self._socket.join(RTNLGRP_LINK)
+            for group in (RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR):
+                self._socket.join(group)
         except OSError:
             self._socket.close()
             raise
@@ -64,7 +82,10 @@ class Watch:
             with contextlib.suppress(OSError):  # an older kernel: the driver polls
                 self._socket.join(group)
         self._asker = Socket(NETLINK_ROUTE)
-        self._questions: list[bytes] = []
+        self._questions: deque[bytes] = deque()
+        self._table = Table()
+        self._aside: list[LinkEvent] = []
+        self._waiting: asyncio.Future[None] | None = None
         self._often_until_s = 0.0
         self._busy: Callable[[], bool] = lambda: False
         self._timer: asyncio.TimerHandle | None = None
@@ -83,62 +104,120 @@ class Watch:
         `busy`: whether any carried frames since it was asked last.
         """
         self._busy = busy
-        self._questions = [_question(ifindex) for ifindex in ifindexes]
+        self._questions = deque(_question(ifindex) for ifindex in ifindexes)
         if self._questions:
             # What was changed before we looked counts, too.
             self._ask_often()
-        self._arm()
+        else:
+            self._disarm()
 
     def _ask_often(self) -> None:
-        self._often_until_s = asyncio.get_running_loop().time() + HELD_BACK_S
+        loop = asyncio.get_running_loop()
+        self._often_until_s = loop.time() + HELD_BACK_S
+        self._arm(ASK_OFTEN_S)
 
-    def _arm(self) -> None:
-        """Asks again after the time that is right now."""
+    def _arm(self, delay_s: float) -> None:
+        """Looks again after so long, if there is anybody to ask for."""
+        self._disarm()
+        if self._questions:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(delay_s, self._look)
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._questions:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._delay_s(loop.time()), self._ask)
 
-    def _delay_s(self, now_s: float) -> float:
-        if now_s < self._often_until_s:
-            return ASK_OFTEN_S
-        return ASK_BUSY_S if self._busy() else ASK_SELDOM_S
+    def _look(self) -> None:
+        """Asks while a change may be held back: after another, or one that costs."""
+        often = asyncio.get_running_loop().time() < self._often_until_s
+        if often or self._busy():
+            self._ask()
+            self._arm(ASK_OFTEN_S if often else ASK_BUSY_S)
+        else:
+            self._arm(IDLE_S)
 
     def _ask(self) -> None:
         """Asks for each port; a change held back is waiting for us then."""
-        for question in self._questions:
+        for _ in range(min(len(self._questions), ASK_AT_ONCE_MAX)):
+            question = self._questions[0]
+            self._questions.rotate(-1)
             with contextlib.suppress(OSError):  # it is a hint, and the port may be gone
                 self._asker.send(question)
                 self._asker.receive_now()
-        self._arm()
 
     async def events(self) -> list[LinkEvent]:
         """What happened since the last call; waits until something did.
 
         An overrun is told alone: what else waited is older than the dump that follows.
         """
-        try:
-            burst = await self._burst()
-            return [event for each in _latest(burst) for event in _events_of(each)]
-        except OSError as error:
-            if error.errno not in (errno.ENOBUFS, errno.EBADMSG):
-                raise
-            self._drain()
-            log.warning("netlink events were lost (%s): a dump is due", error.strerror)
-            return [Overrun()]
+        while not self._aside:
+            self._take(BURST_DATAGRAMS_MAX)
+            if not self._aside:
+                await self._something()
+        events, self._aside = self._aside, []
+        return events
 
-    async def _burst(self) -> list[Message]:
-        """What waits, at least one message, up to a bound."""
-        burst = await self._socket.receive()
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(BURST_DATAGRAMS_MAX):
+    async def table(self, dump: Callable[[], Awaitable[Iterable[Link]]]) -> "Table":
+        """All interfaces as they are at this moment, known from events but at first.
+
+        `dump` asks for all of them.  A notification is in our queue when the call that
+        caused it returns, so what anybody did before is in the table.
+        """
+        while not self._table.whole:
+            self._table.begin()
+            self._table.complete(await dump())
+            self._settle()
+        self._settle()
+        return self._table
+
+    def _settle(self) -> None:
+        """Reads what waits; events() tells it later."""
+        while self._take(BURST_DATAGRAMS_MAX) == BURST_DATAGRAMS_MAX:
+            pass
+        if self._aside and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _something(self) -> None:
+        """Waits until something is to be read, or was read meanwhile."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._socket.readable(self._waiting)
+        finally:
+            self._waiting = None
+
+    def _take(self, datagrams_max: int) -> int:
+        """Makes events of what waits, up to a bound; answers how many it read."""
+        burst: list[Message] = []
+        count = 0
+        try:
+            while count < datagrams_max:
                 burst += self._socket.receive_now()
+                count += 1
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._lost(error)
+            return count
+        try:
+            events = [e for each in _latest(burst) for e in _events_of(each)]
+        except OSError as error:
+            self._lost(error)
+            return count
+        for event in events:
+            self._table.learn(event)
+        self._aside += events
         if any(each.kind == messages.RTM_NEWLINK for each in burst):
             self._ask_often()
-            self._arm()
-        return burst
+        return count
+
+    def _lost(self, error: OSError) -> None:
+        if error.errno not in (errno.ENOBUFS, errno.EBADMSG):
+            raise error
+        self._drain()
+        log.warning("netlink events were lost (%s): a dump is due", error.strerror)
+        self._table = Table()
+        self._aside = [Overrun()]
 
     def _drain(self) -> None:
         while True:
@@ -188,9 +267,16 @@ def _ifindex(message: Message) -> int | None:
         # A bridge tells of its ports with AF_BRIDGE, DELLINK meaning "port no more".
         family, _, ifindex = _IFINFOMSG.unpack_from(message.raw)
         return int(ifindex) if family == _AF_UNSPEC else None
-    if message.kind in (messages.RTM_NEWMULTICAST, messages.RTM_DELMULTICAST):
+    if message.kind in _OF_ADDRESSES:
         return int(_IFADDRMSG.unpack_from(message.raw)[4])
     return None
+
+
+_OF_ADDRESSES = (
+    messages.RTM_NEWMULTICAST,
+    messages.RTM_DELMULTICAST,
+    messages.RTM_DELADDR,
+)
 
 
 def _events_of(message: Message) -> list[LinkEvent]:
@@ -199,4 +285,7 @@ def _events_of(message: Message) -> list[LinkEvent]:
         return [] if link is None else [LinkChanged(link)]
     if message.kind == messages.RTM_DELLINK:
         return [LinkGone(*messages.gone_of(message.raw))]
-    return [MulticastChanged(int(_IFADDRMSG.unpack_from(message.raw)[4]))]
+    ifindex = int(_IFADDRMSG.unpack_from(message.raw)[4])
+    if message.kind == messages.RTM_DELADDR:
+        return [AddressGone(ifindex)]
+    return [MulticastChanged(ifindex)]

@@ -33,6 +33,7 @@ _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12  # with it a dump of one interface's addresses is just that
 _SO_RCVBUFFORCE = 33
 
 _NLM_F_DUMP_INTR = 0x10  # the meaning of this bit in a dump's answer
@@ -97,6 +98,7 @@ class Socket:
         self._socket.setblocking(False)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
         if receive_bytes is not None:
             self._set_receive_bytes(receive_bytes)
         self._socket.bind((0, 0))
@@ -173,16 +175,16 @@ class Socket:
             try:
                 return self.receive_now()
             except BlockingIOError:
-                await self._readable()
+                await self.readable(asyncio.get_running_loop().create_future())
 
     def receive_now(self) -> list[Message]:
         """The next datagram, or BlockingIOError."""
         return list(_split(self._socket.recv(RECEIVE_BYTES)))
 
-    async def _readable(self) -> None:
+    async def readable(self, arrived: "asyncio.Future[None]") -> None:
+        """Waits until something is to be read, or somebody else settles `arrived`."""
         # Not loop.sock_recv(), which loses what it has read if it is cancelled late.
         loop = asyncio.get_running_loop()
-        arrived = loop.create_future()
         loop.add_reader(self._socket, _settle, arrived)
         try:
             await arrived

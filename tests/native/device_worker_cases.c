@@ -99,16 +99,17 @@ a_worker_runs_once_until_it_is_stopped(void)
 
     check_about("run", WORKERS);
     lagg_start(&lagg, WORKERS);
-    CHECK(lagg_worker_run(lagg.device, 0) == -EBUSY);
-    CHECK(lagg_worker_run(lagg.device, 1) == -EBUSY);
-    CHECK(lagg_worker_run(lagg.device, WORKERS) == -EINVAL);
-    CHECK(lagg_worker_run(lagg.device, UINT32_MAX) == -EINVAL);
+    CHECK(lagg_worker_run(lagg.device, 0, 50) == -EBUSY);
+    CHECK(lagg_worker_run(lagg.device, 1, 0) == -EBUSY);
+    CHECK(lagg_worker_run(lagg.device, WORKERS, 0) == -EINVAL);
+    CHECK(lagg_worker_run(lagg.device, UINT32_MAX, 0) == -EINVAL);
+    CHECK(lagg_worker_run(lagg.device, 0, LAGG_BUSY_POLL_US_MAX + 1) == -EINVAL);
     CHECK(lagg_device_destroy(lagg.device) == -EBUSY);
     lagg_device_stop(lagg.device);
     lagg_device_stop(lagg.device);
     carrier_join(&lagg.carriers[0]);
     carrier_join(&lagg.carriers[1]);
-    CHECK(lagg_worker_run(lagg.device, 0) == 0); /* it stays stopped */
+    CHECK(lagg_worker_run(lagg.device, 0, 50) == 0); /* it stays stopped */
     lagg.workers = 0;
     lagg_end(&lagg);
 }
@@ -276,13 +277,13 @@ a_port_does_not_hear_what_it_sends(uint32_t workers)
 /* ---- a port opened under load -----------------------------------------------------
  */
 
-enum { NUMBERS = 200000, OPEN_WORKERS = 8 };
+enum { NUMBERS = 4000000, OPEN_WORKERS = 8, SENT_MIN = 50 };
 
 struct counting {
     pthread_t thread;
     _Atomic bool stop;
     int fd;
-    uint32_t sent;
+    _Atomic uint32_t sent;
 };
 
 /* Frames that carry their number, until told. */
@@ -294,7 +295,9 @@ counting_run(void *argument)
         2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, TEST_TYPE >> 8, TEST_TYPE & 0xff};
 
     while (!atomic_load(&counting->stop) && counting->sent < NUMBERS) {
-        memcpy(bytes + ETHER_BYTES, &counting->sent, sizeof counting->sent);
+        uint32_t number = counting->sent;
+
+        memcpy(bytes + ETHER_BYTES, &number, sizeof number);
         if (send(counting->fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) {
             counting->sent++;
         }
@@ -307,10 +310,12 @@ static uint32_t
 open_under_load(struct lagg *lagg)
 {
     struct counting counting = {.fd = raw_open("lo")};
+    uint32_t before;
 
     CHECK(pthread_create(&counting.thread, NULL, counting_run, &counting) == 0);
     lagg_add_port(lagg, LO);
-    poll(NULL, 0, 5);
+    before = counting.sent;
+    WAIT_UNTIL(counting.sent > before + SENT_MIN);
     atomic_store(&counting.stop, true);
     CHECK(pthread_join(counting.thread, NULL) == 0);
     close(counting.fd);

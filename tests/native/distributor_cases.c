@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which entry of the table carries a frame, in every spread, and who stands in for it.
+ * Which entry of the table carries a frame, in every spread, who stands in for it, and
+ * how many frames went out by each.
  */
 #include "internal.h"
 
@@ -234,6 +235,28 @@ stand_in_walks_the_whole_table(void)
     }
 }
 
+/* ---- frames by entry --------------------------------------------------------------
+ */
+
+static void
+a_frame_counts_under_its_entry(void)
+{
+    static struct buckets one, other;
+    const uint16_t indices[] = {255, 0, 7, 255};
+    const uint8_t order[] = {3, 1, 0};
+    uint64_t sums[LAGG_BUCKETS] = {[7] = 5};
+
+    check_about("buckets", 0);
+    buckets_count(&one, indices, order, 3);
+    buckets_count(&other, indices, order, 1);
+    buckets_count(&other, indices, order, 0);
+    buckets_sum(&one, sums);
+    buckets_sum(&other, sums);
+    for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
+        CHECK(sums[i] == (i == 255 ? 3 : i == 0 ? 1 : i == 7 ? 5 : 0));
+    }
+}
+
 int
 main(void)
 {
@@ -244,5 +267,6 @@ main(void)
     a_shorter_stride_ends_the_turn();
     the_next_usable_slot_stands_in();
     stand_in_walks_the_whole_table();
+    a_frame_counts_under_its_entry();
     return check_report();
 }

@@ -10,7 +10,7 @@
 #define NAMESPACE_H
 
 #define _GNU_SOURCE /* unshare, pthread_timedjoin_np */
-#include "internal.h"
+#include "worker.h"
 
 #include "check.h"
 
@@ -32,8 +32,8 @@
 #include <unistd.h>
 
 enum {
-    WAIT_MS_MAX = 5000, /* for what should come within one */
-    TEST_TYPE = 0x88b5, /* EtherType for local experiments: nobody answers */
+    WAIT_MS_MAX = 30000, /* for what should come within a millisecond */
+    TEST_TYPE = 0x88b5,  /* EtherType for local experiments: nobody answers */
     TEST_FRAME_BYTES = 60,
     SKIP = 77,
 };
@@ -231,7 +231,7 @@ carrier_run(void *argument)
     struct carrier *carrier = argument;
 
     atomic_store(&carrier->tid, (pid_t)syscall(SYS_gettid));
-    carrier->result = lagg_worker_run(carrier->device, carrier->index);
+    carrier->result = lagg_worker_run(carrier->device, carrier->index, 50);
     return NULL;
 }
 
@@ -296,10 +296,11 @@ carrier_join(struct carrier *carrier)
 
 /* A port in one step each way, as the control plane does it in two. */
 static inline int
-attach_port(struct lagg_device *device, uint32_t slot, int ifindex)
+attach_port_by(
+    struct lagg_device *device, uint32_t slot, int ifindex, uint32_t transmit)
 {
     struct lagg_port *port;
-    int error = lagg_port_open(device, ifindex, &port);
+    int error = lagg_port_open(device, ifindex, transmit, &port);
 
     if (error == 0) {
         error = lagg_device_add_port(device, slot, port);
@@ -308,6 +309,12 @@ attach_port(struct lagg_device *device, uint32_t slot, int ifindex)
         }
     }
     return error;
+}
+
+static inline int
+attach_port(struct lagg_device *device, uint32_t slot, int ifindex)
+{
+    return attach_port_by(device, slot, ifindex, LAGG_TRANSMIT_PACKET);
 }
 
 static inline int

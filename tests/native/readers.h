@@ -22,7 +22,7 @@ enum {
     CHANGES_MIN = 500,     /* that each reader has to see, or the run proves nothing */
     SECTIONS_TURN = 64,    /* then others may have the CPU */
     WRITER_MS_SLOW = 4000, /* then the machine is slow, and less has to do */
-    WRITER_MS_MAX = 20000, /* then a reader starves, and the run has failed */
+    WRITER_MS_MAX = 60000, /* then a reader starves, and the run has failed */
 };
 
 struct reader {

@@ -144,6 +144,40 @@ a_full_ring_comes_in_bursts(void)
     world_end(world, &expected);
 }
 
+static void
+rings_left_to_fill_keep_no_frame_of_the_tap_waiting(void)
+{
+    struct world *world = world_with(LAGG_SPREAD_FIRST, 1);
+
+    check_about("busy", 10);
+    world->worker->pace.rings_due_ns = UINT64_MAX;
+    ring_put_numbers(world, 0, 0, 10);
+    host_send(world, 0, 3);
+    CHECK_EQ_U32(world_poll(world), 3);
+    fd_expect(world->wires[0].far_fd, 0, 1, 3);
+    fd_expect_empty(world->host_fd);
+    world->worker->pace.rings_due_ns = 0;
+    CHECK_EQ_U32(world_poll(world), 10);
+    fd_expect(world->host_fd, 0, 1, 10);
+    world_end(world,
+        &(struct lagg_counters){.tx_in = 3, .tx_out = 3, .rx_in = 10, .rx_out = 10});
+}
+
+static void
+without_other_frames_the_worker_waits_until_the_rings_are_due(void)
+{
+    struct world *world = world_with(LAGG_SPREAD_FIRST, 1);
+    uint64_t due_ns = clock_ns() + 200000;
+
+    check_about("waits", 1);
+    world->worker->pace.rings_due_ns = due_ns;
+    ring_put_numbers(world, 0, 0, 1);
+    CHECK_EQ_U32(world_poll(world), 1);
+    CHECK(clock_ns() >= due_ns);
+    fd_expect(world->host_fd, 0, 1, 1);
+    world_end(world, &(struct lagg_counters){.rx_in = 1, .rx_out = 1});
+}
+
 /* ---- frames beside the ring -------------------------------------------------------
  */
 
@@ -432,6 +466,8 @@ main(void)
     }
     a_port_that_the_plan_does_not_name_is_not_read();
     a_full_ring_comes_in_bursts();
+    rings_left_to_fill_keep_no_frame_of_the_tap_waiting();
+    without_other_frames_the_worker_waits_until_the_rings_are_due();
     large_frames_keep_their_place();
     a_frame_is_never_cut(CUT_OFF);
     a_frame_is_never_cut(NOTHING_BESIDE);

@@ -74,6 +74,48 @@ every_frame_takes_its_port(uint32_t spread, uint32_t ports_count)
     world_end(world, &expected);
 }
 
+/* Of the flows' spread alone; 'taken' of each entry's frames went out, by its own port
+ * or another. */
+static void
+expect_buckets(struct world *world, const struct lagg_plan *plan, uint64_t taken)
+{
+    uint64_t frames[LAGG_BUCKETS] = {0};
+
+    buckets_sum(&world->worker->buckets, frames);
+    for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
+        uint64_t expected = 0;
+
+        for (uint32_t number = 0; number < BURST_MAX; number++) {
+            expected += plan->spread == LAGG_SPREAD_FLOW && i < plan->tx_slots_count &&
+                        frame_is_for(plan, number, i);
+        }
+        CHECK(frames[i] == (expected < taken ? expected : taken));
+    }
+}
+
+static void
+buckets_count_what_went_out(uint32_t spread)
+{
+    const struct lagg_plan plan = plan_of(spread, 4);
+
+    /* All ports well; one dead, another in its place; each full after two frames. */
+    for (uint32_t what = 0; what < 3; what++) {
+        struct world *world = world_with(spread, 4);
+
+        check_about(spread_names[spread], what);
+        for (uint32_t slot = 0; slot < 4; slot++) {
+            if (what == 2 || (what == 1 && slot == 1)) {
+                wire_fail(world, slot, what == 1 ? ENETDOWN : EAGAIN, what == 1 ? 0 : 2,
+                    FOREVER);
+            }
+        }
+        host_send(world, 0, BURST_MAX);
+        world_poll(world);
+        expect_buckets(world, &plan, what == 2 ? 2 : BURST_MAX);
+        world_free(world);
+    }
+}
+
 static void
 every_spread_with_any_number_of_ports(void)
 {
@@ -329,6 +371,7 @@ main(void)
     an_empty_table_counts_the_plans_reason(LAGG_SPREAD_FLOW, LAGG_DROP_NO_ACTIVE_PORT);
     for (uint32_t spread = 0; spread < LAGG_SPREAD_COUNT; spread++) {
         ports_come_and_go_between_bursts(spread);
+        buckets_count_what_went_out(spread);
     }
     the_batch_does_not_choose_the_port();
     dead_ports();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A worker's world without the kernel: socket pairs for the TAP and the wires, plain
- * memory for the rings, and a sendmmsg(2), writev(2) and readv(2) that fail on command.
+ * memory for the rings, and a sendmmsg(2), writev(2), and write(2) and read(2) by
+ * syscall(2), that fail on command.
  *
  * Owns the rule each test of the worker lives by: after every poll, all frames are
  * accounted for.  Include it first.
@@ -10,23 +11,21 @@
 #define WORLD_H
 
 #define _GNU_SOURCE /* sendmmsg */
-#include "internal.h"
+#include "worker.h"
 
-#include "check.h"
+#include "calls.h"
+#include "numbers.h"
 
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum {
     ENTRY_BYTES = 2048, /* of a ring, as packet.c maps it */
     ENTRY_MAC = 96,     /* where a frame begins in its entry */
-    WIRE_BYTES_MAX = 80000,
-    FRAME_BYTES_MIN = 18, /* with its number */
     FOREVER = 1 << 30,
 };
 
@@ -126,27 +125,48 @@ sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
     return (int)count;
 }
 
-ssize_t
-writev(int fd, const struct iovec *parts, int count)
+static inline bool
+is_tap(int fd)
 {
-    if (fd == world_now->worker->tap_fd && world_now->write_error != 0) {
-        if (world_now->writes_ok == 0) {
-            errno = world_now->write_error;
-            return -1;
-        }
-        world_now->writes_ok--;
+    return world_now != NULL && fd == world_now->worker->tap_fd;
+}
+
+static inline bool
+write_fails(int fd)
+{
+    if (!is_tap(fd) || world_now->write_error == 0) {
+        return false;
     }
-    return syscall(SYS_writev, fd, parts, count);
+    errno = world_now->write_error;
+    return world_now->writes_ok == 0 || world_now->writes_ok-- == 0;
+}
+
+static inline bool
+read_fails(int fd)
+{
+    errno = is_tap(fd) ? world_now->read_error : 0;
+    return errno != 0;
 }
 
 ssize_t
-readv(int fd, const struct iovec *parts, int count)
+writev(int fd, const struct iovec *parts, int count)
 {
-    if (fd == world_now->worker->tap_fd && world_now->read_error != 0) {
-        errno = world_now->read_error;
+    return write_fails(fd) ? -1 : syscall(SYS_writev, fd, parts, count);
+}
+
+long
+syscall(long number, ...)
+{
+    long arguments[CALL_ARGUMENTS];
+    int fd;
+
+    CALL_COLLECT(arguments, number);
+    fd = (int)arguments[0];
+    if ((number == SYS_read && read_fails(fd)) ||
+        (number == SYS_write && write_fails(fd))) {
         return -1;
     }
-    return syscall(SYS_readv, fd, parts, count);
+    return call_kernel(number, arguments);
 }
 
 /* ---- making and ending it ---------------------------------------------------------
@@ -286,69 +306,6 @@ wire_fail(struct world *world, uint32_t slot, int error, uint32_t after, uint32_
 /* ---- frames -----------------------------------------------------------------------
  */
 
-/* A frame as it lies in memory: an empty offload header, then 'size' bytes of Ethernet.
- * Every byte follows from number and size, so that a cut shows; each number is a flow.
- */
-static inline void
-frame_make(uint8_t *bytes, uint32_t number, uint32_t size)
-{
-    uint8_t *ether = bytes + VNET_BYTES;
-    const uint8_t begin[] = {2, 0, 0, 0, 0, 1, 2, 0, (uint8_t)(number >> 24),
-        (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number, 0x88, 0xb5,
-        (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
-        (uint8_t)number};
-
-    memset(bytes, 0, VNET_BYTES);
-    for (uint32_t i = 0; i < size; i++) {
-        ether[i] =
-            i < sizeof begin ? begin[i] : (uint8_t)(number + i * 7 + i / 256 + size);
-    }
-}
-
-static inline uint32_t
-frame_number(const uint8_t *bytes)
-{
-    const uint8_t *number = bytes + VNET_BYTES + ETHER_BYTES;
-
-    return (uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 |
-           (uint32_t)number[2] << 8 | number[3];
-}
-
-/* Takes one numbered frame, whole as frame_make() made it; UINT32_MAX when there is
- * none. */
-static inline uint32_t
-fd_take_number(int fd)
-{
-    static uint8_t bytes[WIRE_BYTES_MAX], expected[WIRE_BYTES_MAX];
-    ssize_t size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    uint32_t number;
-
-    if (size < VNET_BYTES + FRAME_BYTES_MIN) {
-        return UINT32_MAX;
-    }
-    number = frame_number(bytes);
-    frame_make(expected, number, (uint32_t)size - VNET_BYTES);
-    CHECK(memcmp(bytes, expected, (size_t)size) == 0);
-    return number;
-}
-
-/* Holds 'fd' to give exactly the frames first, first + step, ... below 'end'. */
-static inline void
-fd_expect(int fd, uint32_t first, uint32_t step, uint32_t end)
-{
-    for (uint32_t number = first; number < end; number += step) {
-        CHECK_EQ_U32(fd_take_number(fd), number);
-    }
-}
-
-static inline void
-fd_expect_empty(int fd)
-{
-    uint8_t byte;
-
-    CHECK(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
-}
-
 static inline void
 world_expect_silence(struct world *world)
 {
@@ -484,8 +441,7 @@ world_expect(struct world *world, const struct lagg_counters *expected)
     }
 }
 
-/* Ends a case: nothing came out but what the case has taken, and the counters are
- * these. */
+/* Ends a case: nothing came out but what it has taken, and the counters are these. */
 static inline void
 world_end(struct world *world, const struct lagg_counters *expected)
 {

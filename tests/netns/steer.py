@@ -5,14 +5,24 @@ Owns what a lagg is between two tests: every port attached, every option as it i
 creation, the seed fixed.  A laggctl for each step would take most of a test's time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
-from lab import Daemon, conserved, wait_until
+import pytest
+
+from lab import Daemon, conserved, overload, wait_until
+from lagg import privileges
 from lagg.client import Client
 
 LAGG = "lagg0"
-DEADLINE_S = 10.0
+BY_XDP = "xdp+packet"
+SNIFFED_S = 4.0
+"""More than laggd takes to notice that a sniffer has gone."""
+
+_CAP_SYS_RESOURCE = 24
+
+DEADLINE_S = 60.0
 """Far longer than anything takes; reached only by what never happens."""
 
 OPTIONS: dict[str, object] = {
@@ -24,9 +34,6 @@ OPTIONS: dict[str, object] = {
     "rr_limit": 1,
     "failover_rx_all": False,
 }
-
-OVERLOAD = ("tap-overrun", "ring-overrun", "tap-full", "tx-full")
-"""Reasons of a machine that is too slow: with these counted a frame may be lost."""
 
 
 class Steer:
@@ -60,6 +67,27 @@ class Steer:
     def ports(self) -> list[str]:
         return [port["name"] for port in self.record()["ports"]]
 
+    def transmits(self, *ports: str) -> list[str]:
+        """How these ports send."""
+        found = {port["name"]: port["tx"] for port in self.record()["ports"]}
+        return [found[port] for port in ports]
+
+    def await_xdp(self, *ports: str) -> None:
+        """Until no capture of an earlier test is noticed any more.
+
+        Skips where the limit on locked memory, which all of a user's processes share,
+        is used up by others and cannot be raised.
+        """
+        wanted = [BY_XDP] * len(ports)
+        try:
+            wait_until(
+                lambda: self.transmits(*ports) == wanted, SNIFFED_S, "AF_XDP is used"
+            )
+        except TimeoutError:
+            if privileges.effective() >> _CAP_SYS_RESOURCE & 1:
+                raise
+            pytest.skip("other processes have locked all the memory a user may")
+
     def wait_link(self, *ports: str, up: bool) -> None:
         """Until these ports have, or have lost, their carrier."""
         wanted = dict.fromkeys(ports, "up" if up else "down")
@@ -87,8 +115,14 @@ class Tally:
     """What a lagg counted since this was made."""
 
     def __init__(self, steer: Steer) -> None:
-        self._steer = steer
+        self._look: Callable[[], dict[str, Any]] = steer.record
         self._before = steer.record()
+
+    def still(self) -> "Tally":
+        """As it is now: for looks that are to agree while frames of others come."""
+        found, now = copy(self), self._now()
+        found._look = lambda: now
+        return found
 
     def __getitem__(self, counter: str) -> int:
         """ "tx_in", "rx_out", ..., of the lagg."""
@@ -105,7 +139,7 @@ class Tally:
     @property
     def overload(self) -> int:
         """Frames dropped because this machine is too slow."""
-        return sum(self.drops.get(why, 0) for why in OVERLOAD)
+        return overload(self.drops)
 
     def ports(self, counter: str) -> dict[str, int]:
         """ "tx_frames", "rx_bytes", ..., of each port that was there throughout."""
@@ -122,6 +156,6 @@ class Tally:
         return {why: now[why] - before[why] for why in now if now[why] != before[why]}
 
     def _now(self) -> dict[str, Any]:
-        record = self._steer.record()
+        record = self._look()
         conserved(record)
         return record

@@ -15,11 +15,11 @@ def test_a_failover_is_announced_by_the_port_that_carries_now() -> None:
         laggd = lab.daemon(near)
         laggd.ctl("create", "lagg0", "--port", "p0", "--port", "p1")
         near.add_address("lagg0", f"{ADDRESS}/24")
-        wait_until(lambda: "ACTIVE" in laggd.port("lagg0", "p0")["flags"], 5, "p0")
+        wait_until(lambda: "ACTIVE" in laggd.port("lagg0", "p0")["flags"], 60, "p0")
         with far.packet_socket("q1") as wire:
             wire.setblocking(False)
             cables[0].cut()
-            wait_until(lambda: announced(wire.recv), 5, "an ARP for our own address")
+            wait_until(lambda: announced(wire.recv), 60, "an ARP for our own address")
 
 
 def announced(receive: object) -> bool:

@@ -7,33 +7,49 @@ import subprocess
 import pytest
 
 from lab import abandoned
+from lab.bench.peers import PEERS
 from lab.host import NETNS_DIRECTORY
 from tests.tree import ROOT
 
-BENCH_SECONDS = 120
-SHORT = ("--rounds", "1", "--seconds", "0.3")
+BENCH_SECONDS = 300
+SHORT = ("--rounds", "1", "--seconds")
+FIGURES = ("frames", "lossless", "gso", "latency", "workers", "instructions")
 
 RUNS = {
-    "bench": ((*SHORT, "--proto", "failover"), "| failover |"),
+    "bench": (
+        (
+            *(*SHORT, "0.1", "--proto", "failover", "--beside=--no-xdp", "--no-peers"),
+            *(f"--only={figure}" for figure in FIGURES),
+        ),
+        "| failover --no-xdp |",
+    ),
+    "peers": (
+        (*SHORT, "0.1", "--proto", "failover", "--only", "latency"),
+        "| failover |",
+    ),
     "reconfigure": (
-        ("reconfigure", *SHORT, "--count", "2"),
+        ("reconfigure", *SHORT, "0.3", "--count", "2"),
         "| laggd: protocol switch |",
     ),
 }
-"""Label of its lab: options, and a row of its table."""
+"""Options, and a row of its table."""
 
 
-def left(label: str) -> set[str]:
-    """Namespaces of labs of that name, and directories."""
-    found = {path.name for path in NETNS_DIRECTORY.glob(f"lagg-{label}-*")}
-    return found | {name for name in abandoned() if label in name}
+def left() -> set[str]:
+    """Namespaces of benches, and directories."""
+    labels = ("bench", "reconfigure")
+    spaces = (NETNS_DIRECTORY.glob(f"lagg-{label}-*") for label in labels)
+    found = {path.name for paths in spaces for path in paths}
+    return found | {
+        name for name in abandoned() if any(each in name for each in labels)
+    }
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("label", RUNS)
-def test_it_prints_a_table_and_leaves_nothing(label: str) -> None:
-    options, row = RUNS[label]
-    before = left(label)
+@pytest.mark.parametrize("run", RUNS)
+def test_it_prints_a_table_and_leaves_nothing(run: str) -> None:
+    options, row = RUNS[run]
+    before = left()
     done = subprocess.run(
         [ROOT / "tools" / "bench", *options],
         stdin=subprocess.DEVNULL,
@@ -45,5 +61,7 @@ def test_it_prints_a_table_and_leaves_nothing(label: str) -> None:
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert row in done.stdout
+    for peer in PEERS if run == "peers" else ():
+        assert f"| {peer} |" in done.stdout or f"Not here: {peer} (" in done.stdout
     assert re.search(r"^\|(---\|)+", done.stdout, re.MULTILINE)
-    assert left(label) <= before
+    assert left() <= before

@@ -21,8 +21,8 @@ import pytest
 from lagg import bundle, custody, fleet
 from lagg.driver import Driver
 from lagg.errors import LaggError
-from lagg.membership import Memberships, multicast_of
-from lagg.model import LaggChange, LaggConfig, Proto
+from lagg.membership import Memberships, multicast
+from lagg.model import LaggChange, LaggConfig, Proto, Tuning
 from lagg.native import Device, PortSockets
 from lagg.plan import Plan
 from tests.netns.driver_world import World
@@ -30,11 +30,16 @@ from tests.netns.driver_world import World
 MAC = "02:00:5e:00:53:99"
 
 STUCK = "device.held_by"  # a worker that does not leave its section
+GRACE_S = 0.1
+"""Short, so that it is soon over; longer than a busy machine keeps a worker waiting."""
 
 UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
 """Closing fails for nobody; the others are no steps of an operation."""
 
-LOGGED = frozenset({"netlink.set_speed", "device.set_carrier"})
+LOGGED = frozenset(
+    {"netlink.set_speed", "netlink.set_alias"}
+    | {"netlink.tx_dropped", "device.set_carrier"}
+)
 """Of these a failure is a line in the log, and the operation goes on."""
 
 GIVING_BACK = (
@@ -109,10 +114,10 @@ class Between:
 class SabotagedDevice(Device):
     """A device whose calls the saboteur may refuse."""
 
-    def __init__(self, saboteur: Saboteur, name: str) -> None:
+    def __init__(self, saboteur: Saboteur, name: str, tuning: Tuning) -> None:
         saboteur.refuse("device.create")
         self._saboteur = saboteur
-        super().__init__(name)
+        super().__init__(name, tuning)
 
     def open_sockets(self, ifindex: int) -> PortSockets:
         self._saboteur.refuse("device.open_sockets")
@@ -137,10 +142,10 @@ class SabotagedWorld(World):
     def __init__(self, state_dir: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(state_dir)
         self.saboteur = Saboteur()
-        patch.setattr(bundle, "GRACE_S", 0.005)
+        patch.setattr(bundle, "GRACE_S", GRACE_S)
         patch.setattr(custody, "Memberships", self._memberships)
-        listed = partial(self.saboteur.call, multicast_of, "multicast_of")
-        patch.setattr(fleet, "multicast_of", listed)
+        listed = partial(self.saboteur.call, multicast, "multicast")
+        patch.setattr(fleet, "multicast", listed)
 
     def _between(self, thing: object, kind: str) -> Any:  # noqa: ANN401
         return Between(thing, kind, self.saboteur)
@@ -190,10 +195,9 @@ ATTACHING = frozenset(
         "deaf.deafen",
         "memberships.open",
         "memberships.apply",
-        "multicast_of",
     }
     | {"device.open_sockets", "device.publish", "netlink.links", "netlink.addresses"}
-    | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.speed_mbps"}
+    | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.modes"}
 )
 FULL = LaggConfig("lagg0", Proto.LOADBALANCE, ports=("p0", "p1"), mac=MAC, mtu=1400)
 CHANGE = LaggChange(Proto.BROADCAST, mac=MAC, mtu=1300, options=(("rr_limit", 3),))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.netns.bare import PORTS as BARE_PORTS
 from tests.netns.frames import ETH_P_ALL, ETH_P_IP, Capture, differing, ether
 from tests.netns.partners import PORTS, Partners, flowed, lost_nothing
 from tests.netns.steer import DEADLINE_S, LAGG, Steer, Tally
+from tests.waiting import in_time
 
 pytestmark = pytest.mark.alone
 
@@ -166,8 +167,10 @@ LEARNT_MS_MAX = 500
 def test_a_new_mac_costs_no_more_than_it_takes_to_be_learnt() -> None:
     with Lab() as lab:  # of its own: the MAC is the user's from now on
         pair = Pair(lab, cables=2, proto="loadbalance")
-        steer = Steer(pair.a.laggd)
-        for mac in ("02:5e:00:00:53:01", "02:5e:00:00:53:02"):
+        steer, numbers = Steer(pair.a.laggd), count(1)
+
+        def outages_ms() -> list[float]:
+            mac = f"02:5e:00:00:53:{next(numbers):02x}"
             with pair.streaming(rate=RATE, flows=FLOWS) as run:
                 carried(steer)
                 steer.set_mac(mac)
@@ -175,10 +178,13 @@ def test_a_new_mac_costs_no_more_than_it_takes_to_be_learnt() -> None:
             assert {pair.a.host.link(name).mac for name in (LAGG, "p0", "p1")} == {mac}
             print(*run.results, sep="\n")
             for result in run.results:
-                # Frames to the old MAC are carried; the stack drops them.
-                assert result.outage_ms_max < LEARNT_MS_MAX, result
                 assert result.duplicated == result.corrupt == 0
             pair.conserved()
+            # Frames to the old MAC are carried; the stack drops them.
+            return [result.outage_ms_max for result in run.results]
+
+        for _ in range(2):
+            in_time(outages_ms, LEARNT_MS_MAX, LEARNT_MS_MAX)
         steer.close()
 
 
@@ -318,11 +324,14 @@ WALL = 0x40000000
 def stopped_worker(pid: int) -> Iterator[None]:
     """The one thread of laggd that is in poll(2), the idle worker, goes no further."""
 
+    found: list[int] = []
+
     def idle() -> bool:
-        return len(polling(pid)) == 1
+        found[:] = polling(pid)
+        return len(found) == 1
 
     wait_until(idle, DEADLINE_S, "the worker is idle")
-    (thread,) = polling(pid)
+    (thread,) = found
     ptrace(PTRACE_SEIZE, thread)
     try:
         ptrace(PTRACE_INTERRUPT, thread)
@@ -352,10 +361,10 @@ def ptrace(request: int, thread: int) -> None:
 
 # ---- many --------------------------------------------------------------------------
 
-SWITCHES = 10_000
-SWITCH_SECONDS = 15.0
-PAIR_SECONDS = 12.0
-"""At most so long, or the machine is slow; tools/soak has the night."""
+SWITCHES, SWITCHES_MIN = 10_000, 100
+PAIRS_MIN = 12
+SECONDS = 15.0
+"""Then the machine is slow, and the least has to do; tools/soak has the night."""
 
 CARRYING = ("roundrobin", "loadbalance", "failover")
 """Without broadcast, which sends each frame more than once, and none."""
@@ -372,13 +381,12 @@ def test_ten_thousand_protocol_switches_lose_nothing(
         switches = 0
         for switches in range(2, SWITCHES + 1, 2):
             partners.set(proto=CARRYING[switches // 2 % len(CARRYING) - 1])
-            if time.monotonic() - start > SWITCH_SECONDS:
+            if switches >= SWITCHES_MIN and time.monotonic() - start > SECONDS:
                 break
         seconds = time.monotonic() - start
     print(f"{switches} switches, {switches / seconds:.0f} a second")
     whole(tallies, run)
     assert generations(partners) == [each + switches // 2 for each in before]
-    assert switches >= SWITCHES // 100
 
 
 def test_an_idle_port_comes_and_goes_many_times_and_nothing_is_lost(
@@ -389,17 +397,16 @@ def test_an_idle_port_comes_and_goes_many_times_and_nothing_is_lost(
         ThreadPoolExecutor(len(PORTS)) as threads,
     ):
         made = [*threads.map(come_and_go, partners.steers, [p[3] for p in PORTS])]
-    print(f"{made} pairs, {sum(made) / PAIR_SECONDS:.1f} a second")
+    print(f"{made} pairs")
     whole(tallies, run)
     assert run.there.reordered == run.back.reordered == 0
-    assert min(made) > PAIR_SECONDS
 
 
 def come_and_go(steer: Steer, port: str) -> int:
-    """How often a port did, in PAIR_SECONDS."""
+    """How often a port did: PAIRS_MIN times, or as often as it can for a while."""
     start = time.monotonic()
     pairs = 0
-    while time.monotonic() - start < PAIR_SECONDS:
+    while pairs < PAIRS_MIN or time.monotonic() - start < SECONDS:
         steer.detach(port)
         steer.attach(port)
         pairs += 1

@@ -10,6 +10,7 @@ import pytest
 from lab import Daemon, wait_until
 from tests.netns.bare import PORTS, Bare
 from tests.netns.partners import Partners
+from tests.netns.steer import DEADLINE_S
 
 pytestmark = pytest.mark.alone
 
@@ -41,7 +42,7 @@ def await_idleness(*daemons: Daemon) -> None:
         seen.append(shares(daemons))
         return max(seen[-1]) < SHARE_MAX
 
-    wait_until(idle, 2 * SECONDS, "laggd is idle")
+    wait_until(idle, DEADLINE_S, "laggd is idle")
     print(seen)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.link import Link
-from lagg.membership import Memberships, multicast_of
+from lagg.membership import Memberships, multicast
 from lagg.netlink import Netlink
 from tests.netns.ns_links import Namespace
 
@@ -47,7 +47,7 @@ def counts(near: Namespace) -> tuple[int, int]:
 def groups(near: Namespace) -> set[str]:
     """Ours among the groups the interface listens to."""
     index = near.ifindex("eth0")
-    return {ONE, TWO} & near.run(lambda: multicast_of(index))
+    return {ONE, TWO} & near.run(lambda: multicast((index,)).get(index, set()))
 
 
 def test_what_is_applied_is_so_and_ends_with_the_socket(

@@ -5,12 +5,14 @@ import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from lagg.errors import LaggError
-from lagg.link import Address, AddrGenMode, Link
+from lagg.link import Address, AddrGenMode, Link, Modes
 from lagg.netlink import Netlink
+from lagg.netlink.generic import Generic
 from tests.netns.ns_links import Namespace, tap
 
 MAC = "02:00:5e:00:53:01"
@@ -209,19 +211,36 @@ def test_speed_is_ethtool_s_and_a_tap_s_can_be_set(near: Namespace) -> None:
     descriptor = near.run(lambda: tap("lagg0"))
     eth0, lagg0, lo = (near.ifindex(name) for name in ("eth0", "lagg0", "lo"))
 
-    async def speeds(netlink: Netlink) -> tuple[int, ...]:
+    async def found(netlink: Netlink) -> tuple[Modes, ...]:
         await netlink.set_speed(lagg0, 20_000)
-        set_to = await netlink.speed_mbps(lagg0)
+        set_to = await netlink.modes(lagg0)
         await netlink.set_speed(lagg0, 0)
         return (
             set_to,
-            await netlink.speed_mbps(lagg0),
-            await netlink.speed_mbps(eth0),
-            await netlink.speed_mbps(lo),
+            await netlink.modes(lagg0),
+            await netlink.modes(eth0),
+            await netlink.modes(lo),
         )
 
-    assert ask(near, speeds) == (20_000, 0, 10_000, 0)
-    assert "(ENODEV)" in refusal(near, lambda netlink: netlink.speed_mbps(77))
+    assert ask(near, found) == (Modes(20_000), Modes(0), Modes(10_000), Modes(0))
+    assert "(ENODEV)" in refusal(near, lambda netlink: netlink.modes(77))
+    os.close(descriptor)
+
+
+def test_half_duplex_is_ethtool_s(near: Namespace) -> None:
+    descriptor = near.run(lambda: tap("eth0"))
+    eth0 = near.ifindex("eth0")
+    wanted = [Modes(100, full_duplex=False), Modes(100)]
+
+    async def found(netlink: Netlink) -> list[Modes]:
+        seen = []
+        with closing(Generic()) as generic:
+            for modes in wanted:
+                await generic.set_modes(eth0, modes)
+                seen.append(await netlink.modes(eth0))
+        return seen
+
+    assert ask(near, found) == wanted
     os.close(descriptor)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab import Lab, Stream, StreamResult, wait_until
+from lab import OVERLOAD, Lab, Stream, StreamResult, wait_until
 from tests.netns.bare import ENDS, PORTS, Bare, silence
 from tests.netns.frames import ether
 from tests.netns.partners import WAYS, know
@@ -108,10 +108,12 @@ def test_the_only_port_comes_and_goes_a_thousand_times_under_load() -> None:
             assert lone.laggd.running
             assert result.errors == result.corrupt == result.duplicated == 0
             # Each frame was sent once or counted as dropped once: Tally looks.
-            others = STREAM_ENDS + (CYCLES if name == "failover" else 0)  # announced
-            assert tally["tx_in"] == result.sent + others
-            assert 0 <= tally["tx_out"] - result.received <= others
+            others = tally["tx_in"] - result.sent - STREAM_ENDS
+            # A failover is announced as far as that can be done in time.
+            assert 0 <= others <= (CYCLES if name == "failover" else 0)
+            came = result.received + result.overflows
+            assert 0 <= tally["tx_out"] - came <= STREAM_ENDS + others
             # After an attachment the kernel takes a moment to see the carrier.
             assert tally.drops["no-port"] > 0
-            assert tally.drops.keys() <= {"no-port", "tap-overrun"}
+            assert tally.drops.keys() <= {"no-port", *OVERLOAD}
             lone.steer.close()

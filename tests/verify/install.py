@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Gets the checkers: tools/verify --install.
+"""Gets the checkers: tools/verify --install, and tools/setup --dev when it can.
 
 spin and clang are packages.  cbmc and herd7 are in newer releases of Debian only, and
 run here with their own C library, from .verify/; no root is needed for those two where
@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = ROOT / ".verify"
-MIRROR = os.environ.get("LAGG_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = os.environ.get("LAGG_DEBIAN_MIRROR")  # None: mmdebstrap's own default
 
 PACKAGES = {
     "spin": ("spin",),
@@ -63,10 +64,27 @@ def run(command: list[str]) -> None:
         sys.exit(f"{done.stdout}\ntools/verify: {command[0]} failed")
 
 
+@cache
 def which_clang() -> str | None:
-    """The clang there is, by whatever number."""
+    """The clang there is, by whatever number, that has its sanitizers' libraries."""
     names = ["clang", *(f"clang-{number}" for number in range(30, 13, -1))]
-    return next(filter(None, map(shutil.which, names)), None)
+    found = filter(None, map(shutil.which, names))
+    return next((clang for clang in found if links_sanitized(clang)), None)
+
+
+def links_sanitized(clang: str) -> bool:
+    """Whether it makes a program with each sanitizer that we use."""
+    return all(
+        subprocess.run(
+            [clang, f"-fsanitize={name}", "-xc", "-", "-o", "/dev/null"],
+            input="int main(void) { return 0; }",
+            capture_output=True,
+            text=True,
+            check=False,
+        ).returncode
+        == 0
+        for name in ("address,undefined", "thread")
+    )
 
 
 def install_packages() -> None:
@@ -82,6 +100,7 @@ def install_packages() -> None:
         sys.exit(f"tools/verify: install {' '.join(missing)}, or run me as root")
     run(["apt-get", "update", "-q"])
     run(["apt-get", "install", "-qy", "--no-install-recommends", *missing])
+    which_clang.cache_clear()
 
 
 def loader_of(root: Path) -> Path:
@@ -135,7 +154,7 @@ def install_foreign(foreign: Foreign) -> None:
         # A mirror that is a snapshot has release files that have run out.
         unchecked = '--aptopt=Acquire::Check-Valid-Until "false"'
         wanted = f"--include={foreign.package}"
-        place = [foreign.release, str(root), MIRROR]
+        place = [foreign.release, str(root), *([MIRROR] if MIRROR else [])]
         run(["mmdebstrap", "--variant=extract", unchecked, wanted, *place])
         keep(foreign, root)
 
@@ -148,3 +167,7 @@ def install() -> None:
     install_packages()
     for foreign in FOREIGN:
         install_foreign(foreign)
+
+
+if __name__ == "__main__":
+    install()

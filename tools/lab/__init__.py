@@ -31,7 +31,7 @@ whatever happens.  Needs root.  Knows laggd only from outside: its programs, its
 """
 
 from lab.cable import Cable
-from lab.daemon import Daemon, Refused, conserved
+from lab.daemon import OVERLOAD, Daemon, Refused, conserved, overload
 from lab.host import CommandError, Host, LinkFacts
 from lab.lab import Lab, abandoned, remove
 from lab.pair import End, Pair, Streaming
@@ -40,6 +40,7 @@ from lab.stream import FlowResult, Stream, StreamResult
 from lab.waiting import wait_until
 
 __all__ = [
+    "OVERLOAD",
     "Cable",
     "CommandError",
     "Daemon",
@@ -56,6 +57,7 @@ __all__ = [
     "Streaming",
     "abandoned",
     "conserved",
+    "overload",
     "ping",
     "remove",
     "wait_until",

@@ -36,8 +36,9 @@ PORTS = ("p0", "p1", "p2", "p3", "r3", "p4", "p5")
 
 RENAMED = ("p3", "r3")
 LEAVING = "p5"
-PROTOCOLS = ("failover", "roundrobin", "loadbalance", "broadcast", "none")
+PROTOCOLS = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast", "none")
 MTUS = (1000, 1280, 1400, 1500, 4000)
+AD_SELECTS = ("stable", "bandwidth", "count", "port-priority")
 LAYERS = (["l2"], ["l2", "l3"], ["l3", "l4"], ["l2", "l3", "l4"])
 
 Action = Callable[[], None]
@@ -187,6 +188,7 @@ class ControlClient(Actor):
             "detach": (3, lambda: self._ports("Detach")),
             "set proto": (3, lambda: self._set(proto=self._proto())),
             "set options": (2, lambda: self._set(options=self._options())),
+            "set port": (1, self._set_port),
             "set mac": (1, lambda: self._set(mac=mac_of(self.rng))),
             "set mtu": (1, lambda: self._set(mtu=self.rng.choice(MTUS))),
         }
@@ -221,6 +223,11 @@ class ControlClient(Actor):
         name = self._lagg()
         return lambda: self._call("Set", name=name, **change)
 
+    def _set_port(self) -> Action:
+        priority = self.rng.randrange(1 << 16)
+        chosen = {self.rng.choice(PORTS): {"lacp_port_priority": priority}}
+        return self._set(port=chosen)
+
     def _lagg(self) -> str:
         return self.rng.choice((MAIN, MAIN, OTHER))
 
@@ -234,6 +241,17 @@ class ControlClient(Actor):
             "hash_seed": self.rng.getrandbits(32),
             "rr_limit": self.rng.choice((1, 2, 64)),
             "failover_rx_all": self.rng.random() < 0.5,
+            # Not strict, ports carry without a partner, of which there is none.
+            "lacp_strict": self.rng.random() < 0.3,
+            "lacp_fast_timeout": self.rng.random() < 0.5,
+            "lacp_active": self.rng.random() < 0.8,
+            "lacp_key": self.rng.randrange(4),
+            "lacp_min_links": self.rng.choice((1, 1, 2)),
+            "lacp_max_ports": self.rng.choice((1, 3, 32)),
+            "lacp_coupled": self.rng.random() < 0.3,
+            "lacp_fallback_timeout": self.rng.choice((0, 1)),
+            "lacp_system": self.rng.choice(("auto", mac_of(self.rng))),
+            "ad_select": self.rng.choice(AD_SELECTS),
         }
         chosen = self.rng.sample(sorted(every), self.rng.randint(1, len(every)))
         return {key: every[key] for key in chosen}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A cable between two hosts: a veth pair, or two with a patch panel in between.
 
-Owns how a cable is cut: the carrier goes, the interfaces stay.
+Owns how a cable is cut: the carrier goes, the interfaces stay; and how a patched one
+loses frames while all carriers stay.
 """
 
 import itertools
@@ -13,8 +14,12 @@ from lab.host import Host
 MTU_MAX = 65535
 """Of a veth."""
 
+HOLE = "hole"
+"""Where lost frames go: a veth whose other end is nobody's."""
+
 _indices = itertools.count(101)
 _FAR = 1_000_000
+_FIRST = "1"  # a filter of this priority is asked before those without one
 
 
 class Cable(Protocol):
@@ -64,6 +69,58 @@ class Veth:
         self._far.set("up")
 
 
+class Lossy(Cable, Protocol):
+    """What can lose frames besides, while all carriers stay."""
+
+    def lose(self, *, to_near: bool, protocol: str = "all") -> None:
+        """Frames on their way to one end are lost, until `pass_again`.
+
+        Of one protocol, as "0x8809", or of all.
+        """
+
+    def pass_again(self, *, to_near: bool) -> None:
+        """They arrive again."""
+
+
+class Joint:
+    """Two interfaces of one host: what enters by one leaves by the other, and back.
+
+    Frames of any protocol and size pass, those that no bridge forwards as well.
+    """
+
+    def __init__(self, host: Host, one: str, other: str) -> None:
+        """Joins them; neither may do anything else."""
+        self._host = host
+        self._losing: set[str] = set()
+        for name, to in ((one, other), (other, one)):
+            host.run("tc", "qdisc", "add", "dev", name, "ingress")
+            self._redirect(name, "all", to)
+
+    def lose(self, name: str, protocol: str = "all") -> None:
+        """What enters by `name` is lost: all, or of a protocol as "0x8809"."""
+        if not self._host.has_link(HOLE):
+            end = ("peer", "name", f"{HOLE}-end")
+            self._host.run("ip", "link", "add", HOLE, "type", "veth", *end)
+            for each in (HOLE, f"{HOLE}-end"):
+                self._host.set_link(each, state="up")
+        self._redirect(name, protocol, HOLE, "prio", _FIRST)
+        self._losing.add(name)
+
+    def pass_again(self, name: str) -> None:
+        """What enters by `name` is lost no more, if it was."""
+        if name in self._losing:
+            self._losing.remove(name)
+            words = ("tc", "filter", "del", "dev", name, "ingress", "prio", _FIRST)
+            self._host.run(*words)
+
+    def _redirect(self, name: str, protocol: str, to: str, *priority: str) -> None:
+        self._host.run(
+            *("tc", "filter", "add", "dev", name, "ingress", "protocol", protocol),
+            *(*priority, "u32", "match", "u32", "0", "0"),
+            *("action", "mirred", "egress", "redirect", "dev", to),
+        )
+
+
 class Patched:
     """Two veth pairs that meet in a third namespace, the patch panel.
 
@@ -79,8 +136,9 @@ class Patched:
         self._plugs = (Plug(panel, f"n{number}"), Plug(panel, f"f{number}"))
         Veth(near, self._plugs[0], like_hardware=like_hardware)
         Veth(far, self._plugs[1], like_hardware=like_hardware)
-        _join(panel, self._plugs[0].name, self._plugs[1].name)
-        _join(panel, self._plugs[1].name, self._plugs[0].name)
+        for plug in self._plugs:
+            panel.set_link(plug.name, mtu=MTU_MAX)
+        self._joint = Joint(panel, *(plug.name for plug in self._plugs))
 
     def cut(self) -> None:
         """Both ends lose their carrier."""
@@ -92,13 +150,35 @@ class Patched:
         for plug in self._plugs:
             plug.set("up")
 
+    def complete(self) -> None:
+        """What arrives at either end is segmented and has its checksums."""
+        for plug in self._plugs:
+            plug.host.complete(plug.name)
 
-def _join(panel: Host, plug: str, other: str) -> None:
-    """Whatever enters by `plug` leaves by `other`, of any protocol and size."""
-    panel.set_link(plug, mtu=MTU_MAX)
-    panel.run("tc", "qdisc", "add", "dev", plug, "ingress")
-    panel.run(
-        *("tc", "filter", "add", "dev", plug, "ingress", "protocol", "all"),
-        *("u32", "match", "u32", "0", "0"),
-        *("action", "mirred", "egress", "redirect", "dev", other),
-    )
+    def lose(self, *, to_near: bool, protocol: str = "all") -> None:
+        """Frames on their way to one end are lost; its carrier stays."""
+        self._joint.lose(self._from(to_near=to_near), protocol)
+
+    def slow(self, *, to_near: bool, kbit_s: int) -> None:
+        """Frames on their way to one end queue up for a line of so many kbit/s.
+
+        What passes while the line is laid is lost; a line that is there loses nothing
+        when it becomes a slower one.
+        """
+        line = ("rate", f"{kbit_s}kbit", "burst", "1600", "limit", "4mb")
+        self._shape("replace", to_near, "root", "tbf", *line)
+
+    def quick_again(self, *, to_near: bool) -> None:
+        """They go at once, and those that still queue are lost."""
+        self._shape("del", to_near, "root")
+
+    def _shape(self, verb: str, to_near: bool, *words: str) -> None:
+        plug = self._plugs[0 if to_near else 1]
+        plug.host.run("tc", "qdisc", verb, "dev", plug.name, *words)
+
+    def pass_again(self, *, to_near: bool) -> None:
+        """They arrive again."""
+        self._joint.pass_again(self._from(to_near=to_near))
+
+    def _from(self, *, to_near: bool) -> str:
+        return self._plugs[1 if to_near else 0].name

@@ -5,25 +5,36 @@ Owns the process, its socket and its state directory.  Knows no driver.
 """
 
 import json
+import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.host import STOP_SECONDS, CommandError, Host
+from lab.host import CommandError, Host
 from lab.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LAGGD = ROOT / ".venv" / "bin" / "laggd"
 LAGGCTL = ROOT / ".venv" / "bin" / "laggctl"
 
-START_SECONDS = 20.0
+START_SECONDS = END_SECONDS = 60.0
 """Long, for a machine that runs other tests."""
 
+OVERLOAD = ("tap-overrun", "ring-overrun", "tap-full", "tx-full")
+"""Reasons of a machine that is too slow: with these counted a frame may be lost."""
+
 LOG_LINES = 40
+
+AS_USER = "LAGG_AS_USER"
+"""Set in the environment: every laggd runs as packaging/laggd.service starts it."""
+
+UNPRIVILEGED = 64_997
+"""A uid and gid that nobody has."""
 
 
 class Refused(CommandError):
@@ -34,16 +45,24 @@ class Daemon:
     """One laggd, running once it is made."""
 
     def __init__(
-        self, host: Host, *, config: Path | None = None, log_level: str = "debug"
+        self,
+        host: Host,
+        *,
+        config: Path | None = None,
+        log_level: str = "debug",
+        options: Sequence[str] = (),
     ) -> None:
-        """Starts it and waits until its socket accepts."""
+        """Starts it, with `options` of its command line, until its socket accepts."""
         self.host = host
-        self.socket = host.directory / "laggd.sock"
-        self.state_dir = host.directory / "state"
+        self._prefix = _as_user(host) if os.environ.get(AS_USER) else ()
+        self.socket = host.directory / "run" / "laggd.sock"
+        self.state_dir = host.directory / "run" / "state"
         self.log = host.directory / "laggd.log"
-        self._options = ["--log-level", log_level]
+        self._options = ["--log-level", log_level, *options]
         if config is not None:
             self._options += ["--config", str(config)]
+        if self._prefix:
+            self._options.append("--seccomp")
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
@@ -60,10 +79,10 @@ class Daemon:
 
     def start(self) -> None:
         """Starts it (again); TimeoutError or CommandError with its log if it fails."""
-        command = (LAGGD, "--socket", self.socket, "--state-dir", self.state_dir)
+        places = ("--socket", self.socket, "--state-dir", self.state_dir)
         with self.log.open("a") as log:
             self._process = self.host.popen(
-                *command, *self._options, stdout=log, stderr=log
+                *self._prefix, LAGGD, *places, *self._options, stdout=log, stderr=log
             )
         wait_until(self._answers, START_SECONDS, f"laggd in {self.host.name} listens")
 
@@ -86,7 +105,12 @@ class Daemon:
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(STOP_SECONDS)
+        return self._process.wait(END_SECONDS)
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def log_tail(self) -> str:
         """The last lines of its log."""
@@ -139,9 +163,36 @@ class Daemon:
         return {reason: frames for reason, frames in drops.items() if frames}
 
 
+def _as_user(host: Host) -> tuple[str, ...]:
+    """What starts a program in `host` without root, with the unit's two capabilities.
+
+    And with a /dev/net/tun that all may open, as udev makes it.
+    """
+    run = host.directory / "run"
+    run.mkdir(exist_ok=True)
+    os.chown(run, UNPRIVILEGED, UNPRIVILEGED)
+    host.directory.parent.chmod(0o711)
+    node = host.directory / "tun"
+    if not node.exists():
+        os.mknod(node, 0o666 | stat.S_IFCHR, Path("/dev/net/tun").stat().st_rdev)
+        node.chmod(0o666)
+    both = "-all,+net_admin,+net_raw"
+    return (
+        *("sh", "-c", 'mount --bind "$0" /dev/net/tun && exec "$@"', str(node)),
+        *("setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}"),
+        *("--clear-groups", "--no-new-privs", f"--bounding-set={both}"),
+        *(f"--inh-caps={both}", f"--ambient-caps={both}"),
+    )
+
+
 def conserved(record: Mapping[str, Any]) -> None:
     """Asserts that every frame of a lagg was delivered or counted as dropped."""
     counters = record["counters"]
     taken = counters["tx_in"] + counters["rx_in"]
     given = counters["tx_out"] + counters["rx_out"] + sum(counters["drops"].values())
     assert taken == given, f"{record['name']}: {taken - given} frames: {counters}"
+
+
+def overload(drops: Mapping[str, int]) -> int:
+    """Of frames dropped by reason, those for want of CPU."""
+    return sum(drops.get(why, 0) for why in OVERLOAD)

@@ -14,28 +14,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from lab.daemon import LAGGCTL
+from lab.daemon import LAGGCTL, overload
 from lab.host import CommandError
 from lab.lab import Lab, abandoned, remove
 from lab.pair import LAGG, Pair, Streaming
+from lab.ping import ping
 from lab.story import Story
 from lab.stream import StreamResult
 from lab.traces import Surroundings, Traces
 
 LABEL = "demo"
 CABLES = 3
-RATES = (10_000, 5_000, 2_500)
+RATES = (10_000, 5_000, 2_500, 1_000, 500)
 """Frames a second; the next when this machine cannot carry the one before."""
 
 FLOWS = 8
 BEFORE_S = 0.3
 AFTER_S = 0.4
 BACK_MS_MAX = 50.0
-PULLS = 3
+PULLS = 10
 """How often a cable may be pulled until it is clear that not the machine was late."""
-
-OVERRUNS = ("tap-overrun", "ring-overrun", "tap-full")
-"""What laggd counts when it gets too little of the CPU."""
 
 PICTURE = """\
 host a                                      host b
@@ -60,6 +58,7 @@ class Demo:
         self._switches()
         self._ports()
         self._cables()
+        self._lacp()
         self._page()
 
     def _pings(self) -> None:
@@ -97,7 +96,7 @@ class Demo:
         """The fifth protocol, whose meaning is to lose everything."""
         with self.story.step("failover to none") as step:
             self._set("none")
-            lost = self.pair.ping(count=2).lost
+            lost = ping(self.pair.a.host, self.pair.b.address, count=2, wait_s=1).lost
             drops = self.pair.a.laggd.drops().get("proto-none", 0)
             counted = f"{drops} frames counted as proto-none"
             step.show(
@@ -115,7 +114,7 @@ class Demo:
         story.say(
             "Under failover the third cable is idle. (Under roundrobin or loadbalance"
             " it is not: a partner would go on sending into a cable that is no port"
-            " any more. To agree on that takes LACP.)"
+            " any more. To agree on that takes LACP: see below.)"
         )
         detach, attach = partial(self._port, "detach"), partial(self._port, "attach")
         self._lossless("detach p2 and q2", detach, attach)
@@ -136,7 +135,8 @@ class Demo:
             before = self._overruns()
             with self.story.step(text) as step:
                 run = self._under_load(change, rate)
-                slow = self._overruns() > before and rate != RATES[-1]
+                own = sum(result.overflows for result in run.results)
+                slow = self._overruns() + own > before and rate != RATES[-1]
                 whole = all(is_whole(result) for result in run.results)
                 lost = f"lost {losses(run)} of {words(total(run))} frames"
                 step.show(lost, held=whole if whole or not slow else None)
@@ -152,8 +152,7 @@ class Demo:
 
     def _overruns(self) -> int:
         """Frames that both laggds lost to a busy machine, so far."""
-        counts = [end.laggd.drops() for end in self.pair.ends]
-        return sum(drops.get(reason, 0) for drops in counts for reason in OVERRUNS)
+        return sum(overload(end.laggd.drops()) for end in self.pair.ends)
 
     def _under_load(self, change: Callable[[], None], rate: int) -> Streaming:
         with self.pair.streaming(rate=rate, flows=FLOWS) as run:
@@ -189,12 +188,39 @@ class Demo:
                 in_time = silence < BACK_MS_MAX
                 step.show(back, held=in_time if in_time or left == 0 else None)
             self.pair.cables[0].mend()
-            self.pair.wait_until_links(CABLES)
+            self._whole(proto)
             if in_time:
                 return
             self._explain(run)
             if left:
                 self.story.remark("Too late. Was this machine itself late? Once more.")
+
+    def _whole(self, proto: str) -> None:
+        self.pair.wait_until_links(CABLES)
+        if proto == "lacp":
+            self.pair.wait_until_agreed(CABLES)
+
+    def _lacp(self) -> None:
+        story = self.story
+        story.heading("LACP, under load")
+        story.say(
+            "Both ends agree on each cable, so one that carries can go, too: its"
+            " partner is told, and flows that move wait for the answer to a marker."
+        )
+        with story.step("laggproto lacp on a and b") as step:
+            self.pair.ctl("set", "--proto", "lacp", "--lacp-fast-timeout")
+            agreed = self.pair.wait_until_agreed(CABLES)
+            step.show(f"{CABLES} cables agreed after {agreed:.1f} s", held=True)
+        self._lossless("detach p2, which carries", self._leave, self._join)
+        self._lossless("attach p2 until it carries", self._join, self._leave)
+        self._pull("lacp")
+
+    def _leave(self) -> None:
+        self.pair.a.laggd.ctl("detach", LAGG, "p2")
+
+    def _join(self) -> None:
+        self.pair.a.laggd.ctl("attach", LAGG, "p2")
+        self.pair.wait_until_agreed(CABLES)
 
     def _page(self) -> None:
         self.story.heading("laggctl show, on host a")

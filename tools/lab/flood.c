@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A flood: minimal frames as fast as one CPU sends them, for SECONDS.
+ * A flood: minimal frames as fast as one CPU sends them, or at a pace, for SECONDS.
  *
- *   flood host ADDRESS SECONDS FLOWS CPU      by UDP sockets, through the host's stack
- *   flood wire IFNAME MAC SECONDS FLOWS CPU   by a packet socket, past the stack
+ *   flood KIND ADDRESS IFNAME MAC FLOWS CPU SECONDS RATE
  *
- * Prints the number of frames that the kernel took.  Counts no arrivals: the
- * interfaces' own counters do.
+ *   host    by UDP sockets, through the host's stack
+ *   gso     so, datagrams of 48000 bytes, to be cut into 40 (UDP_SEGMENT)
+ *   wire    by packet sockets, past stack and queueing discipline
+ *   queue   by packet sockets, past the stack alone
+ *
+ * ADDRESS is for host and gso.  IFNAME and MAC are for wire and queue: where frames
+ * leave (several, with commas between: in turn) and whom they are for.  FLOWS differ in
+ * address and port; CPU is where it runs, -1 for anywhere; RATE is in frames a second,
+ * 0 for any.
+ *
+ * Prints how many the kernel took and the seconds that this took.  Counts no arrivals:
+ * who receives does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/ether.h>
+#include <netinet/udp.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,15 +34,37 @@
 
 enum {
     BURST = 32,
-    FLOWS_MAX = 64,
+    SOCKETS_MAX = 64,
     PAYLOAD_BYTES = 18, /* makes a frame of 60 bytes, 64 with its check sequence */
     FRAME_BYTES = 60,
+    SEGMENT_BYTES = 1200, /* what QUIC sends */
+    SUPER_BYTES = 40 * SEGMENT_BYTES,
     ETHER_BYTES = 14,
     IP_BYTES = 20,
+    ADDRESS_AT = ETHER_BYTES + 12, /* the source's */
+    PORT_AT = ETHER_BYTES + IP_BYTES,
     PORT = 9, /* discard */
     PORT_BASE = 20000,
+    FLOW_PORTS = 16384, /* flows of one address */
     SEND_BUFFER_BYTES = 8 << 20,
 };
+
+static const double DEBT_MAX_S = 0.001; /* a pace makes up for no longer a pause */
+
+struct flood {
+    int fds[SOCKETS_MAX];
+    uint32_t fds_count;
+    uint32_t flows;
+    uint32_t flow;   /* the next frame's */
+    bool raw;        /* frames are built here */
+    uint32_t burst;  /* messages a call at most */
+    uint32_t socket; /* the next call's */
+    struct mmsghdr messages[BURST];
+    struct iovec parts[BURST];
+    uint8_t frames[BURST][FRAME_BYTES];
+};
+
+static uint8_t payload[SUPER_BYTES];
 
 static _Noreturn void
 die(const char *what)
@@ -54,25 +87,26 @@ pin(int cpu)
 {
     cpu_set_t set;
 
+    if (cpu < 0) {
+        return;
+    }
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
-    if (cpu >= 0 && sched_setaffinity(0, sizeof set, &set) != 0) {
+    if (sched_setaffinity(0, sizeof set, &set) != 0) {
         die("sched_setaffinity");
     }
 }
 
 static void
-set_send_buffer(int fd)
+set_option(int fd, int level, int option, int value, const char *name)
 {
-    int bytes = SEND_BUFFER_BYTES;
-
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0) {
-        die("SO_SNDBUFFORCE");
+    if (setsockopt(fd, level, option, &value, sizeof value) != 0) {
+        die(name);
     }
 }
 
 static int
-open_host(const char *address, int flow)
+open_host(const char *address, uint32_t flow, bool gso)
 {
     struct sockaddr_in here = {
         .sin_family = AF_INET,
@@ -88,64 +122,127 @@ open_host(const char *address, int flow)
         connect(fd, (struct sockaddr *)&there, sizeof there) != 0) {
         die("udp socket");
     }
-    set_send_buffer(fd);
+    if (gso) {
+        set_option(fd, SOL_UDP, UDP_SEGMENT, SEGMENT_BYTES, "UDP_SEGMENT");
+    }
     return fd;
 }
 
 static int
-open_wire(const char *name)
+open_wire(const char *name, bool bypass)
 {
     struct sockaddr_ll address = {
         .sll_family = AF_PACKET,
         .sll_ifindex = (int)if_nametoindex(name),
     };
     int fd = socket(AF_PACKET, SOCK_RAW, 0);
-    int bypass = 1;
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof bypass) != 0) {
-        die("packet socket");
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        die(name);
     }
-    set_send_buffer(fd);
+    set_option(fd, SOL_PACKET, PACKET_QDISC_BYPASS, bypass, "PACKET_QDISC_BYPASS");
     return fd;
 }
 
 /* An IPv4 UDP datagram without checksums: it is dropped before anyone looks. */
 static void
-fill_frame(uint8_t frame[FRAME_BYTES], const char *mac, int flow)
+frame_fill(uint8_t frame[FRAME_BYTES], const char *mac)
 {
     static const uint8_t ip[IP_BYTES] = {0x45, 0, 0, FRAME_BYTES - ETHER_BYTES, 0, 0, 0,
-        0, 64, 17, 0, 0, 198, 18, 0, 2, 198, 18, 0, 1};
+        0, 64, 17, 0, 0, 198, 18, 0, 2, 198, 19, 0, 1};
+    static const uint8_t udp[] = {0, 0, 0, PORT, 0, 8 + PAYLOAD_BYTES, 0, 0};
     const struct ether_addr *there = ether_aton(mac);
-    uint16_t port = htons((uint16_t)(PORT_BASE + flow));
 
     if (there == NULL) {
         die("ether_aton");
     }
     memcpy(frame, there, 6);
     memcpy(frame + 6, "\x02\0\0\0\0\x02\x08\x00", 8);
-    memcpy(frame + ETHER_BYTES, ip, IP_BYTES);
-    memcpy(frame + ETHER_BYTES + IP_BYTES, &port, sizeof port);
+    memcpy(frame + ETHER_BYTES, ip, sizeof ip);
+    memcpy(frame + ETHER_BYTES + IP_BYTES, udp, sizeof udp);
+}
+
+static void
+frame_set_flow(uint8_t frame[FRAME_BYTES], uint32_t flow)
+{
+    uint16_t port = htons((uint16_t)(PORT_BASE + flow % FLOW_PORTS));
+    uint16_t address = htons((uint16_t)(2 + flow / FLOW_PORTS));
+
+    memcpy(frame + ADDRESS_AT + 2, &address, sizeof address);
+    memcpy(frame + PORT_AT, &port, sizeof port);
+}
+
+static void
+flood_open_wires(struct flood *flood, char *names, const char *mac, bool bypass)
+{
+    flood->raw = true;
+    for (char *rest = names, *name; (name = strsep(&rest, ",")) != NULL;) {
+        if (flood->fds_count == SOCKETS_MAX) {
+            die("too many interfaces");
+        }
+        flood->fds[flood->fds_count++] = open_wire(name, bypass);
+    }
+    for (uint32_t i = 0; i < BURST; i++) {
+        frame_fill(flood->frames[i], mac);
+        flood->parts[i] = (struct iovec){flood->frames[i], FRAME_BYTES};
+    }
+}
+
+static void
+flood_open_hosts(struct flood *flood, const char *address, bool gso)
+{
+    flood->fds_count = flood->flows < SOCKETS_MAX ? flood->flows : SOCKETS_MAX;
+    flood->burst = gso ? 1 : BURST;
+    for (uint32_t i = 0; i < flood->fds_count; i++) {
+        flood->fds[i] = open_host(address, i, gso);
+    }
+    for (uint32_t i = 0; i < BURST; i++) {
+        flood->parts[i] = (struct iovec){payload, gso ? SUPER_BYTES : PAYLOAD_BYTES};
+    }
+}
+
+/* Returns how many of 'count' the kernel took. */
+static uint32_t
+flood_send(struct flood *flood, uint32_t count)
+{
+    int taken;
+
+    for (uint32_t i = 0; flood->raw && i < count; i++) {
+        frame_set_flow(flood->frames[i], flood->flow);
+        flood->flow = flood->flow + 1 < flood->flows ? flood->flow + 1 : 0;
+    }
+    taken = sendmmsg(flood->fds[flood->socket], flood->messages, count, 0);
+    flood->socket = (flood->socket + 1) % flood->fds_count;
+    return taken > 0 ? (uint32_t)taken : 0;
+}
+
+/* How many frames are due; 'start' moves on for those that will not be made up for. */
+static uint32_t
+frames_due(double *start, double rate, uint64_t done, uint32_t burst)
+{
+    double late = now_s() - *start - (double)done / rate;
+
+    if (late > DEBT_MAX_S) {
+        *start += late - DEBT_MAX_S;
+        late = DEBT_MAX_S;
+    }
+    return late * rate < burst ? (uint32_t)(late > 0 ? late * rate : 0) : burst;
 }
 
 static uint64_t
-flood(const int fds[], int flows, uint8_t frames[][FRAME_BYTES], size_t bytes, double s)
+flood_run(struct flood *flood, double seconds, double rate)
 {
-    struct mmsghdr messages[BURST] = {0};
-    struct iovec parts[BURST];
-    double end = now_s() + s;
-    uint64_t sent = 0;
+    double start = now_s(), end = start + seconds;
+    uint64_t sent = 0, done = 0;
 
-    for (int flow = 0; now_s() < end; flow = (flow + 1) % flows) {
-        int taken;
+    while (now_s() < end) {
+        uint32_t count =
+            rate > 0 ? frames_due(&start, rate, done, flood->burst) : flood->burst;
 
-        for (int i = 0; i < BURST; i++) {
-            parts[i] = (struct iovec){.iov_base = frames[flow], .iov_len = bytes};
-            messages[i].msg_hdr.msg_iov = &parts[i];
-            messages[i].msg_hdr.msg_iovlen = 1;
+        if (count > 0) {
+            sent += flood_send(flood, count);
+            done += count;
         }
-        taken = sendmmsg(fds[flow], messages, BURST, 0);
-        sent += taken > 0 ? (uint64_t)taken : 0;
     }
     return sent;
 }
@@ -153,21 +250,32 @@ flood(const int fds[], int flows, uint8_t frames[][FRAME_BYTES], size_t bytes, d
 int
 main(int argc, char **argv)
 {
-    static uint8_t frames[FLOWS_MAX][FRAME_BYTES];
-    int fds[FLOWS_MAX];
-    int wire = argc == 7 && strcmp(argv[1], "wire") == 0;
-    int flows = argc > 5 ? atoi(argv[argc - 2]) : 0;
+    static struct flood flood = {.burst = BURST};
+    const char *kind = argc == 9 ? argv[1] : "";
+    double start;
+    uint64_t sent;
 
-    if ((!wire && argc != 6) || flows < 1 || flows > FLOWS_MAX) {
+    flood.flows = argc == 9 ? (uint32_t)strtoul(argv[5], NULL, 10) : 0;
+    if (flood.flows == 0) {
         fprintf(stderr, "usage: see the head of flood.c\n");
         return 2;
     }
-    pin(atoi(argv[argc - 1]));
-    for (int flow = 0; flow < flows; flow++) {
-        fds[flow] = wire ? open_wire(argv[2]) : open_host(argv[2], flow);
-        fill_frame(frames[flow], wire ? argv[3] : "0:0:0:0:0:0", flow);
+    if (strcmp(kind, "wire") == 0 || strcmp(kind, "queue") == 0) {
+        flood_open_wires(&flood, argv[3], argv[4], strcmp(kind, "wire") == 0);
+    } else {
+        flood_open_hosts(&flood, argv[2], strcmp(kind, "gso") == 0);
     }
-    printf("%llu\n", (unsigned long long)flood(fds, flows, frames,
-                         wire ? FRAME_BYTES : PAYLOAD_BYTES, atof(argv[argc - 3])));
+    for (uint32_t i = 0; i < flood.fds_count; i++) {
+        set_option(
+            flood.fds[i], SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES, "buffer");
+    }
+    for (uint32_t i = 0; i < BURST; i++) {
+        flood.messages[i].msg_hdr.msg_iov = &flood.parts[i];
+        flood.messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    pin(atoi(argv[6]));
+    start = now_s();
+    sent = flood_run(&flood, strtod(argv[7], NULL), strtod(argv[8], NULL));
+    printf("%llu %.6f\n", (unsigned long long)sent, now_s() - start);
     return 0;
 }

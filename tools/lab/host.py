@@ -5,10 +5,13 @@ Owns one thread inside the namespace, in which sockets are opened and rtnetlink 
 asked.  Knows no laggd.
 """
 
+import array
 import ctypes
+import fcntl
 import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +37,10 @@ IFF = {
     "LOWER_UP": 0x10000,
 }
 """linux/if.h's flags, as `ip link` calls them."""
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+_IFREQ = struct.Struct("16sP16x")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -223,6 +230,16 @@ class Host:
         """`ip link del`."""
         self.netlink("link", "del", index=self.ifindex(name))
 
+    def complete(self, name: str) -> None:
+        """What leaves by an interface is segmented and has its checksums, as on a wire.
+
+        For who reads it with a packet socket and passes it on as it came.
+        """
+        value = array.array("I", [_ETHTOOL_STXCSUM, 0])
+        request = _IFREQ.pack(name.encode(), value.buffer_info()[0])
+        with self.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+            fcntl.ioctl(opened, _SIOCETHTOOL, request)
+
     def add_address(self, name: str, address: str) -> None:
         """An address as "10.0.0.1/24" or "fd00::1/64"; no duplicate detection."""
         ip, _, prefix = address.partition("/")
@@ -261,6 +278,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
     """SIGTERM, and SIGKILL for who does not listen; closes its pipes."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)  # one that is stopped would not hear it
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -107,14 +107,25 @@ class Lab:
         plug, far_plug = Plug(near, name), Plug(far, far_name)
         if not patched:
             return Veth(plug, far_plug, like_hardware=like_hardware)
+        return self.patched(plug, far_plug, like_hardware=like_hardware)
+
+    def patched(
+        self, plug: Plug, far_plug: Plug, *, like_hardware: bool = False
+    ) -> Patched:
+        """As `cable`, of the kind that can lose frames while it carries."""
         panel = self.hosts.get(PANEL) or self.host(PANEL)
         return Patched(plug, far_plug, panel, like_hardware=like_hardware)
 
     def daemon(
-        self, host: Host, *, config: Path | None = None, log_level: str = "debug"
+        self,
+        host: Host,
+        *,
+        config: Path | None = None,
+        log_level: str = "debug",
+        options: Sequence[str] = (),
     ) -> Daemon:
         """A laggd in a host; runs, and its socket accepts."""
-        daemon = Daemon(host, config=config, log_level=log_level)
+        daemon = Daemon(host, config=config, log_level=log_level, options=options)
         self.daemons.append(daemon)
         return daemon
 

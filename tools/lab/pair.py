@@ -5,7 +5,7 @@ Owns names and addresses, so that tests need not: host a has ports p0, p1, ... a
 10.77.0.1, fd77::1; host b has q0, q1, ... and 10.77.0.2, fd77::2; the lagg is lagg0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,8 @@ from lab.stream import Stream, StreamResult
 from lab.waiting import wait_until
 
 LAGG = "lagg0"
-READY_SECONDS = 10.0
+READY_SECONDS = 120.0
+"""Longer than a port is held whose partner changes too often: 60 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,12 @@ class Pair:
         patched: bool = False,
         like_hardware: bool = False,
         log_level: str = "info",
+        laggd: tuple[str, ...] = (),
     ) -> None:
         """`ports` of the `cables` are attached at once (default all), in order.
 
-        `options` go to `laggctl create` on both sides.  Returns when pings pass, unless
-        the protocol is none or there is no port.
+        `options` go to `laggctl create` on both sides, `laggd` to both daemons.
+        Returns when pings pass, unless the protocol is none or there is no port.
         """
         hosts = (lab.host("a"), lab.host("b"))
         self.cables = [
@@ -88,8 +90,9 @@ class Pair:
         ]
         attached = cables if ports is None else ports
         words = (LAGG, "--proto", proto, *options)
-        self.a = _end(lab, hosts[0], 1, (*words, *_ports("p", attached)), log_level)
-        self.b = _end(lab, hosts[1], 2, (*words, *_ports("q", attached)), log_level)
+        daemon = partial(lab.daemon, log_level=log_level, options=laggd)
+        self.a = _end(hosts[0], 1, (*words, *_ports("p", attached)), daemon)
+        self.b = _end(hosts[1], 2, (*words, *_ports("q", attached)), daemon)
         if attached and proto != "none":
             self.wait_until_ready()
 
@@ -118,6 +121,14 @@ class Pair:
 
     def _links(self, end: End, count: int) -> bool:
         return [port["link"] for port in end.record()["ports"]].count("up") == count
+
+    def wait_until_agreed(self, count: int, deadline_s: float = READY_SECONDS) -> float:
+        """LACP: until `count` ports distribute at both ends, which know it; seconds."""
+
+        def agreed() -> bool:
+            return all(agreeing(end.record()) == count for end in self.ends)
+
+        return wait_until(agreed, deadline_s, f"{count} ports agree")
 
     def ctl(self, command: str, *words: str) -> None:
         """Runs laggctl COMMAND lagg0 WORDS... on a, then on b."""
@@ -163,10 +174,19 @@ class Pair:
             conserved(end.record())
 
 
+def agreeing(record: dict[str, Any]) -> int:
+    """LACP: how many ports distribute, and their partner knows."""
+    return sum(
+        port["lacp"]["actor"]["state"] == port["lacp"]["partner"]["state"]
+        for port in record["ports"]
+        if "DISTRIBUTING" in port["flags"]
+    )
+
+
 def _end(
-    lab: Lab, host: Host, number: int, words: tuple[str, ...], log_level: str
+    host: Host, number: int, words: tuple[str, ...], daemon: Callable[[Host], Daemon]
 ) -> End:
-    laggd = lab.daemon(host, log_level=log_level)
+    laggd = daemon(host)
     laggd.ctl("create", *words)
     end = End(host, laggd, f"10.77.0.{number}", f"fd77::{number}")
     host.add_address(LAGG, f"{end.address}/24")

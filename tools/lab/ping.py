@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from lab.host import Host
 
+ANSWER_S = 20.0
+"""Far longer than an answer takes: what has none by then was lost, not late."""
+
 _ECHO = struct.Struct("!BBHHHQ")
 _REQUEST: dict[int, int] = {socket.AF_INET: 8, socket.AF_INET6: 128}
 _REPLY: dict[int, int] = {socket.AF_INET: 0, socket.AF_INET6: 129}
@@ -33,7 +36,7 @@ class Pings:
 
 
 def ping(
-    host: Host, to: str, *, count: int = 3, wait_s: float = 1.0, size: int = 56
+    host: Host, to: str, *, count: int = 3, wait_s: float = ANSWER_S, size: int = 56
 ) -> Pings:
     """Pings `to`, each request sent when the one before is answered or given up.
 

@@ -15,13 +15,18 @@ from lab.host import CommandError
 
 SOURCE = Path(__file__).parent
 CACHE = SOURCE.parents[1] / ".venv" / "lab"
-CFLAGS = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wconversion")
+NATIVE = SOURCE.parents[1] / "native"
+CFLAGS = ("-std=gnu11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversion")
 
 
 @cache
-def build(name: str) -> Path:
-    """The program made of NAME*.c, up to date; safe beside other builds."""
+def build(name: str, *, native: bool = False) -> Path:
+    """The program made of NAME*.c, up to date; safe beside other builds.
+
+    With `native`, of laggd's hot path as well.
+    """
     sources = sorted(SOURCE.glob(f"{name}*.[ch]"))
+    sources += sorted(NATIVE.glob("*.[ch]")) if native else []
     text = b"".join(path.read_bytes() for path in sources) + " ".join(CFLAGS).encode()
     program = CACHE / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
     if not program.exists():
@@ -34,7 +39,7 @@ def build(name: str) -> Path:
 
 
 def _compile(sources: list[str], program: Path) -> None:
-    command = ("gcc", *CFLAGS, *sources, "-o", str(program))
+    command = ("gcc", *CFLAGS, f"-I{NATIVE}", *sources, "-o", str(program))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandError(command, done.returncode, done.stderr)

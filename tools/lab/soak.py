@@ -49,7 +49,7 @@ WIRES = 7  # p0 ... p6 to q0 ... q6
 MTU = 1500
 LONGER = 3
 POLL_S = 0.2
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 """For what the kernel and laggd do on their own after the last action."""
 
 RSS_GROWTH_KB_MAX = {False: 24 << 10, True: 192 << 10}

@@ -9,14 +9,53 @@ import json
 import secrets
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from lab.host import CommandError, Host
+from lab.host import CommandError
 from lab.program import build
 
 PORT = 5001
 TAIL_SECONDS = 2.0
 """How long after its sender a receiver may wait for the end of each flow."""
+
+
+class Complaints(Protocol):
+    """Standard error of a process."""
+
+    def readline(self) -> str:
+        """The next line; empty when the process has ended."""
+
+
+class Process(Protocol):
+    """As subprocess.Popen has it, and no more than a stream needs."""
+
+    @property
+    def stderr(self) -> Complaints | None:
+        """What it complains of."""
+
+    @property
+    def returncode(self) -> int | Any:  # noqa: ANN401  typeshed has it so
+        """Its exit code, once it has ended."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; subprocess.TimeoutExpired."""
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+
+    def communicate(self) -> tuple[str, str]:
+        """What it printed, and complained of, until its end."""
+
+
+class Place(Protocol):
+    """Where a half of a stream runs: a Host, or a virtual machine."""
+
+    def popen(self, *words: str | Path) -> Process:
+        """Starts a program there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +161,7 @@ class StreamResult:
 class Receiver:
     """The receiving half, bound once it is made; `Stream` has both halves."""
 
-    def __init__(self, sink: Host, *, port: int, flows: int, identity: int) -> None:
+    def __init__(self, sink: Place, *, port: int, flows: int, identity: int) -> None:
         """Counts frames of stream `identity` only."""
         options = _words(port=port, flows=flows, id=identity)
         self._process = sink.popen(build("stream"), "receive", *options)
@@ -155,8 +194,8 @@ class Stream:
 
     def __init__(
         self,
-        source: Host,
-        sink: Host,
+        source: Place,
+        sink: Place,
         to: str,
         *,
         rate: int,
@@ -187,7 +226,7 @@ def _words(**options: object) -> list[str]:
     return [word for key, value in options.items() for word in (f"--{key}", str(value))]
 
 
-def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+def _finish(process: Process) -> dict[str, Any]:
     printed, complaint = process.communicate()
     if process.returncode != 0:
         raise CommandError(("stream",), process.returncode, complaint)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A Diff made true: laggs made, changed and destroyed, all of it or nothing.
+
+Owns the order, in which what can be refused comes before what cannot be undone: ports
+are freed, laggs changed and made, ports attached, and only then is any lagg destroyed.
+Runs inside one operation of driver.py.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import fields, replace
+
+from lagg import propagate
+from lagg.altname import rename
+from lagg.attach import attach, detach
+from lagg.bundle import Bundle
+from lagg.errors import LaggError
+from lagg.fleet import Fleet
+from lagg.model import LaggChange, LaggConfig, Options, PortOptions
+from lagg.reload import Diff, LaggDiff
+from lagg.shape import Port, Shape
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[LaggConfig, AsyncExitStack], Awaitable[Bundle]]
+Change = Callable[[Bundle, LaggChange, AsyncExitStack], Awaitable[None]]
+
+
+class Changeover:
+    """Applies a Diff to a fleet."""
+
+    def __init__(self, fleet: Fleet, make: Make, change: Change) -> None:
+        """`make` makes a lagg with its ports, `change` sets one, each with its undo."""
+        self._fleet = fleet
+        self._make = make
+        self._change = change
+
+    async def apply(self, diff: Diff, undo: AsyncExitStack) -> None:
+        """All but the laggs to destroy; `undo` then has the way back.  LaggError."""
+        await self._free_ports(diff, undo)
+        await self._free_names(diff, undo)
+        for each in diff.change:
+            await self._set(each, undo)
+        await self._make_all(diff.create, undo)
+        for each in diff.change:
+            await self._attach(each, undo)
+
+    async def _make_all(
+        self, configs: Sequence[LaggConfig], undo: AsyncExitStack
+    ) -> None:
+        """Together, for it is the kernel that takes its time."""
+        made = await asyncio.gather(
+            *[self._make_one(config, undo) for config in configs],
+            return_exceptions=True,  # all are at an end before any is undone
+        )
+        for each in made:
+            if isinstance(each, BaseException):
+                raise each
+
+    async def _make_one(self, config: LaggConfig, undo: AsyncExitStack) -> None:
+        its_undo = await undo.enter_async_context(AsyncExitStack())
+        await self._make(await self._without_absent(config), its_undo)
+
+    async def _free_ports(self, diff: Diff, undo: AsyncExitStack) -> None:
+        for each in diff.change:
+            await self._detach(each.name, each.leaving, undo)
+        for doomed in diff.destroy:
+            moving = [port for port in doomed.ports if port in diff.moving]
+            await self._detach(doomed.name, moving, undo)
+
+    async def _free_names(self, diff: Diff, undo: AsyncExitStack) -> None:
+        """What one lagg is called no more, another may be called from now on."""
+        kept = {each.name: each.after.options.altname for each in diff.change}
+        for config in (*(each.before for each in diff.change), *diff.destroy):
+            bundle, ours = self._fleet.find(config.name), config.options.altname
+            wanted = set(ours).intersection(kept.get(config.name, ()))
+            await rename(self._fleet.netlink, bundle, ours, wanted, undo)
+
+    async def _detach(
+        self, name: str, ports: Sequence[str], undo: AsyncExitStack
+    ) -> None:
+        bundle = self._fleet.find(name)
+        there = [port for port in bundle.shape.ports if port.link.name in ports]
+        if there:
+            undo.push_async_callback(self._reattach, bundle, bundle.shape, there)
+            names = [port.link.name for port in there]
+            await detach(self._fleet, bundle, names, undo)
+
+    async def _reattach(
+        self, bundle: Bundle, before: Shape, ports: Sequence[Port]
+    ) -> None:
+        """The way back of a detach; a port that will not come back is logged."""
+        # The lowest slot first, for that is what attach gives.
+        for port in sorted(ports, key=lambda port: port.slot):
+            try:
+                async with AsyncExitStack() as undo:
+                    await attach(self._fleet, bundle, port.link.name, undo)
+                    undo.pop_all()
+            except LaggError as error:
+                log.warning("not undone: %s", error)
+        if _slots(bundle.shape) == _slots(before):  # then flows are as they were, too
+            primary, homes = before.primary, before.homes
+            bundle.adopt(replace(bundle.shape, primary=primary, homes=homes))
+        tell_attached(bundle, [port.link.name for port in ports])
+
+    async def _set(self, each: LaggDiff, undo: AsyncExitStack) -> None:
+        bundle = self._fleet.find(each.name)
+        await self._release(bundle, each.released, undo)
+        if each.change is None:
+            return
+        undo.push_async_callback(self._set_back, bundle, _as_it_is(bundle))
+        await self._change(bundle, each.change, undo)
+
+    async def _set_back(self, bundle: Bundle, change: LaggChange) -> None:
+        try:
+            await self._change(bundle, change, AsyncExitStack())
+        except LaggError as error:
+            log.warning("not undone: %s", error)
+
+    async def _release(
+        self, bundle: Bundle, keys: Sequence[str], undo: AsyncExitStack
+    ) -> None:
+        """MAC or MTU are the primary's again, as if nobody had set them."""
+        primary, netlink = bundle.shape.primary_port, self._fleet.netlink
+        for key in keys:
+            undo.callback(setattr, bundle, f"{key}_fixed", True)
+            setattr(bundle, f"{key}_fixed", False)
+        if primary is None:
+            return  # the first port that comes gives its own
+        everyone = propagate.members(bundle)
+        if "mtu" in keys:
+            mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
+            await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
+        if "mac" in keys:
+            mac = primary.home_mac
+            await propagate.set_mac(netlink, bundle, everyone, mac, undo)
+
+    async def _attach(self, each: LaggDiff, undo: AsyncExitStack) -> None:
+        bundle = self._fleet.find(each.name)
+        for port in each.coming:
+            if await self._present(port):
+                await attach(self._fleet, bundle, port, undo)
+
+    async def _without_absent(self, config: LaggConfig) -> LaggConfig:
+        there = [port for port in config.ports if await self._present(port)]
+        return replace(config, ports=tuple(there))
+
+    async def _present(self, name: str) -> bool:
+        try:
+            await self._fleet.netlink.by_name(name)
+        except LaggError as error:
+            if error.code != errno.ENODEV:
+                raise
+            return False
+        return True
+
+
+def tell_attached(bundle: Bundle, ports: Sequence[str]) -> None:
+    """Says of each port that it is one now; when all is done, and not on the way."""
+    for name in ports:
+        port = bundle.shape.named(name)
+        if port is not None:
+            bundle.emit("port-attached", f"slot {port.slot}", name)
+
+
+def _slots(shape: Shape) -> dict[int, int]:
+    return {port.link.ifindex: port.slot for port in shape.ports}
+
+
+def _as_it_is(bundle: Bundle) -> LaggChange:
+    """What sets protocol and options as they are now."""
+    options = bundle.shape.options
+    return LaggChange(
+        proto=bundle.shape.proto,
+        options=tuple(
+            (field.name, getattr(options, field.name)) for field in fields(Options)
+        ),
+        port_options={
+            port: tuple(
+                (field.name, getattr(chosen, field.name))
+                for field in fields(PortOptions)
+            )
+            for port, chosen in bundle.shape.port_options.items()
+        },
+    )

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands that change a lagg: create, destroy, set, attach, detach.
+
+Each is one call, which laggd does whole or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lagg.cli.options import wanted, wanted_of_port
+from lagg.cli.output import UsageError, done
+from lagg.client import Client
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def create(arguments: argparse.Namespace) -> int:
+    """A lagg with its ports."""
+    with Client(arguments.socket) as laggd:
+        laggd.call("Create", **wanted(arguments), ports=arguments.port)
+    return done(arguments)
+
+
+def set(arguments: argparse.Namespace) -> int:
+    """Protocol, MAC, MTU and options of a running lagg."""
+    change = wanted(arguments) | {"port": wanted_of_port(arguments)}
+    if not any(change[key] is not None for key in change if key != "name"):
+        raise UsageError(f"{arguments.name}: nothing to set")
+    with Client(arguments.socket) as laggd:
+        laggd.call("Set", **change)
+    return done(arguments)
+
+
+def destroy(arguments: argparse.Namespace) -> int:
+    """The lagg gone, its ports as they were found."""
+    with Client(arguments.socket) as laggd:
+        laggd.call("Destroy", name=arguments.name)
+    return done(arguments)
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """Ports added."""
+    with Client(arguments.socket) as laggd:
+        laggd.call("Attach", name=arguments.name, ports=arguments.ports)
+    return done(arguments)
+
+
+def detach(arguments: argparse.Namespace) -> int:
+    """Ports put back."""
+    with Client(arguments.socket) as laggd:
+        laggd.call("Detach", name=arguments.name, ports=arguments.ports)
+    return done(arguments)

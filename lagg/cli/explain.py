@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`laggctl explain`: which port a flow takes, why, and which if a port went down.
+
+Owns how a flow may be given (fields, a frame in hexadecimal, a capture file) and the
+page.  The answer is laggd's: of the snapshot that carries frames now.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lagg.cli.flow import frame_of, parse_fields
+from lagg.cli.output import DONE, UsageError, paint, say
+from lagg.cli.pcap import FormatError, frames
+from lagg.client import Client
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lagg.records import ChoiceJson, ExplanationJson, LaggJson
+    from lagg.show import Paint
+
+HEAD_BYTES = 512
+"""More of a frame than any header that a hash reads."""
+
+_ARP_TABLE = Path("/proc/net/arp")
+_NO_MAC = "00:00:00:00:00:00"
+_HEX = frozenset(string.hexdigits + ": ")
+_BOLD = "1"
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """One flow as a page, a capture file as a line for each frame."""
+    words: list[str] = arguments.flow
+    if any("=" in word for word in words):
+        return _explain_fields(arguments, parse_fields(words))
+    if not _HEX.issuperset("".join(words)):
+        return _explain_file(arguments, _from_file(words))
+    frame = _from_hex("".join(words))
+    with Client(arguments.socket) as laggd:
+        _print_one(arguments, _asked(laggd, arguments.name, frame), "")
+    return DONE
+
+
+def _explain_fields(arguments: argparse.Namespace, fields: dict[str, str]) -> int:
+    with Client(arguments.socket) as laggd:
+        frame, note = _frame_of(laggd, arguments.name, fields)
+        _print_one(arguments, _asked(laggd, arguments.name, frame), note)
+    return DONE
+
+
+def _explain_file(arguments: argparse.Namespace, found: Sequence[bytes]) -> int:
+    with Client(arguments.socket) as laggd:
+        asked = (_asked(laggd, arguments.name, frame) for frame in found)
+        _print_all(arguments, asked)
+    return DONE
+
+
+def _asked(laggd: Client, name: str, frame: bytes) -> ExplanationJson:
+    reply = laggd.call("Explain", name=name, frame=frame[:HEAD_BYTES].hex())
+    return cast("ExplanationJson", reply["explanation"])
+
+
+def _frame_of(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, str]:
+    """A frame of the flow, and what about it had to be guessed."""
+    lagg = cast("LaggJson", laggd.call("List", name=name)["laggs"][0])
+    fields.setdefault("smac", lagg["mac"])
+    note = ""
+    if "dmac" not in fields:
+        fields["dmac"] = neighbour(fields.get("dst", ""), name, _arp_table()) or _NO_MAC
+        if fields["dmac"] == _NO_MAC and "l2" in lagg["options"]["lagghash"]:
+            note = (
+                "lagghash has l2, and the destination's MAC is not known: give dmac=,"
+                " the next hop's (ip neigh)"
+            )
+    return frame_of(fields), note
+
+
+def _arp_table() -> str:
+    try:
+        return _ARP_TABLE.read_text()
+    except OSError:
+        return ""
+
+
+def neighbour(address: str, interface: str, table: str) -> str | None:
+    """The MAC that /proc/net/arp, `table`, has for an address on an interface."""
+    for row in table.splitlines()[1:]:
+        columns = row.split()
+        if columns[0] == address and columns[5] == interface:
+            return None if columns[3] == _NO_MAC else columns[3]
+    return None
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        raise UsageError("flow: an odd number of hexadecimal digits") from None
+
+
+def _from_file(words: Sequence[str]) -> list[bytes]:
+    if len(words) != 1:
+        raise UsageError("flow: write fields, one frame in hexadecimal, or one file")
+    try:
+        data = sys.stdin.buffer.read() if words[0] == "-" else _read(words[0])
+        return list(frames(data))
+    except OSError as error:
+        raise UsageError(f"flow: {words[0]}: {error.strerror}") from error
+    except FormatError as error:
+        raise UsageError(f"flow: {words[0]}: {error}") from error
+
+
+def _read(name: str) -> bytes:
+    return Path(name).read_bytes()
+
+
+def _print_one(
+    arguments: argparse.Namespace, found: ExplanationJson, note: str
+) -> None:
+    if arguments.json:
+        say(json.dumps(found))
+        return
+    say(explain_page(found, paint()))
+    if note:
+        print(f"laggctl: {note}", file=sys.stderr)
+
+
+def _print_all(arguments: argparse.Namespace, found: Iterable[ExplanationJson]) -> None:
+    if arguments.json:
+        say(json.dumps(list(found)))
+        return
+    for number, each in enumerate(found, 1):
+        say(f"{number:>6}  {explain_line(each)}")
+
+
+def explain_line(found: ExplanationJson) -> str:
+    """A frame of a capture file: bucket and port."""
+    bucket = "" if found["bucket"] is None else f"bucket {found['bucket']:<3}  "
+    return bucket + choice_words(found["choice"])
+
+
+def explain_page(found: ExplanationJson, paint: Paint) -> str:
+    """What `explain` prints of one flow."""
+    carried = paint(choice_words(found["choice"]), _BOLD)
+    lines = [f"{found['lagg']}: {found['proto']}: {carried}", f"  {found['why']}"]
+    if found["hash"] is not None:
+        bucket = "none" if found["bucket"] is None else found["bucket"]
+        lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
+    lines.append(f"  as of generation {found['generation']}")
+    lines += [
+        f"  were {each['port']} down: {_other_words(each['choice'], found['choice'])}"
+        for each in found["without"]
+    ]
+    return "\n".join(lines)
+
+
+def _other_words(other: ChoiceJson, now: ChoiceJson) -> str:
+    return "the same" if other == now else choice_words(other)
+
+
+def choice_words(choice: ChoiceJson) -> str:
+    """The ports, or what a frame without any is counted under."""
+    if choice["ports"]:
+        return ", ".join(choice["ports"])
+    return f"no port: dropped as {choice['drop']}"

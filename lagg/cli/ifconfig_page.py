@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""An interface as FreeBSD's ifconfig(8) prints it, line by line; a lagg with -v too.
+
+Owns FreeBSD's numbers of flags and its layouts.  Pure: the kernel's facts and laggd's
+record in, text out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from lagg.cli import interface
+from lagg.cli.interface import Facts
+
+if TYPE_CHECKING:
+    from lagg.records import LaggJson, PortJson
+
+_UP = {"UP": 0x1, "RUNNING": 0x40}  # FreeBSD's RUNNING: the driver's, not the carrier's
+_INTERFACE_FLAGS = {
+    "UP": 0x1,
+    "BROADCAST": 0x2,
+    "LOOPBACK": 0x8,
+    "POINTOPOINT": 0x10,
+    "RUNNING": 0x40,
+    "NOARP": 0x80,
+    "PROMISC": 0x100,
+    "ALLMULTI": 0x200,
+    "SIMPLEX": 0x800,
+    "MULTICAST": 0x8000,
+}
+_OF_LINUX = {
+    "BROADCAST": interface.IFF_BROADCAST,
+    "LOOPBACK": interface.IFF_LOOPBACK,
+    "POINTOPOINT": interface.IFF_POINTOPOINT,
+    "NOARP": interface.IFF_NOARP,
+    "PROMISC": interface.IFF_PROMISC,
+    "ALLMULTI": interface.IFF_ALLMULTI,
+    "MULTICAST": interface.IFF_MULTICAST,
+}
+_PORT_FLAGS = {
+    "MASTER": 0x1,
+    "STACK": 0x2,
+    "ACTIVE": 0x4,
+    "COLLECTING": 0x8,
+    "DISTRIBUTING": 0x10,
+}
+_OPTION_FLAGS = {
+    "USE_FLOWID": 0x1,
+    "USE_NUMA": 0x4,
+    "LACP_STRICT": 0x10,
+    "LACP_TXTEST": 0x20,
+    "LACP_RXTEST": 0x40,
+    "LACP_FAST_TIMO": 0x80,
+}
+_OPTION_KEYS = {"LACP_FAST_TIMO": "lacp_fast_timeout"}  # the others are in lower case
+_STATE_FLAGS = {
+    "ACTIVITY": 0x1,
+    "TIMEOUT": 0x2,
+    "AGGREGATION": 0x4,
+    "SYNC": 0x8,
+    "COLLECTING": 0x10,
+    "DISTRIBUTING": 0x20,
+    "DEFAULTED": 0x40,
+    "EXPIRED": 0x80,
+}
+_NOBODY = {
+    "system_priority": 0,
+    "system": "00:00:00:00:00:00",
+    "key": 0,
+    "port_priority": 0,
+    "port": 0,
+}
+
+
+def interface_page(facts: Facts, lagg: LaggJson | None, *, verbose: bool) -> str:
+    """One interface; with `lagg`, its record, a lagg."""
+    lines = [
+        f"{facts.name}: {_flag_words('flags', _INTERFACE_FLAGS, _set_of(facts))}"
+        f" metric 0 mtu {facts.mtu}",
+        f"\tether {facts.mac}",
+    ]
+    if facts.inet is not None:
+        mask = bytes(map(int, facts.inet.netmask.split("."))).hex()
+        none = facts.inet.broadcast == "0.0.0.0"
+        broadcast = "" if none else f" broadcast {facts.inet.broadcast}"
+        lines.append(f"\tinet {facts.inet.address} netmask 0x{mask}{broadcast}")
+    return "\n".join(lines + (_lagg_lines(lagg, verbose) if lagg else []))
+
+
+def facts_of(lagg: LaggJson) -> Facts:
+    """What a record says of its interface, for who is in another namespace."""
+    flags = interface.IFF_BROADCAST | interface.IFF_MULTICAST
+    flags |= interface.IFF_UP if lagg["up"] else 0
+    return Facts(lagg["name"], flags, lagg["mac"], lagg["mtu"], None)
+
+
+def _set_of(facts: Facts) -> set[str]:
+    found = {word for word, bit in _OF_LINUX.items() if facts.flags & bit}
+    if facts.flags & interface.IFF_UP:
+        found |= _UP.keys()
+    return found | {"SIMPLEX"} if "BROADCAST" in found else found
+
+
+def _flag_words(title: str, numbers: Mapping[str, int], chosen: set[str]) -> str:
+    """ifconfig(8)'s printb(): `flags=8843<UP,BROADCAST,...>`."""
+    total = sum(bit for word, bit in numbers.items() if word in chosen)
+    words = ",".join(word for word in numbers if word in chosen)
+    return f"{title}={total:x}<{words}>"
+
+
+def _lagg_lines(lagg: LaggJson, verbose: bool) -> list[str]:
+    layers = ",".join(lagg["options"]["lagghash"])
+    lines = [f"\tlaggproto {lagg['proto']} lagghash {layers}"]
+    if verbose:
+        lines += _option_lines(lagg)
+    for port in lagg["ports"]:
+        lines += _port_lines(port, verbose)
+    status = "active" if lagg["link"] == "up" else "no carrier"
+    return [
+        *lines,
+        "\tgroups: lagg",
+        "\tmedia: Ethernet autoselect",
+        f"\tstatus: {status}",
+    ]
+
+
+def _option_lines(lagg: LaggJson) -> list[str]:
+    options = cast("dict[str, Any]", lagg["options"])
+    chosen = {
+        flag
+        for flag in _OPTION_FLAGS
+        if options.get(_OPTION_KEYS.get(flag, flag.lower()))
+        and (lagg["proto"] == "lacp" or not flag.startswith("LACP"))
+    }
+    active = sum("ACTIVE" in port["flags"] for port in lagg["ports"])
+    lacp = _lacp_of(lagg)
+    turns = lagg["proto"] == "roundrobin"
+    return [
+        "\tlagg options:",
+        f"\t\t{_flag_words('flags', _OPTION_FLAGS, chosen)}",
+        f"\t\tflowid_shift: {options['flowid_shift']}",
+        *([f"\t\trr_limit: {options['rr_limit']}"] if turns else []),
+        "\tlagg statistics:",
+        f"\t\tactive ports: {active}",
+        f"\t\tflapping: {(lacp or {}).get('flapping', 0)}",
+        *_lag_id_lines("\tlag id: ", lacp),
+    ]
+
+
+def _port_lines(port: PortJson, verbose: bool) -> list[str]:
+    flags = _flag_words("flags", _PORT_FLAGS, set(port["flags"]))
+    line = f"\tlaggport: {port['name']} {flags}"
+    lacp = _lacp_of(port)
+    if not verbose or lacp is None:
+        return [line]
+    state = (lacp["actor"] or {}).get("state", 0)
+    chosen = {word for word, bit in _STATE_FLAGS.items() if state & bit}
+    line += f" {_flag_words('state', _STATE_FLAGS, chosen)}"
+    return [line, *_lag_id_lines("\t\t", lacp)]
+
+
+def _lacp_of(record: LaggJson | PortJson) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", record).get("lacp")
+
+
+def _lag_id_lines(title: str, lacp: Mapping[str, Any] | None) -> Sequence[str]:
+    """The two parties, as lacp_format_peer() of FreeBSD's ifconfig(8) writes them."""
+    if lacp is None:
+        return []
+    actor, partner = (
+        _party_words(lacp[end] or _NOBODY) for end in ("actor", "partner")
+    )
+    return [f"{title}[{actor},", f"\t\t {partner}]"]
+
+
+def _party_words(party: Mapping[str, Any]) -> str:
+    mac = party["system"].upper().replace(":", "-")
+    return (
+        f"({party['system_priority']:04X},{mac},{party['key']:04X},"
+        f"{party['port_priority']:04X},{party['port']:04X})"
+    )

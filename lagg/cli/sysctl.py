@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`laggctl sysctl`: FreeBSD's net.link.lagg knobs, where they mean something here.
+
+Owns which option each knob is.  A default counts for laggs created after it was set
+(not for those of a configuration file, which says all) until laggd ends; what lagg(4)
+has for all laggs at once is set on every lagg there is, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from lagg.cli.output import DONE, UsageError, say
+from lagg.client import Client
+from lagg.errors import LaggError
+
+if TYPE_CHECKING:
+    import argparse
+
+TREE = "net.link.lagg"
+
+
+class Knob(NamedTuple):
+    """What a knob is to laggd."""
+
+    key: str  # the option's record name
+    switch: bool  # 0 or 1
+    live: bool = False  # of every lagg at once, too
+
+
+KNOBS = {
+    f"{TREE}.failover_rx_all": Knob("failover_rx_all", switch=True, live=True),
+    f"{TREE}.default_use_flowid": Knob("use_flowid", switch=True),
+    f"{TREE}.default_flowid_shift": Knob("flowid_shift", switch=False),
+    f"{TREE}.lacp.default_strict_mode": Knob("lacp_strict", switch=True),
+}
+
+MEANINGLESS = {
+    f"{TREE}.default_use_numa": "laggd knows no NUMA domains",
+    f"{TREE}.lacp.debug": "laggd --log-level debug logs what LACP does",
+}
+
+
+def sysctl(arguments: argparse.Namespace) -> int:
+    """Reads and sets in the order given; what is not right is refused beforehand."""
+    with Client(arguments.socket) as laggd:
+        known = laggd.call("Defaults")["options"].keys()
+        wanted = [_parsed(word) for word in _expanded(arguments.knobs, known)]
+        found = {name: _done(laggd, name, value) for name, value in wanted}
+    if arguments.json:
+        say(json.dumps({name: pair[1] for name, pair in found.items()}))
+        return DONE
+    for name, (before, after) in found.items():
+        change = f"{after}" if before is None else f"{before} -> {after}"
+        say(str(after) if arguments.bare else f"{name}: {change}")
+    return DONE
+
+
+def _expanded(words: list[str], known: Collection[str]) -> list[str]:
+    """A part of the tree as the knobs below it whose options this laggd knows."""
+    found: list[str] = []
+    for word in words:
+        below = (name for name in KNOBS if name.startswith(f"{word}."))
+        inside = [name for name in below if KNOBS[name].key in known]
+        found += inside or [word]
+    return found
+
+
+def _parsed(word: str) -> tuple[str, int | None]:
+    name, equals, value = word.partition("=")
+    if name in MEANINGLESS:
+        raise LaggError(name, MEANINGLESS[name], errno.EOPNOTSUPP)
+    if name not in KNOBS:
+        known = ", ".join(KNOBS)
+        raise LaggError(name, f"no such knob; one of {known}", errno.ENOENT)
+    if not equals:
+        return name, None
+    try:
+        return name, int(value, 0)
+    except ValueError:
+        raise UsageError(f"{name}: {value!r} is not a whole number") from None
+
+
+def _done(laggd: Client, name: str, value: int | None) -> tuple[int | None, int]:
+    """(what it was if it was set, what it is)."""
+    knob = KNOBS[name]
+    before = _read(laggd, name)
+    if value is None:
+        return None, before
+    if knob.switch and value not in (0, 1):
+        raise LaggError(name, f"{value} is neither 0 nor 1", errno.EINVAL)
+    options = {knob.key: bool(value) if knob.switch else value}
+    laggd.call("Defaults", options=options)
+    if knob.live:
+        for lagg in laggd.call("List")["laggs"]:
+            laggd.call("Set", name=lagg["name"], options=options)
+    return before, _read(laggd, name)
+
+
+def _read(laggd: Client, name: str) -> int:
+    options = cast("dict[str, Any]", laggd.call("Defaults")["options"])
+    key = KNOBS[name].key
+    if key not in options:
+        raise LaggError(name, "LACP is not supported yet", errno.EOPNOTSUPP)
+    return int(options[key])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`laggctl top`: the rates of every port, anew each second, until ^C.
+
+Owns the rhythm and the terminal; the page is top_page.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, cast
+
+from lagg.cli.output import DONE, paint, say
+from lagg.cli.top_page import History, rates_json, top_page
+from lagg.client import Client
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lagg.records import LaggJson
+
+_HOME_AND_CLEAR = "\033[H\033[J"
+_WIDTH_WITHOUT_TERMINAL = 120
+
+
+def top(arguments: argparse.Namespace) -> int:
+    """Pages, the first after one interval: a rate needs two records."""
+    history, shown = History(), 0
+    with Client(arguments.socket) as laggd:
+        _look(history, laggd, arguments.name)
+        while shown != arguments.count:
+            time.sleep(arguments.interval)
+            _look(history, laggd, arguments.name)
+            _show(history, as_json=arguments.json)
+            shown += 1
+    return DONE
+
+
+def _look(history: History, laggd: Client, name: str | None) -> None:
+    laggs = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])
+    history.add(laggs, time.monotonic_ns())
+
+
+def _show(history: History, *, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(rates_json(history)))
+        return
+    page = top_page(history, time.strftime("%H:%M:%S"), _width(), paint())
+    say(f"{_HOME_AND_CLEAR}{page}" if sys.stdout.isatty() else page)
+
+
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return _WIDTH_WITHOUT_TERMINAL
+    return os.get_terminal_size(sys.stdout.fileno()).columns

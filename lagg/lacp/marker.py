@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Marker protocol (802.1AX 6.5): who answers markers, and who remembers its own.
+
+Owns a port's two limits and its outstanding markers.  A response is never answered,
+whoever sent it; one that nobody asked for is counted.  Knows no LACP.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lagg.lacp.limit import Limit
+from lagg.lacp.pdu import Marker
+from lagg.lacp.values import Instant
+
+WINDOW_NS = 1_000_000_000
+RESPONSES_PER_WINDOW = 5
+MARKERS_PER_WINDOW = 2
+"""With three LACPDUs, ten slow-protocol frames a second (802.3 57A.2) at most."""
+
+RESPONSE_WAIT_NS = 1_000_000_000
+"""A marker without an answer for so long is given up: what waits for it moves on."""
+
+
+@dataclass(slots=True, eq=False)
+class MarkerPort:
+    """The marker protocol of one port."""
+
+    number: int
+    outstanding: dict[int, Instant] = field(default_factory=dict)  # by transaction
+    _responses: Limit = field(
+        default_factory=lambda: Limit(RESPONSES_PER_WINDOW, WINDOW_NS)
+    )
+    _markers: Limit = field(
+        default_factory=lambda: Limit(MARKERS_PER_WINDOW, WINDOW_NS)
+    )
+
+    def response_to(self, marker: Marker, now: Instant) -> Marker | None:
+        """The answer to a marker; None: more were answered than is good."""
+        if not self._responses.take(now):
+            return None
+        return Marker(marker.port, marker.system, marker.transaction, response=True)
+
+    def ask(self, transaction: int, system: str, now: Instant) -> Marker | None:
+        """A marker of our own, outstanding from now on; None: too many were sent."""
+        if not self._markers.take(now):
+            return None
+        self.outstanding[transaction] = now + RESPONSE_WAIT_NS
+        return Marker(self.number, system, transaction)
+
+    def answered(self, response: Marker, system: str) -> bool:
+        """Whether this answers a marker of ours, which it does once."""
+        ours = (response.port, response.system) == (self.number, system)
+        return ours and self.outstanding.pop(response.transaction, None) is not None
+
+    def give_up(self, now: Instant) -> Iterator[int]:
+        """Transactions whose time is over; they are outstanding no more."""
+        for transaction, until in list(self.outstanding.items()):
+            if until <= now:
+                del self.outstanding[transaction]
+                yield transaction
+
+    def deadline(self) -> Instant | None:
+        """When give_up() has something to do."""
+        return min(self.outstanding.values(), default=None)

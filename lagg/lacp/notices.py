@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a person wants to know: one notice for each change of state that matters.
+
+Owns what was last told of each port, and the limit on how often it is told.  Knows
+no machine.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from lagg.lacp.port import Port
+from lagg.lacp.values import Churn, Instant, Notice, Party
+
+INTERVAL_NS = 1_000_000_000
+"""The same event of a port is told once in so long; the last of many is told late."""
+
+# Each event and the fact whose change it is; a reason is known by how it begins.
+_FACTS: Mapping[str, Callable[[Port, str], object]] = {
+    "distributing": lambda _, why: not why,
+    "partner": lambda port, _: _identity(port.partner),
+    "late": lambda port, _: port.counts.lacpdu_late,
+    "actor-churn": lambda port, _: port.actor_churn is Churn.CHURN,
+    "partner-churn": lambda port, _: port.partner_churn is Churn.CHURN,
+    "loop-back": lambda port, _: port.loop_while is not None,
+    "duplicate": lambda port, _: port.duplicate_of is not None,
+    "held": lambda port, _: port.held_until is not None,
+}
+
+_TOLD_WHEN_TRUE = frozenset(
+    {"actor-churn", "partner-churn", "loop-back", "duplicate", "held"}
+)
+
+
+def _identity(party: Party) -> object:
+    return party.system, party.key, party.port
+
+
+def _words(event: str, port: Port, why: str) -> str:
+    if event == "partner":
+        return "none" if port.defaulted else describe(port.partner)
+    if event == "late":
+        return "the partner was not heard in time"
+    if event == "distributing":
+        return f"no more: {why}" if why else "yes"
+    return why
+
+
+def describe(party: Party) -> str:
+    """One end in a line: "system 8000,02:00:5e:00:53:01 key 1 port 8000,0001"."""
+    system, port = party.system, party.port
+    return (
+        f"system {system.priority:04x},{system.mac} key {party.key} "
+        f"port {port.priority:04x},{port.number:04x}"
+    )
+
+
+@dataclass(slots=True)
+class Teller:
+    """Turns statuses into notices."""
+
+    _told: dict[int, dict[str, object]] = field(default_factory=dict)
+    _last: dict[tuple[int, str], Instant] = field(default_factory=dict)
+    _unsaid: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def changes(self, port: Port, why: str | None, now: Instant) -> Iterator[Notice]:
+        """What is to be said of a port that distributes, or does not for a reason."""
+        words = why or ""
+        facts = {event: fact(port, words) for event, fact in _FACTS.items()}
+        before = self._told.get(port.number, facts)
+        self._told[port.number] = facts
+        for event, value in facts.items():
+            key = (port.number, event)
+            if value == before[event] and not self._is_due(key, now):
+                continue
+            if value or event not in _TOLD_WHEN_TRUE:
+                yield from self._limited(key, _words(event, port, words), now)
+            else:
+                self._unsaid.pop(key, None)
+
+    def due_at(self) -> Instant | None:
+        """When something that was not told may be."""
+        return min(
+            (self._last[key] + INTERVAL_NS for key in self._unsaid), default=None
+        )
+
+    def _is_due(self, key: tuple[int, str], now: Instant) -> bool:
+        return key in self._unsaid and now - self._last[key] >= INTERVAL_NS
+
+    def forget(self, number: int) -> None:
+        """The port is gone."""
+        self._told.pop(number, None)
+        for event in _FACTS:
+            self._last.pop((number, event), None)
+            self._unsaid.pop((number, event), None)
+
+    def _limited(
+        self, key: tuple[int, str], words: str, now: Instant
+    ) -> Iterator[Notice]:
+        if now - self._last.get(key, now - INTERVAL_NS) < INTERVAL_NS:
+            self._unsaid[key] = self._unsaid.get(key, 0) + 1
+            return
+        unsaid = self._unsaid.pop(key, 0)
+        more = f" ({unsaid} changes since)" if unsaid > 1 else ""
+        self._last[key] = now
+        number, event = key
+        yield Notice(number, event, words + more)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The words of IEEE 802.1AX as values: systems, ports, states, settings, outputs.
+
+Owns what crosses the engine's border, in both directions.  Frozen values only; knows no
+machine.  A port is named by its `number`, 1 ... 65535, unique in its engine, which is
+also its port number on the wire; MACs are "02:00:5e:00:53:01", lower case.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntFlag
+
+Instant = int
+"""Nanoseconds on the caller's monotonic clock."""
+
+PRIORITY_DEFAULT = 0x8000
+"""System and port priority, as lagg(4); the lower number is the higher priority."""
+
+
+class State(IntFlag):
+    """The state octet of a LACPDU (6.4.2.3 m); ifconfig(8) prints these names."""
+
+    ACTIVITY = 0x01
+    TIMEOUT = 0x02  # set: short
+    AGGREGATION = 0x04
+    SYNC = 0x08
+    COLLECTING = 0x10
+    DISTRIBUTING = 0x20
+    DEFAULTED = 0x40
+    EXPIRED = 0x80
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class System:
+    """A system identifier; the lower one decides (6.3.2)."""
+
+    priority: int  # 0 ... 65535
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortId:
+    """A port identifier within its system (6.3.4)."""
+
+    priority: int  # 0 ... 65535
+    number: int  # 0 ... 65535; 0 only in defaults and from bad partners
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What a LACPDU says of one end: Actor_* or Partner_*."""
+
+    system: System
+    key: int  # 0 ... 65535
+    port: PortId
+    state: State
+
+
+class AdSelect(Enum):
+    """Which aggregator is the active one, when several could be; Linux bonding's words.
+
+    A port that carries traffic is never taken away from `stable` but by its loss.
+    """
+
+    STABLE = "stable"
+    BANDWIDTH = "bandwidth"
+    COUNT = "count"
+    PORT_PRIORITY = "port-priority"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user sets for all ports of a lagg; every field may change live."""
+
+    system: System
+    active: bool = True  # LACP_Activity; False: passive
+    fast: bool = False  # LACP_Timeout short: the partner sends every second
+    strict: bool = True  # False: without a partner the ports are as if it agreed
+    key: int = 0  # 1 ... 65535; 0: from the port's speed
+    ad_select: AdSelect = AdSelect.STABLE
+    max_ports: int = 32  # 1 ... 32 in one aggregator; more are STANDBY
+    min_links: int = 1  # 1 ... 32; with fewer the aggregator carries nothing
+    fallback_ns: int = 0  # without any partner so long, one port carries; 0: never
+    coupled: bool = False  # Mux with coupled control: collect and distribute at once
+    txtest: bool = False  # lacp_txtest: no PDU is sent
+    rxtest: bool = False  # lacp_rxtest: every PDU is ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A port's link as the kernel describes it."""
+
+    up: bool  # F-ACT-1: carrier, and administratively up
+    speed_mbps: int = 0  # 0: unknown, which excludes nothing (H-63)
+    full_duplex: bool = True  # also when unknown
+
+
+class Selected(Enum):
+    """Selection logic's word on a port (6.4.8)."""
+
+    UNSELECTED = "unselected"
+    SELECTED = "selected"
+    STANDBY = "standby"
+
+
+class Receive(Enum):
+    """Receive machine (figure 6-18)."""
+
+    INITIALIZE = "initialize"
+    PORT_DISABLED = "port-disabled"
+    EXPIRED = "expired"
+    LACP_DISABLED = "lacp-disabled"
+    DEFAULTED = "defaulted"
+    CURRENT = "current"
+
+
+class Periodic(Enum):
+    """Periodic transmission machine (figure 6-19)."""
+
+    NO_PERIODIC = "no-periodic"
+    FAST_PERIODIC = "fast"
+    SLOW_PERIODIC = "slow"
+    PERIODIC_TX = "tx"
+
+
+class Mux(Enum):
+    """Mux machine, independent and coupled control (figures 6-21, 6-22)."""
+
+    DETACHED = "detached"
+    WAITING = "waiting"
+    ATTACHED = "attached"
+    COLLECTING = "collecting"
+    DISTRIBUTING = "distributing"
+    COLLECTING_DISTRIBUTING = "collecting-distributing"
+
+
+class Churn(Enum):
+    """Actor and partner churn detection (figures 6-23, 6-24)."""
+
+    MONITOR = "monitor"
+    NO_CHURN = "no-churn"
+    CHURN = "churn"
+
+
+class Bad(Enum):
+    """Why a slow-protocol frame was not taken; counted per port, never raised."""
+
+    RUNT = "runt"
+    TRUNCATED = "truncated"
+    DESTINATION = "destination"
+    SOURCE = "source"
+    OWN_SOURCE = "own-source"
+    OWN_SYSTEM = "own-system"  # a looped cable, or two of our ports patched together
+    ETHERTYPE = "ethertype"  # a tagged one is data: H-7
+    SUBTYPE = "subtype"
+    TLV = "tlv"
+    PARTY = "party"  # an actor that no one can aggregate with: H-13
+    MARKER = "marker"
+    PORT_DOWN = "port-down"
+    RATE = "rate"  # more than a well-behaved partner ever sends (H-14, H-16)
+    RXTEST = "rxtest"
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounts:
+    """A port's slow-protocol counters since it was added; monotone."""
+
+    lacpdu_rx: int = 0
+    lacpdu_tx: int = 0
+    lacpdu_late: int = 0  # current_while ran out: the partner was not heard in time
+    marker_rx: int = 0
+    marker_tx: int = 0
+    marker_response_rx: int = 0
+    marker_response_tx: int = 0
+    marker_unanswered: int = 0
+    flaps: int = 0  # left distributing, for whatever reason
+    actor_churns: int = 0
+    partner_churns: int = 0
+    bad: tuple[tuple[Bad, int], ...] = ()  # every reason, in order
+
+
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """All there is to see of one port."""
+
+    number: int
+    aggregator: int | None  # number of the aggregator it is attached to or selects
+    active: bool  # attached to the active aggregator
+    collecting: bool  # frames from it are for the lagg
+    distributing: bool  # frames of the lagg may leave by it
+    selected: Selected
+    receive: Receive
+    periodic: Periodic
+    mux: Mux
+    actor_churn: Churn
+    partner_churn: Churn
+    actor: Party
+    partner: Party
+    reason: str | None  # why it does not distribute, in words
+    counts: PortCounts
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the engine says at one instant; equal views mean equal plans."""
+
+    ports: tuple[PortStatus, ...]  # by number
+    aggregator: int | None  # the active one
+    actor: Party | None  # of the active aggregator's first port
+    partner: Party | None
+    flapping: int  # lagg(4)'s sc_flapping: ports that left distributing, ever
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A frame to be sent out of a port at once."""
+
+    number: int
+    frame: bytes  # from the Ethernet destination on, without FCS
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person wants to know; `event` a word, `details` a sentence part."""
+
+    number: int | None
+    event: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerAnswered:
+    """The partner has everything that was sent out of the port before the marker."""
+
+    number: int
+    transaction: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerUnanswered:
+    """The partner did not answer in time."""
+
+    number: int
+    transaction: int
+
+
+Output = Send | Notice | MarkerAnswered | MarkerUnanswered

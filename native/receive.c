@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Receive: the frames of the ports' rings to one TAP queue.
+ *
+ * Owns which frames the plan lets in, and what is made of those that the TAP does not
+ * take.  Every frame is delivered or counted by reason.
+ */
+#include "worker.h"
+
+#include <errno.h>
+
+static uint32_t
+tap_drop_reason(int error)
+{
+    switch (error) {
+    case -EIO:
+    case -EBADFD:
+        return LAGG_DROP_TAP_DOWN;
+    case -EAGAIN:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return LAGG_DROP_TAP_FULL;
+    default:
+        return LAGG_DROP_TAP_ERROR;
+    }
+}
+
+static void
+deliver(struct worker *worker, uint32_t slot, const struct frame *frame)
+{
+    int error = tap_write(worker->tap_fd, frame);
+
+    if (error != 0) {
+        count_port_drop(worker, slot, tap_drop_reason(error), 1);
+        return;
+    }
+    count(worker, COUNTER_RX_OUT, 1);
+}
+
+static void
+collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+    const struct frame *frame)
+{
+    uint32_t refusal = frame_refusal(frame);
+
+    count(worker, COUNTER_RX_IN, 1);
+    count_port(worker, slot, PORT_RX_FRAMES, 1);
+    count_port(worker, slot, PORT_RX_BYTES, frame_bytes(frame));
+    if (!(plan->rx_accept >> slot & 1)) {
+        refusal = plan->rx_drop;
+    }
+    if (refusal == LAGG_DROP_COUNT) {
+        deliver(worker, slot, frame);
+    } else {
+        count_port_drop(worker, slot, refusal, 1);
+    }
+}
+
+uint32_t
+receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+    struct lagg_port *port, uint32_t ring)
+{
+    uint32_t oversize = 0;
+    uint32_t frames = ring_read(
+        &port->rings[ring], worker->buffers, worker->frames, BURST_MAX, &oversize);
+
+    for (uint32_t i = 0; i < frames; i++) {
+        collect(worker, plan, slot, &worker->frames[i]);
+    }
+    if (oversize > 0) {
+        count(worker, COUNTER_RX_IN, oversize);
+        count_port(worker, slot, PORT_RX_FRAMES, oversize);
+        count_port_drop(worker, slot, LAGG_DROP_OVERSIZE, oversize);
+    }
+    ring_release(&port->rings[ring]);
+    return frames + oversize;
+}
+
+static void
+relax(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits only when there is nothing else to do. */
+static bool
+rings_due(const struct worker *worker, bool busy)
+{
+    while (!pace_rings_due(&worker->pace, clock_ns())) {
+        if (busy) {
+            return false;
+        }
+        relax();
+    }
+    return true;
+}
+
+uint32_t
+receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
+{
+    uint32_t frames = 0, most = 0;
+
+    if (!rings_due(worker, busy)) {
+        return 0;
+    }
+    for (uint32_t left = snap->plan.ports; left != 0; left &= left - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctz(left);
+        uint32_t burst;
+
+        if (worker->errors_pending) {
+            port_clear_error(snap->ports[slot], worker->index);
+        }
+        burst =
+            receive_ring(worker, &snap->plan, slot, snap->ports[slot], worker->index);
+        most = burst > most ? burst : most;
+        frames += burst;
+    }
+    worker->errors_pending = false;
+    pace_rings_read(&worker->pace, most, clock_ns());
+    return frames;
+}

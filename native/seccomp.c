@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The system calls that laggd makes, and a filter that refuses all others.
+ *
+ * Owns the list.  What is refused answers EPERM and is an error like any other; nothing
+ * is killed.  Here and not in Python, because only the compiler knows the numbers of
+ * each architecture.
+ */
+#include "lagg.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef AF_XDP /* glibc 2.27 */
+#define AF_XDP 44
+#endif
+
+#if defined(__x86_64__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined(__riscv) && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
+#endif
+
+#ifdef ARCHITECTURE
+
+/* All of these are little endian: the lower half of an argument comes first. */
+#define LOAD(member)                                                                   \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, member))
+#define EQUAL(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no)
+#define ANSWER(action) BPF_STMT(BPF_RET | BPF_K, action)
+#define PERMITTED ANSWER(SECCOMP_RET_ALLOW)
+#define REFUSED(error) ANSWER(SECCOMP_RET_ERRNO | (error))
+#define ALLOW(call) EQUAL(__NR_##call, 0, 1), PERMITTED
+
+/* Names a system call of another architecture's table on x86-64; no other has it. */
+#define X32_BIT 0x40000000
+
+static const struct sock_filter FILTER[] = {LOAD(arch), EQUAL(ARCHITECTURE, 1, 0),
+    REFUSED(EPERM), LOAD(nr), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1),
+    REFUSED(EPERM),
+
+    /* Threads, no processes.  clone3() hides its flags; without it libc uses clone().
+     */
+    EQUAL(__NR_clone3, 0, 1), REFUSED(ENOSYS), EQUAL(__NR_clone, 0, 4), LOAD(args[0]),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1), PERMITTED, REFUSED(EPERM),
+    /* Sockets for control, netlink and ports; those of IP are open before. */
+    EQUAL(__NR_socket, 0, 7), LOAD(args[0]), EQUAL(AF_UNIX, 4, 0),
+    EQUAL(AF_NETLINK, 3, 0), EQUAL(AF_PACKET, 2, 0), EQUAL(AF_XDP, 1, 0),
+    REFUSED(EPERM), PERMITTED,
+    /* Not: typing into the terminal that laggd was started from. */
+    EQUAL(__NR_ioctl, 0, 4), LOAD(args[1]), EQUAL(TIOCSTI, 0, 1), REFUSED(EPERM),
+    PERMITTED,
+    /* Nothing but the name of a thread. */
+    EQUAL(__NR_prctl, 0, 4), LOAD(args[0]), EQUAL(PR_SET_NAME, 0, 1), PERMITTED,
+    REFUSED(EPERM),
+
+    /* The hot path first. */
+    ALLOW(readv), ALLOW(writev), ALLOW(sendmmsg), ALLOW(recvmsg), ALLOW(ppoll),
+    ALLOW(read), ALLOW(write), ALLOW(sendto), ALLOW(sendmsg), ALLOW(recvfrom),
+    ALLOW(recvmmsg), ALLOW(epoll_pwait), ALLOW(epoll_ctl), ALLOW(epoll_create1),
+    ALLOW(pselect6), ALLOW(pread64), ALLOW(pwrite64), ALLOW(lseek), ALLOW(eventfd2),
+    ALLOW(timerfd_create), ALLOW(timerfd_settime), ALLOW(timerfd_gettime),
+    /* Sockets that are there. */
+    ALLOW(socketpair), ALLOW(bind), ALLOW(listen), ALLOW(connect), ALLOW(accept4),
+    ALLOW(accept), ALLOW(getsockname), ALLOW(getpeername), ALLOW(getsockopt),
+    ALLOW(setsockopt), ALLOW(shutdown), ALLOW(fcntl), ALLOW(dup), ALLOW(dup3),
+    ALLOW(pipe2), ALLOW(close), ALLOW(close_range),
+    /* Files: configuration, state, what Python imports late. */
+    ALLOW(openat), ALLOW(newfstatat), ALLOW(fstat), ALLOW(statx), ALLOW(statfs),
+    ALLOW(faccessat), ALLOW(faccessat2), ALLOW(readlinkat), ALLOW(getdents64),
+    ALLOW(getcwd), ALLOW(flock), ALLOW(fsync), ALLOW(fdatasync), ALLOW(ftruncate),
+    ALLOW(fchmod), ALLOW(fchmodat), ALLOW(fchown), ALLOW(fchownat), ALLOW(umask),
+    ALLOW(renameat2), ALLOW(unlinkat), ALLOW(mkdirat),
+    /* Memory, threads, time, signals. */
+    ALLOW(mmap), ALLOW(munmap), ALLOW(mremap), ALLOW(mprotect), ALLOW(madvise),
+    ALLOW(brk), ALLOW(membarrier), ALLOW(futex), ALLOW(set_robust_list),
+    ALLOW(get_robust_list), ALLOW(rseq), ALLOW(set_tid_address), ALLOW(exit),
+    ALLOW(exit_group), ALLOW(sched_yield), ALLOW(sched_getaffinity),
+    ALLOW(sched_setaffinity), ALLOW(capget), ALLOW(capset), ALLOW(rt_sigaction),
+    ALLOW(rt_sigprocmask), ALLOW(rt_sigreturn), ALLOW(rt_sigtimedwait),
+    ALLOW(sigaltstack), ALLOW(tgkill), ALLOW(restart_syscall), ALLOW(nanosleep),
+    ALLOW(clock_nanosleep), ALLOW(clock_gettime), ALLOW(clock_getres),
+    ALLOW(gettimeofday), ALLOW(getrandom),
+    /* Who and where we are. */
+    ALLOW(getpid), ALLOW(getppid), ALLOW(gettid), ALLOW(getuid), ALLOW(geteuid),
+    ALLOW(getgid), ALLOW(getegid), ALLOW(getgroups), ALLOW(uname), ALLOW(sysinfo),
+    ALLOW(getrusage), ALLOW(prlimit64), ALLOW(getcpu),
+#ifdef __NR_poll /* the older forms, which younger architectures never had */
+    ALLOW(poll), ALLOW(select), ALLOW(epoll_wait), ALLOW(stat), ALLOW(lstat),
+    ALLOW(access), ALLOW(readlink), ALLOW(rename), ALLOW(unlink), ALLOW(mkdir),
+    ALLOW(chmod), ALLOW(dup2), ALLOW(time), ALLOW(arch_prctl),
+#else
+    ALLOW(renameat),
+#endif
+    REFUSED(EPERM)};
+
+int
+lagg_seccomp(void)
+{
+    const struct sock_fprog program = {
+        .len = sizeof FILTER / sizeof FILTER[0],
+        .filter = (struct sock_filter *)FILTER, /* the kernel only reads it */
+    };
+    long result;
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return -errno;
+    }
+    result = syscall(
+        __NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+    /* A thread that has another filter, and so cannot have ours, is answered by id. */
+    return result > 0 ? -EBUSY : result < 0 ? -errno : 0;
+}
+
+#else
+
+int
+lagg_seccomp(void)
+{
+    return -EOPNOTSUPP;
+}
+
+#endif

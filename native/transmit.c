@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Transmit: the frames of one TAP queue to the ports that the plan names.
+ *
+ * Owns the burst: what is read together is distributed together, and each port's share
+ * is sent in one go.  A port that dies under its share passes it on to the one that
+ * stands in.  Every frame leaves, waits in the hold, or is counted by reason.
+ */
+#include "worker.h"
+
+#include <errno.h>
+
+static void
+queue_frame(struct worker *worker, uint32_t slot, uint32_t frame)
+{
+    struct queue *queue = &worker->queues[slot];
+
+    assert(queue->count < BURST_MAX);
+    queue->order[queue->count++] = (uint8_t)frame;
+    worker->queues_used |= 1u << slot;
+}
+
+static void
+distribute_all(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    count(worker, COUNTER_TX_IN, plan->tx_slots_count);
+    for (uint32_t i = 0; i < plan->tx_slots_count; i++) {
+        queue_frame(worker, plan->tx_slots[i], frame);
+    }
+}
+
+static uint32_t
+flow_hash(const struct lagg_plan *plan, const struct frame *frame)
+{
+    const struct hash_policy policy = {
+        .kind = plan->hash_kind,
+        .layers = plan->hash_layers,
+        .seed = plan->hash_seed,
+    };
+    struct flow flow;
+
+    frame_parse(frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow);
+    return hash_flow(&flow, &policy);
+}
+
+static void
+distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    uint32_t hash = 0;
+    uint32_t index;
+
+    if (plan->spread == LAGG_SPREAD_FLOW) {
+        hash = flow_hash(plan, &worker->frames[frame]);
+    }
+    index = distribute_index(plan, &worker->turn, hash);
+    if (plan->held[index / 8] >> index % 8 & 1) {
+        worker->waiting.order[worker->waiting.count++] = (uint8_t)frame;
+        return;
+    }
+    worker->indices[frame] = (uint16_t)index;
+    count(worker, COUNTER_TX_IN, 1);
+    queue_frame(worker, plan->tx_slots[index], frame);
+}
+
+static void
+distribute_frame(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    uint32_t refusal = frame_refusal(&worker->frames[frame]);
+
+    if (plan->tx_slots_count == 0) {
+        refusal = plan->tx_drop;
+    }
+    if (refusal != LAGG_DROP_COUNT) {
+        count(worker, COUNTER_TX_IN, 1);
+        count_drop(worker, refusal, 1);
+    } else if (plan->spread == LAGG_SPREAD_ALL) {
+        distribute_all(worker, plan, frame);
+    } else {
+        distribute_one(worker, plan, frame);
+    }
+}
+
+static bool
+error_is_port_down(int error)
+{
+    return error == -ENETDOWN || error == -ENXIO || error == -ENODEV;
+}
+
+static void
+count_sent(struct worker *worker, uint32_t slot, const uint8_t *order, uint32_t sent)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < sent; i++) {
+        bytes += frame_bytes(&worker->frames[order[i]]);
+    }
+    count(worker, COUNTER_TX_OUT, sent);
+    count_port(worker, slot, PORT_TX_FRAMES, sent);
+    count_port(worker, slot, PORT_TX_BYTES, bytes);
+}
+
+/* The port died under the burst: what it still held goes to the next usable slot of
+ * each frame's plan entry.  Broadcast has sent its other copies already. */
+static void
+queue_divert(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+    const struct queue *queue, uint32_t from, uint32_t dead)
+{
+    for (uint32_t i = from; i < queue->count; i++) {
+        uint32_t frame = queue->order[i];
+        uint32_t other = NO_SLOT;
+
+        if (plan->spread != LAGG_SPREAD_ALL) {
+            other = distribute_stand_in(plan, worker->indices[frame], dead);
+        }
+        if (other == NO_SLOT) {
+            count_port_drop(worker, slot, LAGG_DROP_TX_DOWN, 1);
+        } else {
+            queue_frame(worker, other, frame);
+        }
+    }
+}
+
+static uint32_t
+send_drop_reason(int error)
+{
+    return error == -EAGAIN || error == -ENOBUFS ? LAGG_DROP_TX_FULL
+                                                 : LAGG_DROP_TX_ERROR;
+}
+
+/* Sends what waits for 'slot'.  Returns its bit when the port turned out dead. */
+static uint32_t
+queue_send(
+    struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
+{
+    const struct queue queue = worker->queues[slot];
+    uint32_t done = 0;
+
+    worker->queues[slot].count = 0;
+    worker->queues_used &= ~(1u << slot);
+    while (done < queue.count) {
+        const uint8_t *order = queue.order + done;
+        int error = 0;
+        uint32_t sent = port_send(
+            snap->ports[slot], worker->frames, order, queue.count - done, &error);
+
+        count_sent(worker, slot, order, sent);
+        if (snap->plan.spread == LAGG_SPREAD_FLOW) {
+            buckets_count(&worker->buckets, worker->indices, order, sent);
+        }
+        done += sent;
+        if (error_is_port_down(error)) {
+            dead |= 1u << slot;
+            queue_divert(worker, &snap->plan, slot, &queue, done, dead);
+            return 1u << slot;
+        }
+        if (done < queue.count) {
+            /* One frame is refused; those behind it may pass. */
+            count_port_drop(worker, slot, send_drop_reason(error), 1);
+            done++;
+        }
+    }
+    return 0;
+}
+
+static void
+queues_send(struct worker *worker, const struct snapshot *snap)
+{
+    uint32_t dead = 0;
+
+    /* Ends: a diverted frame goes to a slot not in 'dead', which only grows. */
+    while (worker->queues_used != 0) {
+        uint32_t slot = (uint32_t)__builtin_ctz(worker->queues_used);
+
+        dead |= queue_send(worker, snap, slot, dead);
+    }
+}
+
+/* Only when all others of the burst have left: it overwrites what they came from.  A
+ * frame that waits is counted when it leaves. */
+static void
+hold_waiting(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->waiting.count; i++) {
+        if (!hold_put(&worker->hold, &worker->frames[worker->waiting.order[i]])) {
+            count(worker, COUNTER_TX_IN, 1);
+            count_drop(worker, LAGG_DROP_HOLD_FULL, 1);
+        }
+    }
+    worker->waiting.count = 0;
+}
+
+static uint32_t
+read_hold(struct worker *worker)
+{
+    uint32_t frames = 0;
+
+    while (frames < BURST_MAX && hold_take(&worker->hold, &worker->frames[frames])) {
+        frames++;
+    }
+    return frames;
+}
+
+static uint32_t
+read_tap(struct worker *worker)
+{
+    uint32_t frames = 0;
+
+    for (uint32_t reads = 0; reads < BURST_MAX && !worker->tap_gone; reads++) {
+        int result =
+            tap_read(worker->tap_fd, &worker->buffers[frames], &worker->frames[frames]);
+
+        if (result == -EMSGSIZE) {
+            count(worker, COUNTER_TX_IN, 1);
+            count_drop(worker, LAGG_DROP_OVERSIZE, 1);
+            continue;
+        }
+        worker->tap_gone = result == -EBADFD;
+        if (result <= 0) {
+            break;
+        }
+        frames++;
+    }
+    return frames;
+}
+
+uint32_t
+transmit_burst(struct worker *worker, const struct snapshot *snap)
+{
+    uint32_t frames;
+
+    if (worker->hold.generation != snap->generation) {
+        hold_rewind(&worker->hold, snap->generation);
+    }
+    /* What waited came before anything that the TAP still holds. */
+    frames = hold_pending(&worker->hold) ? read_hold(worker) : read_tap(worker);
+    for (uint32_t i = 0; i < frames; i++) {
+        distribute_frame(worker, &snap->plan, i);
+    }
+    queues_send(worker, snap);
+    hold_waiting(worker);
+    return frames;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a worker is made of: shared by worker.c, transmit.c, receive.c and device.c.
+ *
+ * Who may touch a member: as in internal.h.
+ */
+#ifndef LAGG_WORKER_H
+#define LAGG_WORKER_H
+
+#include "internal.h"
+
+#include <time.h>
+
+/* Frames of one burst that wait for one port. */
+struct queue {
+    uint32_t count;
+    uint8_t order[BURST_MAX]; /* indices into worker->frames */
+};
+
+/* ---- worker.c ---------------------------------------------------------------------
+ */
+
+struct worker {
+    uint32_t index;               /* (c) also its epoch reader and ring */
+    int tap_fd;                   /* (c) */
+    int wake_fd;                  /* (c) eventfd */
+    struct snapshot_store *store; /* (c) */
+    _Atomic bool *stop;           /* (c) set by the control thread */
+    _Atomic bool running;         /* (a) a thread is inside lagg_worker_run() */
+    _Atomic uint32_t sequence;    /* (a) odd while counts move; see counter_bank */
+    struct counter_bank counts;
+    struct pace pace;         /* (w) */
+    struct turn turn;         /* (w) */
+    struct tally tally;       /* (w) */
+    uint64_t poll_generation; /* (w) the snapshot that 'poll_fds' was made from */
+    uint32_t poll_count;      /* (w) */
+    bool errors_pending;      /* (w) poll(2) saw POLLERR: look at every port */
+    bool tap_gone;            /* (w) */
+    int poll_fds[2 + LAGG_PORTS_MAX]; /* (w) */
+    struct queue queues[LAGG_PORTS_MAX];
+    uint32_t queues_used;        /* (w) bit s: queues[s] is not empty */
+    struct queue waiting;        /* (w) frames of the burst that the plan holds */
+    uint16_t indices[BURST_MAX]; /* (w) of frames[i] into tx_slots */
+    struct frame frames[BURST_MAX];
+    struct buckets buckets;
+    struct hold hold;
+    struct frame_buffer buffers[BURST_MAX]; /* last, as hold.store: not zeroed */
+};
+
+/* One iteration: a burst from the TAP, a burst from every port.  Never blocks.  Returns
+ * the number of frames moved.  C tests call it once and look. */
+uint32_t worker_poll(struct worker *worker);
+
+/* Iterates until '*worker->stop', sleeping in poll(2) while there is nothing to do. */
+void worker_loop(struct worker *worker);
+
+/* A burst from the TAP to the ports.  Inside a section of the epoch, as the next. */
+uint32_t transmit_burst(struct worker *worker, const struct snapshot *snap);
+
+/* A burst from this worker's ring of every port to the TAP.  None, while they are left
+ * to fill and the worker is 'busy' with other frames. */
+uint32_t receive_burst(struct worker *worker, const struct snapshot *snap, bool busy);
+
+/* Delivers what 'ring' of the port at 'slot' holds, up to a burst; returns how many. */
+uint32_t receive_ring(struct worker *worker, const struct lagg_plan *plan,
+    uint32_t slot, struct lagg_port *port, uint32_t ring);
+
+/* Adds what was counted since the last call to the published counters. */
+void worker_publish_counts(struct worker *worker, struct lagg_port *const ports[]);
+
+/* What paces the worker: see pace.c. */
+static inline uint64_t
+clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- counting: into the tally, which is private until published --------------------
+ */
+
+static inline void
+count(struct worker *worker, uint32_t counter, uint64_t value)
+{
+    worker->tally.total[counter] += value;
+    worker->tally.touched = true;
+}
+
+static inline void
+count_port(struct worker *worker, uint32_t slot, uint32_t counter, uint64_t value)
+{
+    worker->tally.ports[slot][counter] += value;
+    worker->tally.ports_touched |= 1u << slot;
+}
+
+static inline void
+count_drop(struct worker *worker, uint32_t reason, uint64_t frames)
+{
+    count(worker, COUNTER_DROPS + reason, frames);
+}
+
+static inline void
+count_port_drop(struct worker *worker, uint32_t slot, uint32_t reason, uint64_t frames)
+{
+    count_drop(worker, reason, frames);
+    count_port(worker, slot, COUNTER_DROPS + reason, frames);
+}
+
+#endif

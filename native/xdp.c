@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An AF_XDP socket that only sends: the cheapest way out of a port for a short frame.
+ *
+ * Owns its memory, from which the kernel copies frames, the two rings, and the exact
+ * count of what the kernel took.  In copy mode the kernel looks at the rings during
+ * sendto(2) alone, and sends in the order of the entries; so the ring is empty between
+ * two calls, and a frame is either the kernel's or still ours.  No XDP program, nothing
+ * received.  Knows no plan, and not what becomes of a frame that was not taken.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
+#ifndef SOL_XDP
+#define SOL_XDP 283
+#endif
+
+enum {
+    CHUNK_BYTES = 2048, /* the least the kernel allows */
+    ENTRIES = BURST_MAX,
+    NO_ADDRESS = XDP_CHUNKS * CHUNK_BYTES, /* behind the last chunk: never valid */
+    TAKE_TRIES = 50,
+    TAKE_WAIT_MS = 2,
+    SEND_BUFFER_BYTES = 8 << 20, /* as the packet sockets have */
+};
+
+static_assert((ENTRIES & (ENTRIES - 1)) == 0, "an index into the ring is a mask");
+static_assert((XDP_CHUNKS & (XDP_CHUNKS - 1)) == 0, "an index into the ring is a mask");
+static_assert((int)XDP_FRAME_BYTES_MAX <= (int)CHUNK_BYTES, "a frame is one chunk");
+
+/* ---- opening ----------------------------------------------------------------------
+ */
+
+static int
+option_set(int fd, int option, const void *value, socklen_t size)
+{
+    return setsockopt(fd, SOL_XDP, option, value, size) == 0 ? 0 : -errno;
+}
+
+static int
+memory_register(struct xdp *xdp)
+{
+    struct xdp_umem_reg request = {
+        .len = (uint64_t)XDP_CHUNKS * CHUNK_BYTES, .chunk_size = CHUNK_BYTES};
+    void *memory = mmap(NULL, request.len, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    xdp->chunks = memory;
+    request.addr = (uint64_t)(uintptr_t)memory;
+    return option_set(xdp->fd, XDP_UMEM_REG, &request, sizeof request);
+}
+
+static int
+rings_make(int fd)
+{
+    const int unused = 1, done = XDP_CHUNKS, entries = ENTRIES;
+    int size = SEND_BUFFER_BYTES, error;
+
+    /* The kernel binds no socket without a fill ring, which only receivers need. */
+    if ((error = option_set(fd, XDP_UMEM_FILL_RING, &unused, sizeof unused)) != 0 ||
+        (error = option_set(fd, XDP_UMEM_COMPLETION_RING, &done, sizeof done)) != 0 ||
+        (error = option_set(fd, XDP_TX_RING, &entries, sizeof entries)) != 0) {
+        return error;
+    }
+    /* Best effort: without CAP_NET_ADMIN the system's limit holds. */
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    }
+    return 0;
+}
+
+static int
+ring_map(struct xdp_ring *ring, int fd, off_t page,
+    const struct xdp_ring_offset *offsets, size_t entries_bytes)
+{
+    size_t bytes = offsets->desc + entries_bytes;
+    uint8_t *map =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, page);
+
+    if (map == MAP_FAILED) {
+        return -errno;
+    }
+    ring->map = map;
+    ring->map_bytes = bytes;
+    ring->producer = (_Atomic uint32_t *)(void *)(map + offsets->producer);
+    ring->consumer = (_Atomic uint32_t *)(void *)(map + offsets->consumer);
+    ring->entries = map + offsets->desc;
+    return 0;
+}
+
+static int
+rings_map(struct xdp *xdp)
+{
+    struct xdp_mmap_offsets offsets;
+    socklen_t size = sizeof offsets;
+    int error;
+
+    if (getsockopt(xdp->fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) != 0) {
+        return -errno;
+    }
+    if (size != sizeof offsets) {
+        return -EOPNOTSUPP; /* before Linux 5.4 */
+    }
+    error = ring_map(&xdp->waiting, xdp->fd, XDP_PGOFF_TX_RING, &offsets.tx,
+        ENTRIES * sizeof(struct xdp_desc));
+    if (error == 0) {
+        error = ring_map(&xdp->done, xdp->fd, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING,
+            &offsets.cr, XDP_CHUNKS * sizeof(uint64_t));
+    }
+    return error;
+}
+
+/* A queue is free again a moment after the socket that had it was closed. */
+static int
+queue_take(int fd, const struct sockaddr_xdp *address)
+{
+    for (int tries = 0; tries < TAKE_TRIES; tries++) {
+        if (bind(fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+            return 0;
+        }
+        if (errno != EBUSY) {
+            break;
+        }
+        poll(NULL, 0, TAKE_WAIT_MS);
+    }
+    return -errno;
+}
+
+/* This socket sends by the port's first queue, and a packet socket by one of the
+ * kernel's choice: with more than one, frames of a flow could overtake each other. */
+static int
+queue_bind(int fd, int ifindex)
+{
+    struct sockaddr_xdp address = {
+        .sxdp_family = AF_XDP,
+        .sxdp_flags = XDP_COPY,
+        .sxdp_ifindex = (uint32_t)ifindex,
+        .sxdp_queue_id = 1,
+    };
+
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        return -EOPNOTSUPP;
+    }
+    if (errno != EINVAL) {
+        return -errno;
+    }
+    address.sxdp_queue_id = 0;
+    return queue_take(fd, &address);
+}
+
+int
+xdp_open(struct xdp *xdp, int ifindex)
+{
+    int error;
+
+    xdp->fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (xdp->fd < 0) {
+        return -errno;
+    }
+    if ((error = memory_register(xdp)) != 0 || (error = rings_make(xdp->fd)) != 0 ||
+        (error = rings_map(xdp)) != 0 || (error = queue_bind(xdp->fd, ifindex)) != 0) {
+        xdp_close(xdp);
+        return error;
+    }
+    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
+        xdp->free[xdp->free_count++] = (uint16_t)chunk;
+    }
+    atomic_store(&xdp->open, true);
+    return 0;
+}
+
+static void
+ring_unmap(struct xdp_ring *ring)
+{
+    if (ring->map != NULL) {
+        munmap(ring->map, ring->map_bytes);
+    }
+}
+
+void
+xdp_close(struct xdp *xdp)
+{
+    if (xdp->chunks == NULL) {
+        return;
+    }
+    ring_unmap(&xdp->waiting);
+    ring_unmap(&xdp->done);
+    close(xdp->fd);
+    munmap(xdp->chunks, (size_t)XDP_CHUNKS * CHUNK_BYTES);
+    memset(xdp, 0, sizeof *xdp);
+}
+
+/* ---- sending ----------------------------------------------------------------------
+ */
+
+/* A ring's counts run on and wrap; only their differences mean anything. */
+static uint32_t
+ring_count(const struct xdp_ring *ring)
+{
+    /* Acquire: pairs with the kernel's release of what the counts cover. */
+    return atomic_load_explicit(ring->producer, memory_order_acquire) -
+           atomic_load_explicit(ring->consumer, memory_order_acquire);
+}
+
+static void
+chunk_free(struct xdp *xdp, uint16_t chunk)
+{
+    assert(xdp->free_count < XDP_CHUNKS);
+    xdp->free[xdp->free_count++] = chunk;
+}
+
+/* Takes back the chunks of frames that have left.  Some kernels return invalid entries
+ * here, too. */
+static void
+chunks_reclaim(struct xdp *xdp)
+{
+    const uint64_t *entries = xdp->done.entries;
+    uint32_t count = ring_count(&xdp->done);
+    uint32_t next = atomic_load_explicit(xdp->done.consumer, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t address = entries[(next + i) & (XDP_CHUNKS - 1)];
+
+        if (address < NO_ADDRESS) {
+            chunk_free(xdp, (uint16_t)(address / CHUNK_BYTES));
+        }
+    }
+    /* Release: the kernel may write over the entries after this. */
+    atomic_store_explicit(xdp->done.consumer, next + count, memory_order_release);
+}
+
+bool
+xdp_fits(const struct frame *frame)
+{
+    return frame->rest_bytes == 0 && frame_bytes(frame) <= XDP_FRAME_BYTES_MAX &&
+           !frame_is_gso(frame);
+}
+
+static struct xdp_desc *
+entry_at(const struct xdp *xdp, uint32_t index)
+{
+    return (struct xdp_desc *)xdp->waiting.entries + (index & (ENTRIES - 1));
+}
+
+static void
+entry_fill(struct xdp *xdp, uint32_t index, const struct frame *frame)
+{
+    uint16_t chunk = xdp->free[--xdp->free_count];
+    uint32_t address = chunk * (uint32_t)CHUNK_BYTES;
+
+    xdp->chunk_of[index & (ENTRIES - 1)] = chunk;
+    memcpy(xdp->chunks + address, frame->head + VNET_BYTES, frame_bytes(frame));
+    frame_finish_checksum(frame, xdp->chunks + address);
+    *entry_at(xdp, index) =
+        (struct xdp_desc){.addr = address, .len = frame_bytes(frame)};
+}
+
+/* Puts the first frames, as many as fit, into the ring, which is empty. */
+static uint32_t
+entries_put(
+    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count)
+{
+    uint32_t first = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
+    uint32_t put = 0;
+
+    while (put < count && xdp->free_count > 0 && xdp_fits(&frames[order[put]])) {
+        entry_fill(xdp, first + put, &frames[order[put]]);
+        put++;
+    }
+    /* Release: the kernel reads the entries after this. */
+    atomic_store_explicit(xdp->waiting.producer, first + put, memory_order_release);
+    return put;
+}
+
+/* Has the kernel send what is in the ring.  -EBUSY: it dropped the last one it took. */
+static int
+ring_kick(const struct xdp *xdp)
+{
+    return sendto(xdp->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* The last 'count' entries' chunks are ours again. */
+static void
+chunks_take_back(struct xdp *xdp, uint32_t count)
+{
+    uint32_t end = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
+
+    for (uint32_t i = 1; i <= count; i++) {
+        chunk_free(xdp, xdp->chunk_of[(end - i) & (ENTRIES - 1)]);
+    }
+}
+
+/* Makes the last 'count' entries ones that the kernel passes over, and counts. */
+static void
+entries_spoil(struct xdp *xdp, uint32_t count)
+{
+    uint32_t end = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
+
+    for (uint32_t i = 1; i <= count; i++) {
+        entry_at(xdp, end - i)->addr = NO_ADDRESS;
+    }
+}
+
+/* Entries that the kernel passed over since this was asked last; -errno. */
+static int
+spoiled_passed(struct xdp *xdp)
+{
+    struct xdp_statistics statistics = {0};
+    socklen_t size = sizeof statistics;
+    uint64_t before = xdp->spoiled;
+
+    if (getsockopt(xdp->fd, SOL_XDP, XDP_STATISTICS, &statistics, &size) != 0) {
+        return -errno;
+    }
+    xdp->spoiled = statistics.tx_invalid_descs;
+    return (int)(xdp->spoiled - before);
+}
+
+/* The kernel stopped on the way.  How far it came, its consumer count does not tell
+ * (before Linux 6.17 it is not brought up to date then).  So all entries are spoiled,
+ * and it says how many of those it met: they are the ones it had not taken. */
+static uint32_t
+ring_settle(struct xdp *xdp, uint32_t put, int error)
+{
+    int left;
+
+    entries_spoil(xdp, put);
+    for (uint32_t kicks = 0; kicks <= put && ring_count(&xdp->waiting) > 0; kicks++) {
+        ring_kick(xdp);
+    }
+    left = spoiled_passed(xdp);
+    if (ring_count(&xdp->waiting) > 0 || left < 0 || (uint32_t)left > put) {
+        /* The port went away meanwhile.  No frame may leave twice, so they count as
+         * gone, and this socket is out of use. */
+        atomic_store(&xdp->open, false);
+        return put;
+    }
+    chunks_take_back(xdp, (uint32_t)left);
+    put -= (uint32_t)left;
+    return error == -EBUSY && put > 0 ? put - 1 : put;
+}
+
+/* The kernel did not look at the ring: nothing of it ever was. */
+static void
+ring_recall(struct xdp *xdp, uint32_t put)
+{
+    uint32_t end = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
+
+    chunks_take_back(xdp, put);
+    atomic_store_explicit(xdp->waiting.producer, end - put, memory_order_release);
+}
+
+uint32_t
+xdp_send(
+    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count)
+{
+    uint32_t put;
+    int error;
+
+    chunks_reclaim(xdp);
+    put = entries_put(xdp, frames, order, count);
+    if (put == 0) {
+        return 0;
+    }
+    error = ring_kick(xdp);
+    if (error == 0 && ring_count(&xdp->waiting) == 0) {
+        return put;
+    }
+    if (error == -ENETDOWN || error == -ENXIO) {
+        ring_recall(xdp, put);
+        return 0;
+    }
+    return ring_settle(xdp, put, error);
+}

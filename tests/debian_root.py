@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A clean Debian in a directory, as a chroot and as a machine that systemd has booted.
+
+Owns the base (a tar outside the project, made once by mmdebstrap), the files of a root,
+and the namespaces of the machine: mounts, processes, and the network of a lab's host.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import Host, wait_until
+
+SUITES = {11: "bookworm", 13: "trixie"}
+"""The Debian whose python3 is of the minor version that this test runs with."""
+
+INCLUDED = "python3,iproute2,systemd"
+BASE_SECONDS = 180
+BOOT_SECONDS = 120.0
+
+VOLATILE = ("proc", "sys", "dev", "run", "tmp")
+
+NOBODYS = frozenset(
+    {"etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"}
+    | {"var/log/dpkg.log", "var/log/alternatives.log", "var/lib/dpkg/status"}
+    | {"var/lib/dpkg/status-old", "var/lib/dpkg/triggers/Lock", "var/lib/dpkg/lock"}
+    | {"var/lib/dpkg/lock-frontend", "var/cache/ldconfig/aux-cache"}
+    | {"etc/subuid-", "etc/subgid-", "var/lib/dpkg/info/format"}
+)
+"""Written by dpkg and passwd themselves, for every package alike."""
+
+BOOT = """
+set -e
+mount --make-rprivate /
+mount --bind "$1" "$1"
+cd "$1"
+mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs tmpfs run
+mount -t tmpfs -o mode=755 tmpfs dev
+for node in null zero full random urandom tty; do
+    touch dev/$node
+    mount --bind /dev/$node dev/$node
+done
+mkdir -p dev/net dev/pts dev/shm
+mknod -m 666 dev/net/tun c 10 200
+ln -s /proc/self/fd dev/fd
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mkdir sys/fs/cgroup/$2
+echo 0 >sys/fs/cgroup/$2/cgroup.procs
+umount sys/fs/cgroup
+pivot_root . mnt
+umount -l /mnt
+exec unshare --cgroup sh -c "
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    exec env -i container=lagg PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
+        /lib/systemd/systemd --unit=basic.target --show-status=no"
+"""
+"""`$1`: the root; `$2`: a control group of its own, in which systemd is at the top.
+
+Of version 2, by which a unit's devices and addresses are restricted.
+"""
+
+UNGROUP = """
+mount -t cgroup2 cgroup2 /mnt
+[ ! -d "/mnt/$1" ] || find "/mnt/$1" -depth -type d -exec rmdir {} +
+"""
+
+
+class MissingError(Exception):
+    """No clean root can be had here; says why."""
+
+
+def base() -> Path:
+    """The tar of a minimal Debian with python3 and systemd; made if it is not there."""
+    suite = SUITES.get(sys.version_info.minor)
+    if suite is None:
+        raise MissingError(f"no Debian has Python 3.{sys.version_info.minor}")
+    if shutil.which("mmdebstrap") is None:
+        raise MissingError("no mmdebstrap here: tools/setup --dev installs it")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    tar = cache / "laggd" / f"{suite}.tar"
+    if not tar.exists():
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        _make_base(suite, tar)
+    return tar
+
+
+def _make_base(suite: str, tar: Path) -> None:
+    aside = tar.with_suffix(f".{os.getpid()}.tar")
+    command = ["mmdebstrap", "--variant=minbase", f"--include={INCLUDED}", suite]
+    try:
+        subprocess.run(
+            [*command, str(aside)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=BASE_SECONDS,
+        )
+        os.replace(aside, tar)
+    except subprocess.TimeoutExpired:
+        raise MissingError(f"mmdebstrap took more than {BASE_SECONDS} s") from None
+    except subprocess.CalledProcessError as error:
+        raise MissingError(error.stderr.strip().rpartition("\n")[2]) from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+class Root:
+    """A clean Debian in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Unpacks the base there.  MissingError when there is none."""
+        self.directory = directory
+        directory.mkdir()
+        subprocess.run(["tar", "-C", directory, "-xf", base()], check=True)
+
+    def chroot(self, *words: str) -> str:
+        """Runs a command in it, without a machine around; returns what it said."""
+        return _run("chroot", str(self.directory), *words)
+
+    def files(self) -> dict[str, str]:
+        """Everything in it: owner, mode and content by path; not what nobody owns."""
+        found: dict[str, str] = {}
+        for top, directories, names in os.walk(self.directory):
+            here = Path(top).relative_to(self.directory)
+            if here == Path():
+                directories[:] = [each for each in directories if each not in VOLATILE]
+            for name in (*directories, *names):
+                path = (here / name).as_posix()
+                if path not in NOBODYS:
+                    found[path] = _described(self.directory / path)
+        return found
+
+    @contextmanager
+    def booted(self, host: Host) -> Iterator["Machine"]:
+        """The machine that systemd makes of it, with the network of `host`."""
+        kinds = ("--mount", "--pid", "--uts", "--ipc")
+        boot = ("sh", "-c", BOOT, "sh", str(self.directory), host.netns)
+        process = host.popen("unshare", *kinds, "--fork", "--kill-child", *boot)
+        try:
+            machine = Machine(process.pid)
+            wait_until(machine.up, BOOT_SECONDS, "systemd has booted")
+            yield machine
+        finally:
+            process.kill()
+            process.wait()
+            _ungroup(host.netns)
+
+
+class Machine:
+    """A root that runs: commands are run inside, beside its systemd."""
+
+    def __init__(self, parent: int) -> None:
+        """`parent` is the process whose only child is its first process."""
+        self._children = Path(f"/proc/{parent}/task/{parent}/children")
+
+    def run(self, *words: str) -> str:
+        """What the command said.  AssertionError when it failed."""
+        return _run(*self._enter(), *words)
+
+    def _enter(self) -> tuple[str, ...]:
+        (first,) = self._children.read_text().split()
+        return ("nsenter", "-t", first, "-m", "-u", "-i", "-n", "-p", "-C")
+
+    def up(self) -> bool:
+        """Whether its systemd answers and has reached its target."""
+        words = ("systemctl", "is-active", "basic.target")
+        try:
+            done = subprocess.run(
+                [*self._enter(), *words], capture_output=True, text=True, check=False
+            )
+        except ValueError:  # it has no process yet
+            return False
+        return done.stdout.strip() == "active"
+
+    def property_of(self, unit: str, name: str) -> str:
+        """As `systemctl show` has it."""
+        return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
+
+
+def _ungroup(name: str) -> None:
+    """Removes the machine's control groups, when its last process is gone."""
+    words = ("unshare", "--mount", "sh", "-c", UNGROUP, "sh", name)
+
+    def removed() -> bool:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    wait_until(removed, BOOT_SECONDS, f"the control group {name} is empty")
+
+
+def _described(path: Path) -> str:
+    stat = path.lstat()
+    what = f"{stat.st_mode:o} {stat.st_uid}:{stat.st_gid}"
+    if path.is_symlink():
+        return f"{what} -> {path.readlink()}"
+    if path.is_file():
+        return f"{what} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return what
+
+
+def _run(*words: str) -> str:
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}"
+    return done.stdout

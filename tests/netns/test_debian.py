@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The Debian package on a clean Debian: purged without trace, and run by its systemd.
+
+Needs a Debian mirror once; the base is kept in ~/.cache/laggd.
+"""
+
+import json
+import re
+import resource
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Host, Lab, wait_until
+from tests.debian_root import Machine, MissingError, Root
+from tests.tree import ROOT
+
+DEADLINE_S = 120.0
+
+CONFIG = """
+[[lagg]]
+name = "lagg0"
+proto = "{proto}"
+ports = ["p0", "p1"]
+mac = "02:00:5e:00:53:01"
+"""
+
+# Where a skipped test is one letter among hundreds, this is a paragraph.
+pytestmark = pytest.mark.filterwarnings("always:NOT TESTED:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("deb")
+    subprocess.run([ROOT / "packaging" / "build-deb", out], check=True)
+    (found,) = out.glob("laggd_*.deb")
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    try:
+        return Root(tmp_path / "root")
+    except MissingError as reason:
+        warnings.warn(f"NOT TESTED: the Debian package: {reason}", stacklevel=1)
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def near() -> Iterator[Host]:
+    with Lab() as lab:
+        hosts = lab.host("near"), lab.host("far")
+        for i in range(2):
+            lab.cable(hosts[0], f"p{i}", hosts[1], f"q{i}")
+        yield hosts[0]
+
+
+def install(root: Root, package: Path) -> None:
+    place = root.directory / "laggd.deb"
+    place.write_bytes(package.read_bytes())
+    root.chroot("dpkg", "--install", "/laggd.deb")
+    place.unlink()
+
+
+def test_it_is_installed_whole_and_purged_without_trace(
+    root: Root, package: Path
+) -> None:
+    before = root.files()
+    install(root, package)
+    assert root.chroot("dpkg", "--verify", "laggd") == ""
+    assert "laggd:" in root.chroot("getent", "passwd", "laggd")
+    assert "--seccomp" in root.chroot("laggd", "--help")
+    assert root.chroot("laggctl", "check", "/etc/laggd/laggd.toml")
+    root.chroot("dpkg", "--purge", "laggd")
+    after = root.files()
+    assert {
+        path: after.get(path)
+        for path in before | after
+        if after.get(path) != before.get(path)
+    } == {}
+
+
+# ---- under systemd -----------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(root: Root, package: Path, near: Host) -> Iterator[Machine]:
+    """Runs a lagg0 of p0 and p1."""
+    install(root, package)
+    configure(root, "failover")
+    drop_in = root.directory / "etc/systemd/system/laggd.service.d/test.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nWatchdogSec=10s\n")
+    with root.booted(near) as booted:
+        try:
+            booted.run("systemctl", "start", "laggd.service")
+            yield booted
+        finally:  # shown when a test fails
+            print(booted.run("journalctl", "--no-pager", "--unit=laggd"))
+
+
+LOCKED_BYTES = 64 << 20
+CAP_SYS_RESOURCE = 24
+
+IN_UNIT = 'echo 0 >/sys/fs/cgroup/system.slice/laggd.service/cgroup.procs; exec "$@"'
+"""Becomes a process of the unit as far as devices and addresses go."""
+
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+    for address in sys.argv[1:]:
+        try:
+            sending.sendto(b"", (address, 9))
+            print(address, "sent")
+        except OSError as error:
+            print(address, error.strerror)
+"""
+OPEN = """
+import os, sys
+for path in sys.argv[1:]:
+    try:
+        os.close(os.open(path, os.O_RDWR))
+        print(path, "opened")
+    except OSError as error:
+        print(path, error.strerror)
+"""
+
+
+def test_the_unit_may_open_tun_and_lock_memory_and_nothing_else(
+    machine: Machine, near: Host
+) -> None:
+    near.run("ip", "link", "set", "lo", "up")
+    machine.run("mknod", "-m", "666", "/dev/other", "c", "1", "5")  # as /dev/zero
+    machine.run("mknod", "-m", "666", "/dev/another", "c", "1", "11")  # as /dev/kmsg
+    opening = ("python3", "-c", OPEN, "/dev/net/tun", "/dev/other", "/dev/another")
+    sending = ("python3", "-c", SEND, "127.0.0.1")
+    assert {line.split()[1] for line in machine.run(*opening).splitlines()} == {
+        "opened"
+    }
+    assert machine.run(*sending) == "127.0.0.1 sent\n"
+    in_unit = ("sh", "-c", IN_UNIT, "sh")
+    assert machine.run(*in_unit, *opening) == (
+        "/dev/net/tun opened\n/dev/other opened\n/dev/another Operation not permitted\n"
+    )
+    refused = "127.0.0.1 Operation not permitted\n"
+    assert machine.run(*in_unit, *sending) == refused
+    limits = machine.run("cat", f"/proc/{pid_of(machine)}/limits")
+    assert re.search(rf"^Max locked memory\s+{lockable()} ", limits, re.MULTILINE)
+    (lagg,) = json.loads(machine.run("laggctl", "--json", "show"))
+    assert [port["tx"] for port in lagg["ports"]] == ["xdp+packet"] * 2
+
+
+def lockable() -> int:
+    """The unit's LimitMEMLOCK=, or as much of it as a systemd started here may give."""
+    rows = dict(
+        row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines()
+    )
+    if int(rows["CapEff"], 16) >> CAP_SYS_RESOURCE & 1:
+        return LOCKED_BYTES
+    return min(LOCKED_BYTES, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])
+
+
+def test_the_drop_in_for_metrics_serves_them_to_this_machine_alone(
+    machine: Machine, root: Root, near: Host
+) -> None:
+    near.run("ip", "link", "set", "lo", "up")
+    near.run("ip", "address", "add", "192.0.2.1/24", "dev", "lo")
+    examples = root.directory / "usr/share/doc/laggd/examples/laggd.service.d"
+    here = root.directory / "etc/systemd/system/laggd.service.d"
+    shutil.copy(examples / "metrics.conf", here)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "laggd.service")
+    wait_for_status(machine, "1 lagg, 2 ports, 1 carries")
+    page = machine.run("python3", "-c", SCRAPE, "http://127.0.0.1:9750/metrics")
+    assert 'laggd_port_carrier{lagg="lagg0",port="p0"} 1.0' in page
+    sending = ("python3", "-c", SEND, "127.0.0.1", "192.0.2.1")
+    assert machine.run("sh", "-c", IN_UNIT, "sh", *sending) == (
+        "127.0.0.1 sent\n192.0.2.1 Operation not permitted\n"
+    )
+
+
+SCRAPE = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1]).read().decode())
+"""
+
+
+# ---- an upgrade --------------------------------------------------------------------
+
+NEXT = "0.1.0+next"
+VERSION = """
+import socket
+with socket.socket(socket.AF_UNIX) as laggd:
+    laggd.connect("/run/laggd/laggd.sock")
+    laggd.sendall(b'{"method": "org.varlink.service.GetInfo"}\\0')
+    print(laggd.recv(65536).rstrip(b"\\0").decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def later(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the next version, which ships another laggd.toml."""
+    tree = tmp_path_factory.mktemp("next") / "tree"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(
+        re.sub(r"^Version: .*$", f"Version: {NEXT}", control.read_text(), flags=re.M)
+    )
+    code = tree / "usr/lib/laggd/lagg"
+    (code / "__init__.py").write_text(f'__version__ = "{NEXT}"\n')
+    for compiled in (code / "__pycache__").glob("__init__.*"):
+        compiled.unlink()
+    with (tree / "etc/laggd/laggd.toml").open("a") as conffile:
+        conffile.write("# Of the next version.\n")
+    out = tree.parent / "next.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, out],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return out
+
+
+def upgrade(machine: Machine, root: Root, later: Path) -> None:
+    shutil.copy(later, root.directory / "next.deb")
+    machine.run("dpkg", "--force-confdef", "--install", "/next.deb")
+    (root.directory / "next.deb").unlink()
+
+
+def version(machine: Machine) -> str:
+    found: str = json.loads(machine.run("python3", "-c", VERSION))["parameters"][
+        "version"
+    ]
+    return found
+
+
+def test_an_upgrade_takes_over_and_the_laggs_of_the_files_come_back(
+    machine: Machine, root: Root, near: Host, later: Path
+) -> None:
+    more = root.directory / "etc/laggd/laggd.d/mine.toml"
+    more.write_text('[[lagg]]\nname = "lagg1"\n')
+    machine.run("systemctl", "reload", "laggd.service")
+    machine.run("laggctl", "create", "byhand0")
+    wait_for_status(machine, "3 laggs, 2 ports, 1 carries")
+    pid, before = pid_of(machine), version(machine)
+    upgrade(machine, root, later)
+    assert pid_of(machine) != pid
+    assert (version(machine), before) != (before, NEXT)
+    wait_for_status(machine, "2 laggs, 2 ports, 1 carries")
+    assert macs(near) == ["02:00:5e:00:53:01"] * 2
+    assert not near.has_link("byhand0")
+    kept = (root.directory / "etc/laggd/laggd.toml").read_text()
+    assert (kept, more.exists()) == (CONFIG.format(proto="failover"), True)
+    assert machine.property_of("laggd", "NRestarts") == "0"
+
+    machine.run("dpkg", "--purge", "laggd")
+    assert len(set(macs(near))) == 2
+    assert not near.has_link("lagg0")
+    ours = {path for path in root.files() if "lagg" in path}
+    admins = "etc/systemd/system/laggd.service.d"
+    assert ours == {admins, f"{admins}/test.conf"}
+    assert "laggd" not in (root.directory / "etc/passwd").read_text()
+
+
+def test_an_upgrade_leaves_laggd_alone_where_policy_says_so(
+    machine: Machine, root: Root, later: Path
+) -> None:
+    policy = root.directory / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    pid, before = pid_of(machine), version(machine)
+    upgrade(machine, root, later)
+    assert (pid_of(machine), version(machine)) == (pid, before)
+    wait_for_status(machine, "1 lagg, 2 ports, 1 carries")
+
+
+def configure(root: Root, proto: str) -> None:
+    (root.directory / "etc/laggd/laggd.toml").write_text(CONFIG.format(proto=proto))
+
+
+def pid_of(machine: Machine) -> int:
+    return int(machine.property_of("laggd", "MainPID"))
+
+
+def wait_for_status(machine: Machine, status: str) -> None:
+    wait_until(
+        lambda: machine.property_of("laggd", "StatusText") == status,
+        DEADLINE_S,
+        f"laggd says {status!r}",
+    )
+
+
+def wait_for_another(machine: Machine, pid: int) -> None:
+    """Until systemd has started laggd anew and it serves."""
+    wait_until(
+        lambda: (
+            pid_of(machine) not in (0, pid)
+            and machine.property_of("laggd", "ActiveState") == "active"
+        ),
+        DEADLINE_S,
+        "laggd is started anew",
+    )
+
+
+def macs(near: Host) -> list[str]:
+    return [near.link(name).mac for name in ("p0", "p1")]
+
+
+def test_systemd_runs_it_as_laggd_and_keeps_it_running(
+    machine: Machine, root: Root, near: Host
+) -> None:
+    carries = "1 lagg, 2 ports, 1 carries"
+    wait_for_status(machine, carries)
+    rows = machine.run("cat", f"/proc/{pid_of(machine)}/status")
+    uid = machine.run("id", "-u", "laggd").strip()
+    assert re.search(rf"^Uid:\s{uid}\s", rows, re.MULTILINE)
+    assert re.search(r"^CapBnd:\s0000000000003000$", rows, re.MULTILINE)
+
+    configure(root, "loadbalance")
+    machine.run("systemctl", "reload", "laggd.service")
+    wait_for_status(machine, "1 lagg, 2 ports, 2 carry")
+
+    for number in ("KILL", "STOP"):  # a death; a standstill, which the watchdog sees
+        pid = pid_of(machine)
+        machine.run("systemctl", "kill", f"--signal={number}", "laggd.service")
+        wait_for_another(machine, pid)
+        wait_for_status(machine, "1 lagg, 2 ports, 2 carry")
+    assert machine.property_of("laggd", "NRestarts") == "2"
+
+    assert macs(near) == ["02:00:5e:00:53:01"] * 2
+    machine.run("systemctl", "stop", "laggd.service")
+    assert machine.property_of("laggd", "Result") == "success"
+    assert len(set(macs(near))) == 2
+    assert not near.has_link("lagg0")
+
+
+def test_what_would_not_help_to_try_again_is_not_tried(
+    machine: Machine, root: Root
+) -> None:
+    (root.directory / "etc/laggd/laggd.toml").write_text("[[lagg]]\nname = 1\n")
+    machine.run("sh", "-c", "systemctl restart laggd.service || true")
+    wait_until(
+        lambda: machine.property_of("laggd", "ActiveState") == "failed",
+        DEADLINE_S,
+        "laggd has failed",
+    )
+    assert machine.property_of("laggd", "ExecMainStatus") == "78"
+    assert machine.property_of("laggd", "NRestarts") == "0"

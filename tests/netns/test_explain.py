@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What `explain` says of a frame is what becomes of that very frame."""
+
+import json
+import socket
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from lab import wait_until
+from lab.daemon import LAGGCTL
+from lagg.client import Client
+from tests.netns.bare import PORTS, Bare, Ways
+from tests.netns.flows import random_flows
+from tests.netns.frames import ETH_P_IP, ETH_P_IPV6, ether, ipv4, ipv6, udp
+from tests.netns.steer import DEADLINE_S, LAGG
+
+FLOWS = 200
+
+
+def frames_of(rng: Random) -> list[bytes]:
+    """Flows of every shape, a frame each, all different."""
+    found = [flow.frame(number) for number, flow in enumerate(random_flows(rng, FLOWS))]
+    for number in range(FLOWS):
+        ports = udp(number.to_bytes(4, "big"), sport=rng.randrange(1, 65536), dport=53)
+        v6 = ipv6(ports, src=f"fd00::{rng.randrange(1, 9999):x}", dst="fd00::1")
+        v4 = ipv4(b"fragment", src="10.0.0.1", dst="10.0.0.2", ident=number, fragment=9)
+        found += [ether(v6, ETH_P_IPV6), ether(v4, ETH_P_IP)]
+        found.append(ether(b"no IP" + number.to_bytes(2, "big"), dst=rng.randbytes(6)))
+    return [b"\x02" + frame[1:] for frame in found]
+
+
+def told(bare: Bare, frames: Sequence[bytes]) -> list[dict[str, Any]]:
+    with Client(str(bare.laggd.socket)) as client:
+        return [
+            client.call("Explain", name=LAGG, frame=frame.hex())["explanation"]
+            for frame in frames
+        ]
+
+
+def ways(said: Sequence[dict[str, Any]]) -> Ways:
+    """The answers as numbers of ports."""
+    names = [each["choice"]["ports"] for each in said]
+    return [tuple(PORTS.index(name) for name in ports) for ports in names]
+
+
+@pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
+@pytest.mark.parametrize("layers", [["l2"], ["l3", "l4"], ["l2", "l3", "l4"]])
+def test_a_flow_takes_the_port_that_explain_names(
+    bare: Bare, rng: Random, kind: str, layers: list[str]
+) -> None:
+    seed = rng.randrange(2**32)
+    bare.steer.set(proto="loadbalance", hash=kind, hash_seed=seed, lagghash=layers)
+    frames = frames_of(rng)
+    said = told(bare, frames)
+    assert bare.ways(frames) == ways(said)
+    assert len({each["choice"]["ports"][0] for each in said}) == len(PORTS)
+
+
+@pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
+def test_when_a_port_goes_down_each_flow_goes_where_explain_said(
+    bare: Bare, rng: Random, kind: str
+) -> None:
+    bare.steer.set(proto="loadbalance", hash=kind)
+    frames = frames_of(rng)
+    without = [
+        {each["port"]: each["choice"]["ports"] for each in answer["without"]}
+        for answer in told(bare, frames)
+    ]
+    for number in (3, 1):
+        bare.cut(number)
+        port = PORTS[number]
+        foretold = [tuple(map(PORTS.index, answer[port])) for answer in without]
+        assert bare.ways(frames) == foretold == ways(told(bare, frames))
+        bare.mend(number)
+
+
+@pytest.mark.parametrize("proto", ["failover", "broadcast", "none"])
+@pytest.mark.parametrize("dead", [None, 0])
+def test_explain_is_true_of_protocols_without_a_hash(
+    bare: Bare, rng: Random, proto: str, dead: int | None
+) -> None:
+    bare.steer.set(proto=proto)
+    if dead is not None:
+        bare.cut(dead)
+    frames = frames_of(rng)[:20]
+    foretold = ways(told(bare, frames))
+    copies = max(1, len(foretold[0]))
+    assert bare.ways(frames, copies=copies) == foretold
+
+
+def test_round_robin_gives_turns_to_the_ports_that_explain_names(
+    bare: Bare, rng: Random
+) -> None:
+    bare.steer.set(proto="roundrobin", rr_limit=2)
+    bare.cut(2)
+    frames = frames_of(rng)[:30]
+    (named,) = {*ways(told(bare, frames))}
+    assert {port for (port,) in bare.ways(frames)} == {*named} == {0, 1, 3}
+
+
+def test_a_flow_by_its_fields_is_the_one_that_a_program_sends(
+    bare: Bare, rng: Random
+) -> None:
+    """The kernel's own frames, not ours: a socket's, with the neighbour's MAC."""
+    bare.steer.set(proto="loadbalance", hash_seed=rng.randrange(2**32))
+    bare.near.run("ip", "addr", "replace", "192.0.2.1/24", "dev", LAGG)
+    try:
+        bare.near.run(
+            *("ip", "neigh", "replace", "192.0.2.2", "lladdr", "02:00:5e:00:53:99"),
+            *("dev", LAGG, "nud", "permanent"),
+        )
+        for port in range(5000, 5012):
+            fields = f"src=192.0.2.1 dst=192.0.2.2 proto=udp sport={port} dport=9"
+            out = explained_inside(bare, fields)
+            assert senders(bare, port) == out["choice"]["ports"]
+    finally:
+        bare.near.run("ip", "addr", "flush", "dev", LAGG)
+
+
+def explained_inside(bare: Bare, fields: str) -> dict[str, Any]:
+    """laggctl in the namespace of the lagg: the neighbour's MAC is looked up there."""
+    socket_words = ("--socket", bare.laggd.socket, "--json")
+    done = bare.near.run(LAGGCTL, *socket_words, "explain", LAGG, *fields.split())
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.stderr == ""
+    return found
+
+
+def senders(bare: Bare, sport: int) -> list[str]:
+    """The ports by which a datagram of this source port left."""
+    found: list[str] = []
+
+    def seen() -> bool:
+        for number, end in enumerate(ends):
+            wires = (each.wire for each in end.take())
+            found.extend(PORTS[number] for wire in wires if is_from(wire, sport))
+        return bool(found)
+
+    with bare.watched() as ends:
+        with bare.near.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            sending.bind(("192.0.2.1", sport))
+            sending.sendto(b"hello", ("192.0.2.2", 9))
+        wait_until(seen, DEADLINE_S, "the datagram leaves")
+    return found
+
+
+def is_from(frame: bytes, sport: int) -> bool:
+    return frame[12:14] == b"\x08\x00" and frame[34:36] == sport.to_bytes(2, "big")

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""laggd as its unit starts it: no root, two capabilities, system calls filtered.
+
+The environment variable LAGG_AS_USER=1 starts every laggd of the netns suite so.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, Pair, wait_until
+from lab.daemon import AS_USER, LAGGD, UNPRIVILEGED
+from tests.leftovers import nft_tables
+from tests.netns.partners import Steered, lost_nothing
+from tests.netns.steer import Tally
+from tests.tree import ROOT
+
+PROTOS = ("roundrobin", "broadcast", "loadbalance", "failover")
+DEADLINE_S = 60
+
+CORE = ("test_spreads.py", "test_events.py")
+"""Every protocol by its frames; whatever the kernel or a user does to lagg and port."""
+
+
+def may_run() -> bool:
+    """Whether somebody else may execute the laggd of this tree at all."""
+    words = ["setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups"]
+    done = subprocess.run([*words, LAGGD, "--help"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+pytestmark = pytest.mark.skipif(
+    not may_run(), reason="another user may not read the directory of this tree"
+)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    os.environ[AS_USER] = "1"
+    try:
+        with Lab() as lab:
+            options = ("--failover-rx-all",)
+            yield Pair(lab, cables=3, patched=True, options=options)
+    finally:
+        del os.environ[AS_USER]
+
+
+def status_of(path: Path) -> dict[str, str]:
+    rows = (line.partition(":") for line in path.read_text().splitlines())
+    return {name: value.strip() for name, _, value in rows}
+
+
+def test_it_is_nobody_with_two_capabilities_and_its_workers_have_none(
+    pair: Pair,
+) -> None:
+    process = Path(f"/proc/{pair.a.laggd.pid}")
+    control = status_of(process / "status")
+    assert set(control["Uid"].split()) == {str(UNPRIVILEGED)}
+    assert control["Groups"] == ""
+    assert int(control["CapEff"], 16) == int(control["CapPrm"], 16) == 0x3000
+    assert (control["NoNewPrivs"], control["Seccomp"]) == ("1", "2")
+    threads = [status_of(each / "status") for each in (process / "task").iterdir()]
+    assert {each["Seccomp"] for each in threads} == {"2"}
+    assert 0 in {int(each["CapPrm"], 16) for each in threads}  # lagg0's worker
+
+
+def test_everything_is_changed_under_traffic_and_nothing_is_lost(pair: Pair) -> None:
+    steered = Steered(pair)
+    tallies = [Tally(steer) for steer in steered.steers]
+    with pair.streaming(rate=4_000, flows=8) as run:
+        for proto in PROTOS:
+            pair.ctl("set", "--proto", proto, "--mtu", "1400")
+        for end, port in zip(pair.ends, ("p2", "q2"), strict=True):  # it is idle
+            end.laggd.ctl("detach", "lagg0", port)
+            end.laggd.ctl("attach", "lagg0", port)
+    lost_nothing(tallies, *run.results)
+    steered.close()
+    pair.conserved()
+
+
+def test_a_cable_is_cut_and_the_lagg_goes_on(pair: Pair) -> None:
+    pair.ctl("set", "--proto", "loadbalance")
+    pair.cables[0].cut()
+    pair.wait_until_links(2)
+    assert pair.ping().lost == 0
+    pair.cables[0].mend()
+    pair.wait_until_links(3)
+
+
+def test_a_mac_is_set_on_the_lagg_and_all_its_ports(pair: Pair) -> None:
+    mac = "02:00:5e:00:53:77"
+    pair.a.laggd.ctl("set", "lagg0", "--mac", mac)
+    host = pair.a.host
+    assert {host.link(name).mac for name in ("lagg0", "p0", "p1", "p2")} == {mac}
+    pair.a.host.set_link("lagg0", mtu=1300)
+    wait_until(lambda: host.link("p1").mtu == 1300, DEADLINE_S, "the ports follow")
+
+
+def test_a_port_is_deaf_and_is_put_back(pair: Pair) -> None:
+    laggd, host = pair.b.laggd, pair.b.host
+    assert host.inside(nft_tables), "its ports are deaf"
+    laggd.ctl("detach", "lagg0", "q1")
+    assert host.link("q1").mtu == 1500
+    assert host.link("q1").mac != host.link("lagg0").mac
+    laggd.ctl("attach", "lagg0", "q1")
+
+
+def test_after_sigkill_the_next_start_puts_back_and_takes_over(pair: Pair) -> None:
+    laggd, host = pair.a.laggd, pair.a.host
+    taken = host.link("p1").mac
+    laggd.kill()
+    wait_until(lambda: not host.has_link("lagg0"), DEADLINE_S, "the TAP is gone")
+    remembered = laggd.state_dir / "ports.json"
+    assert remembered.stat().st_uid == UNPRIVILEGED
+    assert host.link("p1").mac == taken  # nobody was there to put it back
+    laggd.start()
+    wait_until(lambda: host.link("p1").mac != taken, DEADLINE_S, "its MAC is put back")
+    wait_until(lambda: host.link("p1").mtu == 1500, DEADLINE_S, "its MTU is put back")
+    laggd.ctl("create", "lagg0", "--port", "p0", "--port", "p1", "--port", "p2")
+    assert laggd.stop() == 0
+    assert not remembered.exists()
+
+
+def test_the_core_of_the_suite_passes_so() -> None:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        + [str(here / name) for name in CORE],
+        cwd=ROOT,
+        env=os.environ | {AS_USER: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 20

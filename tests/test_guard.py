@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Markers for flows that wait to move: asked for, answered, given up, refused."""
+
+import asyncio
+import errno
+from collections.abc import Collection, Coroutine
+from typing import Any
+
+from lagg.errors import LaggError
+from lagg.guard import Guard
+from lagg.moving import Moves
+
+
+class Flows:
+    """A lagg whose flows wait; the ports answer when the test says so."""
+
+    def __init__(self, origins: dict[int, int]) -> None:
+        self.moves = Moves(origins)
+        self.released: list[set[int]] = []
+        self.refusals = 0
+        self.stuck = False
+        self.free = asyncio.Event()
+        self.transactions: list[int] = []  # the port number of each
+        self.may_send = True
+
+    def release(self, slots: Collection[int]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise LaggError("lagg0", "publish a snapshot", errno.EAGAIN)
+        self.released.append(set(slots))
+        self.moves = self.moves.without(slots)
+        self.free.set()
+
+    async def grace(self) -> None:
+        if self.stuck:
+            raise LaggError("lagg0", "worker 0 did not leave", errno.ETIMEDOUT)
+
+    def mark(self, number: int) -> int | None:
+        if not self.may_send:
+            return None
+        self.transactions.append(number)
+        return len(self.transactions)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+async def asked(flows: Flows, guard: Guard) -> None:
+    """Once the plan has changed: every marker that is to be sent has been."""
+    guard.follow()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others)
+
+
+def test_a_marker_goes_by_each_port_that_flows_wait_for_and_its_answer_frees_them() -> (
+    None
+):
+    async def test() -> None:
+        flows = Flows({1: 0, 2: 0, 3: 4})
+        guard = Guard(flows, flows.mark)
+        await asked(flows, guard)
+        assert sorted(flows.transactions) == [1, 5]
+        of_slot_4 = flows.transactions.index(5) + 1
+        guard.answered(5, of_slot_4)
+        assert flows.moves == Moves({1: 0, 2: 0})
+        assert flows.released == [{4}]
+        assert guard.marked == {5}
+
+    run(test())
+
+
+def test_no_answer_frees_the_flows_too_and_the_partner_is_not_waited_for_again() -> (
+    None
+):
+    async def test() -> None:
+        flows = Flows({1: 0})
+        guard = Guard(flows, flows.mark)
+        guard.answered(1, 99)  # to a probe
+        assert guard.marked == {1}
+        await asked(flows, guard)
+        guard.unanswered(1, 1)
+        assert flows.moves == Moves()
+        assert guard.marked == frozenset()
+
+    run(test())
+
+
+def test_only_the_last_marker_of_a_port_counts() -> None:
+    async def test() -> None:
+        flows = Flows({1: 0})
+        guard = Guard(flows, flows.mark)
+        await asked(flows, guard)
+        flows.moves = Moves({1: 0, 2: 0})
+        await asked(flows, guard)
+        assert flows.transactions == [1, 1]
+        guard.answered(1, 1)
+        assert flows.released == []
+        guard.answered(2, 2)  # another port's number
+        assert flows.released == []
+        guard.answered(1, 2)
+        assert flows.moves == Moves()
+
+    run(test())
+
+
+def test_the_same_flows_are_asked_for_once() -> None:
+    async def test() -> None:
+        flows = Flows({1: 0})
+        guard = Guard(flows, flows.mark)
+        await asked(flows, guard)
+        await asked(flows, guard)
+        assert flows.transactions == [1]
+
+    run(test())
+
+
+def test_without_a_marker_or_a_grace_period_the_flows_go_on_at_once() -> None:
+    async def test() -> None:
+        for fault in ("may_send", "stuck"):
+            flows = Flows({1: 0, 2: 3})
+            setattr(flows, fault, fault == "stuck")
+            guard = Guard(flows, flows.mark)
+            await asked(flows, guard)
+            assert flows.moves == Moves()
+            assert flows.transactions == []
+
+    run(test())
+
+
+def test_a_refused_release_is_tried_again() -> None:
+    async def test() -> None:
+        flows = Flows({1: 0})
+        flows.refusals = 2
+        guard = Guard(flows, flows.mark)
+        await asked(flows, guard)
+        guard.answered(1, 1)
+        assert flows.moves == Moves({1: 0})
+        await asyncio.wait_for(flows.free.wait(), 60)
+        assert flows.released == [{0}]
+
+    run(test())
+
+
+def test_what_was_learnt_of_a_partner_that_is_gone_is_forgotten() -> None:
+    flows = Flows({})
+    guard = Guard(flows, flows.mark)
+    guard.answered(1, 1)
+    guard.answered(2, 2)
+    guard.keep([2, 3])
+    assert guard.marked == {2}

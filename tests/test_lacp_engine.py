@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Two engines on ideal wires: what a lagg and its partner come to, in virtual time."""
+
+from dataclasses import replace
+
+from lagg.lacp.pdu import Lacpdu, decode, encode_lacpdu
+from lagg.lacp.values import Notice, Send, State
+from tests.lacp_world import LINK, SECOND, World, port_mac, settings, system
+
+UP = (
+    State.ACTIVITY
+    | State.TIMEOUT
+    | State.AGGREGATION
+    | State.SYNC
+    | State.COLLECTING
+    | State.DISTRIBUTING
+)
+
+
+def test_two_engines_aggregate_all_ports_after_the_aggregate_wait() -> None:
+    world = World.pair(ports=4)
+    world.run(2 * SECOND)
+    assert world.distributing() == {"A": [], "B": []}
+    world.run(SECOND)
+    assert world.distributing() == {"A": [1, 2, 3, 4], "B": [1, 2, 3, 4]}
+    for engine in world.engines.values():
+        view = engine.view()
+        assert view.aggregator == 1
+        assert view.actor is not None
+        assert view.actor.state & ~State.DISTRIBUTING == UP & ~State.DISTRIBUTING
+        assert [port.reason for port in view.ports] == [None] * 4
+
+
+def test_both_ends_say_0x3f_and_with_slow_0x3d_within_a_second() -> None:
+    """Not with the next PDU that happens to be due, 30 s later."""
+    for fast, octet in ((True, 0x3F), (False, 0x3D)):
+        world = World.pair(1, settings("A", fast=fast), settings("B", fast=fast))
+        world.run(3 * SECOND + SECOND // 10)
+        assert [world.pdus(name, 1)[-1].actor.state for name in "AB"] == [octet] * 2
+
+
+def test_a_port_without_carrier_leaves_at_once_and_is_back_after_the_wait() -> None:
+    world = World.pair(ports=2)
+    world.run(4 * SECOND)
+    world.carrier(2, up=False)
+    assert world.distributing() == {"A": [1], "B": [1]}
+    status = world.status("A", 2)
+    assert status.reason == "carrier down"
+    assert status.partner.system == system("B"), "it may be the same one afterwards"
+    assert State.SYNC not in status.partner.state
+    world.carrier(2, up=True)
+    world.run(2 * SECOND + SECOND // 10)
+    assert world.distributing() == {"A": [1, 2], "B": [1, 2]}
+
+
+def test_a_silent_partner_is_out_after_the_short_timeout_and_back_within_3_s() -> None:
+    world = World.pair(ports=2)
+    world.run(4 * SECOND)
+    world.silence(2)
+    world.run(3 * SECOND)
+    assert world.distributing() == {"A": [1], "B": [1]}
+    world.run(27 * SECOND)
+    world.repair(2)
+    world.run(3 * SECOND)
+    assert world.distributing() == {"A": [1, 2], "B": [1, 2]}
+
+
+def test_joining_and_leaving_the_aggregator_is_told() -> None:
+    world = World.pair(ports=1)
+    world.run(4 * SECOND)
+    world.carrier(1, up=False)
+    told = [n for n in world.notices["A"] if n.event in {"distributing", "aggregator"}]
+    assert told == [
+        Notice(None, "aggregator", "aggregator 1"),
+        Notice(1, "distributing", "yes"),
+        Notice(None, "aggregator", "none carries"),
+        Notice(1, "distributing", "no more: carrier down"),
+    ]
+
+
+def test_of_many_changes_the_last_is_told_and_how_many_there_were() -> None:
+    """Three of the nine: PDUs that come so fast are not all looked at."""
+    world = World.pair(ports=1)
+    world.run(4 * SECOND)
+    for _ in range(5):
+        for missing in (State.COLLECTING, State(0)):
+            said = world.pdus("B", 1)[-1]
+            actor = replace(said.actor, state=said.actor.state & ~missing)
+            frame = encode_lacpdu(replace(said, actor=actor), port_mac("B", 1))
+            world.engines["A"].receive(1, frame, world.now)
+            world.run(SECOND // 50)
+    world.run(2 * SECOND)
+    told = [n.details for n in world.notices["A"] if n.event == "distributing"]
+    assert told == ["yes", "no more: partner not collecting", "yes (3 changes since)"]
+
+
+def test_a_port_that_comes_back_has_the_limit_that_it_had() -> None:
+    world = World.pair(ports=1)
+    engine = world.engines["A"]
+    for _ in range(20):
+        engine.remove_port(1, world.now)
+        engine.add_port(1, port_mac("A", 1), 0x8000, LINK, world.now)
+        world.run(SECOND // 20)
+    times = world.times("A", 1)
+    assert max(sum(at <= t < at + SECOND for t in times) for at in times) <= 3
+
+
+def test_a_pdu_says_what_is_so_when_it_is_taken() -> None:
+    """The workers are told what came of many frames; no PDU may tell of one of them."""
+    world = World.pair(ports=1)
+    world.run(4 * SECOND)
+    engine, said = world.engines["A"], world.pdus("B", 1)[-1]
+    for missing in (State.SYNC | State.COLLECTING, State(0), State.SYNC):
+        actor = replace(said.actor, state=said.actor.state & ~missing)
+        frame = encode_lacpdu(replace(said, actor=actor), port_mac("B", 1))
+        engine.receive(1, frame, world.now)
+    sent = [decode(each.frame) for each in engine.take() if isinstance(each, Send)]
+    status = engine.view().ports[0]
+    assert sent == [Lacpdu(status.actor, status.partner)]
+    assert status.counts.lacpdu_tx == len(world.times("A", 1)) + 1

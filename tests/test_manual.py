@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Manual pages and completions say every command and option; their readers agree."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from book import text
+from book.__main__ import FILES, write
+from book.man import Page
+from book.words import Option, Words, commands, globals_of_laggctl, words_of
+from lagg.cli.parser import COMMANDS
+from lagg.daemon import make_parser
+from lagg.rules import OPTION_RULES
+
+PAGES = [name for name in FILES if "/man/" in name]
+SHELLS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each file by the last part of its name."""
+    return {path.name: path for path in write(tmp_path_factory.mktemp("manual"))}
+
+
+def plain(page: Path) -> str:
+    """What a page says, without fonts."""
+    source = page.read_text()
+    for mark in ("\\fB", "\\fI", "\\fR", "\\&"):
+        source = source.replace(mark, "")
+    return source.replace("\\-", "-").replace("\\e", "\\")
+
+
+# What they say
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words.command)
+def test_laggctl_8_has_every_command_with_its_words(
+    written: dict[str, Path], words: Words
+) -> None:
+    page = plain(written["laggctl.8"])
+    _, _, section = page.partition(f"\n.SS {words.command}")
+    section = section.partition("\n.SS ")[0]
+    for option in words.options:
+        assert all(flag in section for flag in option.flags), option
+    for place in words.places:
+        assert f"\n{place.value}\n" in section
+
+
+@pytest.mark.parametrize(
+    "option", [*globals_of_laggctl(), *words_of(make_parser()).options]
+)
+def test_the_pages_have_the_programs_own_options(
+    written: dict[str, Path], option: Option
+) -> None:
+    both = plain(written["laggctl.8"]) + plain(written["laggd.8"])
+    assert all(f"\n{flag}" in both for flag in option.flags)
+
+
+@pytest.mark.parametrize("key", ["name", "proto", "ports", "mac", "mtu", *OPTION_RULES])
+def test_laggd_toml_5_has_every_key(written: dict[str, Path], key: str) -> None:
+    assert f".TP\n{key}\n{text.KEYS[key].split()[0]}" in plain(written["laggd.toml.5"])
+
+
+@pytest.mark.parametrize("file", ["laggctl", "_laggctl", "laggctl.fish"])
+def test_a_completion_has_every_command_and_option(
+    written: dict[str, Path], file: str
+) -> None:
+    completion = written[file].read_text()
+    options = [*globals_of_laggctl()]
+    for words in commands():
+        assert words.command in completion
+        options += words.options
+    for flag in (flag for option in options for flag in option.flags):
+        short = file == "laggctl.fish"
+        wanted = flag.replace("--", "-l ", 1) if short else flag
+        if short and not flag.startswith("--"):
+            wanted = flag.replace("-", "-s ", 1)
+        assert wanted in completion, flag
+
+
+def test_every_option_and_command_says_something() -> None:
+    silent = [
+        flag
+        for words in (*commands(), words_of(make_parser()))
+        for option in words.options
+        for flag in option.flags
+        if not option.help
+    ]
+    assert silent == []
+    assert {row.word for row in COMMANDS} >= text.COMMANDS.keys()
+
+
+# Whether their readers agree
+
+
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="there is no mandoc here")
+@pytest.mark.parametrize("name", PAGES)
+def test_mandoc_has_no_complaint(written: dict[str, Path], name: str) -> None:
+    lint = ["mandoc", "-T", "lint", "-W", "warning", str(written[Path(name).name])]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="there is no groff here")
+@pytest.mark.parametrize("name", PAGES)
+def test_groff_has_no_complaint(written: dict[str, Path], name: str) -> None:
+    lint = ["groff", "-man", "-Tutf8", "-ww", "-z", str(written[Path(name).name])]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [("bash", "laggctl"), ("zsh", "_laggctl"), ("fish", "laggctl.fish")],
+)
+def test_a_shell_reads_its_completion(
+    written: dict[str, Path], shell: str, file: str
+) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} here")
+    done = subprocess.run(
+        [*SHELLS[shell], written[file]], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("laggctl ", {"create", "show", "explain", "--json"}),
+        ("laggctl sh", {"show"}),
+        ("laggctl --json sh", {"show"}),
+        ("laggctl create lagg0 --pr", {"--proto"}),
+        ("laggctl create lagg0 --proto ro", {"roundrobin"}),
+        ("laggctl create lagg0 --port l", {"lo"}),
+        ("laggctl attach lagg0 l", {"lo"}),
+        ("laggctl show -", {"-v", "--json", "--socket"}),
+        ("laggctl ifconfig lagg0 laggpr", {"laggproto"}),
+        ("laggctl sysctl net.link.lagg.f", {"net.link.lagg.failover_rx_all"}),
+        ("laggctl check pypro", {"pyproject.toml"}),
+    ],
+)
+def test_bash_offers_what_may_follow(
+    written: dict[str, Path], line: str, offers: set[str]
+) -> None:
+    words = line.split(" ")
+    script = f"""
+        source {written["laggctl"]}
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
+        COMP_CWORD={len(words) - 1}
+        _laggctl
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    said = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert offers <= {*said.stdout.split()}, said.stderr
+    assert all(word.startswith(words[-1]) for word in said.stdout.split())
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish here")
+def test_fish_offers_what_may_follow(written: dict[str, Path]) -> None:
+    script = f"source {written['laggctl.fish']}; complete -C 'laggctl create --proto r'"
+    said = subprocess.run(
+        ["fish", "--no-config", "-c", script], capture_output=True, text=True
+    )
+    assert "roundrobin" in said.stdout, said.stderr
+
+
+# How a page is written
+
+
+def test_what_man_7_would_take_for_its_own_is_escaped() -> None:
+    page = Page("x", 8, "y")
+    page.paragraphs(".dot at the start, \\ and `--flag` of *ARGUMENT*")
+    assert page.text.splitlines()[-1] == (
+        "\\&.dot at the start, \\e and \\fB\\-\\-flag\\fR of \\fIARGUMENT\\fR"
+    )
+
+
+def test_the_tool_writes_below_a_directory(tmp_path: Path) -> None:
+    tool = Path(__file__).parents[1] / "tools" / "manual"
+    done = subprocess.run([tool, tmp_path], capture_output=True, text=True, check=True)
+    assert {*done.stdout.split()} == {str(tmp_path / name) for name in FILES}

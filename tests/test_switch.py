@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A switch to LACP is whole or undone: what was, goes on, whichever step fails."""
+
+import asyncio
+import errno
+import os
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from lagg import switch as switching
+from lagg.actor import Actor
+from lagg.bundle import Bundle
+from lagg.errors import LaggError
+from lagg.fleet import Fleet
+from lagg.link import Link, Modes
+from lagg.model import Event, Options, Proto
+from lagg.native import Device
+from lagg.plan import Plan
+from lagg.shape import Port, Shape
+from lagg.switch import switch
+
+PORTS = 3
+LISTEN, FILTER, PUBLISH = "listen", "filter", "publish"
+
+
+class World:
+    """A static lagg of PORTS ports whose `fails` step does, at its `at`th time."""
+
+    def __init__(self, fails: str = "", at: int = 0) -> None:
+        self._fails, self._left = fails, at
+        self.open: set[int] = set()
+        self.admitted = dict.fromkeys(range(PORTS), True)
+        self.plans: list[Plan] = []
+        events: list[Event] = []
+        link = link_of(9)
+        shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
+        self.bundle = Bundle(link, cast(Device, self), shape, emit=events.append)
+        for slot in range(PORTS):
+            port = Port(slot, link_of(slot + 1), home_mac="", modes=Modes())
+            self.bundle.adopt(self.bundle.shape.with_port(port))
+        self._armed = bool(fails)
+
+    def _step(self, name: str) -> None:
+        if self._armed and name == self._fails:
+            self._left -= 1
+            if self._left < 0:
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    def follow_speed_soon(self, _: Bundle) -> None:
+        """No TAP, no speed."""
+
+    # ---- the device ----------------------------------------------------------------
+
+    _armed = False
+
+    def publish(self, plan: Plan) -> int:
+        self._step(PUBLISH)
+        self.plans.append(plan)
+        return 1
+
+    def held_by(self, _: int) -> None:
+        """No worker is behind."""
+
+    def set_carrier(self, up: bool) -> None:
+        """Nobody looks."""
+
+    def admit_lacp(self, slot: int, admit: bool) -> None:
+        if not admit:
+            self._step(FILTER)
+        self.admitted[slot] = admit
+
+    # ---- the sockets ---------------------------------------------------------------
+
+    def socket(self, ifindex: int, name: str) -> "Socket":
+        try:
+            self._step(LISTEN)
+        except OSError as error:
+            raise LaggError.of_os(name, "open", error) from error
+        return Socket(self)
+
+
+class Socket:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pipe = os.pipe()
+        world.open.add(self._pipe[0])
+
+    def close(self) -> None:
+        self._world.open.remove(self._pipe[0])
+        for end in self._pipe:
+            os.close(end)
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def frames(self) -> Any:  # noqa: ANN401
+        return iter(())
+
+    def send(self, _: bytes) -> bool:
+        return True
+
+    def take_overruns(self) -> int:
+        return 0
+
+
+def link_of(number: int) -> Link:
+    mac = f"02:00:5e:00:53:{number:02x}"
+    return Link(number, f"p{number}", mac, 1500, True, True, "UP", 1)
+
+
+def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
+    def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
+        return Actor(bundle, changed, open_socket=world.socket)
+
+    monkeypatch.setattr(switching, "Actor", actor)
+
+    async def work() -> None:
+        async with AsyncExitStack() as undo:
+            await switch(
+                cast(Fleet, world),
+                world.bundle,
+                proto,
+                lambda shape: replace(shape, proto=proto),
+                undo,
+            )
+            undo.pop_all()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("fails", "at"),
+    [*((step, at) for step in (LISTEN, FILTER) for at in range(PORTS)), (PUBLISH, 0)],
+)
+def test_a_switch_to_lacp_that_fails_leaves_all_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, fails: str, at: int
+) -> None:
+    world = World(fails, at)
+    shape, plan, published = world.bundle.shape, world.bundle.plan, len(world.plans)
+    with pytest.raises(LaggError):
+        to(world, Proto.LACP, monkeypatch)
+    assert (world.bundle.shape, world.bundle.plan) == (shape, plan)
+    assert len(world.plans) == published
+    assert world.bundle.lacp is None
+    assert world.open == set()
+    assert all(world.admitted.values())
+
+
+def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def both() -> None:
+        async with AsyncExitStack() as undo:
+            fleet = cast(Fleet, world)
+            for proto in (Proto.LACP, Proto.LACP, Proto.FAILOVER):
+
+                def change(shape: Shape, proto: Proto = proto) -> Shape:
+                    return replace(shape, proto=proto)
+
+                await switch(fleet, world.bundle, proto, change, undo)
+                running = proto is Proto.LACP
+                assert len(world.open) == (PORTS if running else 0)
+                assert all(world.admitted.values()) is not running
+                assert (world.bundle.lacp is not None) is running
+            undo.pop_all()
+
+    world = World()
+
+    def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
+        return Actor(bundle, changed, open_socket=world.socket)
+
+    monkeypatch.setattr(switching, "Actor", actor)
+    asyncio.run(both())

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The systemd unit, as systemd itself judges it; no systemd needs to run."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lagg import daemon
+from tests.tree import ROOT
+
+PACKAGING = ROOT / "packaging"
+EXPOSURE_MAX = 2.0
+EXPOSURE_WITH_METRICS_MAX = 2.3
+USER = "laggd"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="no systemd-analyze here: tools/setup --dev installs it",
+)
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, str]:
+    """The unit's keys; of one that comes again, the last."""
+    lines = (PACKAGING / "laggd.service").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+    return {key: value for key, _, value in pairs}
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with a program that is there."""
+    text = (PACKAGING / "laggd.service").read_text()
+    path = tmp_path / "laggd.service"
+    path.write_text(text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/"))
+    return path
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return run("systemd-analyze", *words, check=False)
+
+
+def run(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=check,
+    )
+
+
+def test_systemd_understands_every_line(unit: Path) -> None:
+    done = analyze("verify", "--man=no", unit)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_drop_in_for_metrics_changes_what_it_must_and_no_more(unit: Path) -> None:
+    before = judged(unit)
+    drop_in(unit)
+    done = analyze("verify", "--man=no", unit)
+    assert (done.returncode, done.stdout) == (0, "")
+    after = judged(unit)
+    assert {row for row in after if after[row] != before[row]} == {
+        "RestrictAddressFamilies_AF_INET_INET6",
+        "IPAddressDeny",
+    }
+    threshold = f"--threshold={int(EXPOSURE_WITH_METRICS_MAX * 10)}"
+    assert analyze("security", "--offline=true", threshold, unit).returncode == 0
+
+
+def drop_in(unit: Path) -> None:
+    """The one of examples/, with a program that is there."""
+    text = (ROOT / "examples/laggd.service.d/metrics.conf").read_text()
+    path = unit.with_suffix(".service.d") / "metrics.conf"
+    path.parent.mkdir()
+    path.write_text(text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/"))
+
+
+def judged(unit: Path) -> dict[str, bool | None]:
+    """What systemd asks of a unit, and whether it is so."""
+    said = analyze("security", "--offline=true", "--json=short", unit)
+    return {row["json_field"]: row["set"] for row in json.loads(said.stdout)}
+
+
+def test_a_line_that_systemd_does_not_understand_is_found(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("WatchdogSec=", "WatchdogSeconds="))
+    assert "WatchdogSeconds" in analyze("verify", "--man=no", unit).stdout
+
+
+def test_the_unit_is_little_exposed(unit: Path) -> None:
+    said = analyze("security", "--offline=true", "--json=short", unit)
+    assert said.returncode == 0, said.stdout
+    rows = {row["name"]: row for row in json.loads(said.stdout)}
+    assert rows["NoNewPrivileges="]["set"] is True
+    threshold = f"--threshold={int(EXPOSURE_MAX * 10)}"
+    judged = analyze("security", "--offline=true", threshold, unit)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_a_laxer_unit_would_be_refused(unit: Path) -> None:
+    lax = unit.read_text().replace("CapabilityBoundingSet=", "#")
+    unit.write_text(lax.replace("SystemCallFilter=", "#"))
+    threshold = f"--threshold={int(EXPOSURE_MAX * 10)}"
+    assert analyze("security", "--offline=true", threshold, unit).returncode != 0
+
+
+def test_two_capabilities_and_a_user_of_its_own(service: dict[str, str]) -> None:
+    both = "CAP_NET_ADMIN CAP_NET_RAW"
+    assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == both
+    assert service["User"] == service["Group"] == USER
+    assert f"--group {USER}" in service["ExecStart"]
+
+
+def test_what_trying_again_would_not_help_is_not_tried(service: dict[str, str]) -> None:
+    final = {str(daemon.NO_PERMISSION), str(daemon.BAD_CONFIG)}
+    assert set(service["RestartPreventExitStatus"].split()) == final
+
+
+@pytest.mark.parametrize("kind", ["sysusers", "tmpfiles"])
+def test_user_and_directory_are_made_as_the_unit_wants_them(
+    kind: str, tmp_path: Path
+) -> None:
+    if shutil.which(f"systemd-{kind}") is None:
+        pytest.skip(f"no systemd-{kind} here")
+    (tmp_path / "etc").mkdir()
+    rules = PACKAGING / f"laggd.{kind}"
+    run("systemd-sysusers", f"--root={tmp_path}", PACKAGING / "laggd.sysusers")
+    if kind == "sysusers":
+        rows = (tmp_path / "etc/passwd").read_text().splitlines()
+        (row,) = (row for row in rows if row.startswith(f"{USER}:"))
+        assert row.endswith(":/nonexistent:/usr/sbin/nologin")
+        assert f"\n{USER}:" in "\n" + (tmp_path / "etc/group").read_text()
+    else:
+        run("systemd-tmpfiles", "--create", f"--root={tmp_path}", rules)
+        assert (tmp_path / "run/laggd").is_dir()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the manual says beyond the parsers and the rules: prose, and nothing else."""
+
+LAGGD = """
+`laggd` makes network interfaces that are aggregates of others: FreeBSD's lagg(4) for
+Linux, in user space.  A lagg is an ordinary interface, `lagg0`; its frames are carried
+to and from its ports over packet sockets.  Ports are attached and detached, and
+protocols and options changed, while traffic flows and without losing a frame.
+
+It runs in the foreground, logs to standard error, and serves the network namespace it
+was started in.  It needs the capabilities `CAP_NET_ADMIN` and `CAP_NET_RAW`, and
+`/dev/net/tun`.
+"""
+
+SIGNALS = (
+    (
+        "`SIGTERM`, `SIGINT`",
+        "Every port is put back as it was found: MAC, MTU, up or down, IPv6 state.",
+    ),
+    ("`SIGHUP`", "As `laggctl reload`; what it did is in the log."),
+    ("`SIGKILL`", "The laggs vanish at once; the next start puts the ports back."),
+)
+
+LAGGD_EXITS = (
+    ("`0`", "Ended by a signal, all put back."),
+    ("`1`", "Failed; the log says why."),
+    ("`2`", "Usage."),
+    ("`77`", "May not: a capability is missing."),
+    ("`78`", "Bad configuration; every complaint is in the log."),
+)
+
+LAGGD_FILES = (
+    ("`/etc/laggd/laggd.toml`", "The configuration, see laggd.toml(5)."),
+    (
+        "`/run/laggd/laggd.sock`",
+        "The control socket, varlink interface org.laggd.Lagg.",
+    ),
+    ("`/run/laggd/ports.json`", "What the ports were before they were ports."),
+)
+
+LAGGCTL = """
+`laggctl` controls laggd(8).  A change is done whole or not at all, and live: no frame
+is lost by it.  A refusal is one line that names the thing, the cause and the errno.
+
+Anybody who may connect to the socket may look; root and the members of its group may
+change.
+"""
+
+COMMANDS = {
+    "capture": (
+        "Standard output gets an interface block for the lagg and for each port, when"
+        " it is attached, and each frame with a comment: direction, bucket, port, and"
+        " why it is dropped if it is.  `laggctl capture lagg0 | wireshark -k -i -`"
+        " shows them live.  It opens packet sockets, so it needs root, in laggd's"
+        " network namespace.  Until laggd notices, within a second, that somebody"
+        " listens, short frames leave a port by AF_XDP and are seen at the lagg alone."
+    ),
+    "create": (
+        "Without a port the lagg is there and has no carrier.  The first port gives"
+        " it its MAC and MTU unless they are given."
+    ),
+    "set": "What is not given stays.  Setting what is set already changes nothing.",
+    "attach": "A port of this lagg already is no error.",
+    "detach": "A port is put back as it was found.",
+    "explain": (
+        "A flow is given by its fields, as a whole Ethernet frame in hexadecimal, or"
+        " as a capture file (pcap or pcapng), each frame of which is answered. "
+        " Fields are `src=` `dst=` `proto=` `sport=` `dport=` `vlan=` (outer.inner"
+        " for two) `smac=` (the lagg's unless given) and `dmac=` (looked up in the"
+        " ARP table unless given)."
+    ),
+    "ifconfig": (
+        "`create` `destroy` `laggproto` *P* `laggport` *IF* `-laggport` *IF*"
+        " `lagghash` *L* [-]`use_flowid` `flowid_shift` *N* `rr_limit` *N*"
+        " [-]`lacp_strict` [-]`lacp_fast_timeout` `ether` *M* `mtu` *N* `up` `down`"
+        " *ADDRESS* `netmask` *MASK*, done in the order written.  Without words the"
+        " interface is shown as FreeBSD's ifconfig(8) does.  Through a link named"
+        " `ifconfig` the command is not needed."
+    ),
+    "sysctl": (
+        "`net.link.lagg.failover_rx_all` is of every lagg at once;"
+        " `default_use_flowid`, `default_flowid_shift` and `lacp.default_strict_mode`"
+        " count for laggs created from then on, until laggd ends."
+    ),
+}
+"""More than the one line that `--help` has; a command that needs none is not here."""
+
+LAGGCTL_EXITS = (
+    ("`0`", "Done."),
+    ("`1`", "The daemon refused; nothing has changed."),
+    ("`2`", "Usage."),
+    ("`3`", "No daemon answers on the socket."),
+)
+
+LAGGCTL_EXAMPLES = """
+laggctl create lagg0 --proto failover --port eth1 --port eth2
+laggctl show lagg0
+laggctl set lagg0 --proto loadbalance --lagghash l3,l4
+laggctl explain lagg0 src=192.0.2.1 dst=192.0.2.2 proto=tcp dport=443
+laggctl detach lagg0 eth2
+"""
+
+TOML = """
+One table `[[lagg]]` for each lagg.  Unknown keys, duplicates and bad values are refused
+together, each with file, key and what is allowed, and then nothing is applied; `laggctl
+check` does just that and needs no daemon.
+"""
+
+KEYS = {
+    "name": "Required: the name of the interface, at most 15 bytes.",
+    "proto": (
+        "Who carries a frame: `failover` (the first port that is up, the primary"
+        " before all), `roundrobin`, `loadbalance` (by flow hash), `lacp` (the same"
+        " over the ports that the partner agrees to), `broadcast` (a copy on each"
+        " port) or `none`."
+    ),
+    "ports": "A list of interfaces, at most 32; may be empty.",
+    "mac": "The lagg's MAC address.  Unless given, the first port's.",
+    "mtu": "In bytes, 68 to 65521, set on every port.  Unless given, the first port's.",
+    "port": "A table for each port that has settings: `[lagg.port.eth1]`.",
+    "altname": (
+        "A list of other names for it, as `ip link property add` gives them: at most"
+        " 32, each of at most 127 bytes.  One that any interface has already is"
+        " refused.  Names that others gave it stay.  laggctl(8) takes any of them in"
+        " place of the lagg's name; on its command line the list has commas."
+    ),
+    "lagghash": (
+        "The header layers by which flows are told apart: one or more of `l2`, `l3`"
+        " and `l4`."
+    ),
+    "hash": (
+        "The function over them: `crc32c`, with 256 buckets that move as few flows as"
+        " possible, or `fnv1`, FreeBSD's, modulo the number of ports."
+    ),
+    "hash_seed": (
+        "0 to 4294967295; two machines in a row want different ones.  Unless given,"
+        " drawn at creation."
+    ),
+    "use_flowid": "Kept for lagg(4)'s sake; a TAP gives no flow id.",
+    "flowid_shift": "0 to 31; as `use_flowid`.",
+    "rr_limit": "Roundrobin: frames by each port in its turn, 1 to 4294967295.",
+    "failover_rx_all": (
+        "Failover: accept frames from every port, not from the active one alone."
+    ),
+    "lacp_strict": "Carry frames only by ports with a partner that agrees.",
+    "lacp_fast_timeout": (
+        "Ask the partner for a LACPDU every second and give it up after three, in"
+        " place of 30 and 90."
+    ),
+    "lacp_active": "Send LACPDUs without being asked; false is passive.",
+    "lacp_system_priority": "0 to 65535; the end with the lower one decides.",
+    "lacp_system": "The system's MAC address.  Unless given, the lagg's.",
+    "lacp_key": "1 to 65535; 0 derives it from lagg and speed.",
+    "ad_select": (
+        "Which aggregator is active when several could be: `stable`, `bandwidth`,"
+        " `count` or `port-priority`."
+    ),
+    "lacp_max_ports": "1 to 32 ports carry; more are standby.",
+    "lacp_min_links": "With fewer ports that carry, the lagg has no carrier.",
+    "lacp_fallback_timeout": (
+        "Seconds without any partner after which one port carries all the same; 0 is"
+        " never."
+    ),
+    "lacp_coupled": (
+        "Collect and distribute at once, as a partner without independent control"
+        " wants."
+    ),
+    "lacp_txtest": "For tests: send no LACPDU.",
+    "lacp_rxtest": "For tests: hear no LACPDU.",
+    "lacp_port_priority": "Of a port, 0 to 65535; the lower is chosen first.",
+}
+"""Every key of a [[lagg]] table; the options of `laggctl set` are the same."""
+
+TOML_EXAMPLE = """
+[[lagg]]
+name = "lagg0"
+proto = "loadbalance"
+ports = ["eth0", "eth1"]
+lagghash = ["l3", "l4"]
+"""

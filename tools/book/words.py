@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command lines as values: every command, its options, and what each takes.
+
+Owns the way into argparse's parsers, which keep these in attributes of their own.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+from lagg.cli.parser import COMMANDS, make_parser
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A word with dashes."""
+
+    flags: tuple[str, ...]  # every way to write it
+    value: str  # what must follow, as "PATH"; "" for none
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A word without."""
+
+    value: str
+    help: str
+    optional: bool
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a parser takes."""
+
+    command: str
+    purpose: str
+    options: tuple[Option, ...]
+    places: tuple[Place, ...]
+
+
+def commands() -> tuple[Words, ...]:
+    """Each command of laggctl, without the options that all have."""
+    parser = make_parser()
+    everywhere = {option.flags for option in words_of(parser).options}
+    (choices,) = (
+        action.choices
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    found = []
+    for row in COMMANDS:
+        words = words_of(choices[row.word], row.word, row.purpose)
+        own = tuple(each for each in words.options if each.flags not in everywhere)
+        found.append(Words(row.word, row.purpose, own, words.places))
+    return tuple(found)
+
+
+def globals_of_laggctl() -> tuple[Option, ...]:
+    """The options that stand before or after any command."""
+    return words_of(make_parser()).options
+
+
+def words_of(
+    parser: argparse.ArgumentParser, command: str = "", purpose: str = ""
+) -> Words:
+    """A parser's own words; `--help` is nobody's."""
+    options, places = [], []
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+            continue
+        if action.option_strings:
+            options.append(_option(action))
+        else:
+            places.append(_place(action))
+    return Words(command, purpose, tuple(options), tuple(places))
+
+
+def _option(action: argparse.Action) -> Option:
+    takes = action.nargs != 0
+    choices = tuple(map(str, action.choices or ()))
+    value = str(action.metavar or "|".join(choices)) if takes else ""
+    return Option(tuple(action.option_strings), value, action.help or "", choices)
+
+
+def _place(action: argparse.Action) -> Place:
+    return Place(
+        str(action.metavar),
+        action.help or "",
+        optional=action.nargs in ("?", "*"),
+        repeated=action.nargs in ("+", "*"),
+    )

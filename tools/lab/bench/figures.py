@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a bench found: figures, the rounds of each, and the file they are kept in.
+
+Owns the list of figures, in the order of the tables.  Pure.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum, auto
+from typing import Any, Self
+
+VETH = "veth (R)"
+REDIRECT = "eBPF redirect (E1)"
+"""The rows that others are compared with: nothing in between, and the least that could
+be."""
+
+BASES = {VETH: "R", REDIRECT: "E1"}
+"""Short for a table's cells."""
+
+Rows = dict[str, dict[str, list[float]]]
+"""Rounds by row and figure; no entry where a figure means nothing for a row."""
+
+
+class Comparison(Enum):
+    """How a figure is put beside another row's."""
+
+    RATIO = auto()
+    DIFFERENCE = auto()
+    NONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One quantity."""
+
+    key: str
+    title: str
+    unit: str
+    group: str
+    digits: int = 2
+    comparison: Comparison = Comparison.RATIO
+
+
+FRAMES, CPU, BULK, LATENCY = (
+    "64-byte frames",
+    "CPU",
+    "Bulk",
+    "Latency of a round trip, and idle CPU",
+)
+
+FIGURES = (
+    Figure("tx_offered", "out, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
+    Figure("tx", "out, delivered", "Mpps", FRAMES),
+    Figure("tx_lossless", "out, without loss", "Mpps", FRAMES),
+    Figure("rx_offered", "in, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
+    Figure("rx", "in, delivered", "Mpps", FRAMES),
+    Figure("rx_lossless", "in, without loss", "Mpps", FRAMES),
+    Figure("tx_busy", "out, machine", "ns a frame", CPU, 0),
+    Figure("tx_path", "out, datapath", "ns a frame", CPU, 0, Comparison.NONE),
+    Figure("rx_busy", "in, machine", "ns a frame", CPU, 0),
+    Figure("rx_path", "in, datapath", "ns a frame", CPU, 0, Comparison.NONE),
+    Figure("tcp1_out", "TCP 1 out", "Gbit/s", BULK, 1),
+    Figure("tcp1_in", "TCP 1 in", "Gbit/s", BULK, 1),
+    Figure("tcp4_out", "TCP 4 out", "Gbit/s", BULK, 1),
+    Figure("tcp4_in", "TCP 4 in", "Gbit/s", BULK, 1),
+    Figure("gso", "UDP GSO out", "thousand/s of 48 kB", BULK, 1),
+    Figure("same_p50", "one CPU p50", "us", LATENCY, 1, Comparison.DIFFERENCE),
+    Figure("same_p99", "one CPU p99", "us", LATENCY, 1, Comparison.NONE),
+    Figure("other_p50", "two CPUs p50", "us", LATENCY, 1, Comparison.NONE),
+    Figure("other_p99", "two CPUs p99", "us", LATENCY, 1, Comparison.NONE),
+    Figure("any_p50", "unplaced p50", "us", LATENCY, 1, Comparison.NONE),
+    Figure("any_p99", "unplaced p99", "us", LATENCY, 1, Comparison.NONE),
+    Figure("idle", "idle", "% of a CPU", LATENCY, 2, Comparison.NONE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Some rounds of one figure."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, rounds: Iterable[float]) -> Self:
+        """At least one round."""
+        values = sorted(rounds)
+        return cls(statistics.median(values), values[0], values[-1])
+
+
+@dataclass(slots=True)
+class Results:
+    """All rounds, by section: the roads, and each sweep."""
+
+    about: dict[str, Any] = field(default_factory=dict)
+    """Machine, kernel, commit, command: what a reader must know to compare."""
+
+    absent: dict[str, str] = field(default_factory=dict)
+    """Peers that were not measured, and why."""
+
+    sections: dict[str, Rows] = field(default_factory=dict)
+    others: list[float] = field(default_factory=list)
+    """Percent of all CPUs that were busy just before a round: a quiet machine has 0."""
+
+    instructions: dict[str, float] = field(default_factory=dict)
+    """Of the hot path in user space, a frame; not by rounds, for they do not vary."""
+
+    def add(self, section: str, row: str, found: Mapping[str, float]) -> None:
+        """One round of some figures."""
+        figures = self.sections.setdefault(section, {}).setdefault(row, {})
+        for key, value in found.items():
+            figures.setdefault(key, []).append(value)
+
+    @property
+    def rounds(self) -> int:
+        """Of the figure that has most."""
+        every = (
+            len(values)
+            for rows in self.sections.values()
+            for figures in rows.values()
+            for values in figures.values()
+        )
+        return max(every, default=0)
+
+    def to_json(self) -> str:
+        """The file."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """ValueError when it is no such file."""
+        found = json.loads(text)
+        names = set(cls.__dataclass_fields__)
+        if not isinstance(found, dict) or set(found) != names:
+            raise ValueError(f"not a file of tools/bench: wanted {sorted(names)}")
+        return cls(**found)

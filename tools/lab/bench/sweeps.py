@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a frame costs as ports, flows and workers become more.
+
+Owns the points of each sweep; the first of one is what its others are compared with.
+"""
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from lab.bench.quantities import Found, Meter
+from lab.bench.roads import Lagg, Road
+from lab.lab import Lab
+
+PROTO = "loadbalance"
+PORTS = (1, 2, 8, 32)
+PORT_FLOWS = 64
+"""Of the sweep over ports: one UDP socket each, whose bursts stay together."""
+
+FLOWS = (1, 1_000, 1_000_000)
+"""One frame each in turn: the host's cache sees them all before one comes again."""
+
+WORKERS = (1, 2, 4)
+SWEEPS = ("ports", "flows", "workers")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row."""
+
+    section: str
+    row: str
+    road: Road
+    measure: Callable[[Meter, Road], Found]
+
+
+def points(lab: Lab, wanted: Container[str]) -> list[Point]:
+    """Those of the wanted sweeps, ready to be measured."""
+    found: list[Point] = []
+    if "ports" in wanted or "flows" in wanted:
+        many = Lagg(lab, "ports", ports=PORTS[-1])
+        every = [_ports(many, count) for count in PORTS]
+        every += [_flows(many, flows, 1) for flows in FLOWS]
+        every.append(_flows(many, FLOWS[1], PORTS[-1]))
+        found += [point for point in every if point.section in wanted]
+    if "workers" in wanted:
+        found += [_workers(lab, count) for count in WORKERS]
+    return found
+
+
+def _workers(lab: Lab, count: int) -> Point:
+    lagg = Lagg(lab, f"workers-{count}", options=("--workers", str(count)))
+    return Point("workers", _many(count, "worker"), lagg.road(PROTO), Meter.frames)
+
+
+def _ports(lagg: Lagg, count: int) -> Point:
+    return Point("ports", _many(count, "port"), lagg.road(PROTO, count), _bursts)
+
+
+def _flows(lagg: Lagg, flows: int, ports: int) -> Point:
+    def measure(meter: Meter, road: Road) -> Found:
+        return meter.out(road, flows=flows, kind="queue").figures("tx")
+
+    row = f"{_many(flows, 'flow')} over {_many(ports, 'port')}"
+    return Point("flows", row, lagg.road(PROTO, ports), measure)
+
+
+def _bursts(meter: Meter, road: Road) -> Found:
+    out = meter.out(road, flows=PORT_FLOWS).figures("tx")
+    return out | meter.into(road, flows=PORT_FLOWS).figures("rx")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
