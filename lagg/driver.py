@@ -83,6 +83,7 @@ class Driver:
             custody = await Custody.open(netlink, deaf, state_dir)
             parts.callback(custody.close)
             fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))
+            parts.callback(fleet.close)
             driver = cls(fleet, parts.pop_all())
         hotplug = driver._hotplug
         follower = Follower(driver._fleet, driver.whole, driver._destroy, hotplug)

@@ -20,6 +20,7 @@ from lagg.native import Device
 from lagg.netlink import Netlink
 from lagg.proc import listeners
 from lagg.shape import Port
+from lagg.traffic import Traffic
 
 ALIAS = "laggd: "
 """What our aliases begin with, by which we know them."""
@@ -42,9 +43,15 @@ class Fleet:
         self._by_tap: dict[int, Bundle] = {}
         self._by_port: dict[int, Bundle] = {}
         self._groups: dict[int, frozenset[str]] = {}  # of each lagg, when read last
-        self._frames_seen = 0
+        self._traffic = Traffic(
+            lambda: [bundle.device for bundle in self.bundles.values()]
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._sinks: list[Callable[[Event], None]] = []
+
+    def close(self) -> None:
+        """When there is no lagg any more."""
+        self._traffic.close()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` with each event from now on; returns what ends it."""
@@ -114,13 +121,7 @@ class Fleet:
         """Has the kernel tell every port's carrier at once (see netlink/watch.py)."""
         taken = self.ports_by_tap().values()
         ports = (ifindex for ports in taken for ifindex in ports)
-        self.netlink.watch_closely(ports, self._carried)
-
-    def _carried(self) -> bool:
-        """Whether any lagg had frames to carry since this was asked last."""
-        frames = sum(bundle.device.frames for bundle in self.bundles.values())
-        carried, self._frames_seen = frames != self._frames_seen, frames
-        return carried
+        self.netlink.watch_closely(ports, self._traffic)
 
     def spare_sniffers(self) -> None:
         """A port that somebody sniffs on sends all by the packet socket, to be seen."""

@@ -100,17 +100,18 @@ class Follower:
                 log.exception("%r could not be acted upon", event)
 
     async def _poll(self) -> None:
-        took_s = 0.0
+        rest_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._joined.wait(), POLL_S)
-            await asyncio.sleep(took_s * POLL_REST)
+                async with asyncio.timeout(max(POLL_S, rest_s)):
+                    await self._joined.wait()
+                    await asyncio.sleep(rest_s)
             self._joined.clear()
             began_s = time.monotonic()
             self._fleet.spare_sniffers()
             with _logging():
                 self._fleet.listen_all()
-            took_s = time.monotonic() - began_s
+            rest_s = POLL_REST * (time.monotonic() - began_s)
 
     def _told(self, event: LinkEvent) -> None:
         match event:

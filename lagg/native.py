@@ -180,6 +180,10 @@ class Device:
         """Frames that came in so far, both ways; cheaper than `read`."""
         return int(lib.lagg_device_frames(self._device))
 
+    def alert(self, eventfd: int) -> None:
+        """Has the next frame that comes in, either way, make `eventfd` readable."""
+        lib.lagg_device_alert(self._device, eventfd)
+
     def buckets(self) -> tuple[int, ...]:
         """Frames that went out by each entry, 0 ... 255, of the flow table so far."""
         frames = ffi.new("uint64_t[]", lib.LAGG_BUCKETS)

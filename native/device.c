@@ -20,6 +20,7 @@ struct lagg_device {
     struct snapshot_store store;
     uint32_t workers_count;                  /* (c) */
     _Atomic bool stop;                       /* (a) workers return when set */
+    _Atomic int alert_fd;                    /* (a) -1: see lagg_device_alert() */
     struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
     uint64_t overruns;                       /* (x) of closed ports too */
     struct worker *drainer; /* (x) delivers what a closing ring holds */
@@ -52,6 +53,7 @@ worker_make(struct lagg_device *device, uint32_t index)
         worker->index = index;
         worker->store = &device->store;
         worker->stop = &device->stop;
+        worker->alert_fd = &device->alert_fd;
         worker->tap_fd = -1;
         worker->wake_fd = -1;
     }
@@ -144,6 +146,7 @@ lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
         return -ENOMEM;
     }
     snapshot_store_init(&device->store);
+    device->alert_fd = -1;
     device->workers_count = workers;
     error = device_open(device, name);
     if (error != 0) {
@@ -433,6 +436,12 @@ lagg_device_frames(struct lagg_device *device)
             atomic_load_explicit(&counts->values[COUNTER_RX_IN], memory_order_relaxed);
     }
     return frames;
+}
+
+void
+lagg_device_alert(struct lagg_device *device, int fd)
+{
+    atomic_store(&device->alert_fd, fd);
 }
 
 void

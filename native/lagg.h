@@ -166,6 +166,10 @@ void lagg_device_buckets(struct lagg_device *device, uint64_t frames[256]);
 /* Frames that came in so far, both ways: cheap, to see whether any flow. */
 uint64_t lagg_device_frames(struct lagg_device *device);
 
+/* The next frame that comes in, either way, has its worker write to the eventfd 'fd',
+ * once for all workers; -1: none has.  'fd' is open until it was told or taken back. */
+void lagg_device_alert(struct lagg_device *device, int fd);
+
 /* Carries frames until lagg_device_stop().  One thread for each worker index; it makes
  * no call into Python.  'busy_poll_us' (0 ... LAGG_BUSY_POLL_US_MAX): how long it looks
  * on before it sleeps, while frames come closely.  -EBUSY when that worker runs

@@ -82,6 +82,22 @@ worker_stopped(const struct worker *worker)
     return atomic_load_explicit(worker->stop, memory_order_acquire);
 }
 
+/* Frames have come: whoever waits for that is told, by one of the workers. */
+static void
+worker_alert(const struct worker *worker)
+{
+    const uint64_t once = 1;
+    int fd = -1;
+
+    /* Relaxed: most bursts find that nobody waits, and the next one finds who does. */
+    if (atomic_load_explicit(worker->alert_fd, memory_order_relaxed) >= 0) {
+        fd = atomic_exchange(worker->alert_fd, -1);
+    }
+    if (fd >= 0 && write(fd, &once, sizeof once) < 0) {
+        return; /* it was told before, and has not looked yet */
+    }
+}
+
 /* The loop behind lagg_worker_run(), which device.c finds the worker for. */
 void
 worker_loop(struct worker *worker)
@@ -89,6 +105,7 @@ worker_loop(struct worker *worker)
     while (!worker_stopped(worker)) {
         if (worker_poll(worker) > 0) {
             pace_moved(&worker->pace, clock_ns());
+            worker_alert(worker);
         } else if (pace_looks_on(&worker->pace, clock_ns())) {
             sched_yield(); /* whoever is to answer may be waiting for this CPU */
         } else if (!worker_stopped(worker)) {

@@ -26,6 +26,7 @@ struct worker {
     int wake_fd;                  /* (c) eventfd */
     struct snapshot_store *store; /* (c) */
     _Atomic bool *stop;           /* (c) set by the control thread */
+    _Atomic int *alert_fd;        /* (c) -1: nobody waits for frames */
     _Atomic bool running;         /* (a) a thread is inside lagg_worker_run() */
     _Atomic uint32_t sequence;    /* (a) odd while counts move; see counter_bank */
     struct counter_bank counts;

@@ -6,8 +6,10 @@ makes the frames and says what is in them.
 """
 
 import errno
+import os
 import random
 import re
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -43,6 +45,11 @@ from lagg.model import (
 )
 from lagg.native import Device, flow_hash
 from tests.netns.ns_links import Namespace
+from tests.waiting import wait_until
+
+DEADLINE_S = 20.0
+UNKNOWN = bytes(12) + b"\x88\xb5" + bytes(46)
+"""A frame of a local experimental type."""
 
 
 @pytest.fixture
@@ -232,6 +239,33 @@ def test_a_fresh_device_has_counted_nothing(device: Device) -> None:
     assert set(reading.total.drops) == set(Drop)
     assert len(reading.ports) == PORTS_MAX
     assert reading.ports[5].rx_frames == 0
+
+
+def test_the_next_frame_tells_who_waits_and_those_after_it_do_not(
+    device: Device, namespace: Namespace
+) -> None:
+    device.publish(replace(EMPTY, ports=BOTH))
+    eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    with namespace.packet_socket("far0") as far:
+        for waits in (True, False, True):
+            device.alert(eventfd if waits else -1)
+            receive_two(device, far)
+            if waits:
+                wait_until(lambda: readable(eventfd), DEADLINE_S, "it is told")
+                assert os.eventfd_read(eventfd) == 1
+            assert not readable(eventfd)
+    os.close(eventfd)
+
+
+def receive_two(device: Device, far: socket.socket) -> None:
+    before = device.frames
+    for _ in range(2):
+        far.send(UNKNOWN)
+    wait_until(lambda: device.frames >= before + 2, DEADLINE_S, "both came in")
+
+
+def readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 # ---- the flow hash -----------------------------------------------------------------

@@ -8,7 +8,7 @@ A request runs in the caller's thread, within the system call that sends it.
 """
 
 import errno
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ from lagg.link import (
 from lagg.netlink import messages
 from lagg.netlink.generic import Generic
 from lagg.netlink.stats import Stats
-from lagg.netlink.watch import Watch
+from lagg.netlink.watch import Traffic, Watch
 from lagg.netlink.wire import (
     NETLINK_ROUTE,
     NLM_F_ACK,
@@ -85,13 +85,13 @@ class Netlink:
                 yield event
 
     def watch_closely(
-        self, ifindexes: Iterable[int], busy: Callable[[], bool] = lambda: False
+        self, ifindexes: Iterable[int], traffic: Traffic | None = None
     ) -> None:
         """Names the ports, whose carrier changes the kernel must not hold back.
 
-        `busy`: whether any carried frames since it was asked last.
+        `traffic`: theirs, which would be lost.
         """
-        self._watch.closely(ifindexes, busy)
+        self._watch.closely(ifindexes, traffic)
 
     def _remember_name(self, event: LinkEvent) -> None:
         if isinstance(event, LinkChanged):

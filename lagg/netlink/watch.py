@@ -9,7 +9,8 @@ interface that stands on another (net/core/link_watch.c: not "urgent").  So the 
 of two NICs that fail together would be told a second late.  Whoever asks for a link
 makes it tell at once; we ask for the ports, often after any change, and while frames
 flow that would be lost.  Ports without frames we do not ask for: of them it is told a
-second late, after a change in another namespace, of which we hear nothing.
+second late, after a change in another namespace, of which we hear nothing.  While
+nothing flows we do not even look.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import logging
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 from lagg.link import (
     AddressGone,
@@ -53,8 +55,6 @@ the kernel tells by itself after a second."""
 
 ASK_OFTEN_S = 0.005
 ASK_BUSY_S = 0.02
-IDLE_S = 0.25
-"""Between two looks whether frames flow."""
 
 _NLMSG_GETLINK = struct.Struct("=IHHIIBxHiIIHHI")
 _NLM_F_REQUEST = 0x1
@@ -64,6 +64,27 @@ _RTEXT_FILTER_SKIP_STATS = 8  # cheaper: 8 us
 _IFINFOMSG = struct.Struct("=16xBxHi")  # after the header: family, ARPHRD, ifindex
 _IFADDRMSG = struct.Struct("=16xBBBBi")  # family, prefixlen, flags, scope, ifindex
 _AF_UNSPEC = 0
+
+
+class Traffic(Protocol):
+    """What a watch needs of lagg.traffic.Traffic."""
+
+    def flows(self) -> bool:
+        """Whether any frames came since this was asked last."""
+
+    def await_frames(self, come: Callable[[], None]) -> None:
+        """Calls `come` once, soon after the next frame."""
+
+
+class NoTraffic:
+    """Nothing ever flows."""
+
+    def flows(self) -> bool:
+        """Nothing came."""
+        return False
+
+    def await_frames(self, come: Callable[[], None]) -> None:
+        """Nothing will."""
 
 
 class Watch:
@@ -87,7 +108,7 @@ class Watch:
         self._aside: list[LinkEvent] = []
         self._waiting: asyncio.Future[None] | None = None
         self._often_until_s = 0.0
-        self._busy: Callable[[], bool] = lambda: False
+        self._traffic: Traffic = NoTraffic()
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -96,14 +117,12 @@ class Watch:
         self._socket.close()
         self._asker.close()
 
-    def closely(
-        self, ifindexes: Iterable[int], busy: Callable[[], bool] = lambda: False
-    ) -> None:
+    def closely(self, ifindexes: Iterable[int], traffic: Traffic | None = None) -> None:
         """From now on these are the interfaces whose carrier must not be held back.
 
-        `busy`: whether any carried frames since it was asked last.
+        `traffic`: theirs, which would be lost.
         """
-        self._busy = busy
+        self._traffic = traffic or NoTraffic()
         self._questions = deque(_question(ifindex) for ifindex in ifindexes)
         if self._questions:
             # What was changed before we looked counts, too.
@@ -131,11 +150,12 @@ class Watch:
     def _look(self) -> None:
         """Asks while a change may be held back: after another, or one that costs."""
         often = asyncio.get_running_loop().time() < self._often_until_s
-        if often or self._busy():
+        if often or self._traffic.flows():
             self._ask()
             self._arm(ASK_OFTEN_S if often else ASK_BUSY_S)
         else:
-            self._arm(IDLE_S)
+            self._disarm()
+            self._traffic.await_frames(self._look)
 
     def _ask(self) -> None:
         """Asks for each port; a change held back is waiting for us then."""

@@ -47,6 +47,7 @@ struct wire {
 struct world {
     struct snapshot_store store;
     _Atomic bool stop;
+    _Atomic int alert_fd;
     struct worker *worker;
     struct lagg_port *ports[LAGG_PORTS_MAX];
     struct wire wires[LAGG_PORTS_MAX];
@@ -225,6 +226,8 @@ world_make(uint32_t ports_count)
     world->worker = world_allocate(sizeof *world->worker);
     world->worker->store = &world->store;
     world->worker->stop = &world->stop;
+    world->worker->alert_fd = &world->alert_fd;
+    world->alert_fd = -1;
     world->worker->wake_fd = -1;
     world_connect(&world->worker->tap_fd, &world->host_fd);
     for (uint32_t slot = 0; slot < ports_count; slot++) {

@@ -16,11 +16,11 @@ import pytest
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
 from lagg.membership import multicast
 from lagg.netlink import Netlink
-from lagg.netlink.watch import IDLE_S
 from lagg.netlink.wire import Socket
 from tests.netns.ns_links import Namespace, set_tap_carrier, tap
 
 PATIENCE_S = 60.0
+QUIET_S = 0.3  # some times as long as between two questions
 QUEUE_BYTES_FEW = 8192  # a handful of link events
 
 GROUP, GROUP_MAC = "233.252.0.1", "01:00:5e:7c:00:01"
@@ -273,12 +273,33 @@ def test_the_kernel_cannot_hold_a_carrier_change_back(near: Namespace) -> None:
         os.close(descriptor)
 
 
+class Faucet:
+    """Frames that flow while `open`, and whom the first is to be told."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.awaited = asyncio.Event()
+        self._come: Callable[[], None] = lambda: None
+
+    def flows(self) -> bool:
+        return self.open
+
+    def await_frames(self, come: Callable[[], None]) -> None:
+        self._come = come
+        self.awaited.set()
+
+    def turn_on(self) -> None:
+        self.open = True
+        self.awaited.clear()
+        self._come()
+
+
 def test_ports_are_asked_for_while_they_carry_frames_and_not_while_idle(
     near: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a change for as long as the kernel may hold the next back, then no more."""
     descriptor = near.run(partial(tap, "eth0"))
-    asked, busy, send = asyncio.Event(), [False], Socket.send
+    asked, faucet, send = asyncio.Event(), Faucet(), Socket.send
 
     def told(socket: Socket, question: bytes) -> None:
         asked.set()
@@ -295,15 +316,16 @@ def test_ports_are_asked_for_while_they_carry_frames_and_not_while_idle(
 
     async def run() -> None:
         async with Netlink() as netlink, asyncio.timeout(PATIENCE_S):
-            netlink.watch_closely([near.ifindex("eth0")], lambda: busy[0])
+            netlink.watch_closely([near.ifindex("eth0")], faucet)
             assert await asks_within(PATIENCE_S)
-            while await asks_within(2.5 * IDLE_S):
-                pass
-            busy[0] = True
-            assert await asks_within(PATIENCE_S)
-            busy[0] = False
-            while await asks_within(2.5 * IDLE_S):
-                pass
+            await faucet.awaited.wait()
+            assert not await asks_within(QUIET_S)
+            faucet.turn_on()
+            for _ in range(3):
+                assert await asks_within(PATIENCE_S)
+            faucet.open = False
+            await faucet.awaited.wait()
+            assert not await asks_within(QUIET_S)
 
     near.arun(run)
     os.close(descriptor)
