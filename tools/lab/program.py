@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ SOURCE = Path(__file__).parent
 CACHE = SOURCE.parents[1] / ".venv" / "lab"
 NATIVE = SOURCE.parents[1] / "native"
 CFLAGS = ("-std=gnu11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversion")
+ACROSS = ("-flto",)
+"""As laggd's hot path is compiled: see native/build.py."""
 
 
 @cache
@@ -27,19 +30,21 @@ def build(name: str, *, native: bool = False) -> Path:
     """
     sources = sorted(SOURCE.glob(f"{name}*.[ch]"))
     sources += sorted(NATIVE.glob("*.[ch]")) if native else []
-    text = b"".join(path.read_bytes() for path in sources) + " ".join(CFLAGS).encode()
+    flags = (*CFLAGS, *ACROSS) if native else CFLAGS
+    text = b"".join(path.read_bytes() for path in sources) + " ".join(flags).encode()
     program = CACHE / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
     if not program.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as directory:
             made = Path(directory, name)
-            _compile([str(path) for path in sources if path.suffix == ".c"], made)
+            files = [str(path) for path in sources if path.suffix == ".c"]
+            _compile((*flags, *files), made)
             os.replace(made, program)
     return program
 
 
-def _compile(sources: list[str], program: Path) -> None:
-    command = ("gcc", *CFLAGS, f"-I{NATIVE}", *sources, "-o", str(program))
+def _compile(words: Sequence[str], program: Path) -> None:
+    command = ("gcc", f"-I{NATIVE}", *words, "-o", str(program))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandError(command, done.returncode, done.stderr)

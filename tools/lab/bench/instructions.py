@@ -35,7 +35,7 @@ def count(lab: Lab) -> dict[str, float]:
 
 def _all(near: Host, way: str, frames: int) -> int:
     program = build("hotpath", native=True)
-    only = ("--toggle-collect=lagg_worker_run", "--callgrind-out-file=/dev/null")
+    only = ("--toggle-collect=carry", "--callgrind-out-file=/dev/null")
     done = near.run("valgrind", "--tool=callgrind", *only, program, way, str(frames))
     found = COLLECTED.search(done.stderr)
     assert found is not None, done.stderr
