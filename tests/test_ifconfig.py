@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,16 +18,8 @@ from lagg.cli.output import UsageError
 from lagg.cli.sysctl import KNOBS, MEANINGLESS
 from lagg.model import HashLayer, LaggConfig, Options, Proto
 from lagg.records import LaggJson, lagg_json
-from tests.control_world import World, record_of, world_at
+from tests.control_world import World, record_of
 from tests.tree import ROOT
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        yield found
 
 
 def ifconfig(line: str) -> int:
@@ -158,8 +149,8 @@ def test_a_port_that_is_refused_does_not_stop_the_line(
         ("lagg0 create", "lagg0: exists already (EEXIST)"),
         ("lagg0 rr_limit 0", "lagg0: rr_limit: 0 is not a whole number from 1 to"),
         ("lagg0 -laggport eth9", "lagg0: port eth9: no port of it (ENOENT)"),
-        ("nowhere0 up", "nowhere0: read it: No such device (ENODEV)"),
-        ("nowhere0", "nowhere0: read it: No such device (ENODEV)"),
+        ("nowhere0 up", "nowhere0: no such interface (ENODEV)"),
+        ("nowhere0", "nowhere0: no such interface (ENODEV)"),
     ],
 )
 def test_a_refusal_ends_the_line(

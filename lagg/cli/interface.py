@@ -112,5 +112,7 @@ def _ask(name: str, request: int, value: bytes = b"", doing: str = "read it") ->
         try:
             answer = ioctl(asking, request, packed)
         except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise LaggError(name, "no such interface", errno.ENODEV) from error
             raise LaggError.of_os(name, doing, error) from error
     return answer[16:]
