@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests import leftovers
+from tests.control_world import World, world_at
 from tests.waiting import wait_until
 
 __all__ = ["wait_until"]
@@ -50,6 +51,15 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     seed = f"{os.environ['LAGG_SEED']}:{request.node.nodeid}"
     print(f"seed {seed}")
     return random.Random(seed)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """laggd's control socket over a made-up kernel; laggctl finds it by itself."""
+    path = str(tmp_path / "laggd.sock")
+    monkeypatch.setenv("LAGGD_SOCKET", path)
+    with world_at(path) as found:
+        yield found
 
 
 # ---- 'alone' -----------------------------------------------------------------------

@@ -2,8 +2,6 @@
 """`stats --buckets`: what is said of each bucket, what is printed, what is refused."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from lagg.explain import Bucket, buckets
 from lagg.model import HashKind, LaggConfig, Options, Proto
 from lagg.plan import plan
 from lagg.shape import Shape
-from tests.control_world import World, shape_of, world_at
+from tests.control_world import World, shape_of
 
 PORTS = ("eth0", "eth1", "eth2")  # eth2 is down
 NOTHING = [0] * 256
@@ -38,12 +36,9 @@ def said_of(of: Shape, frames: list[int]) -> tuple[Bucket, ...]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        found.call("Create", name="lagg0", proto="loadbalance", ports=[*PORTS])
-        yield found
+def world(world: World) -> World:
+    world.call("Create", name="lagg0", proto="loadbalance", ports=[*PORTS])
+    return world
 
 
 # What is said

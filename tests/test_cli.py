@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -32,18 +32,9 @@ from tests.control_world import (
     DEADLINE_SECONDS,
     World,
     record_of,
-    world_at,
 )
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        yield found
 
 
 @dataclass(frozen=True)

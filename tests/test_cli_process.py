@@ -20,18 +20,9 @@ from tests.control_world import (
     DEADLINE_SECONDS,
     World,
     wait_until,
-    world_at,
 )
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        yield found
 
 
 def spawned(*words: str) -> subprocess.Popen[str]:

@@ -7,7 +7,6 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,12 +20,6 @@ from tests.control_world import (
 
 NOBODY = 65534
 REFUSED = "org.laggd.Lagg.Refused"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with world_at(str(tmp_path / "laggd.sock")) as found:
-        yield found
 
 
 def assert_serves(world: World) -> None:

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,12 +30,6 @@ from tests.control_world import (
 
 NOBODY = 65534
 REFUSED = "org.laggd.Lagg.Refused"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with world_at(str(tmp_path / "laggd.sock")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 import json
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +24,7 @@ from lagg.model import Drop, HashKind, LaggConfig, Options, Proto
 from lagg.native import flow_hash
 from lagg.plan import plan
 from lagg.shape import Shape
-from tests.control_world import World, shape_of, world_at
+from tests.control_world import World, shape_of
 
 PORTS = ("eth0", "eth1", "eth2")  # eth2 is down
 MACS = {"smac": "02:00:5e:00:53:01", "dmac": "02:00:5e:00:53:02"}
@@ -224,12 +223,9 @@ def test_a_neighbour_is_found_on_this_lagg_only() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        found.call("Create", name="lagg0", proto="loadbalance", ports=[*PORTS])
-        yield found
+def world(world: World) -> World:
+    world.call("Create", name="lagg0", proto="loadbalance", ports=[*PORTS])
+    return world
 
 
 FRAME = "02 00 5e 00 53 02 02 00 5e 00 53 01 88 b5" + " 00" * 46

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a user says of LACP and reads of it: options, records, pages."""
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +24,7 @@ from lagg.lacp.values import (
 from lagg.model import LaggConfig, LaggRecord, Options, PortOptions, Proto
 from lagg.records import OptionsChangeJson, OptionsJson, lagg_json
 from lagg.show import plain, show_page
-from tests.control_world import World, record_of, world_at
+from tests.control_world import World, record_of
 
 AGREED = (
     State.ACTIVITY
@@ -132,12 +130,6 @@ def test_each_option_has_its_place_in_records_and_requests() -> None:
     names = {field.name for field in fields(Options)}
     assert names == set(OptionsJson.__annotations__)
     assert names == set(OptionsChangeJson.__annotations__)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with world_at(str(tmp_path / "laggd.sock")) as found:
-        yield found
 
 
 def run(world: World, words: str) -> int:

@@ -4,22 +4,15 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lagg import cli
 from lagg.files import load
-from tests.control_world import World, wait_until, world_at
+from tests.control_world import World, wait_until
 from tests.test_config import BAD_FILES
 from tests.tree import ROOT
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with world_at(str(tmp_path / "laggd.sock")) as found:
-        yield found
 
 
 def laggctl(world: World, *words: str) -> subprocess.CompletedProcess[str]:

@@ -2,8 +2,6 @@
 """`top`: what a rate is, what the page shows, and how the command ends."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -23,7 +21,7 @@ from lagg.cli.top_page import (
 from lagg.model import LaggConfig
 from lagg.records import LaggJson, lagg_json
 from lagg.show import coloured, plain
-from tests.control_world import World, record_of, world_at
+from tests.control_world import World, record_of
 
 SECOND = 1_000_000_000
 
@@ -135,12 +133,9 @@ def test_bits_are_for_reading() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    path = str(tmp_path / "laggd.sock")
-    monkeypatch.setenv("LAGGD_SOCKET", path)
-    with world_at(path) as found:
-        found.call("Create", name="lagg0", ports=["eth0"])
-        yield found
+def world(world: World) -> World:
+    world.call("Create", name="lagg0", ports=["eth0"])
+    return world
 
 
 @pytest.mark.usefixtures("world")

@@ -7,8 +7,21 @@ import pytest
 
 from tests.kept import Kept
 from tests.netns.bare import Bare
+from tests.netns.ns_links import Namespace
 from tests.netns.partners import Partners
 from tests.netns.steer import Tally
+
+
+@pytest.fixture
+def near() -> Iterator[Namespace]:
+    with Namespace() as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def far() -> Iterator[Namespace]:
+    with Namespace() as namespace:
+        yield namespace
 
 
 @pytest.fixture(scope="session")

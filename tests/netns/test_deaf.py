@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +33,6 @@ UDP_PORT = 4000
 FRAMES = 20  # of each kind
 LAST = b"last frame"
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental ethertype
-
-
-@pytest.fixture
-def near() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
-
-
-@pytest.fixture
-def far() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
 
 
 @pytest.fixture

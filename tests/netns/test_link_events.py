@@ -6,7 +6,7 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -26,18 +26,6 @@ QUEUE_BYTES_FEW = 8192  # a handful of link events
 GROUP, GROUP_MAC = "233.252.0.1", "01:00:5e:7c:00:01"
 
 E = TypeVar("E", bound=LinkEvent)
-
-
-@pytest.fixture
-def near() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
-
-
-@pytest.fixture
-def far() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
 
 
 async def until(

@@ -4,7 +4,7 @@
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import pytest
@@ -17,18 +17,6 @@ from tests.netns.ns_links import Namespace, tap
 
 MAC = "02:00:5e:00:53:01"
 LINK_LOCAL = Address(socket.AF_INET6, "fe80::53", 64, 253, 0x82)
-
-
-@pytest.fixture
-def near() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
-
-
-@pytest.fixture
-def far() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
 
 
 def ask(near: Namespace, question: Callable[[Netlink], Awaitable[object]]) -> object:
