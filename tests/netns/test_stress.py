@@ -15,11 +15,13 @@ import pytest
 
 from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
+from lab.sanitized import SANITIZERS
 from lab.soak import Soak, connections
 from lagg.client import Client
 
-SECONDS = {"plain": 20.0, "sanitized": 15.0}
-RATE = {"plain": 20_000, "sanitized": 8_000}  # frames a second
+SECONDS = 20.0
+RATE = 20_000  # frames a second
+RATE_SANITIZED = 8_000
 FRAMES_MIN = 1000
 DEADLINE_S = 60.0
 
@@ -31,12 +33,13 @@ PAIR = ("p3", "p4")
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("build", ["plain", "sanitized"])
-def test_everything_at_once_breaks_nothing(build: str, rng: Random) -> None:
+@pytest.mark.parametrize("sanitizer", [None, *SANITIZERS])
+def test_everything_at_once_breaks_nothing(sanitizer: str | None, rng: Random) -> None:
     seed = rng.getrandbits(32)
+    rate = RATE_SANITIZED if sanitizer else RATE
     with Lab() as lab:
-        soak = Soak(lab, seed, rate=RATE[build], sanitized=build == "sanitized")
-        report = soak.run(SECONDS[build])
+        soak = Soak(lab, seed, rate=rate, sanitizer=sanitizer)
+        report = soak.run(SECONDS)
     print(f"tools/soak --seed {seed}\n{report}")
     assert report.faults == []
     assert report.idle == [], "never succeeded: nothing is shown of it"

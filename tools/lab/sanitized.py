@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A laggd whose extension is built under ASan and UBSan, beside the one in .venv.
+"""A laggd whose extension is built under sanitizers, beside the one in .venv.
 
 Owns .venv/lab/sanitized-*: copies of our sources with that extension in them.  What the
-sanitizers say is in the daemon's log; ASan also ends it.
+sanitizers say is in the daemon's log, and in its exit code; ASan also ends it.
 """
 
 import hashlib
@@ -11,32 +11,71 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.daemon import LAGGD, ROOT, START_SECONDS, Daemon
-from lab.host import CommandError
+from lab.host import CommandError, Host
 from lab.program import CACHE
 from lab.waiting import wait_until
 
-SANITIZERS = "address,undefined"
 QUARANTINE_MB = 16
 """What is freed last stays poisoned; ASan's own 256 MB would hide a leak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sanitizer:
+    """How the extension is built, and what a Python needs that loads it."""
+
+    flags: str  # of -fsanitize=
+    runtimes: tuple[str, ...]
+    options: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
+
+
+SANITIZERS = {
+    "asan": Sanitizer(
+        "address,undefined",
+        ("libasan.so", "libubsan.so"),
+        {
+            # Python itself leaks on purpose at exit.
+            "ASAN_OPTIONS": f"detect_leaks=0:quarantine_size_mb={QUARANTINE_MB}",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        },
+    ),
+    "tsan": Sanitizer(
+        "thread",
+        ("libtsan.so",),
+        {"TSAN_OPTIONS": "second_deadlock_stack=1"},
+        # Older ThreadSanitizers do not know the address layouts of newer kernels.
+        ("setarch", "--addr-no-randomize"),
+    ),
+}
+"""By the name that users have for them."""
 
 
 class SanitizedDaemon(Daemon):
     """As any other, in the environment of the sanitized copy."""
 
+    def __init__(self, host: Host, sanitizer: Sanitizer, log_level: str) -> None:
+        """Starts it until its socket accepts, and it has the extension."""
+        self._sanitizer = sanitizer
+        super().__init__(host, log_level=log_level)
+
     def start(self) -> None:
         """Starts it (again); TimeoutError or CommandError with its log if it fails."""
-        command = (LAGGD, "--socket", self.socket, "--state-dir", self.state_dir)
-        copy = build()
+        places = ("--socket", self.socket, "--state-dir", self.state_dir)
+        copy = build(self._sanitizer.flags)
         with self.log.open("a") as log:
             self._process = self.host.popen(
-                *command,
+                *self._sanitizer.prefix,
+                LAGGD,
+                *places,
                 *self._options,
                 stdout=log,
                 stderr=log,
-                environment=os.environ | environment(copy),
+                environment=os.environ | environment(copy, self._sanitizer),
             )
         wait_until(self._answers, START_SECONDS, f"laggd in {self.host.name} listens")
         # It listens before it has the extension.
@@ -44,15 +83,12 @@ class SanitizedDaemon(Daemon):
         wait_until(lambda: extension in maps.read_text(), START_SECONDS, extension)
 
 
-def environment(copy: Path) -> dict[str, str]:
+def environment(copy: Path, sanitizer: Sanitizer) -> dict[str, str]:
     """What makes Python take the sanitized copy."""
-    runtimes = [_runtime(name) for name in ("libasan.so", "libubsan.so")]
     return {
         "PYTHONPATH": str(copy),
-        "LD_PRELOAD": " ".join(runtimes),
-        # Python itself leaks on purpose at exit.
-        "ASAN_OPTIONS": f"detect_leaks=0:quarantine_size_mb={QUARANTINE_MB}",
-        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "LD_PRELOAD": " ".join(map(_runtime, sanitizer.runtimes)),
+        **sanitizer.options,
     }
 
 
@@ -63,19 +99,20 @@ def _runtime(name: str) -> str:
     return found.stdout.strip()
 
 
-def build() -> Path:
+def build(flags: str) -> Path:
     """The copy of what is in the tree now; safe beside other builds."""
     sources = _sources()
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(flags.encode())
     for path in sources:
         digest.update(path.read_bytes())
-    copy = CACHE / f"sanitized-{digest.hexdigest()[:16]}"
+    kind = f"sanitized-{flags.replace(',', '-')}"
+    copy = CACHE / f"{kind}-{digest.hexdigest()[:16]}"
     if not copy.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as directory:
             made = Path(directory, "made")
-            _make(sources, made)
-            _remove_old()
+            _make(sources, made, flags)
+            _remove_old(kind)
             made.rename(copy)
     return copy
 
@@ -87,7 +124,7 @@ def _sources() -> list[Path]:
     return [*single, *sorted(path for path in found if path.is_file())]
 
 
-def _make(sources: list[Path], copy: Path) -> None:
+def _make(sources: list[Path], copy: Path, flags: str) -> None:
     for path in sources:
         there = copy / path.relative_to(ROOT)
         there.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +133,7 @@ def _make(sources: list[Path], copy: Path) -> None:
     done = subprocess.run(
         command,
         cwd=copy,
-        env=os.environ | {"LAGG_SANITIZE": SANITIZERS},
+        env=os.environ | {"LAGG_SANITIZE": flags},
         capture_output=True,
         text=True,
         check=False,
@@ -105,7 +142,7 @@ def _make(sources: list[Path], copy: Path) -> None:
         raise CommandError(command, done.returncode, done.stdout + done.stderr)
 
 
-def _remove_old() -> None:
+def _remove_old(kind: str) -> None:
     """Copies of sources that are no more; one that is in use is loaded already."""
-    for path in CACHE.glob("sanitized-*"):
+    for path in CACHE.glob(f"{kind}-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -39,7 +39,7 @@ from lab.daemon import Daemon
 from lab.host import Host
 from lab.lab import Lab
 from lab.program import build
-from lab.sanitized import SanitizedDaemon
+from lab.sanitized import SANITIZERS, SanitizedDaemon
 from lab.waiting import wait_until
 from lab.witness import Witness
 from lagg.client import Client
@@ -52,8 +52,9 @@ POLL_S = 0.2
 SETTLE_S = 60.0
 """For what the kernel and laggd do on their own after the last action."""
 
-RSS_GROWTH_KB_MAX = {False: 24 << 10, True: 192 << 10}
-"""By whether it is sanitized: ASan's shadow and quarantine grow with use."""
+RSS_GROWTH_KB_MAX = 24 << 10
+RSS_GROWTH_KB_MAX_SANITIZED = 192 << 10
+"""ASan's shadow and quarantine, and TSan's, grow with use."""
 
 POOL_THREADS = 8
 """What asyncio.to_thread may have started, and keeps."""
@@ -140,20 +141,25 @@ class Soak:
         seed: int,
         *,
         rate: int = 20_000,
-        sanitized: bool = False,
+        sanitizer: str | None = None,
         log_level: str = "warning",
     ) -> None:
-        """`rate` in frames a second, of all floods together."""
+        """`rate` in frames a second, of all floods together; of SANITIZERS, one."""
         self.seed = seed
         self._rate = rate
-        self._sanitized = sanitized
+        self._rss_growth_kb_max = (
+            RSS_GROWTH_KB_MAX_SANITIZED if sanitizer else RSS_GROWTH_KB_MAX
+        )
         self.host, self.far = lab.host("a"), lab.host("b")
         for number in range(WIRES):
             self.lay(number)
         for host in (self.host, self.far):
             _give_default_route(host)
-        kind = SanitizedDaemon if sanitized else Daemon
-        self.laggd = kind(self.host, log_level=log_level)
+        self.laggd = (
+            SanitizedDaemon(self.host, SANITIZERS[sanitizer], log_level)
+            if sanitizer
+            else Daemon(self.host, log_level=log_level)
+        )
         lab.daemons.append(self.laggd)
         self.host.run("ip", "link", "add", "br0", "type", "bridge")
         self.host.set_link("br0", state="up")
@@ -263,7 +269,7 @@ class Soak:
             after = self._settled_footprint(before)
             report.numbers["footprint"] = f"{before} -> {after}"
             grown_kb = after.rss_kb - before.rss_kb
-            assert grown_kb <= RSS_GROWTH_KB_MAX[self._sanitized], f"RSS +{grown_kb} kB"
+            assert grown_kb <= self._rss_growth_kb_max, f"RSS +{grown_kb} kB"
             assert self.laggd.stop() == 0, "laggd did not end well"
         except Exception as error:  # noqa: BLE001  told with all other faults
             report.faults.append(f"at the end: {type(error).__name__}: {error}")
@@ -421,7 +427,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="replays a run")
     parser.add_argument("--seconds", type=float, default=60, help="30000: a night")
     parser.add_argument("--rate", type=int, default=20_000, help="frames a second")
-    parser.add_argument("--sanitize", action="store_true", help="ASan and UBSan")
+    parser.add_argument(
+        "--sanitize",
+        choices=SANITIZERS,
+        help="asan: AddressSanitizer and UBSan; tsan: ThreadSanitizer",
+    )
     parser.add_argument("--refusals", action="store_true", help="why what was refused")
     parser.add_argument("--log-level", default="warning")
     found = parser.parse_args()
@@ -432,7 +442,7 @@ def main() -> int:
             lab,
             seed,
             rate=found.rate,
-            sanitized=found.sanitize,
+            sanitizer=found.sanitize,
             log_level=found.log_level,
         )
         report = soak.run(found.seconds)
