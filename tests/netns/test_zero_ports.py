@@ -5,6 +5,7 @@ Here lagg(4) divides by zero.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,9 @@ RATE = 5_000
 NEAR, FAR = "10.78.0.1", "10.78.0.2"
 STREAM_ENDS = 5
 """What a sender adds to say that it has ended."""
+
+DISCARDED = 1
+"""Frames that the kernel may have counted nowhere when a carrier went: ADR 8."""
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -98,6 +102,10 @@ class Lone:
         return stream.result(), tally
 
 
+def reaches(tally: Tally, frames: int) -> bool:
+    return tally["tx_in"] >= frames
+
+
 def test_the_only_port_comes_and_goes_a_thousand_times_under_load() -> None:
     # Side by side: most of a change's time the kernel waits for its readers.
     with Lab() as lab, ThreadPoolExecutor(len(WAYS)) as threads:
@@ -107,12 +115,15 @@ def test_the_only_port_comes_and_goes_a_thousand_times_under_load() -> None:
             print(result, tally.drops)
             assert lone.laggd.running
             assert result.errors == result.corrupt == result.duplicated == 0
-            # Each frame was sent once or counted as dropped once: Tally looks.
-            others = tally["tx_in"] - result.sent - STREAM_ENDS
+            # Each frame was sent once or counted as dropped once: Tally looks.  The
+            # receiver ends with the first of the ends, before the worker may have all.
+            least = result.sent + STREAM_ENDS - DISCARDED
+            wait_until(partial(reaches, tally, least), DEADLINE_S, "all are counted")
             # A failover is announced as far as that can be done in time.
-            assert 0 <= others <= (CYCLES if name == "failover" else 0)
+            most = least + DISCARDED + (CYCLES if name == "failover" else 0)
+            assert least <= tally["tx_in"] <= most
             came = result.received + result.overflows
-            assert 0 <= tally["tx_out"] - came <= STREAM_ENDS + others
+            assert 0 <= tally["tx_out"] - came <= STREAM_ENDS + most - least
             # After an attachment the kernel takes a moment to see the carrier.
             assert tally.drops["no-port"] > 0
             assert tally.drops.keys() <= {"no-port", *OVERLOAD}
