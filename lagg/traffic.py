@@ -45,6 +45,8 @@ class Traffic:
 
     def await_frames(self, come: Callable[[], None]) -> None:
         """Calls `come` once, soon after the next frame; the last who awaits is told."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._eventfd)  # of frames that flows() knows of
         loop = asyncio.get_running_loop()
         loop.add_reader(self._eventfd, self._told, come)
         for device in self._devices():
@@ -54,6 +56,4 @@ class Traffic:
 
     def _told(self, come: Callable[[], None]) -> None:
         asyncio.get_running_loop().remove_reader(self._eventfd)
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._eventfd)
         come()

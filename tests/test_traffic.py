@@ -82,10 +82,13 @@ def test_who_awaits_frames_is_told_once_by_whichever_device(run: Run) -> None:
             device.arrive()
             await world.turn()
         assert world.told == 1
+        assert world.traffic.flows()
         world.traffic.await_frames(world.come)
+        await world.turn()
+        assert world.told == 1
         world.devices[0].arrive()
         await world.turn()
-        assert world.told >= 2
+        assert world.told == 2
         world.traffic.close()
 
     run(work())
