@@ -119,11 +119,12 @@ def test_the_only_port_comes_and_goes_a_thousand_times_under_load() -> None:
             # receiver ends with the first of the ends, before the worker may have all.
             least = result.sent + STREAM_ENDS - DISCARDED
             wait_until(partial(reaches, tally, least), DEADLINE_S, "all are counted")
+            others = tally["tx_in"] - least
             # A failover is announced as far as that can be done in time.
-            most = least + DISCARDED + (CYCLES if name == "failover" else 0)
-            assert least <= tally["tx_in"] <= most
+            announced = CYCLES if name == "failover" else 0
+            assert 0 <= others <= DISCARDED + announced
             came = result.received + result.overflows
-            assert 0 <= tally["tx_out"] - came <= STREAM_ENDS + most - least
+            assert 0 <= tally["tx_out"] - came <= STREAM_ENDS + others
             # After an attachment the kernel takes a moment to see the carrier.
             assert tally.drops["no-port"] > 0
             assert tally.drops.keys() <= {"no-port", *OVERLOAD}
