@@ -285,4 +285,5 @@ def reason(
         return "laggproto none"
     if slot in carrying:
         return None
-    return port.lacp.reason or "standby"
+    said = port.lacp.reason if situation.proto is Proto.LACP else None
+    return said or "standby"

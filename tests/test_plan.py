@@ -270,6 +270,24 @@ def test_a_port_that_does_not_distribute_says_why_in_lacps_words() -> None:
     assert said == [None, *wanted]
 
 
+@pytest.mark.parametrize("proto", [p for p in Proto if p is not Proto.LACP])
+def test_what_lacp_said_last_is_no_word_on_a_static_protocol(proto: Proto) -> None:
+    """A port that was told to leave LACP stays, and stands by."""
+    leaving = Agreement(reason="leaving")
+    for states in ("uuu", "udu"):
+        asked = situation(proto, states)
+        carrying = plan(asked).distributing
+        after = replace(
+            asked, ports=tuple(replace(port, lacp=leaving) for port in asked.ports)
+        )
+        for port in asked.ports:
+            said = [
+                reason(each, port.slot, carrying, admin_up=True)
+                for each in (asked, after)
+            ]
+            assert said[1] == said[0]
+
+
 # ---- loadbalance -------------------------------------------------------------------
 
 

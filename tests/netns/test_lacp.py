@@ -53,6 +53,8 @@ SLOW_GROUP = bytes.fromhex("0180c2000002")
 ETH_P_SLOW = 0x8809
 
 STATIC = ("failover", "roundrobin", "loadbalance", "broadcast", "none")
+IDLE = ("standby", "laggproto none")
+"""Why a port of theirs carries nothing while its link is up."""
 
 
 class Agreed(Steered):
@@ -366,7 +368,9 @@ def test_to_static_protocols_and_back_and_options_survive(lacp: Agreed) -> None:
     lacp.set(lacp_key=7)
     for proto in STATIC:
         lacp.set(proto=proto)
-        assert all(p["lacp"] is None for p in lacp.a.record()["ports"])
+        ports = lacp.a.record()["ports"]
+        assert all(port["lacp"] is None for port in ports)
+        assert {port["reason"] for port in ports} <= {None, *IDLE}
         lacp.set(proto="lacp")
         lacp.until_agreed(within_s=FAST_AT_MOST_S)
         tallies = [Tally(steer) for steer in lacp.steers]
