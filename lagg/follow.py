@@ -206,9 +206,13 @@ class Follower:
             bundle.emit("port-renamed", f"was {port.link.name}", link.name)
         await self._put_right(bundle, port, link)
         modes = await self._fleet.netlink.modes(link.ifindex)
-        while not self._adopt_link(bundle, link, modes):
+        while not self._adopt_link(bundle, await self._newest(link), modes):
             await asyncio.sleep(RETRY_S)
         await self._fleet.follow_speed(bundle)
+
+    async def _newest(self, link: Link) -> Link:
+        """The link as told by now: while we looked, its carrier may have changed."""
+        return (await self._fleet.netlink.links()).get(link.ifindex, link)
 
     async def _put_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """A port's MAC and MTU are its lagg's; lagg(4) refuses to change them."""

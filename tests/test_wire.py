@@ -17,7 +17,7 @@ DONE, ERROR = 3, 2
 
 def answer(kind: int, sequence: int, flags: int = 0x2, body: bytes = b"") -> Message:
     raw = struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
-    return Message(kind, flags, sequence, raw)
+    return Message(kind, flags, sequence, 0, raw)
 
 
 def refused(code: int, sequence: int) -> Message:

@@ -6,11 +6,13 @@ not sit on a carrier change.  Knows no link state: it tells what changed.
 
 The kernel tells carrier changes at most once a second over all interfaces, but for an
 interface that stands on another (net/core/link_watch.c: not "urgent").  So the second
-of two NICs that fail together would be told a second late.  Whoever asks for a link
-makes it tell at once; we ask for the ports, often after any change, and while frames
-flow that would be lost.  Ports without frames we do not ask for: of them it is told a
-second late, after a change in another namespace, of which we hear nothing.  While
-nothing flows we do not even look.
+of two NICs that fail together would be told a second late.  We ask for the ports, often
+after any change, and while frames flow that would be lost.  Since Linux 6.8 who asks
+for a link makes the kernel tell at once; before, the answer alone has the truth.  So
+we ask by the socket that notifications come to: there an answer stands among them in
+the order of what they tell, and nothing older can be told after it.  Ports without
+frames we do not ask for: of them it is told a second late, after a change in another
+namespace, of which we hear nothing.  While nothing flows we do not even look.
 """
 
 import asyncio
@@ -61,7 +63,7 @@ _NLM_F_REQUEST = 0x1
 _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_SKIP_STATS = 8  # cheaper: 8 us
 
-_IFINFOMSG = struct.Struct("=16xBxHi")  # after the header: family, ARPHRD, ifindex
+_IFINFOMSG = struct.Struct("=16xBxHiI")  # header; family, ARPHRD, ifindex, flags
 _IFADDRMSG = struct.Struct("=16xBBBBi")  # family, prefixlen, flags, scope, ifindex
 _AF_UNSPEC = 0
 
@@ -102,7 +104,6 @@ class Watch:
         for group in (RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR):
             with contextlib.suppress(OSError):  # an older kernel: the driver polls
                 self._socket.join(group)
-        self._asker = Socket(NETLINK_ROUTE)
         self._questions: deque[bytes] = deque()
         self._table = Table()
         self._aside: list[LinkEvent] = []
@@ -115,7 +116,6 @@ class Watch:
         """Ends the subscription."""
         self.closely(())
         self._socket.close()
-        self._asker.close()
 
     def closely(self, ifindexes: Iterable[int], traffic: Traffic | None = None) -> None:
         """From now on these are the interfaces whose carrier must not be held back.
@@ -151,20 +151,20 @@ class Watch:
         """Asks while a change may be held back: after another, or one that costs."""
         often = asyncio.get_running_loop().time() < self._often_until_s
         if often or self._traffic.flows():
-            self._ask()
             self._arm(ASK_OFTEN_S if often else ASK_BUSY_S)
+            self._ask()
         else:
             self._disarm()
             self._traffic.await_frames(self._look)
 
     def _ask(self) -> None:
-        """Asks for each port; a change held back is waiting for us then."""
+        """Asks for each port; a change held back is among what waits for us then."""
         for _ in range(min(len(self._questions), ASK_AT_ONCE_MAX)):
             question = self._questions[0]
             self._questions.rotate(-1)
-            with contextlib.suppress(OSError):  # it is a hint, and the port may be gone
-                self._asker.send(question)
-                self._asker.receive_now()
+            with contextlib.suppress(OSError):  # the queue may be full, and so be news
+                self._socket.send(question)
+        self._settle()
 
     async def events(self) -> list[LinkEvent]:
         """What happened since the last call; waits until something did.
@@ -175,7 +175,7 @@ class Watch:
             self._take(BURST_DATAGRAMS_MAX)
             if not self._aside:
                 await self._something()
-        events, self._aside = self._aside, []
+        events, self._aside = _newest(self._aside), []
         return events
 
     async def table(self, dump: Callable[[], Awaitable[Iterable[Link]]]) -> "Table":
@@ -220,16 +220,33 @@ class Watch:
             self._lost(error)
             return count
         try:
-            events = [e for each in _latest(burst) for e in _events_of(each)]
+            for message in _latest(burst, self._socket.port):
+                self._learn(message)
         except OSError as error:
             self._lost(error)
-            return count
+        return count
+
+    def _learn(self, message: Message) -> None:
+        """Makes what a message tells an event; an answer often tells nothing new."""
+        if message.port == self._socket.port and self._is_known(message):
+            return
+        events = _events_of(message)
         for event in events:
             self._table.learn(event)
         self._aside += events
-        if any(each.kind == messages.RTM_NEWLINK for each in burst):
+        if message.kind == messages.RTM_NEWLINK:
             self._ask_often()
-        return count
+
+    def _is_known(self, answer: Message) -> bool:
+        """Whether the flags, which have all that makes a link active, are no news.
+
+        Answers are too many to be decoded each.
+        """
+        if answer.kind != messages.RTM_NEWLINK:
+            return True  # a refusal: the port is gone
+        _, _, ifindex, flags = _IFINFOMSG.unpack_from(answer.raw)
+        known = self._table.links.get(ifindex)
+        return known is not None and known.flags == flags
 
     def _lost(self, error: OSError) -> None:
         if error.errno not in (errno.ENOBUFS, errno.EBADMSG):
@@ -260,14 +277,15 @@ def _question(ifindex: int) -> bytes:
     )
 
 
-def _latest(burst: list[Message]) -> list[Message]:
+def _latest(burst: list[Message], port: int) -> list[Message]:
     """The burst without changes that a later change of the same interface outdates.
 
     A departure outdates nothing and is not outdated: what follows under the same
     ifindex is another interface (H-56).  A partial message (messages.link_of) may
     outdate a whole one: only wireless interfaces send them, and they are no ports.
+    An answer to a question of ours, that is of `port`, outdates nothing but answers.
     """
-    kept: dict[tuple[int, int, int], Message] = {}
+    kept: dict[tuple[int, int, int, bool], Message] = {}
     departures = 0
     for each in burst:
         ifindex = _ifindex(each)
@@ -275,17 +293,34 @@ def _latest(burst: list[Message]) -> list[Message]:
             continue
         departures += each.kind == messages.RTM_DELLINK
         multicast = each.kind in (messages.RTM_NEWMULTICAST, messages.RTM_DELMULTICAST)
-        key = (ifindex, departures, -1 if multicast else each.kind)
+        kind = -1 if multicast else each.kind
+        key = (ifindex, departures, kind, each.port == port)
         kept.pop(key, None)  # so that the order is that of the last change
         kept[key] = each
     return list(kept.values())
+
+
+def _newest(events: list[LinkEvent]) -> list[LinkEvent]:
+    """The same of events, which were not all read together."""
+    kept: list[LinkEvent] = []
+    later: set[int] = set()
+    for event in reversed(events):
+        match event:
+            case LinkChanged(link) if link.ifindex in later:
+                continue
+            case LinkChanged(link):
+                later.add(link.ifindex)
+            case LinkGone(ifindex):
+                later.discard(ifindex)
+        kept.append(event)
+    return kept[::-1]
 
 
 def _ifindex(message: Message) -> int | None:
     """Which interface `message` is about; None if it is none of our business."""
     if message.kind in (messages.RTM_NEWLINK, messages.RTM_DELLINK):
         # A bridge tells of its ports with AF_BRIDGE, DELLINK meaning "port no more".
-        family, _, ifindex = _IFINFOMSG.unpack_from(message.raw)
+        family, _, ifindex, _ = _IFINFOMSG.unpack_from(message.raw)
         return int(ifindex) if family == _AF_UNSPEC else None
     if message.kind in _OF_ADDRESSES:
         return int(_IFADDRMSG.unpack_from(message.raw)[4])

@@ -71,6 +71,7 @@ class Message:
     kind: int
     flags: int
     sequence: int
+    port: int  # of the socket whose request it answers or follows from, or 0
     raw: bytes
 
 
@@ -210,10 +211,11 @@ def _encode(request: Request, sequence: int) -> bytes:
 def _split(datagram: bytes) -> Iterator[Message]:
     offset = 0
     while offset + _HEADER.size <= len(datagram):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(datagram, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(datagram, offset)
         if length < _HEADER.size:
             return
-        yield Message(kind, flags, sequence, datagram[offset : offset + length])
+        raw = datagram[offset : offset + length]
+        yield Message(kind, flags, sequence, port, raw)
         offset += (length + 3) & ~3
 
 

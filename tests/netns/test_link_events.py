@@ -16,6 +16,7 @@ import pytest
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
 from lagg.membership import multicast
 from lagg.netlink import Netlink
+from lagg.netlink.watch import RTNLGRP_LINK
 from lagg.netlink.wire import Socket
 from tests.netns.ns_links import Namespace, set_tap_carrier, tap
 
@@ -114,6 +115,20 @@ def test_of_changes_that_wait_together_the_last_is_told(near: Namespace) -> None
         async with Netlink() as netlink:
             for mtu in range(1300, 1320):
                 near.link("set", "eth0", mtu=mtu)
+            return await until(netlink.watch(), changed("eth0"))
+
+    seen = [each.link for each in only(LinkChanged, near.arun(run))]
+    assert [link.mtu for link in seen if link.name == "eth0"] == [1319]
+
+
+def test_of_changes_that_were_read_apart_the_last_is_told(near: Namespace) -> None:
+    near.veth("eth0", "eth1")
+
+    async def run() -> list[LinkEvent]:
+        async with Netlink() as netlink:
+            for mtu in range(1300, 1320):
+                near.link("set", "eth0", mtu=mtu)
+                await netlink.links()
             return await until(netlink.watch(), changed("eth0"))
 
     seen = [each.link for each in only(LinkChanged, near.arun(run))]
@@ -261,11 +276,72 @@ def test_the_kernel_cannot_hold_a_carrier_change_back(near: Namespace) -> None:
         os.close(descriptor)
 
 
+def sit_on_carrier_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of no link, as it does for a second before Linux 6.8."""
+    join = Socket.join
+
+    def joined(socket: Socket, group: int) -> None:
+        if group != RTNLGRP_LINK:
+            join(socket, group)
+
+    monkeypatch.setattr(Socket, "join", joined)
+
+
+def test_a_carrier_change_that_the_kernel_sits_on_is_told_by_its_answer(
+    near: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sit_on_carrier_changes(monkeypatch)
+    descriptor = near.run(partial(tap, "eth0"))
+    near.link("set", "eth0", state="up")
+
+    async def run() -> list[LinkEvent]:
+        seen: list[LinkEvent] = []
+        async with Netlink() as netlink:
+            netlink.watch_closely([near.ifindex("eth0")], Faucet(is_open=True))
+            events = netlink.watch()
+            for on in (True, False, True):
+                set_tap_carrier(descriptor, on)
+                seen += await until(events, changed("eth0", lower_up=on))
+        return seen
+
+    # Each told once, though it is asked for hundreds of times a second.
+    told = [each.link.lower_up for each in only(LinkChanged, near.arun(run))]
+    assert told == [True, False, True]
+    os.close(descriptor)
+
+
+def test_what_is_told_is_never_older_than_what_was_told_before(
+    near: Namespace,
+) -> None:
+    """Answers and events of a link that changes all the time; the MTU counts."""
+    descriptor = near.run(partial(tap, "eth0"))
+    near.link("set", "eth0", state="up")
+    mtus = range(1000, 1300)
+
+    def change() -> None:
+        for mtu in mtus:
+            near.link("set", "eth0", mtu=mtu)
+            set_tap_carrier(descriptor, bool(mtu % 2))
+
+    async def run() -> list[LinkEvent]:
+        async with Netlink() as netlink:
+            netlink.watch_closely([near.ifindex("eth0")], Faucet(is_open=True))
+            changing = asyncio.create_task(asyncio.to_thread(change))
+            last = changed("eth0", mtu=mtus[-1], lower_up=bool(mtus[-1] % 2))
+            seen = await until(netlink.watch(), last)
+            await changing
+        return seen
+
+    told = [each.link.mtu for each in only(LinkChanged, near.arun(run))]
+    assert told == sorted(told)
+    os.close(descriptor)
+
+
 class Faucet:
     """Frames that flow while `open`, and whom the first is to be told."""
 
-    def __init__(self) -> None:
-        self.open = False
+    def __init__(self, *, is_open: bool = False) -> None:
+        self.open = is_open
         self.awaited = asyncio.Event()
         self._come: Callable[[], None] = lambda: None
 
