@@ -7,7 +7,6 @@ learn the new way before the host's next frame.  Frames leave through the lagg i
 Knows no plan.
 """
 
-import asyncio
 import ipaddress
 import logging
 import socket
@@ -20,6 +19,7 @@ from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Address
 from lagg.model import ACTIVE_PORT, Event
+from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Announcer:
     def __init__(self, fleet: Fleet) -> None:
         """Nothing is announced before it is entered."""
         self._fleet = fleet
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
         """Listens to the fleet's events."""
@@ -87,14 +87,12 @@ class Announcer:
     async def __aexit__(self, *_: object) -> None:
         """Listens no more."""
         self._leave()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _told(self, event: Event) -> None:
         bundle = self._fleet.bundles.get(event.lagg)
         if event.event == ACTIVE_PORT and bundle is not None:
-            task = asyncio.get_running_loop().create_task(self._announce(bundle))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.begin(self._announce, bundle)
 
     async def _announce(self, bundle: Bundle) -> None:
         try:

@@ -46,6 +46,7 @@ from lagg.netlink import DeafPorts, Netlink
 from lagg.reload import Diff, diff, told
 from lagg.shape import Shape
 from lagg.switch import begin, switch
+from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,14 @@ reference: docs/adr/0013.
 class Driver:
     """All laggs of this network namespace.  For the event loop's thread alone."""
 
-    def __init__(self, fleet: Fleet, parts: AsyncExitStack) -> None:
-        """`parts` closes what the fleet was made with; see `open`."""
+    def __init__(self, fleet: Fleet) -> None:
+        """Nothing is followed yet; see `open`."""
         self._fleet = fleet
-        self._parts = parts
+        self._parts = AsyncExitStack()  # closes what this and the fleet are made of
         self._turn = asyncio.Lock()
+        self._operations = Tasks()
         self._hotplug = HotPlug(fleet, self.whole)
+        self._follower = Follower(fleet, self.whole, self._destroy, self._hotplug)
         self._changeover = Changeover(fleet, self._make, self._change)
 
     @classmethod
@@ -83,18 +86,18 @@ class Driver:
             custody = await Custody.open(netlink, deaf, state_dir)
             parts.callback(custody.close)
             fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))
-            parts.callback(fleet.close)
-            driver = cls(fleet, parts.pop_all())
-        hotplug = driver._hotplug
-        follower = Follower(driver._fleet, driver.whole, driver._destroy, hotplug)
-        await driver._parts.enter_async_context(hotplug)
-        await driver._parts.enter_async_context(follower)
-        await driver._parts.enter_async_context(Announcer(driver._fleet))
+            parts.push_async_callback(fleet.close)
+            driver = cls(fleet)
+            parts.push_async_callback(driver._operations.close)
+            await parts.enter_async_context(driver._hotplug)
+            await parts.enter_async_context(driver._follower)
+            await parts.enter_async_context(Announcer(fleet))
+            driver._parts = parts.pop_all()
         return driver
 
     async def close(self) -> None:
         """Destroys every lagg: all ports are put back."""
-        await self.whole(self._destroy_all(tuple(self._fleet.bundles)))
+        await self.whole(partial(self._destroy_all, tuple(self._fleet.bundles)))
         await self._parts.aclose()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
@@ -114,7 +117,10 @@ class Driver:
             laggs=len(bundles),
             ports=sum(len(bundle.shape.ports) for bundle in bundles),
             carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
-            ailments=tuple(ailment for each in bundles for ailment in each.ailments()),
+            ailments=(
+                *self._follower.ailments,
+                *(ailment for each in bundles for ailment in each.ailments()),
+            ),
         )
 
     async def explain(self, name: str, frame: bytes) -> Explanation:
@@ -127,40 +133,59 @@ class Driver:
 
     async def create(self, config: LaggConfig) -> None:
         """Creates a lagg with its ports, and sets it up."""
-        await self.whole(self._create(config))
+        await self.whole(partial(self._create, config))
 
     async def destroy(self, name: str) -> None:
         """Puts every port back and takes the interface away."""
-        await self.whole(self._destroy(name))
+        await self.whole(partial(self._destroy, name))
 
     async def set(self, name: str, change: LaggChange) -> None:
         """Changes protocol, options, MAC or MTU, live."""
-        await self.whole(self._set(name, change))
+        await self.whole(partial(self._set, name, change))
 
     async def attach(self, name: str, ports: Sequence[str]) -> None:
         """Attaches interfaces, live."""
-        await self.whole(self._attach(name, ports))
+        await self.whole(partial(self._attach, name, ports))
 
     async def detach(self, name: str, ports: Sequence[str]) -> None:
         """Detaches ports, live, and puts them back as they were found."""
-        await self.whole(self._detach(name, ports))
+        await self.whole(partial(self._detach, name, ports))
 
     async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         """Makes what runs be what the files say; answers a line for each change."""
-        return await self.whole(self._reload(wanted))
+        return await self.whole(partial(self._reload, wanted))
 
     async def running(self) -> tuple[LaggConfig, ...]:
         """What would make all that runs anew."""
         return tuple(bundle.config for bundle in self._fleet.bundles.values())
 
-    async def whole(self, operation: Coroutine[Any, Any, T]) -> T:
-        """Runs one operation when it is its turn, and to its end."""
+    async def whole(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs one operation when it is its turn, and to its end.
 
-        async def in_turn() -> T:
-            async with self._turn:
-                return await operation
+        A failure that nobody waits for any more is logged.  LaggError (ESHUTDOWN).
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        task = self._operations.begin(self._in_turn, operation, answer)
+        if task is None:
+            raise LaggError("laggd", "is stopping", errno.ESHUTDOWN)
+        task.add_done_callback(lambda _: answer.cancel())
+        return await answer
 
-        return await asyncio.shield(asyncio.ensure_future(in_turn()))
+    async def _in_turn(
+        self,
+        operation: Callable[[], Coroutine[Any, Any, T]],
+        answer: "asyncio.Future[T]",
+    ) -> None:
+        async with self._turn:
+            try:
+                result = await operation()
+            except Exception as error:
+                if answer.cancelled():
+                    raise
+                answer.set_exception(error)
+            else:
+                if not answer.cancelled():
+                    answer.set_result(result)
 
     async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         bundles = self._fleet.bundles

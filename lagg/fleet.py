@@ -5,7 +5,6 @@ Owns who is whose port, the event sinks, and the upkeep that follows any change:
 lagg's speed and its ports' receive filters.  Knows no order of effects: driver.py does.
 """
 
-import asyncio
 import errno
 import logging
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from lagg.native import Device
 from lagg.netlink import Netlink
 from lagg.proc import listeners
 from lagg.shape import Port
+from lagg.tasks import Tasks
 from lagg.traffic import Traffic
 
 ALIAS = "laggd: "
@@ -46,11 +46,12 @@ class Fleet:
         self._traffic = Traffic(
             lambda: [bundle.device for bundle in self.bundles.values()]
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._sinks: list[Callable[[Event], None]] = []
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """When there is no lagg any more."""
+        await self._tasks.close()
         self._traffic.close()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
@@ -172,9 +173,7 @@ class Fleet:
 
     def follow_speed_soon(self, bundle: Bundle) -> None:
         """The same, for who cannot wait."""
-        task = asyncio.get_running_loop().create_task(self.follow_speed(bundle))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self.follow_speed, bundle)
 
     async def follow_speed(self, bundle: Bundle) -> None:
         """ethtool(8) shows what its ports carry together, ip(8) how many carry."""

@@ -11,10 +11,11 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 from lagg import propagate
 from lagg.attach import depart
@@ -34,10 +35,11 @@ from lagg.link import (
     Overrun,
 )
 from lagg.shape import Port
+from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-Operation = Coroutine[None, None, None]
+Operation = Coroutine[Any, Any, None]
 
 POLL_S = 1.0
 """The kernel does not tell sniffers, and link-layer groups without an IP group."""
@@ -56,7 +58,7 @@ class Follower:
     def __init__(
         self,
         fleet: Fleet,
-        whole: Callable[[Operation], Awaitable[None]],
+        whole: Callable[[Callable[[], Operation]], Operation],
         destroy: Callable[[str], Operation],
         hotplug: HotPlug,
     ) -> None:
@@ -66,38 +68,38 @@ class Follower:
         self._fleet = fleet
         self._whole = whole
         self._destroy = destroy
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._due: set[int] = set()  # ifindexes that wait for their turn already
         self._left: set[int] = set()  # of these, the ones that were given up
 
     async def __aenter__(self) -> Self:
         """Starts to follow."""
-        self._spawn(self._watch())
-        self._spawn(self._poll())
+        self._tasks.keep("following the kernel's events", self._watch)
+        self._tasks.keep("looking for groups and sniffers", self._poll)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Follows no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
-    def _spawn(self, work: Operation) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("following the kernel failed", exc_info=task.exception())
+    @property
+    def ailments(self) -> tuple[str, ...]:
+        """What of this is not done at the moment; usually nothing."""
+        return self._tasks.ailments
 
     async def _watch(self) -> None:
-        async for event in self._fleet.netlink.watch():
-            try:
-                self._told(event)
-            except Exception:  # one event must not end them all
-                log.exception("%r could not be acted upon", event)
+        try:
+            async for event in self._fleet.netlink.watch():
+                self._told_one(event)
+        except Exception:
+            self._look_at_all()  # what waited to be told is lost
+            raise
+
+    def _told_one(self, event: LinkEvent) -> None:
+        try:
+            self._told(event)
+        except Exception:  # one event must not end them all
+            log.exception("%r could not be acted upon", event)
 
     async def _poll(self) -> None:
         rest_s = 0.0
@@ -127,13 +129,13 @@ class Follower:
                 self._hotplug.look_at(ifindex)
             case Overrun():
                 log.warning("netlink events were lost: looking at every interface")
-                for ifindex in self._all_ifindexes():
-                    self._look_at(ifindex)
-                self._hotplug.look_at_all()
+                self._look_at_all()
 
-    def _all_ifindexes(self) -> list[int]:
-        ports = self._fleet.ports_by_tap()
-        return [*ports, *(ifindex for taken in ports.values() for ifindex in taken)]
+    def _look_at_all(self) -> None:
+        for tap, ports in self._fleet.ports_by_tap().items():
+            for ifindex in (tap, *ports):
+                self._look_at(ifindex)
+        self._hotplug.look_at_all()
 
     def _link_changed(self, link: Link) -> None:
         held = self._fleet.of_port(link.ifindex)
@@ -162,10 +164,7 @@ class Follower:
         """Looks at one of our interfaces again, in turn; once for many events."""
         if ifindex not in self._due:
             self._due.add(ifindex)
-            self._spawn(self._whole_look(ifindex))
-
-    async def _whole_look(self, ifindex: int) -> None:
-        await self._whole(self._look(ifindex))
+            self._tasks.begin(self._whole, partial(self._look, ifindex))
 
     async def _look(self, ifindex: int) -> None:
         self._due.discard(ifindex)

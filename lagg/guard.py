@@ -14,6 +14,7 @@ from typing import Protocol
 from lagg.errors import LaggError
 from lagg.moving import Moves
 from lagg.shape import port_number
+from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Guard:
         self._answering: set[int] = set()  # numbers of ports whose partner does
         self._asked: dict[int, int | None] = {}  # slot, transaction; None: soon
         self._seen = Moves()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @property
     def marked(self) -> frozenset[int]:
@@ -61,9 +62,7 @@ class Guard:
         self._seen = self._holder.moves
         if slots:
             self._asked |= dict.fromkeys(slots)
-            task = asyncio.get_running_loop().create_task(self._ask(slots))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.begin(self._ask, slots)
 
     async def _ask(self, slots: Collection[int]) -> None:
         """A marker follows the last frame of the flow, so that is sent first."""
@@ -106,6 +105,4 @@ class Guard:
 
     async def close(self) -> None:
         """Asks no more; what waits is for the next plan to release."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()

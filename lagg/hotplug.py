@@ -8,9 +8,10 @@ names are waited for.  Knows no file and no netlink message.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from lagg.attach import attach
@@ -20,6 +21,7 @@ from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Address, Link
 from lagg.model import Event, LaggConfig
+from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class HotPlug:
     """Attaches what is waited for; an async context manager."""
 
     def __init__(
-        self, fleet: Fleet, whole: Callable[[Operation], Awaitable[None]]
+        self, fleet: Fleet, whole: Callable[[Callable[[], Operation]], Operation]
     ) -> None:
         """`whole` runs an operation in its turn."""
         self._fleet = fleet
@@ -52,7 +54,7 @@ class HotPlug:
         self._refused: dict[str, _Seen | None] = {}  # as each was that would not
         self._tried_s: dict[str, float] = {}
         self._due: set[str] = set()  # names that wait for their turn already
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
         """Listens to the fleet's events."""
@@ -62,9 +64,7 @@ class HotPlug:
     async def __aexit__(self, *_: object) -> None:
         """Waits for nothing more."""
         self._leave()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -87,9 +87,7 @@ class HotPlug:
         """Tries an interface of which something was told, if it is waited for."""
         if name in self._waiting and name not in self._due:
             self._due.add(name)
-            task = asyncio.get_running_loop().create_task(self._try_in_turn(name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.begin(self._try_in_turn, name)
 
     def look_at(self, ifindex: int) -> None:
         """As look(), by index: tries it if it was refused before."""
@@ -139,7 +137,7 @@ class HotPlug:
             await asyncio.sleep(self._pause_s(name))
         finally:
             self._due.discard(name)
-        await self._whole(self._try(name))
+        await self._whole(partial(self._try, name))
 
     def _pause_s(self, name: str) -> float:
         now_s = asyncio.get_running_loop().time()

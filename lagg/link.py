@@ -22,6 +22,15 @@ class AddrGenMode(enum.IntEnum):
     STABLE_PRIVACY = 2
     RANDOM = 3
 
+    @classmethod
+    def _missing_(cls, value: object) -> "AddrGenMode":
+        """One that a later kernel has: it is put back as it was found."""
+        if not isinstance(value, int):
+            raise ValueError(f"{value!r} is no IN6_ADDR_GEN_MODE")
+        mode = int.__new__(cls, value)
+        mode._name_, mode._value_ = f"MODE_{value}", value
+        return mode
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

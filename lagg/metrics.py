@@ -233,7 +233,9 @@ class _Page:
         build.add_metric([lagg.__version__], 1)
         yield build
         yield GaugeMetricFamily(
-            "laggd_ailments", "Workers that do not work", value=self._ailments
+            "laggd_ailments",
+            "Workers and upkeep that do not work",
+            value=self._ailments,
         )
         for each in FAMILIES:
             kind = CounterMetricFamily if each.counts else GaugeMetricFamily

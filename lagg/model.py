@@ -321,4 +321,4 @@ class Health:
     laggs: int
     ports: int
     carrying: int  # ports that frames are given to
-    ailments: tuple[str, ...]  # workers that do not work, in words; usually none
+    ailments: tuple[str, ...]  # what does not work, in words; usually none

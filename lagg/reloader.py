@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from lagg.errors import LaggError
 from lagg.files import ConfigError
 from lagg.model import LaggConfig
+from lagg.tasks import Tasks
 
 Read = Callable[[], tuple[LaggConfig, ...]]
 Apply = Callable[[Sequence[LaggConfig]], Awaitable[tuple[str, ...]]]
@@ -33,6 +34,7 @@ class Reloader:
         self._apply = apply
         self._notify = notify
         self._turn = asyncio.Lock()
+        self._tasks = Tasks()
         self._signalled: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -40,7 +42,7 @@ class Reloader:
         """Waits for a reload that runs, and refuses every other from now on."""
         self._closed = True
         async with self._turn:
-            pass
+            await self._tasks.close()
 
     async def reload(self) -> tuple[str, ...]:
         """A line for each change that was made.  ConfigError, LaggError: none was."""
@@ -68,7 +70,7 @@ class Reloader:
         self._start()
 
     def _start(self) -> None:
-        self._signalled = asyncio.get_running_loop().create_task(self._logged())
+        self._signalled = self._tasks.begin(self._logged)
 
     async def _logged(self) -> None:
         try:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Protocol, Self
 
 from lagg.model import Event, Health
+from lagg.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
@@ -72,20 +73,18 @@ class Pulse:
     def __init__(self, driver: Driver) -> None:
         """Nothing is told before it is entered, and nothing if nobody supervises."""
         self._driver = driver
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._told: Health | None = None
 
     async def __aenter__(self) -> Self:
         """Tells the status as it is now, and begins."""
         if os.environ.get("NOTIFY_SOCKET"):
-            self._task = asyncio.create_task(self._run())
+            self._tasks.keep("telling the supervisor", self._run)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Tells nothing any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.close()
 
     async def _run(self) -> None:
         limit_s = watchdog_seconds()

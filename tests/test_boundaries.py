@@ -44,11 +44,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "model": frozenset({"errors", "lacp"}),
     "lacp": frozenset(),
     "privileges": frozenset({"errors"}),
-    "supervise": frozenset({"model"}),
+    "tasks": frozenset({"errors"}),
+    "supervise": frozenset({"model", "tasks"}),
     "metrics": frozenset({"errors", "model", "records"}),
     "native": VALUES | {"_native", "privileges"},
     "control": VALUES | {"driver", "varlink"},
-    "reloader": VALUES,
+    "reloader": VALUES | {"tasks"},
     "daemon": VALUES
     | {"control", "driver", "metrics", "native", "privileges", "reloader", "supervise"},
 }
@@ -180,6 +181,37 @@ def test_the_client_loads_neither_driver_nor_kernel_interfaces() -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+# ---- who may begin a task -----------------------------------------------------------
+
+# varlink awaits both of the tasks of a stream where it begins them.
+MAY_BEGIN_TASKS = frozenset({"tasks", "varlink"})
+BEGINNERS = frozenset({"create_task", "ensure_future", "TaskGroup", "shield"})
+
+
+def calls_of(path: Path) -> Iterator[tuple[int, ast.Call, str]]:
+    """(line, call, last word of what is called) for every call of a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            yield node.lineno, node, called
+
+
+def calls_in_lagg() -> Iterator[tuple[str, Path, ast.Call, str]]:
+    for path in python_files():
+        if path.is_relative_to(ROOT / "lagg"):
+            for line, call, called in calls_of(path):
+                yield f"{name_of(path)}:{line}", path, call, called
+
+
+def test_every_background_task_has_an_owner() -> None:
+    wrong = [
+        f"{where}: {called}()"
+        for where, path, _, called in calls_in_lagg()
+        if called in BEGINNERS and module_of(path) not in MAY_BEGIN_TASKS
+    ]
+    assert not wrong, "lagg/tasks.py begins tasks, and sees to their end"
 
 
 # ---- what C may do -----------------------------------------------------------------

@@ -224,6 +224,9 @@ class Watch:
                 self._learn(message)
         except OSError as error:
             self._lost(error)
+        except Exception:
+            self._table = Table()  # it has not learned what was read
+            raise
         return count
 
     def _learn(self, message: Message) -> None:

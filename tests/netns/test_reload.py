@@ -4,6 +4,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ def test_a_port_that_will_not_is_tried_again_when_something_about_it_changes(
     assert waiting(world) == ["p1"]
     # What is no news about it is no reason to try again.
     world.ip("link set p1 alias hello")
-    world.do(world.driver.whole(nothing()))
+    world.do(world.driver.whole(nothing))
     assert "port-refused" not in [event.event for event in world.events]
     world.ip("addr del 192.0.2.1/24 dev p1")
     world.wait_event("port-attached", "p1")
@@ -249,7 +250,7 @@ def test_a_waited_port_of_another_lagg_comes_when_that_lets_it_go(
     world: World,
 ) -> None:
     reload(world, lagg("lagg0", "p0"))
-    world.do(world.driver.whole(taken_first(world)))
+    world.do(world.driver.whole(partial(taken_first, world)))
     world.wait_event("port-refused", "p0")
     world.events.clear()
     world.destroy("hand0")

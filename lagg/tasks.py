@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What goes on beside operations: background tasks, each with an owner.
+
+Owns their end: what must live and ends is begun anew, and is an ailment until it lives
+again; what fails is logged; and nothing runs on once the owner has closed.  Knows no
+lagg and no kernel.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from lagg.errors import LaggError
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PAUSE_S_MIN = 0.1
+PAUSE_S_MAX = 5.0
+"""Before a task is begun anew: twice as long each time, between these."""
+
+SOUND_S = 3.0
+"""A task that was begun anew ails no more when it has lived so long.  Less than a
+supervisor's usual patience: a laggd that is well again is not to be ended."""
+
+
+class Tasks:
+    """The background tasks of one owner.  For the event loop's thread alone."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ailing: dict[str, str] = {}  # what must live, and how it ended
+        self._closed = False
+
+    @property
+    def ailments(self) -> tuple[str, ...]:
+        """What must live and does not, in words; usually none."""
+        return tuple(f"{what} ended: {how}" for what, how in self._ailing.items())
+
+    def begin(
+        self,
+        work: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> "asyncio.Task[T] | None":
+        """Runs `work` with these arguments; its failure is logged, once it is over.
+
+        None when the owner has closed: nothing is begun then.
+        """
+        if self._closed:
+            return None
+        task = asyncio.get_running_loop().create_task(work(*args, **kwargs))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def keep(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs `work`, which must never end; `what` is how an ailment calls it."""
+        self.begin(self._keep, what, work)
+
+    async def close(self) -> None:
+        """Cancels what runs, and waits until it has ended."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LaggError):
+            log.warning("%s", error)
+        elif error is not None:
+            log.error("a background task failed", exc_info=error)
+
+    async def _keep(
+        self, what: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        pause_s = PAUSE_S_MIN
+        while True:
+            error = await self._life(what, work)
+            if what not in self._ailing:  # it was sound before it ended
+                pause_s = PAUSE_S_MIN
+            self._ailing[what] = str(error) or type(error).__name__
+            log.error("%s ended and is begun anew", what, exc_info=error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def _life(
+        self, what: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Exception:
+        """Runs `work` to its end; what ended it."""
+        loop = asyncio.get_running_loop()
+        sound = loop.call_later(SOUND_S, self._ailing.pop, what, None)
+        try:
+            await work()
+        except asyncio.CancelledError:
+            if self._closed:
+                raise
+            return RuntimeError("cancelled")
+        except Exception as error:  # noqa: BLE001  whatever it was: it is begun anew
+            return error
+        finally:
+            sound.cancel()
+        return RuntimeError("returned")

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Background tasks: begun anew, an ailment meanwhile, logged, and ended by close()."""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+
+import pytest
+
+from lagg import tasks
+from lagg.errors import LaggError
+from lagg.tasks import Tasks
+
+
+class World:
+    """One owner of tasks, and a task that fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks = Tasks()
+        self.lives = 0
+        self.failure: asyncio.Future[None] = asyncio.Future()
+
+    async def live(self) -> None:
+        """Until the test says how it ends."""
+        self.lives += 1
+        self.failure = asyncio.get_running_loop().create_future()
+        await self.failure
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                await asyncio.sleep(0)
+
+    async def failed(self, error: BaseException | None) -> None:
+        """The task that must live ends so, and has been begun anew."""
+        lives = self.lives
+        if error is None:
+            self.failure.set_result(None)
+        elif isinstance(error, asyncio.CancelledError):
+            self.failure.cancel()
+        else:
+            self.failure.set_exception(error)
+        await self.until(lambda: self.lives > lives)
+
+
+Run = Callable[[Callable[[World], Coroutine[None, None, None]]], None]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs a test with a world, in which pauses are short."""
+    monkeypatch.setattr(tasks, "PAUSE_S_MIN", 0.001)
+    monkeypatch.setattr(tasks, "PAUSE_S_MAX", 0.004)
+
+    async def in_world(test: Callable[[World], Coroutine[None, None, None]]) -> None:
+        world = World()
+        await test(world)
+        await world.tasks.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner() as runner:
+        yield lambda test: runner.run(in_world(test))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        ValueError("4 is not a valid AddrGenMode"),
+        None,
+        asyncio.CancelledError(),
+    ],
+    ids=["OSError", "ValueError", "it returns", "what it awaits is cancelled"],
+)
+def test_what_must_live_is_begun_anew_however_it_ends(
+    run: Run, error: BaseException | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(world: World) -> None:
+        world.tasks.keep("the watch", world.live)
+        await world.until(lambda: world.lives == 1)
+        for _ in range(5):
+            await world.failed(error)
+        assert len(world.tasks.ailments) == 1
+        assert world.tasks.ailments[0].startswith("the watch ended: ")
+
+    run(test)
+    assert caplog.messages == ["the watch ended and is begun anew"] * 5
+
+
+def test_it_is_an_ailment_until_it_has_lived_for_a_while(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SOUND_S", 0.02)
+
+    async def test(world: World) -> None:
+        world.tasks.keep("the watch", world.live)
+        await world.until(lambda: world.lives == 1)
+        assert not world.tasks.ailments
+        await world.failed(OSError(errno.EMFILE, "Too many open files"))
+        assert [*world.tasks.ailments] == [
+            "the watch ended: [Errno 24] Too many open files"
+        ]
+        await world.until(lambda: world.tasks.ailments == ())
+        assert world.lives == 2
+
+    run(test)
+
+
+def test_its_pauses_grow_to_a_bound_and_are_short_again_when_it_was_sound(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SOUND_S", 0.02)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+
+    async def test(world: World) -> None:
+        world.tasks.keep("the watch", world.live)
+        await world.until(lambda: world.lives == 1)
+        for _ in range(5):
+            await world.failed(OSError())
+        await world.until(lambda: world.tasks.ailments == ())
+        await world.failed(OSError())
+
+    run(test)
+    assert pauses == [0.001, 0.002, 0.004, 0.004, 0.004, 0.001]
+
+
+def test_what_fails_once_is_logged_and_done_with(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def test(world: World) -> None:
+        world.tasks.begin(fail, LaggError("eth1", "no such interface", errno.ENODEV))
+        world.tasks.begin(fail, KeyError(7))
+        await world.until(lambda: len(caplog.records) == 2)
+        assert world.tasks.ailments == ()
+
+    run(test)
+    refused, bug = caplog.records
+    assert refused.levelno == logging.WARNING
+    assert refused.message == "eth1: no such interface (ENODEV)"
+    assert bug.levelno == logging.ERROR
+    assert bug.exc_info is not None
+
+
+def test_close_ends_all_and_nothing_begins_after_it(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def test(world: World) -> None:
+        world.tasks.begin(work, "once")
+        world.tasks.keep("for ever", lambda: work("for ever"))
+        await world.until(lambda: len(asyncio.all_tasks()) == 3)
+        await asyncio.sleep(0)
+        await world.tasks.close()
+        assert sorted(ended) == ["for ever", "once"]
+        assert world.tasks.begin(work, "late") is None
+
+    run(test)
+    assert sorted(ended) == ["for ever", "once"]
+    assert caplog.records == []
+
+
+def test_what_an_owner_begins_while_it_closes_is_not_begun(run: Run) -> None:
+    async def test(world: World) -> None:
+        async def again() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                assert world.tasks.begin(again) is None
+
+        world.tasks.begin(again)
+        await asyncio.sleep(0)
+
+    run(test)
