@@ -10,7 +10,7 @@ import asyncio
 import errno
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -275,8 +275,10 @@ class Driver:
         bundle.emit("destroyed", f"{len(ports)} ports put back")
 
     async def _set(self, name: str, change: LaggChange) -> None:
+        bundle = self._fleet.find(name)
+        _refuse_strangers(bundle, change.port_options)
         async with _undoing() as undo:
-            await self._change(self._fleet.find(name), change, undo)
+            await self._change(bundle, change, undo)
 
     async def _change(
         self, bundle: Bundle, change: LaggChange, undo: AsyncExitStack
@@ -341,6 +343,15 @@ async def _undoing() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as undo:
         yield undo
         undo.pop_all()
+
+
+def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:
+    """Settings of what is no port would be lost: they go to nobody and no file."""
+    ports = [port.link.name for port in bundle.shape.ports] + [*bundle.waiting_for]
+    for name in named:
+        if name not in ports:
+            thing = f"{bundle.name}: port {name}"
+            raise LaggError(thing, "no port of it", errno.ENOENT)
 
 
 def _changed(shape: Shape, change: LaggChange) -> Shape:

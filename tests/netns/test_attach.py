@@ -206,6 +206,19 @@ def test_creating_with_a_port_that_is_refused_leaves_nothing(world: World) -> No
     world.unchanged(before)
 
 
+def test_settings_of_what_is_no_port_are_refused(world: World) -> None:
+    world.plug(0, 1)
+    world.create("lagg0", "p0", proto=Proto.LACP)
+    before = world.calm()
+    settings = {"p1": (("lacp_port_priority", 7),)}
+    error = world.refused(lambda: world.change(proto=Proto.NONE, port_options=settings))
+    assert (error.thing, error.code) == ("lagg0: port p1", errno.ENOENT)
+    assert error.cause == "no port of it"
+    world.unchanged(before)
+    world.change(port_options={"p0": settings["p1"]})
+    assert world.record().ports[0].lacp_port_priority == 7
+
+
 def test_detaching_several_of_which_one_is_no_port_detaches_none(world: World) -> None:
     world.plug(0, 1, 2)
     world.create("lagg0", "p0", "p1", "p2", proto=Proto.LOADBALANCE)
