@@ -24,6 +24,14 @@ from lagg.model import (
 Homes = tuple[int, ...]
 """The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
+PLANNED_DROPS = (
+    Drop.NO_PORT,
+    Drop.NO_ACTIVE_PORT,
+    Drop.PROTO_NONE,
+    Drop.NOT_ACCEPTED,
+)
+"""All that a plan's tx_drop and rx_drop may be; other reasons come up on the way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -2,16 +2,21 @@
 """`capture`: the file that others read, and the comment on each frame."""
 
 import io
+from itertools import product
 from typing import Any, cast
 
 import pytest
 from scapy.utils import RawPcapNgReader
 
+from lagg import cli
 from lagg.cli import pcap
 from lagg.cli.capture import ANY_DROP, Answers, Remark, is_wanted, remark
 from lagg.cli.packet import Seen
 from lagg.client import Client
+from lagg.model import LaggConfig, Proto
+from lagg.plan import PLANNED_DROPS, plan
 from lagg.records import ExplanationJson
+from tests.control_world import shape_of
 
 FRAME = bytes(range(61))
 TIME_NS = 1_700_000_000_123_456_789
@@ -113,6 +118,36 @@ def test_drops_filters_by_reason(drop: str | None, wanted: str) -> None:
     remarks = {"a": None, "b": "no-port", "c": "not-accepted"}
     kept = [name for name, why in remarks.items() if is_wanted(Remark("", why), drop)]
     assert "".join(kept) == wanted
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    ("reason", "complaint"),
+    [
+        ("no-prot", "no such reason (did you mean no-port?); one of no-port, no-act"),
+        ("bogus", "no such reason; one of no-port, no-active-port, proto-none, not-"),
+        ("tx-full", "such frames are counted, not seen; captured are no-port, no-ac"),
+    ],
+)
+def test_a_reason_that_no_frame_can_have_is_refused(
+    capfd: pytest.CaptureFixture[str], reason: str, complaint: str
+) -> None:
+    assert cli.main(["capture", "lagg0", "--drops", reason]) == 2
+    assert capfd.readouterr().err.startswith(f"laggctl: --drops {reason}: {complaint}")
+
+
+def test_every_reason_that_a_plan_gives_can_be_asked_for() -> None:
+    given = {
+        drop
+        for proto, count in product(Proto, (0, 1))
+        for running in (plan(shape_of(lagg_of(proto, count)).situation),)
+        for drop in (running.tx_drop, running.rx_drop)
+    }
+    assert given == set(PLANNED_DROPS)
+
+
+def lagg_of(proto: Proto, count: int) -> LaggConfig:
+    return LaggConfig("lagg0", proto, tuple(f"eth{n}" for n in range(count)))
 
 
 def test_frames_that_are_alike_are_asked_about_once() -> None:

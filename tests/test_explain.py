@@ -198,6 +198,15 @@ PCAP = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
         (PCAP[:20] + b"\x71\0\0\0", "link type 113, not Ethernet"),
         (PCAP + struct.pack("<IIII", 0, 0, 60, 60), "the last frame is cut off"),
         (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a", "block is cut off"),
+        *(
+            (
+                struct.pack("<III", 0x0A0D0D0A, 28, 0x1A2B3C4D)
+                + b"\0" * 16
+                + struct.pack("<III", kind, 12, 12),
+                "block is cut off",
+            )
+            for kind in (1, 3, 6)
+        ),
     ],
 )
 def test_a_file_that_is_no_capture_is_refused(data: bytes, complaint: str) -> None:
@@ -205,18 +214,19 @@ def test_a_file_that_is_no_capture_is_refused(data: bytes, complaint: str) -> No
         list(frames(data))
 
 
-ARP = """\
+ARP = b"""\
 IP address       HW type     Flags       HW address            Mask     Device
 192.0.2.1        0x1         0x2         02:00:5e:00:53:07     *        lagg0
 192.0.2.2        0x1         0x0         00:00:00:00:00:00     *        lagg0
 192.0.2.3        0x1         0x2         02:00:5e:00:53:08     *        eth9
+192.0.2.4        0x1         0x2         02:00:5e:00:53:09     *        b\xfc\x85\x1cro
 """
 
 
 def test_a_neighbour_is_found_on_this_lagg_only() -> None:
     assert neighbour("192.0.2.1", "lagg0", ARP) == "02:00:5e:00:53:07"
     assert [neighbour(f"192.0.2.{n}", "lagg0", ARP) for n in (2, 3, 4)] == [None] * 3
-    assert neighbour("192.0.2.1", "lagg0", "") is None
+    assert neighbour("192.0.2.1", "lagg0", b"") is None
 
 
 # What is printed

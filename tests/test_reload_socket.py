@@ -2,8 +2,10 @@
 """reload and save as a client meets them, by the socket and by laggctl."""
 
 import asyncio
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,65 @@ def test_a_place_where_nothing_can_be_saved_is_one_line(world: World) -> None:
     assert done.stderr == (
         "laggctl: /nowhere/laggd.toml: save: No such file or directory (ENOENT)\n"
     )
+
+
+def test_where_saving_fails_nothing_is_left(world: World, tmp_path: Path) -> None:
+    world.file.write_text("# mine\n")
+    world.call("Create", name="lagg0", ports=[f"eth{n}" for n in range(20)])
+    names = sorted(tmp_path.iterdir())
+    saving = f"laggctl={sys.executable}; ulimit -f 0; exec $laggctl -m lagg save"
+    done = subprocess.run(
+        ["sh", "-c", f"trap '' XFSZ; {saving} {world.file}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"laggctl: {world.file}: save: File too large (EFBIG)\n"
+    assert world.file.read_text() == "# mine\n"
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_a_save_is_on_the_disk_before_it_has_the_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def noted(step: str) -> Callable[..., object]:
+        real = getattr(os, step)
+
+        def do(*arguments: object) -> object:
+            order.append(step)
+            return real(*arguments)
+
+        return do
+
+    for step in ("fsync", "replace"):
+        monkeypatch.setattr(os, step, noted(step))
+    world.call("Create", name="lagg0")
+    assert cli.main(["save", str(world.file)]) == 0
+    assert order == ["fsync", "replace", "fsync"]
+
+
+def test_a_link_to_the_file_stays_a_link(world: World, tmp_path: Path) -> None:
+    link = tmp_path / "link.toml"
+    link.symlink_to(world.file)
+    assert cli.main(["save", str(link)]) == 0
+    assert link.is_symlink()
+    assert world.file.read_text() == ""
+
+
+def test_what_is_no_file_is_not_replaced_by_one(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert cli.main(["save", str(pipe)]) == 1
+    assert capfd.readouterr().err == (
+        f"laggctl: {pipe}: save: is no regular file (EINVAL)\n"
+    )
+    assert pipe.is_fifo()
 
 
 def test_a_reload_is_refused_once_laggd_stops(world: World) -> None:

@@ -8,7 +8,6 @@ them, and `check` uses laggd's own reader.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -20,7 +19,10 @@ from lagg.cli.output import (
     REFUSED,
     USAGE,
     UsageError,
+    abandon_stdout,
     complain,
+    finish,
+    open_streams,
     run_as_ifconfig,
 )
 from lagg.cli.parser import make_parser
@@ -30,11 +32,9 @@ from lagg.errors import LaggError
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    line = _line(words)
-    arguments = make_parser(line).parse_args(line)
+    open_streams()
     try:
-        code = cast(int, arguments.run(arguments))
-        sys.stdout.flush()
+        return _run(_line(words))
     except LaggError as error:
         return complain(str(error), REFUSED)
     except UsageError as error:
@@ -44,7 +44,17 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return DONE
     except BrokenPipeError:
-        return _reader_left()
+        abandon_stdout()  # `laggctl show | head -1` is no error
+        return DONE
+
+
+def _run(line: Sequence[str]) -> int:
+    try:
+        arguments = make_parser(line).parse_args(line)
+    finally:
+        finish()  # for --help, which prints and leaves
+    code = cast(int, arguments.run(arguments))
+    finish()
     return code
 
 
@@ -53,9 +63,3 @@ def _line(words: Sequence[str] | None) -> Sequence[str]:
     if words is not None:
         return words
     return [IFCONFIG, *sys.argv[1:]] if run_as_ifconfig() else sys.argv[1:]
-
-
-def _reader_left() -> int:
-    """`laggctl show | head -1` is no error; Python must not flush at exit, though."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE

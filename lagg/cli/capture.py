@@ -7,16 +7,18 @@ The kernel's packet sockets see the frames; laggd says what becomes of each.
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from lagg.cli import pcap
 from lagg.cli.explain import HEAD_BYTES
-from lagg.cli.output import DONE, UsageError
+from lagg.cli.output import DONE, UsageError, on_terminal, say_bytes
 from lagg.cli.packet import Seen
 from lagg.cli.places import Place, Places
 from lagg.client import Client
+from lagg.model import Drop
+from lagg.plan import PLANNED_DROPS
+from lagg.rules import nearest
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from lagg.records import ExplanationJson, LaggJson
 
 ANY_DROP = "any"
+CAPTURED_DROPS = tuple(drop.value for drop in PLANNED_DROPS)
+"""What a frame that is seen can be dropped for: what the plan says, before it is sent
+or handed up.  Reasons that come up later are counted only."""
+
 _FRESH_S = 0.5
 """For so long an answer of laggd counts for frames that are alike: a frame is seen at
 the lagg and at a port, and a stream's frames come by thousands."""
@@ -48,10 +54,11 @@ class Remark(NamedTuple):
 
 def capture(arguments: argparse.Namespace) -> int:
     """Writes frames until enough are written, or the reader or ^C ends it."""
-    if sys.stdout.isatty():
+    if on_terminal():
         raise UsageError(
             "a capture is no text: laggctl capture NAME | wireshark -k -i -, or > FILE"
         )
+    _check_drops(arguments.drops)
     wanted = Wanted(frozenset(arguments.port or ()), arguments.drops, arguments.count)
     with (
         Client(arguments.socket) as laggd,
@@ -59,9 +66,20 @@ def capture(arguments: argparse.Namespace) -> int:
         Places(laggd, listening, arguments.name, wanted.ports) as places,
     ):
         _check_ports(places.lagg, wanted.ports)
-        _write(pcap.section("laggctl capture") + places.begin())
+        say_bytes(pcap.section("laggctl capture") + places.begin())
         _follow(Answers(laggd, places.lagg["name"]), places, wanted)
     return DONE
+
+
+def _check_drops(reason: str | None) -> None:
+    if reason in (None, ANY_DROP, *CAPTURED_DROPS):
+        return
+    allowed = ", ".join(CAPTURED_DROPS)
+    if reason in [drop.value for drop in Drop]:
+        cause = "such frames are counted, not seen; captured are"
+        raise UsageError(f"--drops {reason}: {cause} {allowed}")
+    near = nearest(reason, CAPTURED_DROPS)
+    raise UsageError(f"--drops {reason}: no such reason{near}; one of {allowed}")
 
 
 def _check_ports(lagg: LaggJson, wanted: frozenset[str]) -> None:
@@ -101,7 +119,7 @@ def _follow(answers: Answers, places: Places, wanted: Wanted) -> None:
             if written == wanted.most:
                 return
         if None in ready:  # last: what was seen is written before its place goes
-            _write(places.follow())
+            say_bytes(places.follow())
             answers.lagg = places.lagg["name"]
 
 
@@ -114,7 +132,7 @@ def _take(place: Place, answers: Answers, wanted: Wanted) -> bool:
     said = remark(place.name, answers, seen)
     if not is_wanted(said, wanted.drop):
         return False
-    _write(_packet(place.number, seen, said))
+    say_bytes(_packet(place.number, seen, said))
     return True
 
 
@@ -161,8 +179,3 @@ def _packet(number: int, seen: Seen, said: Remark) -> bytes:
         flags=pcap.OUTBOUND if seen.outgoing else pcap.INBOUND,
         comment=said.text,
     )
-
-
-def _write(blocks: bytes) -> None:
-    sys.stdout.buffer.write(blocks)
-    sys.stdout.buffer.flush()

@@ -8,15 +8,15 @@ page.  The answer is laggd's: of the snapshot that carries frames now.
 from __future__ import annotations
 
 import json
+import os
 import string
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.flow import frame_of, parse_fields
-from lagg.cli.output import DONE, UsageError, paint, say
+from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
+from lagg.cli.reading import read_file
 from lagg.client import Client
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 HEAD_BYTES = 512
 """More of a frame than any header that a hash reads."""
 
-_ARP_TABLE = Path("/proc/net/arp")
+CAPTURE_BYTES_MAX = 64 << 20
+"""Of a capture file: half a million frames of 128 bytes; more is for its own tools."""
+
+_ARP_TABLE = "/proc/net/arp"
+_ARP_COLUMNS = 6
+_ARP_BYTES_MAX = 16 << 20  # a hundred thousand neighbours
 _NO_MAC = "00:00:00:00:00:00"
 _HEX = frozenset(string.hexdigits + ": ")
 _BOLD = "1"
@@ -81,19 +86,21 @@ def _frame_of(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, 
     return frame_of(fields), note
 
 
-def _arp_table() -> str:
+def _arp_table() -> bytes:
     try:
-        return _ARP_TABLE.read_text()
-    except OSError:
-        return ""
+        return read_file(_ARP_TABLE, most=_ARP_BYTES_MAX)
+    except UsageError:
+        return b""
 
 
-def neighbour(address: str, interface: str, table: str) -> str | None:
+def neighbour(address: str, interface: str, table: bytes) -> str | None:
     """The MAC that /proc/net/arp, `table`, has for an address on an interface."""
-    for row in table.splitlines()[1:]:
-        columns = row.split()
-        if columns[0] == address and columns[5] == interface:
-            return None if columns[3] == _NO_MAC else columns[3]
+    wanted = address.encode(), os.fsencode(interface)
+    for row in table.split(b"\n")[1:]:
+        columns = row.split()  # bytes: a name may hold any but the kernel's blanks
+        if len(columns) == _ARP_COLUMNS and (columns[0], columns[5]) == wanted:
+            mac = columns[3].decode("ascii", "replace")
+            return None if mac == _NO_MAC else mac
     return None
 
 
@@ -108,16 +115,11 @@ def _from_file(words: Sequence[str]) -> list[bytes]:
     if len(words) != 1:
         raise UsageError("flow: write fields, one frame in hexadecimal, or one file")
     try:
-        data = sys.stdin.buffer.read() if words[0] == "-" else _read(words[0])
-        return list(frames(data))
-    except OSError as error:
-        raise UsageError(f"flow: {words[0]}: {error.strerror}") from error
+        return list(frames(read_file(words[0], most=CAPTURE_BYTES_MAX)))
     except FormatError as error:
         raise UsageError(f"flow: {words[0]}: {error}") from error
-
-
-def _read(name: str) -> bytes:
-    return Path(name).read_bytes()
+    except UsageError as error:
+        raise UsageError(f"flow: {error}") from error
 
 
 def _print_one(
@@ -128,7 +130,7 @@ def _print_one(
         return
     say(explain_page(found, paint()))
     if note:
-        print(f"laggctl: {note}", file=sys.stderr)
+        warn(note)
 
 
 def _print_all(arguments: argparse.Namespace, found: Iterable[ExplanationJson]) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagg.cli.output import DONE, REFUSED, complain, say
+from lagg.cli.output import DONE, REFUSED, complain, say, say_file
 from lagg.client import Client, ComplaintsError
 from lagg.errors import LaggError
 from lagg.files import ConfigError, load
@@ -59,21 +60,49 @@ def save(arguments: argparse.Namespace) -> int:
     elif arguments.json:
         say(json.dumps({"toml": toml}))
     else:
-        say(toml.removesuffix("\n"))
+        say_file(toml.removesuffix("\n"))
     return DONE
 
 
 def _write(path: Path, text: str) -> None:
-    """Replaces the file, whole or not at all.  LaggError."""
+    """Replaces the file, whole or not at all, also where power fails.  LaggError."""
+    target = Path(os.path.realpath(path))  # a link goes on to lead to it
+    if target.exists() and not target.is_file():
+        raise LaggError(str(path), "save: is no regular file", errno.EINVAL)
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as aside:
-            aside.write(text)
-            os.fchmod(aside.fileno(), 0o644)
-        os.replace(aside.name, path)
+        aside = _written_aside(target, text.encode())
+        try:
+            os.replace(aside, target)
+        except BaseException:
+            os.unlink(aside)
+            raise
+        _sync_directory(target.parent)
     except OSError as error:
         raise LaggError.of_os(str(path), "save", error) from error
+
+
+def _written_aside(target: Path, data: bytes) -> str:
+    """A new file beside it that has the data on the disk; none when that fails."""
+    with tempfile.NamedTemporaryFile(
+        dir=target.parent, prefix=f".{target.name}.", delete=False
+    ) as aside:
+        try:
+            aside.write(data)
+            os.fchmod(aside.fileno(), 0o644)
+            aside.flush()
+            os.fsync(aside.fileno())
+        except BaseException:
+            os.unlink(aside.name)
+            raise
+    return aside.name
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _complain_of_all(lines: Iterable[str]) -> int:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lagg.cli.import_bonding import from_commands, from_ifcfg, from_ifupdown
 from lagg.cli.import_others import from_rc_conf, from_teamd
 from lagg.cli.imported import Laggs
 from lagg.cli.output import DONE, UsageError, say
+from lagg.cli.reading import read_file
+from lagg.files import FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +71,4 @@ _CONVERTERS: dict[str, Callable[[Mapping[str, str]], Laggs]] = {
 
 
 def _read(name: str) -> str:
-    try:
-        return Path(name).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from error
+    return read_file(name, most=FILE_BYTES_MAX).decode("utf-8", "replace")

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a command leaves behind: an exit code, lines on stdout, a complaint on stderr.
 
-Owns the exit codes and when a page has colours.  Knows no command.
+Owns the exit codes, when a page has colours, and both streams: nothing else under
+lagg/cli writes, so that a full disk, a closed descriptor, a reader that left or a
+locale without our characters is met in one place.  Knows no command.
 """
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from lagg.errors import LaggError
 from lagg.show import Paint, coloured, plain
 
 if TYPE_CHECKING:  # at run time it would cost a command a tenth of its start-up
@@ -25,20 +31,110 @@ NO_DAEMON = 3
 IFCONFIG = "ifconfig"
 """The name of a link to laggctl under which it speaks FreeBSD's grammar alone."""
 
+STAND_INS = dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True))
+"""For the characters of a page that a locale lacks: the bars of `top`, in ASCII."""
+
+_STAND_IN_ERRORS = "laggctl"
+
 
 class UsageError(Exception):
     """A command that cannot be meant; argparse did not notice."""
 
 
+# ---- the streams -------------------------------------------------------------------
+
+
+def open_streams() -> None:
+    """To be called once, before anything is opened or said."""
+    _fill_closed_descriptors()
+    codecs.register_error(_STAND_IN_ERRORS, _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_STAND_IN_ERRORS)
+
+
+def _fill_closed_descriptors() -> None:
+    """So that no socket gets the number of a stream that the caller has closed."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    while opened <= 2:
+        os.set_inheritable(opened, True)
+        opened = os.open(os.devnull, os.O_RDWR)
+    os.close(opened)
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """What the locale cannot write: as ASCII, a foreign name by its escapes."""
+    assert isinstance(error, UnicodeEncodeError), "of a stream that is written"
+    missing = error.object[error.start : error.end]
+    known = (STAND_INS.get(each) or _escaped(each) for each in missing)
+    return "".join(known), error.end
+
+
+def _escaped(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode("ascii")
+
+
 def say(text: str) -> None:
-    """A line or page on stdout, at once: who reads a pipe waits for it."""
-    print(text, flush=True)
+    """A line or page on stdout, at once: who reads a pipe waits for it.
+
+    LaggError when it cannot be written; BrokenPipeError when the reader has left.
+    """
+    _write(f"{text}\n")
+
+
+def say_file(text: str) -> None:
+    """As say, for text that is a file: UTF-8, whatever the locale is."""
+    say_bytes(f"{text}\n".encode())
+
+
+def say_bytes(data: bytes) -> None:
+    """As say, for what is no text."""
+    _write(data)
+
+
+def finish() -> None:
+    """Writes what argparse left in the buffer.  As say."""
+    if sys.stdout is not None:
+        _write("")
+
+
+def _write(what: str | bytes) -> None:
+    if sys.stdout is None:
+        raise LaggError("stdout", "it is closed", errno.EBADF)
+    try:
+        if isinstance(what, bytes):
+            sys.stdout.buffer.write(what)
+        else:
+            sys.stdout.write(what)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise LaggError.of_os("stdout", "write", error) from error
+
+
+def abandon_stdout() -> None:
+    """What is in the buffer goes nowhere; else Python would try again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def warn(line: str) -> None:
+    """A line on stderr.  Where that cannot be written, the exit code has to do."""
+    if sys.stderr is None:
+        return
+    program = IFCONFIG if run_as_ifconfig() else "laggctl"
+    try:
+        print(f"{program}: {line}", file=sys.stderr)
+    except OSError:
+        return  # there is no other place to say so
 
 
 def complain(line: str, code: int) -> int:
     """The one line that says why, on stderr; answers the exit code."""
-    program = IFCONFIG if run_as_ifconfig() else "laggctl"
-    print(f"{program}: {line}", file=sys.stderr)
+    warn(line)
     return code
 
 
@@ -54,7 +150,12 @@ def done(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def on_terminal() -> bool:
+    """Whether a person's terminal is what we write to."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def paint() -> Paint:
     """Colours for a person's terminal only (https://no-color.org)."""
     unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return coloured if sys.stdout.isatty() and not unwanted else plain
+    return coloured if on_terminal() and not unwanted else plain

@@ -16,6 +16,7 @@ SNAPLEN = 262144
 
 _PCAP_MAGICS = {0xA1B2C3D4, 0xA1B23C4D}  # microseconds, nanoseconds
 _SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 3, 6
+_BODY_BYTES_MIN = {_SECTION: 16, _INTERFACE: 8, _SIMPLE: 4, _ENHANCED: 20}
 _BYTE_ORDER = 0x1A2B3C4D
 _OPT_END, _OPT_COMMENT, _OPT_IF_NAME, _OPT_EPB_FLAGS, _OPT_TSRESOL = 0, 1, 2, 2, 9
 _NANOSECONDS = 9
@@ -62,12 +63,14 @@ def _pcap_frames(data: bytes) -> Iterator[bytes]:
 def _pcapng_frames(data: bytes) -> Iterator[bytes]:
     order, linktypes = "<", list[int]()
     for kind, body in _blocks(data):
+        if len(body) < _BODY_BYTES_MIN.get(kind, 0):
+            raise FormatError("a pcapng block is cut off")
         if kind == _SECTION:
             order = "<" if body[:4] == struct.pack("<I", _BYTE_ORDER) else ">"
             linktypes = []
         elif kind == _INTERFACE:
             linktypes.append(struct.unpack_from(f"{order}H", body)[0])
-        elif kind == _ENHANCED and len(body) >= 20:
+        elif kind == _ENHANCED:
             number, _, _, size = struct.unpack_from(f"{order}IIII", body)
             _refuse_other(linktypes[number] if number < len(linktypes) else None)
             yield body[20 : 20 + size]

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from lagg.cli.output import DONE, paint, say
+from lagg.cli.output import DONE, on_terminal, paint, say
 from lagg.cli.top_page import History, rates_json, top_page
 from lagg.client import Client
 
@@ -48,10 +48,10 @@ def _show(history: History, *, as_json: bool) -> None:
         say(json.dumps(rates_json(history)))
         return
     page = top_page(history, time.strftime("%H:%M:%S"), _width(), paint())
-    say(f"{_HOME_AND_CLEAR}{page}" if sys.stdout.isatty() else page)
+    say(f"{_HOME_AND_CLEAR}{page}" if on_terminal() else page)
 
 
 def _width() -> int:
-    if not sys.stdout.isatty():
+    if not on_terminal():
         return _WIDTH_WITHOUT_TERMINAL
     return os.get_terminal_size(sys.stdout.fileno()).columns
