@@ -9,6 +9,7 @@ import asyncio
 import errno
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from lagg import propagate
 from lagg.bundle import Bundle
@@ -42,7 +43,7 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
 
 
 def _free_slot(bundle: Bundle, name: str) -> int:
-    slot = bundle.shape.free_slot()
+    slot = bundle.shape.free_slot(name)
     if slot is None:
         raise _refusal(bundle, name, "a lagg has at most 32 ports", errno.ENOSPC)
     return slot
@@ -88,18 +89,21 @@ def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
 async def _make_alike(
     fleet: Fleet, bundle: Bundle, link: Link, undo: AsyncExitStack
 ) -> None:
-    """The first port gives the lagg its MAC and MTU, a later one takes the lagg's."""
+    """The first port gives the lagg its MAC and MTU, a later one takes the lagg's.
+
+    A file's first port gives its MAC when it comes later than others, too.
+    """
     first = not bundle.shape.ports
-    gives_mtu, gives_mac = (
-        first and not bundle.mtu_fixed,
-        first and not bundle.mac_fixed,
-    )
+    gives_mtu = first and not bundle.mtu_fixed
+    gives_mac = first or bundle.shape.donates(link.name)
     mtu_links = [bundle.link] if gives_mtu else [link]
     mtu = link.mtu if gives_mtu else bundle.link.mtu
     await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)
-    mac_links = [bundle.link] if gives_mac else [link]
-    mac = link.mac if gives_mac else bundle.link.mac
-    await propagate.set_mac(fleet.netlink, bundle, mac_links, mac, undo)
+    if gives_mac and not bundle.mac_fixed:
+        links, donor = propagate.members(bundle), (link.name, link.mac)
+        await propagate.give_mac(fleet.netlink, bundle, links, donor, undo)
+    else:
+        await propagate.set_mac(fleet.netlink, bundle, [link], bundle.link.mac, undo)
     with propagate.blaming(bundle, link):
         await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
         if bundle.link.up and not link.up:
@@ -162,6 +166,7 @@ def _with_news_of(newer: Shape, shape: Shape) -> Shape:
     """`shape` with what was heard of its ports since it was made."""
     for port in newer.ports:
         shape = shape.with_link(port.link, port.modes)
+    shape = replace(shape, donor=newer.donor)
     return shape.with_agreements({port.slot: port.lacp for port in newer.ports})
 
 
@@ -205,7 +210,7 @@ async def _pass_mac(
     if bundle.mac_fixed or heir is None or heir.slot == bundle.shape.primary:
         return
     links = [bundle.link, *(port.link for port in rest.ports)]
-    await propagate.set_mac(fleet.netlink, bundle, links, heir.home_mac, undo)
+    await propagate.give_mac(fleet.netlink, bundle, links, heir.donor, undo)
 
 
 async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
@@ -222,7 +227,7 @@ async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
             and port.home_mac == bundle.link.mac
         ):
             links = propagate.members(bundle)
-            await propagate.set_mac(fleet.netlink, bundle, links, heir.home_mac, undo)
+            await propagate.give_mac(fleet.netlink, bundle, links, heir.donor, undo)
         undo.pop_all()
     await fleet.follow_speed(bundle)
     bundle.emit("port-departed", f"slot {port.slot}", port.link.name)

@@ -126,10 +126,11 @@ class Bundle:
         """What would make this lagg anew, ports that are waited for included."""
         first = self.shape.primary  # who gives the MAC is who is attached first
         ports = sorted(self.shape.ports, key=lambda p: (p.slot != first, p.slot))
+        names = (*(port.link.name for port in ports), *self.waiting_for)
         return LaggConfig(
             self.name,
             proto=self.shape.proto,
-            ports=(*(port.link.name for port in ports), *self.waiting_for),
+            ports=tuple(sorted(names, key=self.shape.rank)),
             mac=self.link.mac if self.mac_fixed else None,
             mtu=self.link.mtu if self.mtu_fixed else None,
             options=self.shape.options,
@@ -162,6 +163,10 @@ class Bundle:
         port = self.shape.find(ifindex)
         if port is not None:
             self.shape = self.shape.with_link(change(port.link), port.modes)
+
+    def note_donor(self, port: str | None) -> None:
+        """The lagg has its MAC from that port now; None: from none."""
+        self.shape = replace(self.shape, donor=port)
 
     def adopt(self, shape: Shape) -> None:
         """Makes `shape` the one the workers are under: one store, no frame lost.

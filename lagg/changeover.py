@@ -33,7 +33,7 @@ class Changeover:
     """Applies a Diff to a fleet."""
 
     def __init__(self, fleet: Fleet, make: Make, change: Change) -> None:
-        """`make` makes a lagg with its ports, `change` sets one, each with its undo."""
+        """`make` makes a lagg, `change` sets one, each with its undo."""
         self._fleet = fleet
         self._make = make
         self._change = change
@@ -46,7 +46,7 @@ class Changeover:
             await self._set(each, undo)
         await self._make_all(diff.create, undo)
         for each in diff.change:
-            await self._attach(each, undo)
+            await self._attach(self._fleet.find(each.name), each.coming, undo)
 
     async def _make_all(
         self, configs: Sequence[LaggConfig], undo: AsyncExitStack
@@ -62,7 +62,9 @@ class Changeover:
 
     async def _make_one(self, config: LaggConfig, undo: AsyncExitStack) -> None:
         its_undo = await undo.enter_async_context(AsyncExitStack())
-        await self._make(await self._without_absent(config), its_undo)
+        bundle = await self._make(replace(config, ports=()), its_undo)
+        bundle.adopt(bundle.shape.in_order(config.ports))
+        await self._attach(bundle, config.ports, its_undo)
 
     async def _free_ports(self, diff: Diff, undo: AsyncExitStack) -> None:
         for each in diff.change:
@@ -109,6 +111,7 @@ class Changeover:
     async def _set(self, each: LaggDiff, undo: AsyncExitStack) -> None:
         bundle = self._fleet.find(each.name)
         await self._release(bundle, each.released, undo)
+        await self._order(bundle, each.after.ports, undo)
         if each.change is None:
             return
         undo.push_async_callback(self._set_back, bundle, _as_it_is(bundle))
@@ -117,6 +120,28 @@ class Changeover:
     async def _set_back(self, bundle: Bundle, change: LaggChange) -> None:
         try:
             await self._change(bundle, change, AsyncExitStack())
+        except LaggError as error:
+            log.warning("not undone: %s", error)
+
+    async def _order(
+        self, bundle: Bundle, order: Sequence[str], undo: AsyncExitStack
+    ) -> None:
+        """The ports' order is that of the files, and so is whose MAC the lagg has."""
+        before = bundle.shape
+        undo.callback(self._order_back, bundle, before)
+        bundle.adopt(before.in_order(order))
+        first = bundle.shape.primary_port
+        if first is None or bundle.mac_fixed:
+            return
+        if bundle.shape.donates(first.link.name):
+            netlink, everyone = self._fleet.netlink, propagate.members(bundle)
+            await propagate.give_mac(netlink, bundle, everyone, first.donor, undo)
+
+    def _order_back(self, bundle: Bundle, before: Shape) -> None:
+        try:
+            bundle.adopt(
+                replace(bundle.shape, order=before.order, primary=before.primary)
+            )
         except LaggError as error:
             log.warning("not undone: %s", error)
 
@@ -135,18 +160,14 @@ class Changeover:
             mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
             await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
         if "mac" in keys:
-            mac = primary.home_mac
-            await propagate.set_mac(netlink, bundle, everyone, mac, undo)
+            await propagate.give_mac(netlink, bundle, everyone, primary.donor, undo)
 
-    async def _attach(self, each: LaggDiff, undo: AsyncExitStack) -> None:
-        bundle = self._fleet.find(each.name)
-        for port in each.coming:
+    async def _attach(
+        self, bundle: Bundle, ports: Sequence[str], undo: AsyncExitStack
+    ) -> None:
+        for port in ports:
             if await self._present(port):
                 await attach(self._fleet, bundle, port, undo)
-
-    async def _without_absent(self, config: LaggConfig) -> LaggConfig:
-        there = [port for port in config.ports if await self._present(port)]
-        return replace(config, ports=tuple(there))
 
     async def _present(self, name: str) -> bool:
         try:

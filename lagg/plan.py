@@ -63,7 +63,7 @@ class Situation:
 
     proto: Proto
     options: Options  # hash_seed drawn
-    ports: tuple[PortView, ...]  # by ifindex, as lagg(4) keeps them
+    ports: tuple[PortView, ...]  # the file's in its order, others by ifindex
     primary: int | None  # slot; None only without ports
     homes: Homes
 

@@ -16,6 +16,7 @@ from lagg.bundle import Bundle
 from lagg.errors import LaggError
 from lagg.link import Link
 from lagg.netlink import Netlink
+from lagg.shape import Donor
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,20 @@ async def set_mac(
         undo.push_async_callback(_quietly, step, link.ifindex, link.mac)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mac)
+
+
+async def give_mac(
+    netlink: Netlink,
+    bundle: Bundle,
+    links: Iterable[Link],
+    donor: Donor,
+    undo: AsyncExitStack,
+) -> None:
+    """As set_mac(): the MAC that a port had before, which the lagg has from it now."""
+    port, mac = donor
+    undo.callback(bundle.note_donor, bundle.shape.donor)
+    await set_mac(netlink, bundle, links, mac, undo)
+    bundle.note_donor(port)
 
 
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:

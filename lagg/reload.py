@@ -17,7 +17,7 @@ _NOT_ONE_SETTING = ("name", "ports", "options", "port_options")
 
 @dataclass(frozen=True, slots=True)
 class LaggDiff:
-    """One lagg that stays: what it is and what it is to be; never the same."""
+    """One lagg that stays: what it is and what it is to be."""
 
     before: LaggConfig
     after: LaggConfig
@@ -66,6 +66,12 @@ class LaggDiff:
         """The ports to attach, or to wait for."""
         return _without(self.after.ports, self.before.ports)
 
+    @property
+    def reordered(self) -> bool:
+        """Whether the ports that stay come in another order."""
+        stay = _without(self.before.ports, self.leaving)
+        return stay != _without(self.after.ports, self.coming)
+
 
 @dataclass(frozen=True, slots=True)
 class Diff:
@@ -102,7 +108,10 @@ def diff(
             running[name] for name in running if name in said and name not in names
         ),
         create=tuple(config for config in wanted if config.name not in running),
-        change=tuple(pair for pair in pairs if pair.before != pair.after),
+        # Of a lagg made by hand the order of its ports is the files' from now on.
+        change=tuple(
+            pair for pair in pairs if pair.before != pair.after or pair.name not in said
+        ),
     )
 
 
@@ -124,10 +133,6 @@ def _settled(
         seed = running.options.hash_seed
     return replace(
         wanted,
-        ports=(
-            *(port for port in running.ports if port in wanted.ports),
-            *_without(wanted.ports, running.ports),
-        ),
         options=replace(wanted.options, hash_seed=seed),
         **open_keys,
     )
@@ -154,6 +159,8 @@ def _create_lines(config: LaggConfig, waiting: Collection[str]) -> Iterator[str]
 def _change_lines(each: LaggDiff, waiting: Collection[str]) -> Iterator[str]:
     for port in each.leaving:
         yield f"{each.name}: port {port}: detached"
+    if each.reordered:
+        yield f"{each.name}: ports: in the order {words(each.after.ports)}"
     for key, was, now in _settings(each):
         yield f"{each.name}: {key}: {words(was)} -> {words(now)}"
     yield from _coming_lines(each.name, each.coming, waiting)

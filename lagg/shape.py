@@ -5,7 +5,7 @@ Owns which slot a port gets, who is primary, and which port a flow bucket belong
 Pure: each change is a new Shape; knows no kernel and no device.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lagg.link import Link, Modes
@@ -19,6 +19,9 @@ from lagg.model import (
     Proto,
 )
 from lagg.plan import Homes, Situation, flags, plan, reason, rehome
+
+Donor = tuple[str, str]
+"""A port that gives its lagg a MAC, by name, and that MAC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Port:
     def number(self) -> int:
         """As port_number()."""
         return port_number(self.slot)
+
+    @property
+    def donor(self) -> Donor:
+        """It and the MAC it can give its lagg."""
+        return self.link.name, self.home_mac
 
     @property
     def view(self) -> PortView:
@@ -68,11 +76,14 @@ class Shape:
     homes: Homes = ()
     # By name, of interfaces that are no ports, too.
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
+    # The ports that a file names, as it names them, there or not; none made by hand.
+    order: tuple[str, ...] = ()
+    donor: str | None = None  # the port whose MAC the lagg has; it may have left
 
     @property
     def situation(self) -> Situation:
         """The same, as plan.py wants it."""
-        views = tuple(port.view for port in self.ports)
+        views = tuple(port.view for port in self._preferred(self.ports))
         return Situation(self.proto, self.options, views, self.primary, self.homes)
 
     @property
@@ -96,23 +107,61 @@ class Shape:
         """What is set for the port of that name."""
         return self.port_options.get(port, PortOptions())
 
-    def free_slot(self) -> int | None:
-        """The lowest slot without a port; None when all PORTS_MAX are taken."""
+    def rank(self, port: str) -> int:
+        """The place that the file gives a port by its name, 0 the first.
+
+        What it does not name comes after all that it does.
+        """
+        return self.order.index(port) if port in self.order else len(self.order)
+
+    def _preferred(self, ports: Iterable[Port]) -> list[Port]:
+        """In the file's order; those it does not name as lagg(4) keeps them."""
+        return sorted(ports, key=lambda p: (self.rank(p.link.name), p.link.ifindex))
+
+    def free_slot(self, name: str) -> int | None:
+        """The slot for the port of that name; None when all PORTS_MAX are taken.
+
+        Its place in the file, so that its number in LACPDUs is that of every start;
+        else the lowest that is nobody's place.
+        """
         taken = {port.slot for port in self.ports}
-        return next((slot for slot in range(PORTS_MAX) if slot not in taken), None)
+        free = [slot for slot in range(PORTS_MAX) if slot not in taken]
+        place = self.rank(name)
+        return min(
+            free, key=lambda s: (s != place, s < len(self.order), s), default=None
+        )
+
+    def in_order(self, order: Sequence[str]) -> "Shape":
+        """The file names these ports, in this order: the first of them is primary."""
+        shape = replace(self, order=tuple(order))
+        first = next(iter(shape._preferred(shape.ports)), None)
+        if first is None or first.link.name not in order:
+            return shape
+        return replace(shape, primary=first.slot)
+
+    def donates(self, port: str) -> bool:
+        """Whether the lagg is to have the MAC of a port because of the file's order.
+
+        That is so from the first time a port is there, unless one before it was.
+        """
+        donor = len(self.order) if self.donor is None else self.rank(self.donor)
+        return port in self.order and self.rank(port) <= donor
 
     def with_port(self, port: Port) -> "Shape":
-        """Attached: the first port becomes primary."""
+        """Attached: the first in the file, else the first that came, is primary."""
         ports = sorted((*self.ports, port), key=lambda port: port.link.ifindex)
-        primary = port.slot if self.primary is None else self.primary
-        return self._with_ports(ports, primary)
+        primary = self.primary_port
+        keeps = primary is not None and (
+            self.rank(primary.link.name) <= self.rank(port.link.name)
+        )
+        return self._with_ports(ports, self.primary if keeps else port.slot)
 
     def without_port(self, slot: int) -> "Shape":
         """Detached: the next primary is the first port left (F-DT-1)."""
         ports = [port for port in self.ports if port.slot != slot]
         primary = self.primary
         if primary == slot:
-            primary = ports[0].slot if ports else None
+            primary = self._preferred(ports)[0].slot if ports else None
         return self._with_ports(ports, primary)
 
     def _with_ports(self, ports: Sequence[Port], primary: int | None) -> "Shape":
@@ -121,18 +170,37 @@ class Shape:
         return replace(self, ports=tuple(ports), primary=primary, homes=homes)
 
     def with_link(self, link: Link, modes: Modes) -> "Shape":
-        """A port whose link the kernel describes anew; its options follow its name."""
+        """A port whose link the kernel describes anew."""
         known = self.find(link.ifindex)
-        options = dict(self.port_options)
-        if known is not None and known.link.name in options:
-            options[link.name] = options.pop(known.link.name)
+        if known is not None and known.link.name != link.name:
+            return self._renamed(known.link.name, link.name).with_link(link, modes)
         ports = tuple(
             replace(port, link=link, modes=modes)
             if port.link.ifindex == link.ifindex
             else port
             for port in self.ports
         )
-        return replace(self, ports=ports, port_options=options)
+        return replace(self, ports=ports)
+
+    def _renamed(self, was: str, name: str) -> "Shape":
+        """What is said of a port by its name is said of its new one."""
+        ports = tuple(
+            replace(port, link=replace(port.link, name=name))
+            if port.link.name == was
+            else port
+            for port in self.ports
+        )
+        options = dict(self.port_options)
+        if was in options:
+            options[name] = options.pop(was)
+        order = dict.fromkeys(name if each == was else each for each in self.order)
+        return replace(
+            self,
+            ports=ports,
+            port_options=options,
+            order=tuple(order),
+            donor=name if self.donor == was else self.donor,
+        )
 
     def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
         """What LACP says now, by slot; of a port that is not named it says nothing."""

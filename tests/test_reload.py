@@ -45,8 +45,28 @@ def lines(
 
 def test_what_is_as_it_should_be_is_not_touched() -> None:
     wanted = [LaggConfig("lagg0", ports=("a", "b")), LaggConfig("lagg1")]
-    running = [runs("lagg0", ports=("b", "a")), runs("lagg1", mac=MAC, mtu=9000)]
-    assert diff(by_name(running), {}, wanted) == Diff()
+    running = [runs("lagg0", ports=("a", "b")), runs("lagg1", mac=MAC, mtu=9000)]
+    assert diff(by_name(running), by_name(wanted), wanted) == Diff()
+
+
+def test_the_order_of_ports_is_the_files() -> None:
+    running, wanted = [runs(ports=("b", "a", "x"))], [runs(ports=("a", "b"))]
+    assert lines(running, wanted, wanted) == [
+        "lagg0: port x: detached",
+        "lagg0: ports: in the order a,b",
+    ]
+    assert lines([runs(ports=("b",))], wanted, wanted, waiting=["a"]) == [
+        "lagg0: port a: not there yet, waited for"
+    ]
+
+
+def test_a_lagg_made_by_hand_takes_its_order_from_the_first_file_that_names_it() -> (
+    None
+):
+    wanted = [LaggConfig("lagg0", ports=("a", "b"))]
+    (only,) = diff(by_name([runs(ports=("a", "b"))]), {}, wanted).change
+    assert (only.after.ports, only.change, only.reordered) == (("a", "b"), None, False)
+    assert lines([runs(ports=("a", "b"))], [], wanted) == []
 
 
 def test_a_lagg_that_no_file_ever_named_is_left_alone() -> None:
@@ -225,7 +245,8 @@ def test_what_is_saved_is_a_configuration_that_changes_nothing(
     running: list[LaggConfig],
 ) -> None:
     saved = parse_toml(to_toml(running), "saved.toml")
-    assert diff(by_name(running), {}, saved) == Diff()
+    assert diff(by_name(running), by_name(saved), saved) == Diff()
+    assert lines(running, [], saved) == []
     assert after({}, diff({}, {}, saved)) == by_name(
         replace(c, options=replace(c.options, hash_seed=_seed(c))) for c in running
     )

@@ -57,10 +57,73 @@ def test_the_last_port_takes_the_primary_with_it() -> None:
 
 
 def test_a_port_gets_the_lowest_free_slot_until_all_are_taken() -> None:
-    assert EMPTY.free_slot() == 0
+    assert EMPTY.free_slot("eth1") == 0
     shape = shape_of(*(port(slot, slot + 1) for slot in range(PORTS_MAX)))
-    assert shape.free_slot() is None
-    assert shape.without_port(9).without_port(4).free_slot() == 4
+    assert shape.free_slot("eth99") is None
+    assert shape.without_port(9).without_port(4).free_slot("eth99") == 4
+
+
+def test_a_port_that_a_file_names_gets_the_slot_of_its_place_there() -> None:
+    shape = EMPTY.in_order(["eth30", "eth10", "eth20"])
+    assert [shape.free_slot(name) for name in shape.order] == [0, 1, 2]
+    assert shape.free_slot("eth5") == 3  # by hand: nobody's place
+    full = shape.with_port(port(1, 5))
+    assert [full.free_slot(name) for name in ("eth10", "eth5")] == [3, 3]
+    many = EMPTY.in_order([f"eth{n}" for n in range(PORTS_MAX)])
+    assert many.free_slot("other") == 0
+
+
+# Three ports as a file names them, and any order in which they come, go and come back.
+FILE = (30, 10, 20)
+
+
+@given(st.lists(st.sampled_from(FILE), max_size=12), st.permutations(FILE))
+def test_a_file_s_ports_give_one_shape_whatever_the_order_of_their_coming(
+    history: list[int], last: list[int]
+) -> None:
+    shape = EMPTY.in_order([f"eth{n}" for n in FILE])
+    for ifindex in [*history, *last]:
+        if (held := shape.find(ifindex)) is not None:
+            shape = shape.without_port(held.slot)
+        slot = shape.free_slot(f"eth{ifindex}")
+        assert slot is not None
+        shape = shape.with_port(port(slot, ifindex))
+        there = [n for n in FILE if shape.find(n) is not None]
+        primary = shape.primary_port
+        assert primary is not None
+        assert primary.link.ifindex == there[0]
+        shape = replace(shape, homes=())
+    assert [view.slot for view in shape.situation.ports] == [0, 1, 2]
+    assert [each.link.ifindex for each in shape.ports] == [10, 20, 30]  # as shown
+    assert shape.primary == 0
+
+
+def test_the_heir_of_a_file_s_primary_is_the_next_in_the_file() -> None:
+    shape = shape_of(port(0, 30), port(1, 10), port(2, 20), port(3, 5))
+    shape = shape.in_order(["eth20", "eth30", "eth10"])
+    assert shape.primary == 2
+    heir = shape.without_port(2)
+    assert heir.primary == 0
+    assert heir.without_port(0).without_port(1).primary == 3  # what no file names
+
+
+def test_a_port_keeps_its_place_under_another_name() -> None:
+    shape = shape_of(port(0, 30), port(1, 10)).in_order(["eth30", "eth10"])
+    shape = replace(shape, donor="eth30")
+    renamed = replace(shape.at(0).link, name="lan0")
+    after = shape.with_link(renamed, shape.at(0).modes)
+    assert (after.order, after.donor) == (("lan0", "eth10"), "lan0")
+    assert after.with_port(port(2, 5)).primary == 0
+
+
+def test_the_first_of_a_file_s_ports_that_was_there_gives_the_mac() -> None:
+    shape = EMPTY.in_order(["a", "b", "c"])
+    assert [shape.donates(name) for name in ("a", "b", "x")] == [True, True, False]
+    given_by_b = replace(shape, donor="b")
+    assert [given_by_b.donates(name) for name in "abc"] == [True, True, False]
+    by_hand = replace(shape, donor="x")
+    assert [by_hand.donates(name) for name in "abc"] == [True, True, True]
+    assert not EMPTY.donates("a")
 
 
 def test_ports_are_found_by_ifindex_and_by_name() -> None:
@@ -111,7 +174,7 @@ def test_any_history_leaves_a_sound_shape(history: list[tuple[bool, int]]) -> No
     shape = EMPTY
     for comes, ifindex in history:
         before = shape
-        held, slot = shape.find(ifindex), shape.free_slot()
+        held, slot = shape.find(ifindex), shape.free_slot(f"eth{ifindex}")
         if comes and held is None and slot is not None:
             shape = shape.with_port(port(slot, ifindex))
         elif not comes and held is not None:

@@ -116,7 +116,7 @@ class World:
     def change(self, lagg: str = "lagg0", **change: Any) -> None:  # noqa: ANN401
         self.do(self.driver.set(lagg, LaggChange(**change)))
 
-    def refused(self, act: Callable[[], None]) -> LaggError:
+    def refused(self, act: Callable[[], object]) -> LaggError:
         """The refusal of what `act` asks for."""
         with pytest.raises(LaggError) as caught:
             act()
