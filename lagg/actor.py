@@ -9,6 +9,7 @@ machine and no plan.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -107,6 +108,7 @@ class Actor:
         # lent it leaves, the others need not come to terms anew.
         self._mac = bundle.link.mac
         self._engine = Engine(self._settings(), clock(), identity=bundle.link.ifindex)
+        self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
         self._retry_at: int | None = None
         self._heard: dict[int, int] = {}  # frames of each port in this slot
@@ -211,8 +213,17 @@ class Actor:
 
     # ---- one step ------------------------------------------------------------------
 
+    def _order(self, work: Callable[[int], None]) -> None:
+        """Does `work` in this step, or in the first that the workers let happen."""
+        self._orders.append(work)
+        self.follow()
+
     def _step(self, work: Callable[[int], None]) -> None:
-        """Brings the engine up to date, does `work`, and acts upon what came of it."""
+        """Brings the engine up to date, does `work`, and acts upon what came of it.
+
+        Not while the engine waits for the workers: what must not be lost then is for
+        _order(); frames wait in the kernel, and time is asked for again.
+        """
         if self._stepping or self._closed:  # adopt() tells us of our own change, too
             return
         self._stepping = True
@@ -223,6 +234,8 @@ class Actor:
             # or a PDU would tell the partner what was so once.
             if self._retry_at is None or self._conclude(now):
                 self._reconcile(now)
+                while self._orders:
+                    self._orders.popleft()(now)
                 work(now)
                 self._probe(now)
                 self._outputs += self._engine.take()
@@ -389,8 +402,7 @@ class Actor:
         GOODBYE_S and STOPPED_S, whatever the partner does.
         """
         leaving = {number for number in numbers if number in self._known}
-        self._leaving |= leaving
-        self.follow()
+        self._order(lambda _: self._leaving.update(leaving))
         with suppress(LaggError):  # who takes the ports away will meet it, too
             await self._bundle.grace()
         await self._until(lambda: not self._awaited(leaving), ANSWER_S)
@@ -401,7 +413,7 @@ class Actor:
         """Tells the partners that these ports leave, or all; waits until it is said."""
         leaving = set(self._known if numbers is None else numbers) & set(self._known)
         sent = {each.number: each.counts.lacpdu_tx for each in self._statuses(leaving)}
-        self._step(lambda now: self._engine.leave(leaving, now))
+        self._order(lambda now: self._engine.leave(leaving & set(self._known), now))
 
         def said() -> bool:
             return self._engine.settings.txtest or all(
@@ -420,7 +432,7 @@ class Actor:
                     self._forget(number, now)
             self._reconcile(now)
 
-        self._step(again)
+        self._order(again)
 
     def _awaited(self, numbers: Collection[int]) -> bool:
         """Whether flows wait until these ports' partners have what they were sent."""

@@ -338,6 +338,44 @@ def test_who_stays_after_all_begins_anew() -> None:
     run(work)
 
 
+def test_who_stays_while_the_workers_hold_everything_up_begins_anew_all_the_same() -> (
+    None
+):
+    """A worker that does not let go is why a port stays: then nothing is published."""
+
+    async def work(world: World) -> None:
+        await world.agree()
+        await world.a.actor.leave([1])
+        world.a.device.stuck = True
+        await world.b.actor.leave([2])
+        await passes(STOPPED_S)  # a has heard it, and is refused
+        world.a.actor.stay([1])
+        world.b.actor.stay([2])
+        await passes(STOPPED_S)
+        world.a.device.stuck = False
+        await world.agree()
+
+    run(work)
+
+
+def test_a_goodbye_while_the_workers_hold_everything_up_is_said_when_they_go_on() -> (
+    None
+):
+    async def work(world: World) -> None:
+        await world.agree()
+        world.a.device.stuck = True
+        await world.b.actor.say_goodbye([2])
+        await passes(STOPPED_S)
+        goodbye = asyncio.ensure_future(world.a.actor.say_goodbye([1]))
+        await passes(STOPPED_S)
+        world.a.device.stuck = False
+        await goodbye
+        assert State.SYNC not in world.a.lines[0].sent[-1].actor.state
+        await world.until(lambda: 0 not in world.b.sends_to, STOPPED_S)
+
+    run(work)
+
+
 def test_a_goodbye_without_leaving_goes_to_every_partner() -> None:
     async def work(world: World) -> None:
         await world.agree()
