@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -57,7 +57,8 @@ GOODBYE_S = 1.1
 """The engine sends at most three PDUs a second, so a goodbye may have to wait."""
 
 ANSWER_S = 1.1
-"""A marker is given up after a second; its flows have left the port then."""
+"""A marker is given up after a second; its flows have left the port then, be it ours
+or the partner's."""
 
 STOPPED_S = 0.1
 """A partner that heard the goodbye answers at once, and has stopped to send by then."""
@@ -398,16 +399,19 @@ class Actor:
         """Planned: the partner has stopped to send to these ports when this returns.
 
         So that nothing is lost on the way out, they distribute no more before it is
-        told; they collect until they are ports no more.  Bounded by ANSWER_S,
-        GOODBYE_S and STOPPED_S, whatever the partner does.
+        told; they collect, and answer the markers of the flows that the partner moves
+        away, until they are ports no more.  Bounded by twice ANSWER_S, GOODBYE_S and
+        STOPPED_S, whatever the partner does.
         """
         leaving = {number for number in numbers if number in self._known}
         self._order(lambda _: self._leaving.update(leaving))
         with suppress(LaggError):  # who takes the ports away will meet it, too
             await self._bundle.grace()
         await self._until(lambda: not self._awaited(leaving), ANSWER_S)
+        asked = self._asked(leaving)
         await self.say_goodbye(leaving)
         await self._until(lambda: not self._sending(leaving), STOPPED_S)
+        await self._until(lambda: not self._yet_to_ask(asked), ANSWER_S)
 
     async def say_goodbye(self, numbers: Collection[int] | None = None) -> None:
         """Tells the partners that these ports leave, or all; waits until it is said."""
@@ -444,6 +448,23 @@ class Actor:
         return any(
             _is_heard(each) and State.DISTRIBUTING in each.partner.state
             for each in self._statuses(numbers)
+        )
+
+    def _asked(self, leaving: Collection[int]) -> dict[int, int]:
+        """How many markers came by each port whose flows the partner will move.
+
+        When nothing is left to move them to, they have no marker to wait for.
+        """
+        if self._carrying <= set(leaving):
+            return {}
+        moving = self._carrying.intersection(leaving)
+        return {each.number: each.counts.marker_rx for each in self._statuses(moving)}
+
+    def _yet_to_ask(self, asked: Mapping[int, int]) -> bool:
+        """Whether a partner that sends markers, as not all do, has sent none since."""
+        return any(
+            _is_heard(each) and 0 < each.counts.marker_rx == asked[each.number]
+            for each in self._statuses(asked)
         )
 
     def _statuses(self, numbers: Collection[int]) -> list[PortStatus]:

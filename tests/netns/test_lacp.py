@@ -10,6 +10,7 @@ each finds it agreed and leaves it agreed.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -316,14 +317,19 @@ def test_a_storm_on_one_port_leaves_the_others_and_control_alone(lacp: Agreed) -
 
 
 def test_a_planned_detach_loses_nothing_in_either_direction(lacp: Agreed) -> None:
+    """Nor do the partner's flows that move wait for an answer that never comes."""
     tallies = [Tally(steer) for steer in lacp.steers]
+    leaving = (lacp.a, PORTS[0][3]), (lacp.b, PORTS[1][3])
     with lacp.pair.streaming(rate=RATE, flows=FLOWS) as run:
-        for steer, ports in zip(lacp.steers, PORTS, strict=True):
+        for (steer, port), partner in (leaving, leaving[::-1]):
+            wait_until(partial(answers_markers, *partner), DEADLINE_S, "it answers")
+            before = counter(*partner, "marker_unanswered")
             lacp.flowed(RATE // 20)
-            steer.detach(ports[3])
+            steer.detach(port)
             lacp.flowed(RATE // 20)
-            steer.attach(ports[3])
+            steer.attach(port)
             lacp.until_agreed()
+            assert counter(*partner, "marker_unanswered") == before
     lost_nothing(tallies, *run.results)
 
 
@@ -353,9 +359,12 @@ def test_flows_that_move_wait_for_a_marker_and_for_nothing_else(lacp: Agreed) ->
     assert after["generation"] >= generation + 3  # held, released, detached
 
 
+def counter(steer: Steer, name: str, what: str) -> int:
+    return int(port_of(steer, name)["lacp"]["counters"][what])
+
+
 def answers_markers(steer: Steer, name: str) -> bool:
-    answered = port_of(steer, name)["lacp"]["counters"]["marker_response_rx"]
-    return int(answered) > 0
+    return counter(steer, name, "marker_response_rx") > 0
 
 
 def kbit_s(tally: Tally, name: str, rate: int) -> float:
