@@ -4,7 +4,7 @@
  *
  * Owns the programs.  A socket's program is replaced in one step, while frames come.
  */
-#include "internal.h"
+#include "port.h"
 
 #include <errno.h>
 #include <linux/filter.h>

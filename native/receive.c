@@ -112,7 +112,7 @@ receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
         uint32_t burst;
 
         if (worker->errors_pending) {
-            port_clear_error(snap->ports[slot], worker->index);
+            ring_clear_error(&snap->ports[slot]->rings[worker->index]);
         }
         burst =
             receive_ring(worker, &snap->plan, slot, snap->ports[slot], worker->index);

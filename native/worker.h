@@ -7,7 +7,7 @@
 #ifndef LAGG_WORKER_H
 #define LAGG_WORKER_H
 
-#include "internal.h"
+#include "port.h"
 
 #include <time.h>
 

@@ -8,7 +8,7 @@
  * two calls, and a frame is either the kernel's or still ours.  No XDP program, nothing
  * received.  Knows no plan, and not what becomes of a frame that was not taken.
  */
-#include "internal.h"
+#include "port.h"
 
 #include <errno.h>
 #include <linux/if_xdp.h>

@@ -72,7 +72,8 @@ LACP_STDLIB = frozenset({"collections", "dataclasses", "enum", "struct", "typing
 LEVELS = (
     ("epoch", "frame", "hash", "hold", "pace", "filter", "seccomp"),
     ("snapshot", "distributor"),
-    ("tap", "packet", "xdp"),
+    ("tap", "packet", "ring", "xdp"),
+    ("port",),
     ("transmit", "receive"),
     ("worker",),
     ("device",),
@@ -89,7 +90,7 @@ C_PURE_HEADERS = frozenset(
 # Memory comes and goes in device.c; a packet ring is mapped where its socket is.
 ALLOCATION = r"malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|free"
 MAPPING = r"mmap|munmap|mremap"
-C_MAY_CALL = {"device": f"{ALLOCATION}|{MAPPING}", "packet": MAPPING, "xdp": MAPPING}
+C_MAY_CALL = {"device": f"{ALLOCATION}|{MAPPING}", "ring": MAPPING, "xdp": MAPPING}
 
 # ---- who may import whom -----------------------------------------------------------
 
@@ -240,7 +241,7 @@ def test_tap_and_sockets_know_no_snapshot() -> None:
     wrong = [
         name_of(path)
         for path in native_c_files()
-        if path.stem in {"tap", "packet", "xdp"}
+        if path.stem in {"tap", "packet", "ring", "xdp", "port"}
         and re.search(
             r"\bstruct (?:snapshot|epoch)\b|\b(?:snapshot|epoch)_\w+\s*\(",
             without_comments(path.read_text(encoding="utf-8")),

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-    ENTRY_BYTES = 2048, /* of a ring, as packet.c maps it */
+    ENTRY_BYTES = 2048, /* of a ring, as ring.c maps it */
     ENTRY_MAC = 96,     /* where a frame begins in its entry */
     FOREVER = 1 << 30,
 };

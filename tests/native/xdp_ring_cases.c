@@ -5,7 +5,7 @@
  * kernel keeps its counts.
  */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "port.h"
 
 #include "check.h"
 

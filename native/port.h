@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a port is made of: shared by filter.c, packet.c, ring.c, xdp.c, port.c and those
+ * above them.
+ *
+ * Who may touch a member: as in internal.h.
+ */
+#ifndef LAGG_PORT_H
+#define LAGG_PORT_H
+
+#include "internal.h"
+
+/* ---- xdp.c ------------------------------------------------------------------------
+ */
+
+enum {
+    XDP_FRAME_BYTES_MAX = 2000, /* beyond it copying costs what the socket saves */
+    XDP_CHUNKS = 64, /* frames the port's driver may hold: 128 KiB of locked memory */
+};
+
+/* A ring shared with the kernel, which has the other end of each count. */
+struct xdp_ring {
+    uint8_t *map;               /* (c) */
+    size_t map_bytes;           /* (c) */
+    _Atomic uint32_t *producer; /* (a) of entries put in so far */
+    _Atomic uint32_t *consumer; /* (a) of entries taken out so far */
+    void *entries;              /* (c) */
+};
+
+/* An AF_XDP socket that sends, for one worker.  All 0 when there is none. */
+struct xdp {
+    int fd;                    /* (c) */
+    _Atomic bool open;         /* (a) cleared by its worker when it is of no more use */
+    uint8_t *chunks;           /* (c) one for each frame on its way */
+    struct xdp_ring waiting;   /* what the kernel is to send; empty between calls */
+    struct xdp_ring done;      /* chunks of what has left */
+    uint32_t free_count;       /* (w) */
+    uint16_t free[XDP_CHUNKS]; /* (w) */
+    uint16_t chunk_of[BURST_MAX]; /* (w) by entry of 'waiting' */
+    uint64_t spoiled;             /* (w) entries the kernel passed over so far */
+};
+
+/* Opens '*xdp' (zeroed) on a port with one transmit queue.  0 or -errno: -EAFNOSUPPORT,
+ * -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EOPNOTSUPP (more queues), -EBUSY (another has
+ * the queue) ... */
+int xdp_open(struct xdp *xdp, int ifindex);
+void xdp_close(struct xdp *xdp);
+
+/* Whether a frame is short and plain enough to be sent so. */
+bool xdp_fits(const struct frame *frame);
+
+/* Sends the first of frames[order[0 ... count-1]], up to one that does not fit or
+ * that the kernel does not take.  Returns how many are gone; the others are untouched,
+ * and none is on its way. */
+uint32_t xdp_send(
+    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count);
+
+/* ---- filter.c ---------------------------------------------------------------------
+ */
+
+/* What the packet socket 'fd' gets from now on; each 0 or -errno. */
+
+/* Nothing.  Until all rings of a port share its frames, none may come in: a ring that
+ * listens but has not joined the others yet would get frames that they have, too. */
+int filter_shut(int fd);
+
+/* What arrives, at no cost: PACKET_IGNORE_OUTGOING keeps out what the port sends. */
+int filter_remove(int fd);
+
+/* The same for a ring that shares, on which that option is without effect. */
+int filter_admit(int fd);
+
+/* The same but for LACP and Marker PDUs: somebody else consumes them.  Those of other
+ * slow protocols, and all with a tag, are frames like any other. */
+int filter_admit_without_lacp(int fd);
+
+/* ---- packet.c ---------------------------------------------------------------------
+ */
+
+/* Makes a packet socket that sees nothing yet.  Each 0 or -errno. */
+int packet_open(int *fd);
+int packet_set(int fd, int option, int value);
+int packet_bind(int fd, int ifindex, int protocol);
+
+/* Room for frames: 'forced' and 'limited' are SO_RCVBUFFORCE and SO_RCVBUF, or the two
+ * for sending.  Best effort: without CAP_NET_ADMIN the system's limit holds. */
+void packet_set_buffer(int fd, int forced, int limited);
+
+/* Sends frames[order[0 ... count-1]], in that order, whatever they are, in as few calls
+ * as can be.  Returns how many the kernel took; when fewer than 'count', '*error' is
+ * -errno of the first it did not. */
+uint32_t packet_send(int fd, const struct frame *frames, const uint8_t *order,
+    uint32_t count, int *error);
+
+/* ---- ring.c -----------------------------------------------------------------------
+ */
+
+/* A TPACKET_V2 receive ring: what one worker reads of one port. */
+struct ring {
+    int fd;                 /* (c) */
+    uint8_t *map;           /* (c) shared with the kernel */
+    uint32_t next;          /* (w) entry to look at next */
+    uint32_t release_from;  /* (w) first entry read but not given back */
+    uint32_t release_count; /* (w) */
+};
+
+/* Opens '*ring' (its fd -1, all else 0) on an interface, shut: no frame comes in before
+ * a filter lets it.  0 or -errno; to be closed in either case. */
+int ring_open(struct ring *ring, int ifindex);
+void ring_close(struct ring *ring);
+
+/* Has rings of one port share its frames by flow.  The first (*group < 0) draws a
+ * number that no other program uses; the others join it.  0 or -errno. */
+int ring_join_fanout(struct ring *ring, int *group);
+
+/* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
+ * ring_release().  Frames longer than any buffer are added to '*oversize'. */
+uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
+    struct frame *frames, uint32_t max, uint32_t *oversize);
+void ring_release(struct ring *ring);
+
+/* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
+void ring_clear_error(struct ring *ring);
+
+/* Frames the kernel dropped for want of an entry since the last call. */
+uint32_t ring_take_overruns(struct ring *ring);
+
+/* ---- port.c -----------------------------------------------------------------------
+ */
+
+/* The sockets of one port. */
+struct lagg_port {
+    int ifindex;          /* (c) */
+    int tx_fd;            /* (c) */
+    uint32_t rings_count; /* (c) one for each worker */
+    struct ring rings[LAGG_WORKERS_MAX];
+    struct xdp xdp;          /* for the one worker there then is */
+    _Atomic bool xdp_wanted; /* (a) set by the control thread */
+    bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool accepted;           /* (x) the last plan that named it took its frames */
+    uint64_t overruns;       /* (x) frames the kernel had no entry for */
+    struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
+};
+
+/* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
+int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp);
+void port_close(struct lagg_port *port);
+
+/* Whether the rings take LACP and Marker PDUs from now on, as they do at first.  0 or
+ * -errno; then some may and some may not. */
+int port_admit(const struct lagg_port *port, bool lacp);
+
+/* Frames the kernel dropped for want of a ring entry since the last call. */
+uint32_t port_take_overruns(struct lagg_port *port);
+
+/* Whether short frames leave by AF_XDP. */
+bool port_uses_xdp(const struct lagg_port *port);
+
+/* Sends frames[order[0 ... count-1]], in that order.  Returns how many the kernel took;
+ * when fewer than 'count', '*error' is -errno of the first it did not. */
+uint32_t port_send(struct lagg_port *port, const struct frame *frames,
+    const uint8_t *order, uint32_t count, int *error);
+
+#endif

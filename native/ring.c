@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A receive ring: how frames enter by one port, for one worker.
+ *
+ * Owns a packet(7) socket with its TPACKET_V2 ring (offload headers, large frames
+ * beside the ring) and puts back what the kernel strips from a frame: the outer VLAN
+ * tag. Knows no plan, no protocol and no other ring.
+ */
+#include "port.h"
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Since Linux 4.20. */
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+enum {
+    RING_FRAME_BYTES = 2048,
+    RING_BLOCK_BYTES = 1 << 16,
+    RING_BYTES = RING_FRAME_BYTES * RING_FRAMES,
+};
+
+static int
+ring_set_options(int fd)
+{
+    struct tpacket_req request = {
+        .tp_block_size = RING_BLOCK_BYTES,
+        .tp_block_nr = RING_BYTES / RING_BLOCK_BYTES,
+        .tp_frame_size = RING_FRAME_BYTES,
+        .tp_frame_nr = RING_FRAMES,
+    };
+    int error;
+
+    /* A frame larger than an entry would be cut silently; so it comes by recv(2). */
+    if ((error = packet_set(fd, PACKET_COPY_THRESH, 1)) != 0 ||
+        (error = packet_set(fd, PACKET_VERSION, TPACKET_V2)) != 0 ||
+        /* Room in front of the offload header for the VLAN tag. */
+        (error = packet_set(fd, PACKET_RESERVE, TPACKET_ALIGNMENT)) != 0 ||
+        (error = packet_set(fd, PACKET_IGNORE_OUTGOING, 1)) != 0) {
+        return error;
+    }
+    if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) != 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+static int
+ring_map(struct ring *ring)
+{
+    void *map = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_POPULATE, ring->fd, 0);
+
+    if (map == MAP_FAILED) {
+        return -errno;
+    }
+    ring->map = map;
+    return 0;
+}
+
+int
+ring_join_fanout(struct ring *ring, int *group)
+{
+    uint32_t value = (uint32_t)PACKET_FANOUT_HASH << 16;
+    socklen_t size = sizeof value;
+
+    if (*group >= 0) {
+        return packet_set(ring->fd, PACKET_FANOUT, (int)(value | (uint32_t)*group));
+    }
+    value |= (uint32_t)PACKET_FANOUT_FLAG_UNIQUEID << 16;
+    if (setsockopt(ring->fd, SOL_PACKET, PACKET_FANOUT, &value, sizeof value) != 0 ||
+        getsockopt(ring->fd, SOL_PACKET, PACKET_FANOUT, &value, &size) != 0) {
+        return -errno;
+    }
+    *group = (int)(value & 0xffff);
+    return 0;
+}
+
+int
+ring_open(struct ring *ring, int ifindex)
+{
+    int error;
+
+    if ((error = packet_open(&ring->fd)) != 0 ||
+        (error = ring_set_options(ring->fd)) != 0 || (error = ring_map(ring)) != 0 ||
+        (error = filter_shut(ring->fd)) != 0) {
+        return error;
+    }
+    packet_set_buffer(ring->fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    return packet_bind(ring->fd, ifindex, ETH_P_ALL);
+}
+
+void
+ring_close(struct ring *ring)
+{
+    if (ring->map != NULL) {
+        munmap(ring->map, RING_BYTES);
+    }
+    if (ring->fd >= 0) {
+        close(ring->fd);
+    }
+}
+
+static struct tpacket2_hdr *
+ring_entry(const struct ring *ring, uint32_t index)
+{
+    return (
+        struct tpacket2_hdr *)(void *)(ring->map + (size_t)index * RING_FRAME_BYTES);
+}
+
+/* The frame of an entry that holds it whole. */
+static void
+entry_frame(struct tpacket2_hdr *entry, struct frame *frame)
+{
+    frame->head = (uint8_t *)entry + entry->tp_mac - VNET_BYTES;
+    frame->head_bytes = entry->tp_snaplen + VNET_BYTES;
+    frame->rest = NULL;
+    frame->rest_bytes = 0;
+}
+
+/* The frame of an entry too small for it: the kernel queued it on the socket, in the
+ * order of the entries. */
+static bool
+entry_receive(int fd, struct frame_buffer *buffer, struct frame *frame)
+{
+    ssize_t size =
+        recv(fd, buffer->bytes, sizeof buffer->bytes, MSG_DONTWAIT | MSG_TRUNC);
+
+    if (size < VNET_BYTES || size > (ssize_t)sizeof buffer->bytes) {
+        return false;
+    }
+    *frame = buffer_frame(buffer, (uint32_t)size);
+    return true;
+}
+
+static bool
+entry_read(struct ring *ring, struct tpacket2_hdr *entry, uint32_t status,
+    struct frame_buffer *buffer, struct frame *frame)
+{
+    if (status & TP_STATUS_COPY) {
+        if (!entry_receive(ring->fd, buffer, frame)) {
+            return false;
+        }
+    } else if (entry->tp_snaplen < entry->tp_len) {
+        return false;
+    } else {
+        entry_frame(entry, frame);
+    }
+    if ((status & TP_STATUS_VLAN_VALID) && frame_bytes(frame) >= ETHER_BYTES) {
+        bool named = status & TP_STATUS_VLAN_TPID_VALID;
+
+        frame_insert_tag(
+            frame, named ? entry->tp_vlan_tpid : ETH_P_8021Q, entry->tp_vlan_tci);
+    }
+    return true;
+}
+
+uint32_t
+ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
+    uint32_t max, uint32_t *oversize)
+{
+    uint32_t count = 0;
+
+    ring->release_from = ring->next;
+    for (ring->release_count = 0; ring->release_count < max; ring->release_count++) {
+        struct tpacket2_hdr *entry = ring_entry(ring, ring->next);
+        uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
+
+        if (!(status & TP_STATUS_USER)) {
+            break;
+        }
+        if (entry_read(ring, entry, status, &buffers[count], &frames[count])) {
+            count++;
+        } else {
+            (*oversize)++;
+        }
+        ring->next = (ring->next + 1) % RING_FRAMES;
+    }
+    return count;
+}
+
+void
+ring_release(struct ring *ring)
+{
+    uint32_t index = ring->release_from;
+
+    for (uint32_t i = 0; i < ring->release_count; i++) {
+        struct tpacket2_hdr *entry = ring_entry(ring, index);
+
+        __atomic_store_n(&entry->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+        index = (index + 1) % RING_FRAMES;
+    }
+    ring->release_count = 0;
+}
+
+void
+ring_clear_error(struct ring *ring)
+{
+    int error;
+    socklen_t size = sizeof error;
+
+    getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
+uint32_t
+ring_take_overruns(struct ring *ring)
+{
+    struct tpacket_stats stats;
+    socklen_t size = sizeof stats;
+    int error = getsockopt(ring->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size);
+
+    return error == 0 ? stats.tp_drops : 0; /* reading resets them in the kernel */
+}
