@@ -49,7 +49,7 @@ enum lagg_drop {
     LAGG_DROP_TAP_FULL,       /* rx: the kernel had no room for it */
     LAGG_DROP_TAP_ERROR,      /* rx: the kernel refused it for another reason */
     LAGG_DROP_TAP_OVERRUN,    /* tx: the kernel dropped it before we could take it */
-    LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring was full */
+    LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring, or the room beside it, was full */
     LAGG_DROP_HOLD_FULL,      /* tx: its flow was on the move, and no room to wait */
     LAGG_DROP_COUNT
 };

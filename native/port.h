@@ -102,6 +102,13 @@ struct ring {
     uint32_t next;          /* (w) entry to look at next */
     uint32_t release_from;  /* (w) first entry read but not given back */
     uint32_t release_count; /* (w) */
+    bool strays;            /* (w) there may be copies whose entries were given up */
+};
+
+/* Frames that had an entry, and that cannot be had all the same. */
+struct ring_losses {
+    uint32_t oversize; /* longer than any buffer */
+    uint32_t overrun;  /* there was no room for what is larger than an entry */
 };
 
 /* Opens '*ring' (its fd -1, all else 0) on an interface, shut: no frame comes in before
@@ -114,9 +121,9 @@ void ring_close(struct ring *ring);
 int ring_join_fanout(struct ring *ring, int *group);
 
 /* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
- * ring_release().  Frames longer than any buffer are added to '*oversize'. */
+ * ring_release().  Those that cannot be had are added to '*losses'. */
 uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
-    struct frame *frames, uint32_t max, uint32_t *oversize);
+    struct frame *frames, uint32_t max, struct ring_losses *losses);
 void ring_release(struct ring *ring);
 
 /* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */

@@ -56,24 +56,33 @@ collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     }
 }
 
+static void
+count_losses(struct worker *worker, uint32_t slot, const struct ring_losses *losses)
+{
+    uint32_t lost = losses->oversize + losses->overrun;
+
+    if (lost > 0) {
+        count(worker, COUNTER_RX_IN, lost);
+        count_port(worker, slot, PORT_RX_FRAMES, lost);
+        count_port_drop(worker, slot, LAGG_DROP_OVERSIZE, losses->oversize);
+        count_port_drop(worker, slot, LAGG_DROP_RING_OVERRUN, losses->overrun);
+    }
+}
+
 uint32_t
 receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     struct lagg_port *port, uint32_t ring)
 {
-    uint32_t oversize = 0;
+    struct ring_losses losses = {0};
     uint32_t frames = ring_read(
-        &port->rings[ring], worker->buffers, worker->frames, BURST_MAX, &oversize);
+        &port->rings[ring], worker->buffers, worker->frames, BURST_MAX, &losses);
 
     for (uint32_t i = 0; i < frames; i++) {
         collect(worker, plan, slot, &worker->frames[i]);
     }
-    if (oversize > 0) {
-        count(worker, COUNTER_RX_IN, oversize);
-        count_port(worker, slot, PORT_RX_FRAMES, oversize);
-        count_port_drop(worker, slot, LAGG_DROP_OVERSIZE, oversize);
-    }
+    count_losses(worker, slot, &losses);
     ring_release(&port->rings[ring]);
-    return frames + oversize;
+    return frames + losses.oversize + losses.overrun;
 }
 
 static void

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +25,9 @@ enum {
     RING_FRAME_BYTES = 2048,
     RING_BLOCK_BYTES = 1 << 16,
     RING_BYTES = RING_FRAME_BYTES * RING_FRAMES,
+    COMPARED_BYTES = 128, /* the headers of a frame, which tell it from others */
+    RECEIVE_TRIES = 8,    /* errors and strays in front of a copy */
+    STRAYS_MAX = 32,      /* discarded at a time; who has more is woken again */
 };
 
 static int
@@ -124,46 +128,88 @@ entry_frame(struct tpacket2_hdr *entry, struct frame *frame)
     frame->rest_bytes = 0;
 }
 
-/* The frame of an entry too small for it: the kernel queued it on the socket, in the
- * order of the entries. */
+/* Whether what was received, from 'copy' on, is the frame of which the entry has the
+ * first part. */
 static bool
-entry_receive(int fd, struct frame_buffer *buffer, struct frame *frame)
+copy_is_of(const struct tpacket2_hdr *entry, const uint8_t *copy, size_t size)
 {
-    ssize_t size =
-        recv(fd, buffer->bytes, sizeof buffer->bytes, MSG_DONTWAIT | MSG_TRUNC);
+    uint32_t seen =
+        entry->tp_snaplen < COMPARED_BYTES ? entry->tp_snaplen : COMPARED_BYTES;
 
-    if (size < VNET_BYTES || size > (ssize_t)sizeof buffer->bytes) {
-        return false;
-    }
-    *frame = buffer_frame(buffer, (uint32_t)size);
-    return true;
+    return size == entry->tp_len + VNET_BYTES &&
+           memcmp(copy + VNET_BYTES, (const uint8_t *)entry + entry->tp_mac, seen) == 0;
 }
 
-static bool
+/* The frame of an entry too small for it: the kernel queued a copy of it, in the order
+ * of the entries.  Yet what recv(2) gives need not be that copy.  A link that goes down
+ * leaves an error that is told first, and once; an entry that was given up has left its
+ * copy; and a copy may be lost on its way here.  So each is held against its entry, and
+ * none is taken for another's. */
+static uint32_t
+entry_receive(struct ring *ring, const struct tpacket2_hdr *entry,
+    struct frame_buffer *buffer, struct frame *frame)
+{
+    for (int tries = 0; tries < RECEIVE_TRIES; tries++) {
+        ssize_t size = recv(
+            ring->fd, buffer->bytes, sizeof buffer->bytes, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (size < 0 && errno == EAGAIN) {
+            break;
+        }
+        if (size < 0 || !copy_is_of(entry, buffer->bytes, (size_t)size)) {
+            continue;
+        }
+        if (size > (ssize_t)sizeof buffer->bytes) {
+            return LAGG_DROP_OVERSIZE;
+        }
+        *frame = buffer_frame(buffer, (uint32_t)size);
+        return LAGG_DROP_COUNT;
+    }
+    ring->strays = true;
+    return LAGG_DROP_RING_OVERRUN;
+}
+
+/* Why the frame of an entry cannot be had, as frame_refusal(). */
+static uint32_t
 entry_read(struct ring *ring, struct tpacket2_hdr *entry, uint32_t status,
     struct frame_buffer *buffer, struct frame *frame)
 {
+    uint32_t refusal = LAGG_DROP_COUNT;
+
     if (status & TP_STATUS_COPY) {
-        if (!entry_receive(ring->fd, buffer, frame)) {
-            return false;
-        }
+        refusal = entry_receive(ring, entry, buffer, frame);
     } else if (entry->tp_snaplen < entry->tp_len) {
-        return false;
+        refusal = LAGG_DROP_RING_OVERRUN; /* there was no room for a copy */
     } else {
         entry_frame(entry, frame);
     }
-    if ((status & TP_STATUS_VLAN_VALID) && frame_bytes(frame) >= ETHER_BYTES) {
+    if (refusal == LAGG_DROP_COUNT && (status & TP_STATUS_VLAN_VALID) &&
+        frame_bytes(frame) >= ETHER_BYTES) {
         bool named = status & TP_STATUS_VLAN_TPID_VALID;
 
         frame_insert_tag(
             frame, named ? entry->tp_vlan_tpid : ETH_P_8021Q, entry->tp_vlan_tci);
     }
-    return true;
+    return refusal;
+}
+
+/* Copies whose entries were given up: they would wake the worker for ever.  If one is
+ * of an entry that is just being filled, that frame is counted when its entry comes. */
+static void
+strays_discard(struct ring *ring)
+{
+    uint8_t bytes[VNET_BYTES];
+
+    for (int i = 0; i < STRAYS_MAX && ring->strays; i++) {
+        ssize_t size = recv(ring->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+        ring->strays = size >= 0 || errno != EAGAIN;
+    }
 }
 
 uint32_t
 ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
-    uint32_t max, uint32_t *oversize)
+    uint32_t max, struct ring_losses *losses)
 {
     uint32_t count = 0;
 
@@ -171,15 +217,18 @@ ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
     for (ring->release_count = 0; ring->release_count < max; ring->release_count++) {
         struct tpacket2_hdr *entry = ring_entry(ring, ring->next);
         uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
+        uint32_t refusal;
 
         if (!(status & TP_STATUS_USER)) {
+            if (ring->strays) {
+                strays_discard(ring);
+            }
             break;
         }
-        if (entry_read(ring, entry, status, &buffers[count], &frames[count])) {
-            count++;
-        } else {
-            (*oversize)++;
-        }
+        refusal = entry_read(ring, entry, status, &buffers[count], &frames[count]);
+        count += refusal == LAGG_DROP_COUNT;
+        losses->oversize += refusal == LAGG_DROP_OVERSIZE;
+        losses->overrun += refusal == LAGG_DROP_RING_OVERRUN;
         ring->next = (ring->next + 1) % RING_FRAMES;
     }
     return count;

@@ -95,17 +95,6 @@ struct road {
 };
 
 static void
-link_set_mtu(const char *name, int mtu)
-{
-    struct ifreq request = {.ifr_mtu = mtu};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
-    CHECK(ioctl(fd, SIOCSIFMTU, &request) == 0);
-    close(fd);
-}
-
-static void
 road_publish(struct road *road)
 {
     struct lagg_port *ports[LAGG_PORTS_MAX] = {&road->port};

@@ -155,6 +155,17 @@ link_down(const char *name)
 }
 
 static inline void
+link_set_mtu(const char *name, int mtu)
+{
+    struct ifreq request = {.ifr_mtu = mtu};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+    CHECK(ioctl(fd, SIOCSIFMTU, &request) == 0);
+    close(fd);
+}
+
+static inline void
 link_delete(const char *name)
 {
     struct {

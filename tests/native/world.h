@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A worker's world without the kernel: socket pairs for the TAP and the wires, plain
- * memory for the rings, and a sendmmsg(2), writev(2), and write(2) and read(2) by
- * syscall(2), that fail on command.
+ * memory for the rings, and a sendmmsg(2), recv(2), writev(2), and write(2) and read(2)
+ * by syscall(2), that fail on command.
  *
  * Owns the rule each test of the worker lives by: after every poll, all frames are
  * accounted for.  Include it first.
@@ -34,6 +34,11 @@ struct wire {
     int far_fd;   /* what the port sent: one datagram for each frame */
     int large_fd; /* where the kernel would queue frames too large for the ring */
     uint32_t put; /* frames put into the ring */
+
+    /* How recv(2) of a large frame behaves. */
+    int receive_error;      /* so it fails, */
+    uint32_t receive_times; /* so many times; */
+    bool receive_takes;     /* the frame is lost with it, or still there */
 
     /* How the port's sendmmsg(2) behaves. */
     uint32_t calls, taken;    /* so far; taken in frames */
@@ -168,6 +173,37 @@ syscall(long number, ...)
         return -1;
     }
     return call_kernel(number, arguments);
+}
+
+static inline struct wire *
+wire_of_ring(int fd)
+{
+    for (uint32_t slot = 0; world_now != NULL && slot < LAGG_PORTS_MAX; slot++) {
+        if (world_now->ports[slot] != NULL &&
+            world_now->ports[slot]->rings[0].fd == fd) {
+            return &world_now->wires[slot];
+        }
+    }
+    return NULL;
+}
+
+/* As Linux: what is wrong with the link is told first, and once; what goes wrong on the
+ * way costs the frame. */
+ssize_t
+recv(int fd, void *bytes, size_t size, int flags)
+{
+    struct wire *wire = wire_of_ring(fd);
+    uint8_t lost;
+
+    if (wire != NULL && wire->receive_times > 0) {
+        wire->receive_times--;
+        if (wire->receive_takes) {
+            call_kernel(SYS_recvfrom, (long[CALL_ARGUMENTS]){fd, (long)&lost, 1});
+        }
+        errno = wire->receive_error;
+        return -1;
+    }
+    return syscall(SYS_recvfrom, fd, bytes, size, flags, NULL, NULL);
 }
 
 /* ---- making and ending it ---------------------------------------------------------

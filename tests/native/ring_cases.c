@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A receive ring against the real kernel: what a link that goes down leaves in it, and
+ * on its socket.
+ */
+#include "namespace.h"
+
+#include <linux/if_ether.h>
+
+enum { LARGE_BYTES = 4000, MTU = 9000 };
+
+struct wire {
+    int fd; /* the port's other end */
+    struct ring ring;
+};
+
+static struct frame_buffer buffers[BURST_MAX];
+static struct frame frames[BURST_MAX];
+
+static struct wire
+wire_make(void)
+{
+    struct wire wire = {.fd = tap_make("port0", false), .ring = {.fd = -1}};
+
+    link_set_mtu("port0", MTU);
+    link_up("port0");
+    CHECK(ring_open(&wire.ring, (int)if_nametoindex("port0")) == 0);
+    CHECK(filter_remove(wire.ring.fd) == 0);
+    return wire;
+}
+
+static void
+wire_end(struct wire *wire)
+{
+    ring_close(&wire->ring);
+    close(wire->fd);
+}
+
+/* A large frame in VLAN 'number', full of it. */
+static void
+wire_put(const struct wire *wire, uint8_t number)
+{
+    uint8_t bytes[LARGE_BYTES] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, ETH_P_8021Q >> 8,
+        ETH_P_8021Q & 0xff, 0, number, TEST_TYPE >> 8, TEST_TYPE & 0xff};
+
+    memset(bytes + ETHER_BYTES + TAG_BYTES, number, LARGE_BYTES - 18);
+    CHECK(write(wire->fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
+}
+
+/* The ring gives this one frame, whole and under its own tag. */
+static void
+wire_expect(struct wire *wire, uint8_t number)
+{
+    struct ring_losses losses = {0};
+
+    check_about("frame", number);
+    CHECK_EQ_U32(ring_read(&wire->ring, buffers, frames, BURST_MAX, &losses), 1);
+    CHECK(losses.oversize == 0 && losses.overrun == 0);
+    CHECK_EQ_U32(frame_bytes(&frames[0]), LARGE_BYTES);
+    CHECK(frames[0].head[VNET_BYTES + ETHER_BYTES + 1] == number);
+    CHECK(frames[0].head[VNET_BYTES + ETHER_BYTES + TAG_BYTES] == number);
+    CHECK(frames[0].rest[frames[0].rest_bytes - 1] == number);
+    ring_release(&wire->ring);
+}
+
+static short
+ring_events(const struct ring *ring)
+{
+    struct pollfd wait = {.fd = ring->fd, .events = POLLIN};
+
+    poll(&wait, 1, 0);
+    return wait.revents;
+}
+
+/* The worker was busy: it reads the ring without poll(2) before. */
+static void
+a_link_that_goes_down_costs_no_frame_its_tag(void)
+{
+    struct wire wire = wire_make();
+    uint8_t number = 1;
+
+    for (uint32_t flap = 0; flap < 4; flap++) {
+        wire_put(&wire, number);
+        wire_expect(&wire, number++);
+        wire_put(&wire, number);
+        link_down("port0");
+        wire_expect(&wire, number++);
+        link_up("port0");
+    }
+    CHECK(ring_events(&wire.ring) == 0);
+    wire_end(&wire);
+}
+
+/* Or poll(2) would return at once, for ever. */
+static void
+the_error_of_a_link_that_goes_down_can_be_taken(void)
+{
+    struct wire wire = wire_make();
+
+    check_about("error", 0);
+    link_down("port0");
+    CHECK(ring_events(&wire.ring) & POLLERR);
+    CHECK(ring_events(&wire.ring) & POLLERR);
+    ring_clear_error(&wire.ring);
+    CHECK(ring_events(&wire.ring) == 0);
+    link_up("port0");
+    wire_put(&wire, 9);
+    wire_expect(&wire, 9);
+    wire_end(&wire);
+}
+
+/* Frames larger than an entry wait in the socket's own room; those that find none are
+ * lost for want of room, not for their length, and none takes another's tag. */
+static void
+copies_without_room_are_an_overrun(void)
+{
+    enum { COUNT = 400 };
+    struct wire wire = wire_make();
+    struct ring_losses losses = {0};
+    uint32_t read = 0, burst;
+    int bytes = 1 << 16;
+
+    check_about("room", 0);
+    CHECK(setsockopt(wire.ring.fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) == 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        wire_put(&wire, (uint8_t)i);
+    }
+    do {
+        burst = ring_read(&wire.ring, buffers, frames, BURST_MAX, &losses);
+        for (uint32_t i = 0; i < burst; i++) {
+            CHECK(frames[i].head[VNET_BYTES + ETHER_BYTES + 1] ==
+                  frames[i].rest[frames[i].rest_bytes - 1]);
+        }
+        read += burst;
+    } while (wire.ring.release_count > 0 && (ring_release(&wire.ring), true));
+    CHECK(read > 0 && losses.overrun > 0 && losses.oversize == 0);
+    CHECK_EQ_U32(read + losses.overrun + ring_take_overruns(&wire.ring), COUNT);
+    CHECK(ring_events(&wire.ring) == 0);
+    wire_end(&wire);
+}
+
+int
+main(void)
+{
+    namespace_enter();
+    a_link_that_goes_down_costs_no_frame_its_tag();
+    the_error_of_a_link_that_goes_down_can_be_taken();
+    copies_without_room_are_an_overrun();
+    return check_report();
+}
