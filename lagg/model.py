@@ -91,6 +91,13 @@ class Drop(Enum):
     HOLD_FULL = "hold-full"
 
 
+class MacPolicy(Enum):
+    """Whose MAC a lagg has while the user gave it none."""
+
+    STABLE = "stable"  # the first port's, which stays when that port leaves
+    PRIMARY = "primary"  # the primary's, whoever that is: lagg(4)'s way (F-DT-1)
+
+
 class Transmit(Enum):
     """How frames leave a port; native/lagg.h has the twin."""
 
@@ -121,6 +128,7 @@ class Options:
     """
 
     altname: tuple[str, ...] = ()  # ip(8)'s altnames; those others gave are not ours
+    mac_policy: MacPolicy = MacPolicy.STABLE
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # 0 ... 2^32-1; None: random, drawn at creation
@@ -144,7 +152,14 @@ class Options:
 
 
 OptionValue = (
-    tuple[str, ...] | tuple[HashLayer, ...] | HashKind | AdSelect | str | int | bool
+    tuple[str, ...]
+    | tuple[HashLayer, ...]
+    | HashKind
+    | MacPolicy
+    | AdSelect
+    | str
+    | int
+    | bool
 ) | None
 """What a field of Options may hold."""
 

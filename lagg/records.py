@@ -28,6 +28,7 @@ class OptionsJson(TypedDict):
     """Every option of a lagg and its value."""
 
     altname: list[str]
+    mac_policy: str
     lagghash: list[str]
     hash: str
     hash_seed: int | None
@@ -54,6 +55,7 @@ class OptionsChangeJson(TypedDict, total=False):
     """The options that a request sets; the others stay as they are."""
 
     altname: list[str]
+    mac_policy: str
     lagghash: list[str]
     hash: str
     hash_seed: int

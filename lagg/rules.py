@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from lagg.lacp.values import AdSelect
-from lagg.model import PORTS_MAX, HashKind, HashLayer, OptionValue, Proto
+from lagg.model import PORTS_MAX, HashKind, HashLayer, MacPolicy, OptionValue, Proto
 
 _Word = TypeVar("_Word", bound=Enum)
 
@@ -163,6 +163,7 @@ _mtu = partial(whole_number, least=MTU_MIN, most=MTU_MAX)
 
 OPTION_RULES: Mapping[str, Callable[[object], OptionValue]] = {
     "altname": altnames,
+    "mac_policy": partial(word_of, kind=MacPolicy),
     "lagghash": layers,
     "hash": partial(word_of, kind=HashKind),
     "hash_seed": _u32,

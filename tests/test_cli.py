@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from lagg import cli
-from lagg.model import HashKind, HashLayer, LaggConfig, Options, Proto
+from lagg.model import HashKind, HashLayer, LaggConfig, MacPolicy, Options, Proto
 from lagg.records import LaggJson, lagg_json
 from lagg.show import (
     byte_words,
@@ -88,7 +88,7 @@ def test_create_sends_every_option(world: World, laggctl: Laggctl) -> None:
         "create lagg0 --proto loadbalance --port eth0 --port eth1"
         " --mac 02:00:5e:00:53:01 --mtu 9000 --lagghash l4,l3 --use-flowid"
         " --flowid-shift 0 --rr-limit 3 --failover-rx-all --hash fnv1 --hash-seed 0x10"
-        " --altname core,uplink"
+        " --altname core,uplink --mac-policy primary"
     )
     assert laggctl(*words.split()) == Run(0, "", "")
     assert world.driver.configs["lagg0"] == LaggConfig(
@@ -106,6 +106,7 @@ def test_create_sends_every_option(world: World, laggctl: Laggctl) -> None:
             rr_limit=3,
             failover_rx_all=True,
             altname=("core", "uplink"),
+            mac_policy=MacPolicy.PRIMARY,
         ),
     )
 

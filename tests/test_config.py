@@ -23,6 +23,7 @@ from lagg.model import (
     HashLayer,
     LaggChange,
     LaggConfig,
+    MacPolicy,
     Options,
     PortOptions,
     Proto,
@@ -37,6 +38,7 @@ ports = ["eth0", "eth1"]
 mac = "02:00:5E:00:53:01"
 mtu = 9000
 altname = ["uplink", "the-other-name-of-lagg0"]
+mac_policy = "primary"
 lagghash = ["l4", "l3"]
 hash = "fnv1"
 hash_seed = 4294967295
@@ -76,6 +78,7 @@ def test_every_key_of_a_good_file_arrives() -> None:
         mtu=9000,
         options=Options(
             altname=("uplink", "the-other-name-of-lagg0"),
+            mac_policy=MacPolicy.PRIMARY,
             lagghash=(HashLayer.L3, HashLayer.L4),
             hash=HashKind.FNV1,
             hash_seed=4294967295,
@@ -147,6 +150,10 @@ BAD_FILES = [
     (lagg("lacp_min_links = 33"), "33 is not a whole number from 1 to 32"),
     (lagg("lacp_system = 'ff:ff:ff:ff:ff:ff'"), "is multicast or zero, not"),
     (lagg("lacp_fallback_timeout = -1"), "-1 is not a whole number from 0 to 3600"),
+    (
+        lagg("mac_policy = 'prime'"),
+        "mac_policy: 'prime' is not one of stable, primary (did you mean primary?)",
+    ),
     (
         lagg("ad_select = 'bandwith'"),
         "ad_select: 'bandwith' is not one of stable, bandwidth, count, port-priority"

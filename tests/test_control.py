@@ -88,6 +88,7 @@ RECORD = {
     "limbo": {"snapshots": 0, "oldest_ms": 0, "worker": None},
     "options": {
         "altname": [],
+        "mac_policy": "stable",
         "lagghash": ["l2", "l3", "l4"],
         "hash": "crc32c",
         "hash_seed": None,

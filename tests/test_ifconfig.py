@@ -16,7 +16,7 @@ from lagg.cli.ifconfig_words import Step, parse_line
 from lagg.cli.interface import Facts, Inet
 from lagg.cli.output import UsageError
 from lagg.cli.sysctl import KNOBS, MEANINGLESS
-from lagg.model import HashLayer, LaggConfig, Options, Proto
+from lagg.model import HashLayer, LaggConfig, MacPolicy, Options, Proto
 from lagg.records import LaggJson, lagg_json
 from tests.control_world import World, record_of
 from tests.tree import ROOT
@@ -114,6 +114,7 @@ def test_a_line_makes_a_lagg(world: World) -> None:
         mac="02:00:5e:00:53:01",
         mtu=9000,
         options=Options(
+            mac_policy=MacPolicy.PRIMARY,
             lagghash=(HashLayer.L3, HashLayer.L4),
             use_flowid=True,
             flowid_shift=3,

@@ -123,6 +123,7 @@ FROM_RC_CONF = """\
 name = "lagg0"
 proto = "loadbalance"
 ports = ["em0", "em1"]
+mac_policy = "primary"
 lagghash = ["l3", "l4"]
 mtu = 9000
 # inet 192.0.2.10 netmask 255.255.255.0: addresses are for ip(8)
@@ -132,6 +133,7 @@ mtu = 9000
 name = "lagg1"
 proto = "failover"
 ports = ["em2"]
+mac_policy = "primary"
 # SYNCDHCP: addresses are for ip(8)
 # use_numa: laggd knows no NUMA domains
 """

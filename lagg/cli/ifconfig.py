@@ -75,8 +75,9 @@ class _Run:
         acts[step.verb](self, step.value)
 
     def create(self) -> None:
-        """The lagg, with no port."""
-        self.laggd.call("Create", name=self.name)
+        """The lagg, with no port, and the MAC of its primary as lagg(4) has it."""
+        options = {"mac_policy": "primary"}
+        self.laggd.call("Create", name=self.name, options=options)
         self._names.add(self.name)
 
     def destroy(self) -> None:

@@ -24,6 +24,7 @@ def from_rc_conf(text: str) -> Laggs:
         if not name.startswith("lagg"):
             continue
         lagg = laggs.of(name)
+        lagg.set("mac_policy", "primary")  # F-DT-1
         for key in (f"create_args_{name}", f"ifconfig_{name}"):
             _add_words(lagg, values.get(key, "").split())
         prefix = f"ifconfig_{name}_"

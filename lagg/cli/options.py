@@ -17,6 +17,7 @@ PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
 
 OPTION_KEYS = (
     "altname",
+    "mac_policy",
     "lagghash",
     "hash",
     "hash_seed",
@@ -58,6 +59,11 @@ def add_lagg_options(command: argparse.ArgumentParser) -> None:
         metavar="A,...",
         type=words,
         help="all its alternative names, as ip(8) shows them; '': none",
+    )
+    command.add_argument(
+        "--mac-policy",
+        metavar="M",
+        help="stable: keep the MAC when its port leaves; primary: as lagg(4)",
     )
     command.add_argument("--lagghash", metavar="L", type=words, help="as l2,l3,l4")
     command.add_argument("--hash", metavar="H", help="crc32c or fnv1")

@@ -115,7 +115,7 @@ KEYS = {
         " port) or `none`."
     ),
     "ports": "A list of interfaces, at most 32; may be empty.",
-    "mac": "The lagg's MAC address.  Unless given, the first port's.",
+    "mac": "The lagg's MAC address.  Unless given, a port's: see `mac_policy`.",
     "mtu": "In bytes, 68 to 65521, set on every port.  Unless given, the first port's.",
     "port": "A table for each port that has settings: `[lagg.port.eth1]`.",
     "altname": (
@@ -123,6 +123,11 @@ KEYS = {
         " 32, each of at most 127 bytes.  One that any interface has already is"
         " refused.  Names that others gave it stay.  laggctl(8) takes any of them in"
         " place of the lagg's name; on its command line the list has commas."
+    ),
+    "mac_policy": (
+        "Whose MAC the lagg has when `mac` is not given: `stable`, that of the first"
+        " port, kept when this port leaves, so that nobody has to learn another; or"
+        " `primary`, always the primary's, as lagg(4) and `laggctl ifconfig` do it."
     ),
     "lagghash": (
         "The header layers by which flows are told apart: one or more of `l2`, `l3`"
