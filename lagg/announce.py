@@ -1,47 +1,79 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Announcements: when another port carries a lagg, the network is told where it is.
+"""Announcements: when a lagg is elsewhere or has another MAC, the network is told.
 
 Owns the gratuitous ARP (RFC 5227) and unsolicited neighbour advertisement (RFC 4861
-7.2.6) for each address of the lagg, as lagg(4) sends them (FreeBSD PR 156226): switches
-learn the new way before the host's next frame.  Frames leave through the lagg itself.
-Knows no plan.
+7.2.6) for each address of the lagg, as lagg(4) sends them (FreeBSD PR 156226), and of
+what stands on it: switches learn the new way, and neighbours the new MAC, before the
+host's next frame.  Each frame leaves through the interface that has the address, which
+gives it its VLAN tag.  Knows no plan.
 """
 
+import asyncio
 import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 
-from lagg.bundle import Bundle
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
-from lagg.link import Address
-from lagg.model import ACTIVE_PORT, Event
+from lagg.link import Address, Link
+from lagg.model import ACTIVE_PORT, LINK, MAC, Event
 from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+NEWS = (ACTIVE_PORT, MAC, LINK)
+"""The events after which a lagg is announced, as soon as it can send."""
+
+ABLE_S = 1.0
+ABLE_POLL_S = 0.005
+"""Its queue is open a moment after its carrier is up; what is sent before is lost."""
+
+IFA_F_DADFAILED = 0x08
 IFA_F_TENTATIVE = 0x40
+
+_SPEAKERS = frozenset({"vlan", "macvlan", "ipvlan", "bridge"})
+"""Kinds of interfaces that speak through a lagg with addresses of their own."""
 
 _BROADCAST = b"\xff" * 6
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _ALL_NODES = ipaddress.IPv6Address("ff02::1").packed
+_NA_ROUTER = 0x80000000
 _NA_OVERRIDE = 0x20000000
 _NA_TYPE = 136
 _OPTION_TARGET_MAC = b"\x02\x01"
 _ICMPV6 = 58
 
 
-def announcements(mac: str, addresses: Iterable[Address]) -> list[bytes]:
-    """The Ethernet frames that say `mac` has `addresses`, tentative ones left out."""
+def speakers(links: Mapping[int, Link], lagg: int) -> list[Link]:
+    """The interface `lagg`, and what stands on it, on that, and so on."""
+    found = [links[lagg]]
+    for below in found:  # it grows meanwhile
+        found += [
+            link
+            for link in links.values()
+            if below.ifindex == link.lower or below.master == link.ifindex
+            if link.kind in _SPEAKERS and link not in found
+        ]
+    return found
+
+
+def announcements(
+    mac: str, addresses: Iterable[Address], *, router: bool = False
+) -> list[bytes]:
+    """The Ethernet frames that say `mac` has `addresses`, but those not usable yet.
+
+    `router`: as its advertisements say, or its neighbours would take it for none.
+    """
     source = bytes.fromhex(mac.replace(":", ""))
-    said = (each for each in addresses if not each.flags & IFA_F_TENTATIVE)
+    unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED
+    said = (each for each in addresses if not each.flags & unusable)
     return [
         _arp(source, each.address)
         if each.family == socket.AF_INET
-        else _advertisement(source, each.address)
+        else _advertisement(source, each.address, router=router)
         for each in said
     ]
 
@@ -53,9 +85,10 @@ def _arp(mac: bytes, address: str) -> bytes:
     return _BROADCAST + mac + b"\x08\x06" + head + mac + ip + bytes(6) + ip
 
 
-def _advertisement(mac: bytes, address: str) -> bytes:
+def _advertisement(mac: bytes, address: str, *, router: bool) -> bytes:
     ip = ipaddress.IPv6Address(address).packed
-    rest = struct.pack("!I", _NA_OVERRIDE) + ip + _OPTION_TARGET_MAC + mac
+    flags = _NA_OVERRIDE | (_NA_ROUTER if router else 0)
+    rest = struct.pack("!I", flags) + ip + _OPTION_TARGET_MAC + mac
     pseudo = ip + _ALL_NODES + struct.pack("!II", 4 + len(rest), _ICMPV6)
     check = _checksum(pseudo + bytes([_NA_TYPE, 0, 0, 0]) + rest)
     body = struct.pack("!BBH", _NA_TYPE, 0, check) + rest
@@ -72,12 +105,13 @@ def _checksum(data: bytes) -> int:
 
 
 class Announcer:
-    """Announces each lagg that another port carries; an async context manager."""
+    """Announces each lagg of which there is news; an async context manager."""
 
     def __init__(self, fleet: Fleet) -> None:
         """Nothing is announced before it is entered."""
         self._fleet = fleet
         self._tasks = Tasks()
+        self._due: set[int] = set()  # laggs to be announced as soon as they can send
 
     async def __aenter__(self) -> Self:
         """Listens to the fleet's events."""
@@ -91,15 +125,37 @@ class Announcer:
 
     def _told(self, event: Event) -> None:
         bundle = self._fleet.bundles.get(event.lagg)
-        if event.event == ACTIVE_PORT and bundle is not None:
-            self._tasks.begin(self._announce, bundle)
+        # Without a port that carries it says nothing; with the first there is news.
+        if event.event in NEWS and bundle is not None and bundle.plan.tx_slots:
+            ifindex = bundle.link.ifindex
+            if ifindex not in self._due:
+                self._due.add(ifindex)
+                self._tasks.begin(self._announce, ifindex)
 
-    async def _announce(self, bundle: Bundle) -> None:
+    async def _announce(self, lagg: int) -> None:
         try:
-            addresses = await self._fleet.netlink.addresses(bundle.link.ifindex)
-            _send(bundle.name, announcements(bundle.link.mac, addresses))
+            await self._until_able(lagg)
+        finally:
+            self._due.discard(lagg)
+        # All is as the kernel has it at this moment: MACs, uppers and their addresses.
+        addresses = await self._fleet.netlink.addresses_by_link()
+        for link in speakers(await self._fleet.netlink.links(), lagg):
+            if link.ifindex in addresses:
+                await self._speak(link.ifindex, addresses[link.ifindex])
+
+    async def _until_able(self, lagg: int) -> None:
+        """Until its interface can send; bounded.  LaggError when it is gone."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + ABLE_S
+        while not (await self._fleet.netlink.link(lagg)).active and loop.time() < end_s:
+            await asyncio.sleep(ABLE_POLL_S)
+
+    async def _speak(self, ifindex: int, addresses: Iterable[Address]) -> None:
+        try:
+            link = await self._fleet.netlink.link(ifindex)
+            _send(link.name, announcements(link.mac, addresses, router=link.router))
         except (LaggError, OSError) as error:
-            log.debug("%s: announce: %s", bundle.name, error)
+            log.debug("interface %d: announce: %s", ifindex, error)
 
 
 def _send(interface: str, frames: Iterable[bytes]) -> None:

@@ -21,6 +21,7 @@ from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.model import (
     ACTIVE_PORT,
+    LINK,
     SNAPSHOTS_MAX,
     Counters,
     Drop,
@@ -223,7 +224,7 @@ class Bundle:
             self.device.set_carrier(up)
         except OSError as error:
             log.warning("%s: carrier: %s", self.name, error.strerror)
-        self.emit("link", "up" if up else f"down: {fresh.tx_drop.value}")
+        self.emit(LINK, "up" if up else f"down: {fresh.tx_drop.value}")
 
     def _tell(self, before: Shape, was: Plan) -> None:
         after = self.shape

@@ -52,6 +52,7 @@ class Link:
     promiscuity: int = 0  # references
     allmulti: int = 0  # references
     addr_gen_mode: AddrGenMode | None = None  # None: IPv6 is off
+    router: bool = False  # IPv6 forwards what comes in here
     alias: str = ""
     altnames: tuple[str, ...] = ()
     # A counter is no change of the link, so it does not count in comparisons.

@@ -317,6 +317,12 @@ class LaggRecord:
 ACTIVE_PORT = "active-port"
 """The event that another port carries a failover lagg."""
 
+LINK = "link"
+"""The event that a lagg begins to carry frames, or ends to."""
+
+MAC = "mac"
+"""The event that a lagg and all its ports have another MAC."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

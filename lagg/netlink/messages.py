@@ -68,6 +68,7 @@ def link_of(raw: bytes) -> Link | None:
         promiscuity=int(message.get_attr("IFLA_PROMISCUITY") or 0),
         allmulti=int(message.get_attr("IFLA_ALLMULTI") or 0),
         addr_gen_mode=_addr_gen_mode(message),
+        router=_is_router(message),
         alias=message.get_attr("IFLA_IFALIAS") or "",
         altnames=_altnames(message),
         tx_dropped=_tx_dropped(message),
@@ -102,10 +103,20 @@ def _permanent_mac(message: Any) -> str:
 
 
 def _addr_gen_mode(message: Any) -> AddrGenMode | None:
-    families = message.get_attr("IFLA_AF_SPEC")
-    inet6 = families.get_attr("AF_INET6") if families else None
+    inet6 = _inet6(message)
     mode = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 else None
     return None if mode is None else AddrGenMode(mode)
+
+
+def _is_router(message: Any) -> bool:
+    inet6 = _inet6(message)
+    settings = inet6.get_attr("IFLA_INET6_CONF") if inet6 else None
+    return bool(settings and settings["forwarding"])
+
+
+def _inet6(message: Any) -> Any:
+    families = message.get_attr("IFLA_AF_SPEC")
+    return families.get_attr("AF_INET6") if families else None
 
 
 def _altnames(message: Any) -> tuple[str, ...]:

@@ -205,14 +205,26 @@ class Netlink:
 
     async def addresses(self, ifindex: int) -> tuple[Address, ...]:
         """The IP addresses of one interface."""
+        with _refusal(self._name(ifindex), "list the addresses"):
+            return (await self._addresses(ifindex)).get(ifindex, ())
+
+    async def addresses_by_link(self) -> dict[int, tuple[Address, ...]]:
+        """The IP addresses of all interfaces that have any, by ifindex."""
+        with _refusal("netlink", "list the addresses"):
+            return await self._addresses(0)
+
+    async def _addresses(self, ifindex: int) -> dict[int, tuple[Address, ...]]:
+        """By ifindex; the kernel may leave out all but that of `ifindex`."""
         request = Request(
             messages.address_request(ifindex),
             messages.RTM_GETADDR,
             NLM_F_REQUEST | NLM_F_DUMP,
         )
-        with _refusal(self._name(ifindex), "list the addresses"):
-            found = map(messages.address_of, await self._route.ask(request))
-            return tuple(address for index, address in found if index == ifindex)
+        found: dict[int, tuple[Address, ...]] = {}
+        for raw in await self._route.ask(request):
+            index, address = messages.address_of(raw)
+            found[index] = (*found.get(index, ()), address)
+        return found
 
     async def add_address(self, ifindex: int, address: Address) -> None:
         """Adds an address; LaggError(EEXIST) if it is there."""
