@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What every test may use, and what every test run must keep to.
 
-Owns the seed, the lock of the tests marked 'alone', and the look at what was left.
+Owns the seed, what `--long` means, the lock of the tests marked 'alone', and the look
+at what was left.
 """
 
 import fcntl
@@ -33,6 +34,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("laggd")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="all that is too long for every change, too"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # The environment carries the seed to the xdist workers.
     os.environ.setdefault("LAGG_SEED", str(secrets.randbelow(2**32)))
@@ -51,6 +58,12 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     seed = f"{os.environ['LAGG_SEED']}:{request.node.nodeid}"
     print(f"seed {seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def long_run(request: pytest.FixtureRequest) -> bool:
+    """Whether a test may take as long as its claim is worth (tools/test --long)."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture
@@ -83,7 +96,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[LOCK].unlink(missing_ok=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not config.getoption("--long"):
+        left = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     # Last, so that they do not hold up the others.
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 

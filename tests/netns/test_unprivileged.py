@@ -126,6 +126,7 @@ def test_after_sigkill_the_next_start_puts_back_and_takes_over(pair: Pair) -> No
     assert not remembered.exists()
 
 
+@pytest.mark.long
 def test_the_core_of_the_suite_passes_so() -> None:
     here = Path(__file__).parent
     done = subprocess.run(
