@@ -73,17 +73,23 @@ class Custody:
         return self._originals[ifindex].mtu
 
     async def silence(self, ifindex: int) -> None:
-        """No address of the port's own: the host must not speak through it.
+        """No address or route of the port's own: the host must not speak through it.
 
         To be called again when IPv6 has come back to it: an MTU below 1280 takes it
-        away with all that was set.
+        away with all that was set.  The port must be deaf, or a router's next word
+        would make them again.
         """
         link = await self._netlink.link(ifindex)
         if link.addr_gen_mode not in (None, AddrGenMode.NONE):
             await self._netlink.set_addr_gen_mode(ifindex, AddrGenMode.NONE)
-        for address in await self._netlink.addresses(ifindex):
-            if address.link_local:
+        found = [
+            each for each in await self._netlink.addresses(ifindex) if each.self_made
+        ]
+        for address in found:
+            if not address.temporary:  # those go with the one they were made of
                 await self._netlink.delete_address(ifindex, address)
+        if found:
+            await self._netlink.delete_kernel_routes(ifindex)
 
     async def rename(self, ifindex: int, name: str) -> None:
         """The port is called so now, and deaf under that name.  LaggError."""

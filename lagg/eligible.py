@@ -183,10 +183,10 @@ def _check_free(candidate: Link, links: Mapping[int, Link]) -> None:
 
 
 def _check_addresses(candidate: Link, addresses: Iterable[Address]) -> None:
-    # Link-local addresses are the kernel's own doing: attach takes them away, detach
-    # puts them back.  FreeBSD strips all IPv6 addresses before it checks anything.
+    # What the kernel made by itself attach takes away, and detach puts back.  FreeBSD
+    # strips all IPv6 addresses before it checks anything.
     for address in addresses:
-        if not address.link_local:
+        if not address.self_made:
             remedy = f"ip address del {address} dev {candidate.name}"
             cause = f"has the address {address}; take it away first ({remedy})"
             raise LaggError(candidate.name, cause, errno.EBUSY)

@@ -178,7 +178,7 @@ class HotPlug:
 
 
 def _seen(link: Link, addresses: Iterable[Address], lagg: str | None) -> _Seen:
-    lasting = frozenset(each for each in addresses if not each.link_local)
+    lasting = frozenset(each for each in addresses if not each.self_made)
     return _Seen(
         link.ifindex,
         (link.mac, link.mtu, link.up, link.arphrd, link.kind, link.master, link.lower),

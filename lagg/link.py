@@ -6,7 +6,7 @@ Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
 
 import enum
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 IFF_LOOPBACK = 0x8
 
@@ -77,6 +77,16 @@ class Modes:
     full_duplex: bool = True  # also when unknown
 
 
+IFA_F_TEMPORARY = 0x01  # of an IPv6 address
+IFA_F_NODAD = 0x02
+IFA_F_PERMANENT = 0x80  # without an end
+IFA_F_MANAGETEMPADDR = 0x100
+IFAPROT_KERNEL_RA = 2
+
+FOREVER_S = 0xFFFFFFFF
+"""The lifetime of an address that has no end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One IP address of an interface."""
@@ -86,15 +96,51 @@ class Address:
     prefixlen: int  # bits
     scope: int  # RT_SCOPE_*
     flags: int  # IFA_F_*
+    proto: int = 0  # IFAPROT_*, since Linux 5.18; 0: nobody said
+    # Seconds from when it was described, so no part of what the address is.
+    valid_s: int = field(default=FOREVER_S, compare=False)
+    preferred_s: int = field(default=FOREVER_S, compare=False)
 
     @property
     def link_local(self) -> bool:
         """An IPv6 link-local address, such as the kernel makes by itself."""
         return self.family == socket.AF_INET6 and self.scope == RT_SCOPE_LINK
 
+    @property
+    def advertised(self) -> bool:
+        """An IPv6 address that was made of a router's advertisement (SLAAC)."""
+        if self.family != socket.AF_INET6:
+            return False
+        if self.proto:
+            return self.proto == IFAPROT_KERNEL_RA
+        managed = self.flags & (IFA_F_MANAGETEMPADDR | IFA_F_TEMPORARY)
+        return bool(managed) and not self.flags & IFA_F_PERMANENT
+
+    @property
+    def self_made(self) -> bool:
+        """Nobody gave it to the interface, so nobody misses it while that is a port."""
+        return self.link_local or self.advertised
+
+    @property
+    def temporary(self) -> bool:
+        """A privacy address: the kernel makes it with, and of, an advertised one."""
+        return bool(self.flags & IFA_F_TEMPORARY) and self.advertised
+
+    def later(self, elapsed_s: int) -> "Address | None":
+        """As it is so many seconds later; None when it is valid no more."""
+        valid_s = _left_s(self.valid_s, elapsed_s)
+        if valid_s == 0:
+            return None
+        preferred_s = _left_s(self.preferred_s, elapsed_s)
+        return replace(self, valid_s=valid_s, preferred_s=preferred_s)
+
     def __str__(self) -> str:
         """As ip(8) wants it: 192.0.2.1/24."""
         return f"{self.address}/{self.prefixlen}"
+
+
+def _left_s(lifetime_s: int, elapsed_s: int) -> int:
+    return FOREVER_S if lifetime_s == FOREVER_S else max(lifetime_s - elapsed_s, 0)
 
 
 RT_SCOPE_LINK = 253

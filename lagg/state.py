@@ -12,21 +12,19 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lagg.errors import LaggError
-from lagg.link import Address, AddrGenMode, Link
+from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link
 from lagg.netlink import Netlink
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
-
-IFA_F_NODAD = 0x02
-"""The address was this host's until a moment ago; a probe could only delay it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,8 @@ class Original:
     mtu: int  # bytes
     up: bool
     addr_gen_mode: AddrGenMode | None
-    addresses: tuple[Address, ...]  # link-local ones, which attach takes away
+    addresses: tuple[Address, ...]  # those of its own, which attach takes away
+    found_s: int = 0  # when that was, by the clock of this boot: addresses grow old
 
 
 async def remember(netlink: Netlink, ifindex: int) -> Original:
@@ -57,8 +56,15 @@ async def remember(netlink: Netlink, ifindex: int) -> Original:
         mtu=link.mtu,
         up=link.up,
         addr_gen_mode=link.addr_gen_mode,
-        addresses=tuple(each for each in addresses if each.link_local),
+        addresses=tuple(
+            each for each in addresses if each.self_made and not each.temporary
+        ),
+        found_s=_now_s(),
     )
+
+
+def _now_s() -> int:
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 async def put_back(
@@ -118,10 +124,13 @@ def _steps(
         yield netlink.set_addr_gen_mode(ifindex, original.addr_gen_mode)
     if link.up != original.up:
         yield netlink.set_up(ifindex, original.up)
+    elapsed_s = _now_s() - original.found_s
     for address in original.addresses:  # last: down takes them away
-        yield netlink.add_address(
-            ifindex, replace(address, flags=address.flags | IFA_F_NODAD)
-        )
+        lasting = address.later(elapsed_s)
+        if lasting is not None:
+            # It was this host's until a moment ago; a probe could only delay it.
+            flags = lasting.flags | IFA_F_NODAD
+            yield netlink.add_address(ifindex, replace(lasting, flags=flags))
 
 
 class StateFile:

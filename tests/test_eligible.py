@@ -80,6 +80,32 @@ def test_link_local_addresses_pass() -> None:
     assert refused(link(1), addresses=[address]) is None
 
 
+DYNAMIC, MANAGED, PERMANENT, TEMPORARY = 0, 0x100, 0x80, 0x1
+BY_KERNEL, BY_HAND = 2, 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "proto", "passes"),
+    [
+        (MANAGED, BY_KERNEL, True),
+        (TEMPORARY, 0, True),
+        (MANAGED | PERMANENT, BY_KERNEL, True),  # put back, with no end of its life
+        (MANAGED, 0, True),  # before Linux 5.18 nobody says who made it
+        (DYNAMIC, 0, False),  # DHCPv6
+        (PERMANENT, 0, False),
+        (MANAGED | PERMANENT, 0, False),
+        (MANAGED, BY_HAND, False),
+    ],
+)
+def test_an_address_made_of_a_router_s_advertisement_passes(
+    flags: int, proto: int, passes: bool
+) -> None:
+    address = Address(socket.AF_INET6, "2001:db8:5::1", 64, 0, flags, proto)
+    assert (refused(link(1), addresses=[address]) is None) is passes
+    ipv4 = Address(socket.AF_INET, "192.0.2.1", 24, 0, flags)
+    assert code(refused(link(1), addresses=[ipv4])) == "EBUSY"
+
+
 @pytest.mark.parametrize(
     ("up", "lower_up", "operstate", "active"),
     [

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,29 @@ def test_a_successor_finds_what_the_dead_left(tmp_path: Path) -> None:
     second.clear()
     assert second.load() == ()
     second.close()
+
+
+def test_an_address_grows_old_while_its_interface_is_a_port() -> None:
+    forever = LINK_LOCAL
+    assert forever.later(10**9) == forever
+    young = replace(LINK_LOCAL, valid_s=100, preferred_s=50)
+    later = young.later(60)
+    assert later is not None
+    assert (later.valid_s, later.preferred_s) == (40, 0)
+    assert young.later(100) is None
+
+
+def test_a_port_noted_by_an_older_version_is_loaded(
+    file: StateFile, path: Path
+) -> None:
+    file.save([ETH0])
+    saved = json.loads(path.read_text())
+    (row,) = saved["body"]["originals"]
+    del row["found_s"]
+    for key in ("proto", "valid_s", "preferred_s"):
+        del row["addresses"][0][key]
+    path.write_text(json.dumps(saved | {"sha256": state._digest(saved["body"])}))
+    assert file.load() == (ETH0,)
 
 
 def test_nothing_saved_is_nothing_loaded(file: StateFile) -> None:

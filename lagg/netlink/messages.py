@@ -5,13 +5,15 @@ Owns which attribute means what.  Knows no socket; no pyroute2 value leaves the 
 """
 
 import errno
+import socket
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDecodeError
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from lagg.link import Address, AddrGenMode, Link
+from lagg.link import FOREVER_S, Address, AddrGenMode, Link
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -24,6 +26,13 @@ RTM_NEWMULTICAST = 56
 RTM_DELMULTICAST = 57
 RTM_NEWLINKPROP = 108
 RTM_DELLINKPROP = 109
+
+RTM_DELROUTE = 25
+RTM_GETROUTE = 26
+
+RT_TABLE_MAIN = 254
+_RTPROT_KERNEL = 2
+_RTPROT_RA = 9
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
@@ -163,12 +172,16 @@ def address_of(raw: bytes) -> tuple[int, Address]:
     # On a point-to-point link IFA_ADDRESS is the far end's.
     local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
     flags = message.get_attr("IFA_FLAGS")
+    lives = message.get_attr("IFA_CACHEINFO") or {}
     return int(message["index"]), Address(
         family=int(message["family"]),
         address=str(local),
         prefixlen=int(message["prefixlen"]),
         scope=int(message["scope"]),
         flags=int(message["flags"] if flags is None else flags),
+        proto=int(message.get_attr("IFA_PROTO") or 0),
+        valid_s=int(lives.get("ifa_valid", FOREVER_S)),
+        preferred_s=int(lives.get("ifa_preferred", FOREVER_S)),
     )
 
 
@@ -186,4 +199,35 @@ def address_request(ifindex: int, address: Address | None = None) -> Any:
         ("IFA_ADDRESS", address.address),
         ("IFA_FLAGS", address.flags),
     ]
+    if address.valid_s != FOREVER_S:
+        lives = {"ifa_valid": address.valid_s, "ifa_preferred": address.preferred_s}
+        message["attrs"] += [("IFA_CACHEINFO", lives | {"cstamp": 0, "tstamp": 0})]
+    if address.proto:
+        message["attrs"] += [("IFA_PROTO", address.proto)]
+    return message
+
+
+def routes_request(ifindex: int) -> Any:
+    """A route message for a dump of the IPv6 routes by one interface."""
+    message = rtmsg()
+    message["family"] = socket.AF_INET6
+    message["table"] = RT_TABLE_MAIN
+    message["attrs"] = [("RTA_OIF", ifindex)]
+    return message
+
+
+_ROUTE_KEYS = ("family", "dst_len", "table", "proto", "type")
+_ROUTE_ATTRIBUTES = ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PRIORITY")
+
+
+def kernel_route(raw: bytes) -> Any | None:
+    """What names the route of a message; None: it was not the kernel that made it."""
+    found = decode(rtmsg, raw)
+    if found["proto"] not in (_RTPROT_KERNEL, _RTPROT_RA):
+        return None
+    message = rtmsg()
+    for key in _ROUTE_KEYS:
+        message[key] = found[key]
+    values = ((key, found.get_attr(key)) for key in _ROUTE_ATTRIBUTES)
+    message["attrs"] = [(key, value) for key, value in values if value is not None]
     return message

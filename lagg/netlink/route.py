@@ -242,6 +242,24 @@ class Netlink:
             ifindex, f"delete {address}", Request(body, messages.RTM_DELADDR)
         )
 
+    async def delete_kernel_routes(self, ifindex: int) -> None:
+        """Takes away the IPv6 routes that the kernel made for an interface by itself.
+
+        Those to its prefixes go with its addresses, but for what a router advertised.
+        """
+        listing = Request(
+            messages.routes_request(ifindex),
+            messages.RTM_GETROUTE,
+            NLM_F_REQUEST | NLM_F_DUMP,
+        )
+        with _refusal(self._name(ifindex), "list the routes"):
+            found = await self._route.ask(listing)
+        for raw in found:
+            body = messages.kernel_route(raw)
+            if body is not None:
+                request = Request(body, messages.RTM_DELROUTE)
+                await self._do(ifindex, "delete a route", request)
+
     async def modes(self, ifindex: int) -> Modes:
         """What ethtool says; unknown is ordinary for a virtual NIC."""
         with _refusal(self._name(ifindex), "read speed and duplex"):
