@@ -133,7 +133,7 @@ def test_no_command_is_loaded_before_it_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True
     )
-    parts = {f"lagg.cli.{part}" for part in ("options", "output", "parser")}
+    parts = {f"lagg.cli.{part}" for part in ("options", "output", "parser", "words")}
     assert set(done.stdout.split()) == parts
 
 

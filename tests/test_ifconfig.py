@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from lagg import cli
+from lagg.cli.ifconfig_elsewhere import ELSEWHERE
 from lagg.cli.ifconfig_page import facts_of, interface_page
-from lagg.cli.ifconfig_words import Step, parse_line
+from lagg.cli.ifconfig_words import Elsewhere, Step, parse_line
 from lagg.cli.interface import Facts, Inet
 from lagg.cli.output import UsageError
 from lagg.cli.sysctl import KNOBS, MEANINGLESS
@@ -27,6 +28,11 @@ def ifconfig(line: str) -> int:
 
 
 # The grammar
+
+
+def inet(address: str, netmask: str | None = None, to_all: str | None = None) -> Step:
+    return Step("inet", (address, netmask, to_all))
+
 
 LINES = [
     ("create", Step("create")),
@@ -49,10 +55,20 @@ LINES = [
     ("mtu 9000", Step("mtu", 9000)),
     ("up", Step("up", True)),
     ("down", Step("up", False)),
-    ("192.0.2.1/24", Step("inet", ("192.0.2.1", "255.255.255.0"))),
-    ("inet 192.0.2.1", Step("inet", ("192.0.2.1", None))),
-    ("192.0.2.1 netmask 255.0.0.0", Step("inet", ("192.0.2.1", "255.0.0.0"))),
-    ("192.0.2.1 netmask 0xffffff00", Step("inet", ("192.0.2.1", "255.255.255.0"))),
+    ("promisc", Step("promisc", True)),
+    ("-promisc", Step("promisc", False)),
+    ("-arp", Step("arp", False)),
+    ("descr uplink", Step("description", "uplink")),
+    ("description uplink", Step("description", "uplink")),
+    ("-description", Step("description", "")),
+    ("192.0.2.1/24", inet("192.0.2.1", "255.255.255.0")),
+    ("inet 192.0.2.1", inet("192.0.2.1")),
+    ("192.0.2.1 netmask 255.0.0.0", inet("192.0.2.1", "255.0.0.0")),
+    ("192.0.2.1 netmask 0xffffff00", inet("192.0.2.1", "255.255.255.0")),
+    (
+        "192.0.2.1 broadcast 192.0.2.255 netmask 0xffffff00",
+        inet("192.0.2.1", "255.255.255.0", "192.0.2.255"),
+    ),
 ]
 
 
@@ -67,7 +83,9 @@ def test_words_are_done_in_the_order_written() -> None:
     assert verbs == ["create", "proto", "attach", "attach", "up"]
 
 
-@pytest.mark.parametrize("words", ["-use_numa", "inet", "laggtype ethernet"])
+@pytest.mark.parametrize(
+    "words", ["-use_numa", "inet", "laggtype ethernet", "metric 0"]
+)
 def test_what_is_so_anyway_is_no_step(words: str) -> None:
     assert parse_line(["lagg0", *words.split()]).steps == ()
 
@@ -79,8 +97,11 @@ def test_what_is_so_anyway_is_no_step(words: str) -> None:
         ("lagg0 laggport", "laggport: a value must follow"),
         ("lagg0 mtu big", "'big' is not a whole number"),
         ("lagg0 laggtype infiniband", "laggtype: 'infiniband': a lagg is made of Eth"),
-        ("lagg0 use_numa", "use_numa: laggd knows no NUMA domains"),
-        ("lagg0 inet6 ::1", "inet6: use ip(8): ip -6 addr add"),
+        ("lagg0 description", "description: a value must follow"),
+        ("lagg0 10.0.0.1 netmask 0x1ffffffff", "'0x1ffffffff' has more than 32 bits"),
+        ("lagg0 10.0.0.1 broadcast x", "broadcast: 'x' is none"),
+        (f"lagg0 mtu 0x{'f' * 9000}", "is not a whole number"),
+        (f"lagg0 10.0.0.1/{'9' * 9000}", "is no prefix length from 0 to 32"),
         ("lagg0 netmask 255.0.0.0", "netmask: must follow an address"),
         ("lagg0 10.0.0.1 netmask x", "netmask: 'x' is none"),
         ("lagg0 10.0.0.1/33", "'33' is no prefix length from 0 to 32"),
@@ -98,7 +119,57 @@ def test_a_word_that_is_none_is_refused_before_any_is_done(
     assert world.driver.configs == {}
 
 
+ELSEWHERE_LINES = [
+    ("use_numa", "use_numa", "laggd knows no NUMA domains"),
+    ("-tso4", "-tso4", "ethtool -K NAME tx-tcp-segmentation off"),
+    ("vlanhwfilter", "vlanhwfilter", "ethtool -K NAME rx-vlan-filter on"),
+    ("group uplinks", "group uplinks", "ip link set dev NAME group uplinks"),
+    ("metric 7", "metric 7", "ip route ... metric 7"),
+    ("name up0", "name up0", "ip link set NAME name up0"),
+    ("inet6 ::1", "inet6 ::1", "ip -6 addr add ::1 dev NAME"),
+    ("inet6 ::1 prefixlen 64 alias", "inet6 ::1 prefixlen 64 alias", "addr add ::1"),
+    ("inet6 ::1/64 -alias", "inet6 ::1/64 -alias", "ip -6 addr del ::1/64 dev NAME"),
+    ("inet6 accept_rtadv", "inet6 accept_rtadv", "use ip(8)"),
+    ("alias 192.0.2.1/24", "alias 192.0.2.1", "ip addr add 192.0.2.1/BITS dev NAME"),
+    ("192.0.2.1/24 alias", "alias 192.0.2.1", "ip addr add 192.0.2.1/BITS dev NAME"),
+    ("inet 192.0.2.1 -alias", "-alias 192.0.2.1", "ip addr del 192.0.2.1/BITS"),
+    ("-alias", "-alias", "ip addr del ADDRESS dev NAME"),
+    ("pass s3same", "pass VALUE", "keepalived"),
+]
+
+
+@pytest.mark.parametrize(("words", "said", "remedy"), ELSEWHERE_LINES)
+def test_a_word_that_another_program_has_here_names_it(
+    words: str, said: str, remedy: str
+) -> None:
+    (step,) = parse_line(["lagg0", *words.split()]).steps
+    assert step.verb == "elsewhere"
+    found = cast(Elsewhere, step.value)
+    assert found.said == said
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("word", ELSEWHERE)
+def test_such_a_word_takes_no_more_than_is_its_own(word: str) -> None:
+    value = ["x"] if ELSEWHERE[word].takes_value else []
+    steps = parse_line(["lagg0", "up", word, *value, "down"]).steps
+    assert [step.verb for step in steps] == ["up", "elsewhere", "up"]
+
+
 # What is done
+
+
+def test_a_word_of_another_program_s_does_not_stop_the_line(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = "lagg0 create group uplinks laggproto none pass s3same laggport eth0"
+    assert ifconfig(line) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        "laggctl: lagg0: group uplinks: use ip(8): ip link set dev lagg0 group uplinks",
+        "laggctl: lagg0: pass VALUE: Linux has no CARP; keepalived(8) speaks VRRP",
+    ]
+    config = world.driver.configs["lagg0"]
+    assert (config.ports, config.proto) == (("eth0",), Proto.NONE)
 
 
 def test_a_line_makes_a_lagg(world: World) -> None:
@@ -152,6 +223,9 @@ def test_a_port_that_is_refused_does_not_stop_the_line(
         ("lagg0 -laggport eth9", "lagg0: port eth9: no port of it (ENOENT)"),
         ("nowhere0 up", "nowhere0: no such interface (ENODEV)"),
         ("nowhere0", "nowhere0: no such interface (ENODEV)"),
+        ("nowhere0 descr x", "nowhere0: no such interface (ENODEV)"),
+        ("lo-and-sixteen-bytes up", "lo-and-sixteen-bytes: no such interface (ENODEV)"),
+        ("lo mtu 0xffffffffff", "lo: set the MTU: 1099511627775 is none (EINVAL)"),
     ],
 )
 def test_a_refusal_ends_the_line(

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from lagg.cli.output import UsageError
+from lagg.cli.words import whole
 
 FIELDS = ("src", "dst", "proto", "sport", "dport", "vlan", "smac", "dmac")
 
@@ -114,7 +115,7 @@ def _mac(fields: Mapping[str, str], field: str) -> bytes:
 
 def _whole(word: str, field: str, most: int) -> int:
     try:
-        number = int(word, 0)
+        number = whole(word)
     except ValueError:
         number = -1
     if not 0 <= number <= most:

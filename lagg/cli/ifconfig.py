@@ -3,19 +3,21 @@
 
 Owns what each step of a line becomes: calls to laggd for a lagg, ioctls for any other
 interface.  As FreeBSD's, it is no transaction: what stands before a refusal is done,
-and when a port is refused the words after it are done all the same (F-AT-IDEM).
+and when a port is refused, or a word is another program's here, the words after it are
+done all the same (F-AT-IDEM).
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from lagg.cli import interface
 from lagg.cli.ifconfig_page import facts_of, interface_page
-from lagg.cli.ifconfig_words import Line, Step, parse_line
+from lagg.cli.ifconfig_words import Elsewhere, Line, Step, parse_line
 from lagg.cli.output import DONE, REFUSED, UsageError, complain, say
 from lagg.client import Client
 from lagg.errors import LaggError
@@ -92,6 +94,11 @@ class _Run:
         except LaggError as error:
             self._code = complain(str(error), REFUSED)
 
+    def refer(self, to: Elsewhere) -> None:
+        """A word that another program has here is said, and the line goes on."""
+        remedy = to.remedy.replace("NAME", self.name)
+        self._code = complain(f"{self.name}: {to.said}: {remedy}", REFUSED)
+
     def detach(self, port: str) -> None:
         """A port put back."""
         self.laggd.call("Detach", name=self.name, ports=[port])
@@ -104,12 +111,18 @@ class _Run:
 Act = Callable[[_Run, Any], None]
 
 _OF_ANY: dict[str, Act] = {
-    "up": lambda run, up: interface.set_up(run.name, up),
+    "up": lambda run, up: interface.set_flag(run.name, interface.IFF_UP, up),
+    "promisc": lambda run, on: interface.set_flag(run.name, interface.IFF_PROMISC, on),
+    "debug": lambda run, on: interface.set_flag(run.name, interface.IFF_DEBUG, on),
+    "arp": lambda run, on: interface.set_flag(run.name, interface.IFF_NOARP, not on),
     "inet": lambda run, inet: interface.set_inet(run.name, *inet),
+    "description": lambda run, text: interface.set_description(run.name, text),
+    "elsewhere": lambda run, value: run.refer(value),
     "mtu": lambda run, mtu: interface.set_mtu(run.name, mtu),
     "mac": lambda run, mac: interface.set_mac(run.name, _plain_mac(mac)),
 }
 _OF_LAGG: dict[str, Act] = {
+    **_OF_ANY,
     "create": lambda run, _: run.create(),
     "destroy": lambda run, _: run.destroy(),
     "proto": lambda run, proto: run.set(proto=proto),
@@ -118,19 +131,12 @@ _OF_LAGG: dict[str, Act] = {
     "option": lambda run, pair: run.set(options=dict([pair])),
     "mac": lambda run, mac: run.set(mac=mac),
     "mtu": lambda run, mtu: run.set(mtu=mtu),
-    "up": _OF_ANY["up"],
-    "inet": _OF_ANY["inet"],
 }
 
 
 def _plain_mac(word: str) -> str:
-    octets = word.split(":")
-    if len(octets) != 6 or any(len(octet) != 2 for octet in octets):
+    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", word):
         raise UsageError(f"ether: {word!r} is no MAC address")
-    try:
-        bytes.fromhex("".join(octets))
-    except ValueError:
-        raise UsageError(f"ether: {word!r} is no MAC address") from None
     return word
 
 

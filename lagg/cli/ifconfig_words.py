@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The grammar of FreeBSD's ifconfig(8), as far as lagg(4) and its examples use it.
 
-Owns each word and what it asks for, as a list of steps in the order written.  Pure: a
-line with a word that is none is refused whole, before any step.
+Owns each word and what it asks for, as a list of steps in the order written, and for
+a word of FreeBSD's that another program has here, which one.  Pure: a line with a word
+that is none is refused whole, before any step.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from lagg.cli.ifconfig_elsewhere import ELSEWHERE, INET6_WORDS
 from lagg.cli.output import UsageError
+from lagg.cli.words import whole
 
 
 class Step(NamedTuple):
@@ -19,6 +22,13 @@ class Step(NamedTuple):
 
     verb: str
     value: object = None
+
+
+class Elsewhere(NamedTuple):
+    """The value of such a step: a word that is FreeBSD's, and what does it here."""
+
+    said: str  # without what may be secret
+    remedy: str
 
 
 class Line(NamedTuple):
@@ -53,73 +63,135 @@ def _steps(words: list[str]) -> list[Step]:
     found: list[Step] = []
     while words:
         found += take_word(words)
-    return _with_netmask(found)
+    return joined(found)
 
 
 def take_word(words: list[str]) -> list[Step]:
-    """What the next word asks for; it and its value are taken.  UsageError."""
+    """What the next word asks for; it and its values are taken.  UsageError."""
     word = words.pop(0)
     if word in _ALONE:
         return _ALONE[word]
     if word in _WITH_VALUE:
-        if not words:
-            raise UsageError(f"{word}: a value must follow")
-        return _WITH_VALUE[word](words.pop(0))
-    if word in _MEANINGLESS:
-        raise UsageError(f"{word}: {_MEANINGLESS[word]}")
+        return _WITH_VALUE[word](_value(word, words))
+    if word == "inet6":
+        return [_inet6(words)]
+    if word in ELSEWHERE:
+        return [_elsewhere(word, words)]
     return [_inet(word)]
 
 
-def _with_netmask(steps: list[Step]) -> list[Step]:
-    """`192.0.2.1 netmask 255.255.255.0` is one step."""
+def _value(word: str, words: list[str]) -> str:
+    if not words:
+        raise UsageError(f"{word}: a value must follow")
+    return words.pop(0)
+
+
+# ---- words that belong together ----------------------------------------------------
+
+
+def joined(steps: Iterable[Step]) -> list[Step]:
+    """`192.0.2.1 netmask 255.255.255.0` is one step; with `alias` it is none of ours.
+
+    UsageError for a netmask or broadcast address without an address before it.
+    """
     found: list[Step] = []
     for step in steps:
-        if step.verb != "netmask":
+        if step.verb not in ("netmask", "broadcast"):
             found.append(step)
         elif found and found[-1].verb == "inet":
-            address, _ = _pair(found[-1].value)
-            found[-1] = Step("inet", (address, step.value))
+            address, netmask, broadcast = _inet_value(found[-1])
+            if step.verb == "netmask":
+                netmask = str(step.value)
+            else:
+                broadcast = str(step.value)
+            found[-1] = Step("inet", (address, netmask, broadcast))
         else:
-            raise UsageError("netmask: must follow an address")
-    return found
+            raise UsageError(f"{step.verb}: must follow an address")
+    return _with_aliases(found) if any(s.verb == "alias" for s in found) else found
 
 
-def _pair(value: object) -> tuple[object, object]:
-    assert isinstance(value, tuple)
-    return value[0], value[1]
+def _with_aliases(steps: list[Step]) -> list[Step]:
+    """`alias` stands before its address or after it, and says what is done with all."""
+    verb = next(step.value for step in steps if step.verb == "alias")
+    addresses = [_inet_value(step)[0] for step in steps if step.verb == "inet"]
+    remedies = [f"ip addr {verb} {each}/BITS dev NAME" for each in addresses]
+    remedy = f"use ip(8): {'; '.join(remedies) or f'ip addr {verb} ADDRESS dev NAME'}"
+    said = " ".join(["alias" if verb == "add" else "-alias", *addresses])
+    left = [step for step in steps if step.verb not in ("alias", "inet")]
+    return [*left, Step("elsewhere", Elsewhere(said, remedy))]
+
+
+def _inet_value(step: Step) -> tuple[str, str | None, str | None]:
+    assert isinstance(step.value, tuple)
+    address, netmask, broadcast = step.value
+    return address, netmask, broadcast
+
+
+def _inet6(words: list[str]) -> Step:
+    """The address and its words are taken together: each says what the others mean."""
+    taken: list[str] = []
+    while words and (words[0] in INET6_WORDS or _is_address(words[0], socket.AF_INET6)):
+        taken.append(words.pop(0))
+        if INET6_WORDS.get(taken[-1]) and words:
+            taken.append(words.pop(0))
+    said = " ".join(["inet6", *taken])
+    addresses = [each for each in taken if _is_address(each, socket.AF_INET6)]
+    verb = "del" if {"-alias", "delete"} & set(taken) else "add"
+    remedy = f"ip -6 addr {verb} {addresses[0] if addresses else 'ADDRESS'} dev NAME"
+    return Step("elsewhere", Elsewhere(said, f"use ip(8): {remedy}"))
+
+
+def _elsewhere(word: str, words: list[str]) -> Step:
+    found = ELSEWHERE[word]
+    said, remedy = word, found.remedy
+    if found.takes_value:
+        value = _value(word, words)
+        shown = "VALUE" if found.secret else value
+        said, remedy = f"{word} {shown}", remedy.replace("VALUE", shown)
+    return Step("elsewhere", Elsewhere(said, remedy))
+
+
+# ---- values ------------------------------------------------------------------------
 
 
 def _inet(word: str) -> Step:
     address, slash, prefix = word.partition("/")
-    if not _is_ipv4(address):
+    if not _is_address(address, socket.AF_INET) or "/" in address:
         raise UsageError(f"{word}: no word of ifconfig for a lagg, and no IPv4 address")
     if not slash:
-        return Step("inet", (address, None))
-    if not prefix.isdecimal() or int(prefix) > 32:
+        return Step("inet", (address, None, None))
+    if not (prefix.isascii() and prefix.isdecimal()) or int(prefix[:3]) > 32:
         raise UsageError(f"{word}: {prefix!r} is no prefix length from 0 to 32")
     mask = (0xFFFFFFFF << (32 - int(prefix))) & 0xFFFFFFFF
-    return Step("inet", (address, socket.inet_ntoa(mask.to_bytes(4, "big"))))
+    return Step("inet", (address, socket.inet_ntoa(mask.to_bytes(4, "big")), None))
 
 
-def _is_ipv4(word: str) -> bool:
+def _is_address(word: str, family: socket.AddressFamily) -> bool:
     try:
-        socket.inet_pton(socket.AF_INET, word)
-    except OSError:
+        socket.inet_pton(family, word.partition("/")[0])
+    except (OSError, ValueError):  # ValueError: of a NUL
         return False
     return True
 
 
 def _netmask(word: str) -> list[Step]:
     if word.startswith("0x"):
-        return [Step("netmask", socket.inet_ntoa(_number(word).to_bytes(4, "big")))]
-    if not _is_ipv4(word):
-        raise UsageError(f"netmask: {word!r} is none")
-    return [Step("netmask", word)]
+        mask = _number(word)
+        if not 0 <= mask <= 0xFFFFFFFF:
+            raise UsageError(f"netmask: {word!r} has more than 32 bits")
+        return [Step("netmask", socket.inet_ntoa(mask.to_bytes(4, "big")))]
+    return [Step("netmask", _address("netmask", word))]
+
+
+def _address(word: str, value: str) -> str:
+    if not _is_address(value, socket.AF_INET) or "/" in value:
+        raise UsageError(f"{word}: {value!r} is none")
+    return value
 
 
 def _number(word: str) -> int:
     try:
-        return int(word, 0)
+        return whole(word)
     except ValueError:
         raise UsageError(f"{word!r} is not a whole number") from None
 
@@ -142,6 +214,13 @@ def _type(word: str) -> list[Step]:
     return []
 
 
+def _metric(word: str) -> list[Step]:
+    if _number(word) == 0:
+        return []  # as it is anyway
+    remedy = f"Linux has metrics of routes only: ip route ... metric {word}"
+    return [Step("elsewhere", Elsewhere(f"metric {word}", remedy))]
+
+
 _SWITCHES = (
     "use_flowid",
     "lacp_strict",
@@ -150,6 +229,9 @@ _SWITCHES = (
     "lacp_fast_timeout",
 )
 """lagg(4)'s options that a minus sign clears."""
+
+_FLAGS = ("promisc", "arp", "debug")
+"""Flags of any interface that a minus sign clears."""
 
 _ALONE: dict[str, list[Step]] = {
     "create": [Step("create")],
@@ -160,8 +242,17 @@ _ALONE: dict[str, list[Step]] = {
     "down": [Step("up", False)],
     "inet": [],
     "-use_numa": [],  # it is off: there are no NUMA domains to keep apart here
+    "-description": [Step("description", "")],
+    "-descr": [Step("description", "")],
+    "alias": [Step("alias", "add")],
+    "add": [Step("alias", "add")],
+    "-alias": [Step("alias", "del")],
+    "delete": [Step("alias", "del")],
+    "remove": [Step("alias", "del")],
     **{word: [Step("option", (word, True))] for word in _SWITCHES},
     **{f"-{word}": [Step("option", (word, False))] for word in _SWITCHES},
+    **{word: [Step(word, True)] for word in _FLAGS},
+    **{f"-{word}": [Step(word, False)] for word in _FLAGS},
 }
 
 _WITH_VALUE: dict[str, Callable[[str], list[Step]]] = {
@@ -176,17 +267,12 @@ _WITH_VALUE: dict[str, Callable[[str], list[Step]]] = {
     "link": lambda word: [Step("mac", word)],
     "lladdr": lambda word: [Step("mac", word)],
     "mtu": lambda word: [Step("mtu", _number(word))],
+    "metric": _metric,
+    "description": lambda word: [Step("description", word)],
+    "descr": lambda word: [Step("description", word)],
     "netmask": _netmask,
-}
-
-_MEANINGLESS = {
-    "use_numa": "laggd knows no NUMA domains",
-    "inet6": "use ip(8): ip -6 addr add ADDRESS dev NAME",
-    "alias": "use ip(8): ip addr add ADDRESS dev NAME",
-    "-alias": "use ip(8): ip addr del ADDRESS dev NAME",
-    "delete": "use ip(8): ip addr flush dev NAME",
-    "name": "use ip(8), laggd follows: ip link set NAME name NEW",
+    "broadcast": lambda word: [Step("broadcast", _address("broadcast", word))],
 }
 
 WORDS = (*_ALONE, *_WITH_VALUE)
-"""Every word, for completions and the manual."""
+"""Every word that is done here, for completions and the manual."""

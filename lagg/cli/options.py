@@ -11,6 +11,7 @@ import argparse
 from typing import Any
 
 from lagg.cli.output import UsageError
+from lagg.cli.words import listed, number
 from lagg.show import LACP_OPTIONS
 
 PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
@@ -57,7 +58,7 @@ def add_lagg_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--altname",
         metavar="A,...",
-        type=words,
+        type=listed,
         help="all its alternative names, as ip(8) shows them; '': none",
     )
     command.add_argument(
@@ -65,7 +66,7 @@ def add_lagg_options(command: argparse.ArgumentParser) -> None:
         metavar="M",
         help="stable: keep the MAC when its port leaves; primary: as lagg(4)",
     )
-    command.add_argument("--lagghash", metavar="L", type=words, help="as l2,l3,l4")
+    command.add_argument("--lagghash", metavar="L", type=listed, help="as l2,l3,l4")
     command.add_argument("--hash", metavar="H", help="crc32c or fnv1")
     command.add_argument(
         "--hash-seed", metavar="N", type=number, help="random unless given"
@@ -130,35 +131,3 @@ def wanted_of_port(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if bool(chosen) != (arguments.port is not None):
         raise UsageError("--port and --lacp-port-priority need each other")
     return {arguments.port: chosen} if chosen else None
-
-
-def number(word: str) -> int:
-    """A whole number in any of Python's notations."""
-    try:
-        return int(word, 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number") from None
-
-
-def count(word: str) -> int:
-    """A whole number of at least 1."""
-    found = number(word)
-    if found < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not at least 1")
-    return found
-
-
-def seconds(word: str) -> float:
-    """A time from a tenth of a second to an hour."""
-    try:
-        found = float(word)
-    except ValueError:
-        found = 0.0
-    if not 0.1 <= found <= 3600:
-        raise argparse.ArgumentTypeError(f"{word!r} is not from 0.1 to 3600 seconds")
-    return found
-
-
-def words(word: str) -> list[str]:
-    """A list with commas."""
-    return word.split(",") if word else []

@@ -13,7 +13,8 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import NamedTuple, cast
 
-from lagg.cli.options import add_lagg_options, add_port_options, count, seconds
+from lagg.cli.options import add_lagg_options, add_port_options
+from lagg.cli.words import count, seconds
 from lagg.paths import socket_path
 
 Run = Callable[[argparse.Namespace], int]

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from lagg.cli.output import DONE, UsageError, say
+from lagg.cli.words import whole
 from lagg.client import Client
 from lagg.errors import LaggError
 
@@ -79,7 +80,7 @@ def _parsed(word: str) -> tuple[str, int | None]:
     if not equals:
         return name, None
     try:
-        return name, int(value, 0)
+        return name, whole(value)
     except ValueError:
         raise UsageError(f"{name}: {value!r} is not a whole number") from None
 
@@ -104,5 +105,5 @@ def _read(laggd: Client, name: str) -> int:
     options = cast("dict[str, Any]", laggd.call("Defaults")["options"])
     key = KNOBS[name].key
     if key not in options:
-        raise LaggError(name, "LACP is not supported yet", errno.EOPNOTSUPP)
+        raise LaggError(name, "this laggd does not know it", errno.EOPNOTSUPP)
     return int(options[key])

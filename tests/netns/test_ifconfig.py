@@ -97,3 +97,32 @@ def test_an_ordinary_interface_is_set_too(
     assert (link.mac, link.mtu, link.up) == ("02:00:5e:00:53:66", 1300, True)
     assert "198.51.100.1/25" in near.addresses("em0")
     assert "laggproto" not in ifconfig("em0")
+
+
+def test_flags_description_and_broadcast_are_set_on_a_lagg_and_on_any(
+    hosts: tuple[Host, Host, Daemon], ifconfig: Ifconfig
+) -> None:
+    near, _, _ = hosts
+    ifconfig("lagg0 create laggport em0")
+    for name in ("lagg0", "em1"):
+        ifconfig(f"{name} descr uplink promisc -arp debug")
+        shown = near.run("ip", "-d", "link", "show", name).stdout
+        flags = set(shown.partition("<")[2].partition(">")[0].split(","))
+        assert flags >= {"PROMISC", "NOARP", "DEBUG"}
+        assert shown.rstrip().endswith("alias uplink")
+        ifconfig(f"{name} -descr -promisc arp -debug")
+        shown = near.run("ip", "-d", "link", "show", name).stdout
+        flags = set(shown.partition("<")[2].partition(">")[0].split(","))
+        assert not flags & {"PROMISC", "NOARP", "DEBUG"}
+        assert "uplink" not in shown
+    ifconfig("em1 192.0.2.1 netmask 255.255.255.0 broadcast 192.0.2.127")
+    assert "inet 192.0.2.1 netmask 0xffffff00 broadcast 192.0.2.127" in ifconfig("em1")
+
+
+def test_a_lagg_keeps_the_description_it_was_given(
+    hosts: tuple[Host, Host, Daemon], ifconfig: Ifconfig
+) -> None:
+    near, _, _ = hosts
+    ifconfig("lagg0 create descr uplink")
+    ifconfig("lagg0 laggport em0")
+    assert near.run("ip", "link", "show", "lagg0").stdout.rstrip().endswith("uplink")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Words of a command line as values: numbers, times, lists.
+
+Owns how each is written and how large a number may be at all; what an option allows is
+for laggd to say.  The converters raise what argparse turns into a complaint.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+U64_MAX = 2**64 - 1
+"""No option is larger, and of thousands of digits Python refuses to make text again."""
+
+_CHARS_MAX = 66
+"""A 64-bit number in binary, with its 0b."""
+
+
+def whole(word: str) -> int:
+    """A whole number in any of Python's notations.  ValueError when it is none."""
+    found = int(word, 0) if len(word) <= _CHARS_MAX else U64_MAX + 1
+    if abs(found) > U64_MAX:
+        raise ValueError("more than 64 bits")
+    return found
+
+
+def number(word: str) -> int:
+    """The same as argparse wants it."""
+    try:
+        return whole(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number") from None
+
+
+def count(word: str) -> int:
+    """A whole number of at least 1."""
+    found = number(word)
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not at least 1")
+    return found
+
+
+def seconds(word: str) -> float:
+    """A time from a tenth of a second to an hour."""
+    try:
+        found = float(word)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 3600:
+        raise argparse.ArgumentTypeError(f"{word!r} is not from 0.1 to 3600 seconds")
+    return found
+
+
+def listed(word: str) -> list[str]:
+    """A list with commas."""
+    return word.split(",") if word else []
