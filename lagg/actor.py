@@ -450,6 +450,11 @@ class Actor:
             for each in self._statuses(numbers)
         )
 
+    def release(self, numbers: Iterable[int]) -> None:
+        """The user vouches for the partners of these ports: none is held off now."""
+        released = set(numbers)
+        self._order(lambda now: self._engine.release(released & set(self._known), now))
+
     def _asked(self, leaving: Collection[int]) -> dict[int, int]:
         """How many markers came by each port whose flows the partner will move.
 

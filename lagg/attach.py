@@ -178,7 +178,7 @@ async def detach(
     All that can be refused comes before the first is given back.  The lagg's MAC goes
     to its next primary first, so that no two interfaces have it.
     """
-    leaving = [_port(bundle, name) for name in dict.fromkeys(names)]
+    leaving = [attached(bundle, name) for name in dict.fromkeys(names)]
     rest = bundle.shape
     for port in leaving:
         rest = rest.without_port(port.slot)
@@ -195,7 +195,8 @@ async def detach(
     await fleet.follow_speed(bundle)
 
 
-def _port(bundle: Bundle, name: str) -> Port:
+def attached(bundle: Bundle, name: str) -> Port:
+    """The port of that name.  LaggError (ENOENT)."""
     port = bundle.shape.named(name)
     if port is None:
         raise _refusal(bundle, name, "not a port of this lagg", errno.ENOENT)

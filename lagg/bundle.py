@@ -72,6 +72,9 @@ class Negotiator(Protocol):
     def stay(self, numbers: Iterable[int]) -> None:
         """They do not go."""
 
+    def release(self, numbers: Iterable[int]) -> None:
+        """Ends the hold of these ports, whose partner changed too often."""
+
     async def say_goodbye(self) -> None:
         """Tells the partner that all leave."""
 

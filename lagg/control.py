@@ -110,6 +110,9 @@ class Driver(Protocol):
     async def detach(self, name: str, ports: Sequence[str]) -> None:
         """Removes all these ports, or none."""
 
+    async def release(self, name: str, ports: Sequence[str]) -> None:
+        """Ends the hold of these ports, or of none."""
+
     async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         """Makes what runs be this, or changes nothing; a line for each change."""
 
@@ -288,6 +291,12 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         """Removes ports and puts them back as they were found."""
         with self._change(name):
             await self._driver.detach(name, parse_port_names(name, ports))
+
+    @varlinkmethod
+    async def Release(self, *, name: str, ports: list[str]) -> None:
+        """LACP no longer holds these ports off, whose partner changed too often."""
+        with self._change(name):
+            await self._driver.release(name, parse_port_names(name, ports))
 
     @varlinkmethod(return_parameter="changes")
     async def Reload(self) -> list[str]:

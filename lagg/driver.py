@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 from lagg import propagate
 from lagg.altname import rename
 from lagg.announce import Announcer
-from lagg.attach import attach, detach, withdraw
+from lagg.attach import attach, attached, detach, withdraw
 from lagg.bundle import Bundle
 from lagg.changeover import Changeover, tell_attached
 from lagg.custody import Custody
@@ -150,6 +150,10 @@ class Driver:
     async def detach(self, name: str, ports: Sequence[str]) -> None:
         """Detaches ports, live, and puts them back as they were found."""
         await self.whole(partial(self._detach, name, ports))
+
+    async def release(self, name: str, ports: Sequence[str]) -> None:
+        """Ends LACP's hold of ports whose partner changed too often."""
+        await self.whole(partial(self._release, name, ports))
 
     async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         """Makes what runs be what the files say; answers a line for each change."""
@@ -323,6 +327,14 @@ class Driver:
             async with _undoing() as undo:
                 await detach(self._fleet, bundle, there, undo)
         self._hotplug.give_up(bundle, waiting)
+
+    async def _release(self, name: str, ports: Sequence[str]) -> None:
+        bundle = self._fleet.find(name)
+        numbers = [attached(bundle, port).number for port in ports]
+        if bundle.lacp is None:
+            cause = f"laggproto {bundle.shape.proto.value} holds no port off"
+            raise bundle.refuse(cause, errno.EINVAL)
+        bundle.lacp.release(numbers)
 
 
 async def _let_go(bundle: Bundle) -> None:

@@ -63,6 +63,7 @@ class FakeDriver:
         self.gate: asyncio.Event | None = None  # what a change waits for, if set
         self.closed = False
         self.bucket_frames = [0] * 256
+        self.released: tuple[str, tuple[str, ...]] | None = None
         self._state_dir = state_dir
 
     @classmethod
@@ -115,6 +116,10 @@ class FakeDriver:
                 raise LaggError(f"{name}: port {port}", "no port of it", errno.ENOENT)
         left = tuple(port for port in config.ports if port not in ports)
         self.configs[name] = replace(config, ports=left)
+
+    async def release(self, name: str, ports: Sequence[str]) -> None:
+        await self._begin("release")
+        self.released = name, tuple(ports)
 
     async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         await self._begin("reload")

@@ -119,11 +119,13 @@ def test_altnames_are_shown_and_an_empty_word_is_none(laggctl: Laggctl) -> None:
     assert "altname" not in laggctl("show", "-v").out
 
 
-def test_set_attach_detach_destroy(world: World, laggctl: Laggctl) -> None:
+def test_set_attach_detach_release_destroy(world: World, laggctl: Laggctl) -> None:
     laggctl("create", "lagg0", "--use-flowid", "--failover-rx-all")
     assert laggctl("set", "lagg0", "--proto", "none", "--no-use-flowid").code == 0
     assert laggctl("attach", "lagg0", "eth0", "eth1").code == 0
     assert laggctl("detach", "lagg0", "eth0").code == 0
+    assert laggctl("release", "lagg0", "eth1").code == 0
+    assert world.driver.released == ("lagg0", ("eth1",))
     (config,) = world.driver.configs.values()
     assert config == LaggConfig(
         "lagg0",

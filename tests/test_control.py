@@ -59,12 +59,14 @@ def test_set_leaves_what_it_does_not_name(world: World) -> None:
     assert made.ports == ("a",)
 
 
-def test_attach_detach_destroy_reach_the_driver(world: World) -> None:
+def test_attach_detach_release_destroy_reach_the_driver(world: World) -> None:
     world.call("Create", name="lagg0")
     world.call("Attach", name="lagg0", ports=["a", "b", "a"])
     assert ports_of(world, "lagg0") == ["a", "b"]
     world.call("Detach", name="lagg0", ports=["a"])
     assert ports_of(world, "lagg0") == ["b"]
+    world.call("Release", name="lagg0", ports=["b"])
+    assert world.driver.released == ("lagg0", ("b",))
     world.call("Destroy", name="lagg0")
     assert world.driver.configs == {}
 
@@ -315,7 +317,7 @@ def described(world: World) -> str:
 
 METHODS = [
     *("Attach", "Buckets", "Create", "Defaults", "Destroy", "Detach", "Explain"),
-    *("List", "Monitor", "Reload", "Save", "Set"),
+    *("List", "Monitor", "Release", "Reload", "Save", "Set"),
 ]
 FIELD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 
@@ -398,9 +400,12 @@ def test_a_stranger_may_read_and_not_change(open_world: World) -> None:
     assert open_world.driver.calls == []
 
 
-@pytest.mark.parametrize("method", ["Create", "Destroy", "Set", "Attach", "Detach"])
+OF_PORTS = ("Attach", "Detach", "Release")
+
+
+@pytest.mark.parametrize("method", ["Create", "Destroy", "Set", *OF_PORTS])
 def test_no_change_at_all_is_a_strangers(open_world: World, method: str) -> None:
-    ports = {"ports": ["a"]} if method in ("Attach", "Detach") else {}
+    ports = {"ports": ["a"]} if method in OF_PORTS else {}
 
     def act() -> str:
         reply = open_world.call(method, name="lagg0", **ports)

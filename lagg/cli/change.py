@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands that change a lagg: create, destroy, set, attach, detach.
+"""The commands that change a lagg: create, destroy, set, attach, detach, release.
 
 Each is one call, which laggd does whole or not at all.
 """
@@ -51,4 +51,11 @@ def detach(arguments: argparse.Namespace) -> int:
     """Ports put back."""
     with Client(arguments.socket) as laggd:
         laggd.call("Detach", name=arguments.name, ports=arguments.ports)
+    return done(arguments)
+
+
+def release(arguments: argparse.Namespace) -> int:
+    """Ports that LACP holds off no more."""
+    with Client(arguments.socket) as laggd:
+        laggd.call("Release", name=arguments.name, ports=arguments.ports)
     return done(arguments)

@@ -150,6 +150,7 @@ COMMANDS = (
     Command("set", "change a running lagg, all or nothing", "change", "1", _set_words),
     Command("attach", "attach ports, all or none", "change", "1", _port_words),
     Command("detach", "detach ports, all or none", "change", "1", _port_words),
+    Command("release", "end LACP's hold of ports", "change", "1", _port_words),
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
     Command("show", "what is there and how it does", "look", "?", _show_words),

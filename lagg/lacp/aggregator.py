@@ -61,6 +61,12 @@ def can_carry(ports: Iterable[Port], number: int, settings: Settings) -> bool:
     return exempt or len(carrying) >= settings.min_links
 
 
+def others_carry(ports: Iterable[Port], settings: Settings) -> bool:
+    """Whether an aggregator can without the ports whose partner changes too often."""
+    steady = [port for port in ports if port.held_until is None]
+    return any(can_carry(steady, n, settings) for n in aggregators(steady))
+
+
 def _bandwidth(carrying: Sequence[Port]) -> int:
     return sum(max(port.medium.speed_mbps, 1) for port in carrying)
 

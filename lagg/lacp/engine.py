@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from lagg.lacp import mux, selection
-from lagg.lacp.aggregator import Choice, carriers
+from lagg.lacp.aggregator import Choice, carriers, others_carry
 from lagg.lacp.churn import ACTOR_CHURN, PARTNER_CHURN
 from lagg.lacp.limit import Limit
 from lagg.lacp.marker import MarkerPort
@@ -26,7 +26,7 @@ from lagg.lacp.pdu import (
 from lagg.lacp.periodic import PERIODIC
 from lagg.lacp.port import COLLECTS, Port, key_of
 from lagg.lacp.reason import reason
-from lagg.lacp.receive import LONG_TIMEOUT_NS, RECEIVE, load_defaults
+from lagg.lacp.receive import LONG_TIMEOUT_NS, RECEIVE, forgive, load_defaults
 from lagg.lacp.transmit import due_at, mute, said, sends
 from lagg.lacp.values import (
     Bad,
@@ -146,6 +146,12 @@ class Engine:
             if not port.leaving:
                 port.left_active = port.aggregator == self._choice.active
                 mux.leave(port)
+        self._settle(now)
+
+    def release(self, numbers: Collection[int], now: Instant) -> None:
+        """Ends the holds of these ports; their partners' changes are forgotten."""
+        for number in numbers:
+            forgive(self._ports[number])
         self._settle(now)
 
     # ---- frames and time -----------------------------------------------------------
@@ -332,6 +338,7 @@ class Engine:
             for port in ports:
                 _run_machines(port, now)
             selection.choose_fallback(ports, self._falls_back(ports, now), now)
+            selection.hold(ports, others_carry(ports, self._settings))
             selection.select(ports, self._settings)
             if before == [_situation(port) for port in ports]:
                 break
@@ -446,7 +453,7 @@ def _run_machines(port: Port, now: Instant) -> None:
 def _situation(port: Port) -> tuple[object, ...]:
     """What selection and the machines of a port tell each other."""
     machines = (port.receive, port.mux, port.periodic)
-    chosen = (port.selected, port.aggregator, port.ready, port.fallback)
+    chosen = (port.selected, port.aggregator, port.ready, port.fallback, port.held)
     running = (
         *(port.wait_while is None, port.loop_while is None, port.held_until is None),
         *(port.actor_churn, port.partner_churn),

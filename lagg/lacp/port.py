@@ -111,6 +111,7 @@ class Port:
     duplicate_of: int | None = None
     loop_while: Instant | None = None  # our own PDUs came back not long ago
     held_until: Instant | None = None  # its partner changes too often
+    held: bool = False  # and the others carry without it
     strikes: int = 0
     struck_at: Instant = 0
 

@@ -35,7 +35,7 @@ def _wiring(port: Port) -> str | None:
         return "loops back to this system"
     if port.duplicate_of is not None:
         return f"duplicate partner port, as on port {port.duplicate_of}"
-    return None if port.held_until is None else "held: the partner changes too often"
+    return "held: the partner changes too often" if port.held else None
 
 
 def _partner(port: Port) -> str | None:

@@ -25,7 +25,8 @@ STRIKE_WINDOW_NS = 10 * SECOND_NS
 STRIKES_FREE = 3
 HOLD_NS = 2 * SECOND_NS
 HOLD_MAX_NS = 60 * SECOND_NS
-"""After the free strikes the port is held unselected, doubling up to the last."""
+"""After the free strikes the port is to be held unselected, doubling up to the last;
+whether it is, for the sake of others, is selection's affair."""
 
 _AGREED = State.SYNC | State.COLLECTING | State.DISTRIBUTING
 _NTT_BITS = State.ACTIVITY | State.TIMEOUT | State.SYNC | State.AGGREGATION
@@ -163,12 +164,18 @@ def _update_selected(port: Port, pdu: Lacpdu, now: Instant) -> None:
 
 
 def _strike(port: Port, now: Instant) -> None:
-    """The partner has changed; if it does so again and again, the port is held."""
+    """The partner has changed; if it does so again and again, a hold begins."""
     recent = port.strikes and now - port.struck_at < STRIKE_WINDOW_NS + _hold_ns(port)
     port.strikes = port.strikes + 1 if recent else 1
     port.struck_at = now
     if port.strikes > STRIKES_FREE:
         port.held_until = now + _hold_ns(port)
+
+
+def forgive(port: Port) -> None:
+    """As if the partner had never changed."""
+    port.strikes = 0
+    port.held_until = None
 
 
 def _hold_ns(port: Port) -> int:

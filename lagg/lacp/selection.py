@@ -73,7 +73,7 @@ def _excluded(port: Port) -> bool:
         not port.enabled
         or port.leaving
         or port.loop_while is not None
-        or port.held_until is not None
+        or port.held
         or port.duplicate_of is not None
         or not _has_word(port)
     )
@@ -114,6 +114,19 @@ def _aggregator_for(port: Port, ports: Sequence[Port]) -> int:
     if port.number not in taken:
         return port.number
     return next(n for n in range(1, len(ports) + 1) if n not in taken)
+
+
+# ---- whose partner changes too often -----------------------------------------------
+
+
+def hold(ports: Iterable[Port], wanted: bool) -> None:
+    """Keeps those out whose hold lasts, if `wanted`: others carry without them.
+
+    Who is attached stays: to throw it out would be one more change.
+    """
+    for port in ports:
+        kept_out = wanted and port.mux not in ATTACHED
+        port.held = kept_out and port.held_until is not None
 
 
 # ---- places in an aggregator -------------------------------------------------------

@@ -31,6 +31,11 @@ PDUS_MAX = 3  # in a second, whatever the partner does
 LATE = 1
 """Frames more in a second: it is seen when they left, not when they were due."""
 
+HELD = "held: the partner changes too often"
+HOLD_S = 60.0
+STRIKES = 5
+"""More, once it is held: then it is for so long."""
+
 STORM_S = 2.0
 FRAMES = 200
 
@@ -67,6 +72,9 @@ class Scene:
 
     def set(self, **options: object) -> None:
         self._client.call("Set", name=LAGG, options=options)
+
+    def release(self, *ports: str) -> None:
+        self._client.call("Release", name=LAGG, ports=[*ports])
 
     def record(self) -> dict[str, Any]:
         found: dict[str, Any] = self._client.call("List", name=LAGG)["laggs"][0]
@@ -196,10 +204,23 @@ def test_a_partner_that_is_another_in_each_pdu_is_held_off(
     hand, numbers = scene.hands[0], itertools.cycle(range(1000, 2000))
     hand.bend = lambda pdu: setattr(pdu[LACP], field, next(numbers))
     scene.wait(0, distributing=False)
-    scene.wait_reason("held: the partner changes too often")
+    scene.wait_reason(HELD)
     times = pdus_heard(hand, 3)
     assert 1 <= in_a_second(times) <= PDUS_MAX + LATE
     assert scene.counters()["flaps"] == 1
+
+
+def test_a_user_ends_the_hold_of_a_partner_that_is_steady_now(scene: Scene) -> None:
+    hand, numbers = scene.hands[0], itertools.cycle(range(1000, 2000))
+    hand.bend = lambda pdu: setattr(pdu[LACP], "actor_key", next(numbers))
+    scene.wait_reason(HELD)
+    scene.hears(STRIKES)  # a minute's hold from now on
+    hand.bend = lambda pdu: None
+    scene.hears(2)
+    assert scene.port(0)["reason"] == HELD
+    scene.release(PORTS[0])
+    assert scene.port(0)["reason"] != HELD
+    wait_until(lambda: scene.distributing(0), HOLD_S / 2, "p0 is in")
 
 
 def test_a_partner_that_echoes_garbage_never_gets_in_sync(scene: Scene) -> None:

@@ -113,6 +113,9 @@ class World:
     def detach(self, *ports: str, lagg: str = "lagg0") -> None:
         self.do(self.driver.detach(lagg, ports))
 
+    def release(self, *ports: str, lagg: str = "lagg0") -> None:
+        self.do(self.driver.release(lagg, ports))
+
     def change(self, lagg: str = "lagg0", **change: Any) -> None:  # noqa: ANN401
         self.do(self.driver.set(lagg, LaggChange(**change)))
 

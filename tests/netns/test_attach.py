@@ -150,6 +150,8 @@ NOBODY = {
     "attach": lambda world: world.attach("p0", lagg="lagg9"),
     "detach": lambda world: world.detach("p0", lagg="lagg9"),
     "detach of no port": lambda world: world.detach("p0"),
+    "release": lambda world: world.release("p0", lagg="lagg9"),
+    "release of no port": lambda world: world.release("p0"),
     "set": lambda world: world.change("lagg9", mtu=1400),
     "destroy": lambda world: world.destroy("lagg9"),
 }
@@ -162,6 +164,20 @@ def test_what_is_not_there_is_enoent(world: World, what: str) -> None:
     before = world.calm()
     act: Callable[[World], None] = NOBODY[what]
     assert world.refused(lambda: act(world)).code == errno.ENOENT
+    world.unchanged(before)
+
+
+def test_only_lacp_holds_a_port_off(world: World) -> None:
+    world.plug(0)
+    world.create("lagg0", "p0")
+    before = world.calm()
+    refused = world.refused(lambda: world.release("p0"))
+    assert (refused.code, refused.thing) == (errno.EINVAL, "lagg0")
+    assert "laggproto failover" in refused.cause
+    world.unchanged(before)
+    world.change(proto=Proto.LACP)
+    before = world.calm()
+    world.release("p0")
     world.unchanged(before)
 
 

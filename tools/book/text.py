@@ -62,6 +62,12 @@ COMMANDS = {
     "set": "What is not given stays.  Setting what is set already changes nothing.",
     "attach": "A port of this lagg already is no error.",
     "detach": "A port is put back as it was found.",
+    "release": (
+        "LACP holds a port off whose partner changed more than three times, each"
+        " within ten seconds, while others carry without it; for a minute at most. "
+        " This ends it, and forgets the changes.  A port that is not held off is no"
+        " error."
+    ),
     "explain": (
         "A flow is given by its fields, as a whole Ethernet frame in hexadecimal, or"
         " as a capture file (pcap or pcapng), each frame of which is answered. "
