@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lagg import propagate
 from lagg.bundle import Bundle
-from lagg.eligible import check_port, valid_name
+from lagg.eligible import check_port
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Link
@@ -52,7 +52,7 @@ def _free_slot(bundle: Bundle, name: str) -> int:
 async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
     """The interface, if it may become a port."""
     try:
-        link = await _named(fleet, valid_name(name))
+        link = await _named(fleet, name)
         _check_free(fleet, link)
         check_port(
             link,

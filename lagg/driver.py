@@ -24,7 +24,6 @@ from lagg.attach import attach, attached, detach, withdraw
 from lagg.bundle import Bundle
 from lagg.changeover import Changeover, tell_attached
 from lagg.custody import Custody
-from lagg.eligible import valid_name
 from lagg.errors import LaggError
 from lagg.explain import Bucket, Explanation
 from lagg.fleet import Fleet
@@ -219,9 +218,8 @@ class Driver:
         tell_attached(bundle, config.ports)
 
     async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
-        name = valid_name(config.name)
-        if self._fleet.named(name) is not None:
-            raise LaggError(name, "already exists", errno.EEXIST)
+        if self._fleet.named(config.name) is not None:
+            raise LaggError(config.name, "already exists", errno.EEXIST)
         bundle = await self._make_bundle(config, undo)
         await self._apply(bundle, config.mac, config.mtu, undo)
         for port in config.ports:

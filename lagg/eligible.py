@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may become a port, and what an interface may be called.
+"""Who may become a port.
 
 Owns the refusals of attach and their errnos.  Pure: values in, None or a refusal out.
 """
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
-from lagg.errors import LaggError, UsageError
+from lagg.errors import LaggError
 from lagg.link import Address, Link
 
 ARPHRD_ETHER = 1
@@ -25,36 +25,6 @@ _ARPHRD_WORDS = {
     803: "wireless",
     0xFFFE: "without link layer (a tun?)",
 }
-
-NAME_BYTES_MAX = 15
-"""IFNAMSIZ without its final zero."""
-
-
-def valid_name(name: str) -> str:
-    """`name`, if an interface may be called so.  UsageError says what is wrong (H-51).
-
-    Narrower than the kernel: printable ASCII only, and no '%', which it takes for a
-    pattern when it creates an interface.
-    """
-    complaint = _name_complaint(name)
-    if complaint is not None:
-        raise UsageError(ascii(name), f"not an interface name: {complaint}")
-    return name
-
-
-def _name_complaint(name: str) -> str | None:
-    if not name:
-        return "empty"
-    if len(name.encode(errors="surrogatepass")) > NAME_BYTES_MAX:
-        return f"longer than {NAME_BYTES_MAX} bytes"
-    if name in (".", ".."):
-        return "a directory"
-    for character in name:
-        if not "!" <= character <= "~":
-            return f"{character!a} is not printable ASCII"
-        if character in "/:%":
-            return f"'{character}' is not allowed"
-    return None
 
 
 def check_port(

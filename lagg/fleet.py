@@ -13,11 +13,10 @@ from dataclasses import replace
 from lagg.bundle import Bundle
 from lagg.custody import Custody
 from lagg.errors import LaggError
-from lagg.membership import multicast
 from lagg.model import Event, Transmit
 from lagg.native import Device
 from lagg.netlink import Netlink
-from lagg.proc import listeners
+from lagg.proc import listeners, multicast
 from lagg.shape import Port
 from lagg.tasks import Tasks
 from lagg.traffic import Traffic
@@ -125,7 +124,10 @@ class Fleet:
         self.netlink.watch_closely(ports, self._traffic)
 
     def spare_sniffers(self) -> None:
-        """A port that somebody sniffs on sends all by the packet socket, to be seen."""
+        """A port that somebody sniffs on sends all by the packet socket, to be seen.
+
+        LaggError, when the kernel does not say who listens.
+        """
         if not any(bundle.shape.ports for bundle in self.bundles.values()):
             return
         heard = listeners()

@@ -110,7 +110,8 @@ class Follower:
                     await asyncio.sleep(rest_s)
             self._joined.clear()
             began_s = time.monotonic()
-            self._fleet.spare_sniffers()
+            with _logging():
+                self._fleet.spare_sniffers()
             with _logging():
                 self._fleet.listen_all()
             rest_s = POLL_REST * (time.monotonic() - began_s)

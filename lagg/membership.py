@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""packet(7) memberships: what a port's NIC must let through, and which groups are on.
+"""packet(7) memberships: what a port's NIC must let through.
 
 Owns one packet socket for each port.  The kernel counts its memberships as references
 and drops them when the socket closes, even by SIGKILL: nothing stays promiscuous.
@@ -10,10 +10,10 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Container
 from dataclasses import dataclass
 
 from lagg.errors import LaggError
+from lagg.proc import ifindex_of
 
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
@@ -24,9 +24,6 @@ _PACKET_MR_ALLMULTI = 2
 _PACKET_MR_UNICAST = 3
 
 _PACKET_MREQ = struct.Struct("=iHH8s")  # ifindex, type, address bytes, address
-
-_DEV_MCAST = "/proc/thread-self/net/dev_mcast"
-"""Of the calling thread's namespace; "/proc/net" is that of the main thread."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,9 +79,8 @@ class Memberships:
         The kernel unbinds the socket of an interface that goes; a later one of the same
         ifindex, or the same name, is not bound to it.
         """
-        name = self._socket.getsockname()[0]
         try:
-            return socket.if_nametoindex(name) == self._ifindex
+            return ifindex_of(self._socket.getsockname()[0]) == self._ifindex
         except OSError:
             return False
 
@@ -131,22 +127,3 @@ class Memberships:
         # Dropping never fails, not even when the interface is gone.
         request = membership.request(self._ifindex)
         self._socket.setsockopt(_SOL_PACKET, option, request)
-
-
-def multicast(ifindexes: Container[int]) -> dict[int, frozenset[str]]:
-    """The multicast MACs that interfaces of this thread's namespace listen to.
-
-    Read for all at once, for it takes the kernel time for each interface there is.
-    """
-    found: dict[int, set[str]] = {}
-    try:
-        with open(_DEV_MCAST, encoding="ascii") as lines:
-            # Columns: ifindex, name, references, global references, address in hex.
-            for line in lines:
-                ifindex = int(line.split(maxsplit=1)[0])
-                if ifindex in ifindexes:
-                    mac = bytes.fromhex(line.split()[4]).hex(":")
-                    found.setdefault(ifindex, set()).add(mac)
-    except OSError as error:
-        raise LaggError.of_os(_DEV_MCAST, "read the multicast lists", error) from error
-    return {ifindex: frozenset(macs) for ifindex, macs in found.items()}

@@ -1,19 +1,73 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the kernel tells in /proc/net and not by netlink.
+"""What the kernel tells in /proc and by name, and not by netlink.
 
-Owns the reading of /proc/net/ptype.  Knows no lagg.
+Owns that its text is bytes: an interface may be called anything that has no blank in
+it, whatever the locale is, and a table is cut at the kernel's blanks, not at those of
+Unicode.  Knows no lagg.
 """
 
+import os
+import socket
 from collections import Counter
+from collections.abc import Container, Iterator
 
-_PTYPE = "/proc/thread-self/net/ptype"
+from lagg.errors import LaggError
+
+_NET = "/proc/thread-self/net/"
 """Of the calling thread's namespace; "/proc/net" is that of the main thread."""
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def listeners() -> Counter[str]:
-    """Packet sockets that hear every frame, by interface; "" for those on all."""
-    with open(_PTYPE, encoding="ascii") as lines:
-        rows = [line.split() for line in lines]
-    return Counter(
-        row[1] if len(row) > 2 else "" for row in rows if row and row[0] == "ALL"
-    )
+    """Packet sockets that hear every frame, by interface; "" for those on all.
+
+    LaggError.
+    """
+    rows = (row for row in rows_of("ptype") if row and row[0] == b"ALL")
+    return Counter(_text(row[1]) if len(row) > 2 else "" for row in rows)
+
+
+def multicast(ifindexes: Container[int]) -> dict[int, frozenset[str]]:
+    """The multicast MACs that interfaces of this thread's namespace listen to.
+
+    Read for all at once, for it takes the kernel time for each interface there is.
+    LaggError.
+    """
+    found: dict[int, set[str]] = {}
+    # Columns: ifindex, name, references, global references, address in hex.
+    for line in _lines(_NET + "dev_mcast"):
+        ifindex = int(line.split(maxsplit=1)[0])
+        if ifindex in ifindexes:
+            mac = bytes.fromhex(line.split()[4].decode()).hex(":")
+            found.setdefault(ifindex, set()).add(mac)
+    return {ifindex: frozenset(macs) for ifindex, macs in found.items()}
+
+
+def ifindex_of(name: str) -> int:
+    """The interface of this name now.  OSError when there is none."""
+    # Python encodes a name here by the locale, and everywhere else as UTF-8.
+    return socket.if_nametoindex(os.fsdecode(name.encode(errors="surrogateescape")))
+
+
+def boot_id() -> str:
+    """Another one after each boot.  LaggError."""
+    (line,) = _lines(_BOOT_ID)
+    return line.strip().decode()
+
+
+def rows_of(table: str) -> Iterator[list[bytes]]:
+    """The words of each line of a table of /proc/net, as "arp".  LaggError."""
+    return (line.split() for line in _lines(_NET + table))
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as lines:
+            yield from lines
+    except OSError as error:
+        raise LaggError.of_os(path, "read", error) from error

@@ -65,8 +65,13 @@ def interface_name(value: object, *, most: int) -> str:
     return value
 
 
-parse_name = partial(interface_name, most=NAME_BYTES_MAX)
-"""The name that an interface is made with."""
+def parse_name(value: object) -> str:
+    """The name that an interface is made with."""
+    name = interface_name(value, most=NAME_BYTES_MAX)
+    if b"\xa0" in name.encode():  # as in "à": to the kernel it is Latin-1's blank
+        raise BadValueError(f"{shown(value)} holds a character the kernel refuses")
+    return name
+
 
 parse_any_name = partial(interface_name, most=ALTNAME_BYTES_MAX)
 """That, or an alternative one."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from lagg.errors import LaggError
+from lagg.proc import ifindex_of
 
 READS_MAX = 16
 """Frames in one go, so that one port's storm does not keep the others waiting."""
@@ -93,7 +94,7 @@ class SlowSocket:
     def _check_bound(self, ifindex: int) -> None:
         """OSError when another interface had the name by then (H-56)."""
         name = self._socket.getsockname()[0]
-        if socket.if_nametoindex(name) != ifindex:
+        if ifindex_of(name) != ifindex:
             raise OSError(errno.ENODEV, "the port has another name by now")
 
     def close(self) -> None:

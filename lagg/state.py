@@ -21,6 +21,7 @@ from typing import Any
 from lagg.errors import LaggError
 from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link
 from lagg.netlink import Netlink
+from lagg.proc import boot_id
 
 log = logging.getLogger(__name__)
 
@@ -234,8 +235,7 @@ def _take(lock: int, directory: Path) -> None:
 
 def _where() -> dict[str, object]:
     """This boot and this network namespace: an ifindex means nothing elsewhere."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return {"boot": boot, "netns": os.stat("/proc/thread-self/ns/net").st_ino}
+    return {"boot": boot_id(), "netns": os.stat("/proc/thread-self/ns/net").st_ino}
 
 
 def _digest(body: object) -> str:

@@ -34,7 +34,7 @@ VALUES = frozenset(
         "paths",
     }
 )
-DOORS = frozenset({"native", "netlink", "slow", "varlink"})
+DOORS = frozenset({"native", "netlink", "proc", "slow", "varlink"})
 CLIENT = frozenset({"cli", "client", "show", "__main__"})
 SERVER = frozenset({"control", "daemon", "reloader"})
 
@@ -48,6 +48,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "supervise": frozenset({"model", "tasks"}),
     "metrics": frozenset({"errors", "model", "records"}),
     "native": VALUES | {"_native", "privileges"},
+    "netlink": VALUES | {"proc"},
+    "slow": VALUES | {"proc"},
     "control": VALUES | {"driver", "varlink"},
     "reloader": VALUES | {"tasks"},
     "daemon": VALUES
@@ -132,7 +134,7 @@ def may_import(module: str, other: str) -> bool:
     if module in VALUES | DOORS:
         return other in VALUES
     if module in CLIENT:
-        return other in VALUES | CLIENT | {"varlink"}
+        return other in VALUES | CLIENT | {"proc", "varlink"}
     return other not in SERVER | CLIENT | {"_native", "varlink"}
 
 
@@ -213,6 +215,34 @@ def test_every_background_task_has_an_owner() -> None:
         if called in BEGINNERS and module_of(path) not in MAY_BEGIN_TASKS
     ]
     assert not wrong, "lagg/tasks.py begins tasks, and sees to their end"
+
+
+# ---- the kernel's text -------------------------------------------------------------
+
+
+def test_text_is_read_by_no_encoding_but_utf_8() -> None:
+    """An interface may be called anything; proc.py reads what names it, as bytes."""
+    wrong = [
+        f"{where}: {word.value}"
+        for where, path, call, _ in calls_in_lagg()
+        if module_of(path) not in CLIENT  # which writes for a locale
+        for word in (*call.args, *(each.value for each in call.keywords))
+        if isinstance(word, ast.Constant)
+        and isinstance(word.value, str)
+        and word.value.lower() in {"ascii", "latin1", "latin-1", "iso-8859-1"}
+    ]
+    assert not wrong
+
+
+def test_tables_of_proc_are_read_in_one_file() -> None:
+    wrong = [
+        name_of(path)
+        for path in python_files()
+        if path.is_relative_to(ROOT / "lagg")
+        and module_of(path) != "proc"
+        and re.search(r'"/proc/[\w/-]*net/(?!bonding)|"/proc/sys/', path.read_text())
+    ]
+    assert not wrong
 
 
 # ---- what C may do -----------------------------------------------------------------

@@ -133,6 +133,7 @@ BAD_FILES = [
     ("[[lagg]]\nname = 'all'", "all: name: 'all' cannot name an interface"),
     ("[[lagg]]\nname = 'sixteen-bytes-ab'", "has more than 15 bytes"),
     ("[[lagg]]\nname = 'éééééééé'", "has more than 15 bytes"),
+    ("[[lagg]]\nname = 'à0'", "à0: name: 'à0' holds a character the kernel refuses"),
     ("[[lagg]]\nname = 'a/b'", "a/b: name: 'a/b' holds a character no name may hold"),
     ("[[lagg]]\nname = 'a b'", "holds a character no name may hold"),
     ("[[lagg]]\nname = 'lagg%d'", "holds a character no name may hold"),

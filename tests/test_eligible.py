@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who may become a port: every refusal of attach, and what passes."""
 
-import errno
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -9,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.eligible import check_port, valid_name
-from lagg.errors import LaggError, UsageError
+from lagg.eligible import check_port
+from lagg.errors import LaggError
 from lagg.link import Address, Link
 
 TAP, OTHER_TAP = 100, 101  # lagg0 and lagg1
@@ -295,38 +294,3 @@ def test_an_address_is_refused_by_name_with_the_remedy(address: Address) -> None
 )
 def test_a_mac_must_be_a_station_s(mac: str, word: str) -> None:
     assert code(refused(link(1, mac=mac))) == word
-
-
-# ---- names -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["eth0", "lagg0", "a", "x" * 15, "eth0.5", "br-lan@"])
-def test_ordinary_names_are_valid(name: str) -> None:
-    assert valid_name(name) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("", "empty"),
-        ("x" * 16, "longer than 15 bytes"),
-        ("ä" * 8, "longer than 15 bytes"),
-        (".", "a directory"),
-        ("..", "a directory"),
-        ("a/b", "'/' is not allowed"),
-        ("a:b", "':' is not allowed"),
-        ("eth%d", "'%' is not allowed"),
-        ("a b", "' ' is not printable ASCII"),
-        ("a\tb", "'\\t' is not printable ASCII"),
-        ("a\0", "'\\x00' is not printable ASCII"),
-        ("\x7f", "'\\x7f' is not printable ASCII"),
-        ("lägg0", "'\\xe4' is not printable ASCII"),
-        ("\udcff", "'\\udcff' is not printable ASCII"),
-    ],
-)
-def test_other_names_are_refused_with_the_reason(name: str, complaint: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        valid_name(name)
-    assert caught.value.code == errno.EINVAL
-    assert str(caught.value).isascii()
-    assert complaint in caught.value.cause

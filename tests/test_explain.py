@@ -221,12 +221,14 @@ IP address       HW type     Flags       HW address            Mask     Device
 192.0.2.3        0x1         0x2         02:00:5e:00:53:08     *        eth9
 192.0.2.4        0x1         0x2         02:00:5e:00:53:09     *        b\xfc\x85\x1cro
 """
+ROWS = [line.split() for line in ARP.split(b"\n") if line]
 
 
 def test_a_neighbour_is_found_on_this_lagg_only() -> None:
-    assert neighbour("192.0.2.1", "lagg0", ARP) == "02:00:5e:00:53:07"
-    assert [neighbour(f"192.0.2.{n}", "lagg0", ARP) for n in (2, 3, 4)] == [None] * 3
-    assert neighbour("192.0.2.1", "lagg0", b"") is None
+    assert neighbour("192.0.2.1", "lagg0", ROWS) == "02:00:5e:00:53:07"
+    found = [neighbour(f"192.0.2.{n}", "lagg0", ROWS) for n in (2, 3, 4)]
+    assert found == [None] * 3
+    assert neighbour("192.0.2.1", "lagg0", ()) is None
 
 
 # What is printed

@@ -23,6 +23,7 @@ BEYOND = (
     "is a name of",
     "1500.0 is not a whole number",  # to a schema it is one
     "has more than 15 bytes",  # characters, to a schema
+    "holds a character the kernel refuses",  # a byte of it
 )
 """What holds between two keys or laggs, or is too fine for a schema."""
 

@@ -18,6 +18,8 @@ from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
 from lagg.client import Client
+from lagg.errors import LaggError
+from lagg.proc import rows_of
 
 if TYPE_CHECKING:
     import argparse
@@ -31,9 +33,6 @@ HEAD_BYTES = 512
 CAPTURE_BYTES_MAX = 64 << 20
 """Of a capture file: half a million frames of 128 bytes; more is for its own tools."""
 
-_ARP_TABLE = "/proc/net/arp"
-_ARP_COLUMNS = 6
-_ARP_BYTES_MAX = 16 << 20  # a hundred thousand neighbours
 _NO_MAC = "00:00:00:00:00:00"
 _HEX = frozenset(string.hexdigits + ": ")
 _BOLD = "1"
@@ -86,20 +85,21 @@ def _frame_of(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, 
     return frame_of(fields), note
 
 
-def _arp_table() -> bytes:
+def _arp_table() -> Sequence[Sequence[bytes]]:
     try:
-        return read_file(_ARP_TABLE, most=_ARP_BYTES_MAX)
-    except UsageError:
-        return b""
+        return [*rows_of("arp")]
+    except LaggError:
+        return ()
 
 
-def neighbour(address: str, interface: str, table: bytes) -> str | None:
-    """The MAC that /proc/net/arp, `table`, has for an address on an interface."""
+def neighbour(
+    address: str, interface: str, table: Sequence[Sequence[bytes]]
+) -> str | None:
+    """The MAC that the rows of /proc/net/arp have for an address on an interface."""
     wanted = address.encode(), os.fsencode(interface)
-    for row in table.split(b"\n")[1:]:
-        columns = row.split()  # bytes: a name may hold any but the kernel's blanks
-        if len(columns) == _ARP_COLUMNS and (columns[0], columns[5]) == wanted:
-            mac = columns[3].decode("ascii", "replace")
+    for columns in table[1:]:
+        if (columns[0], columns[-1]) == wanted:
+            mac = columns[3].decode()
             return None if mac == _NO_MAC else mac
     return None
 

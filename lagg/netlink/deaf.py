@@ -9,7 +9,6 @@ Knows no port but by ifindex and name.
 
 import asyncio
 import errno
-import socket
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from lagg.netlink.wire import (
     Request,
     Socket,
 )
+from lagg.proc import ifindex_of
 
 _SUBSYS_NFTABLES = 10
 _BATCH_BEGIN = 0x10
@@ -104,7 +104,7 @@ class DeafPorts:
         """Takes the chain back and raises OSError if `name` is not the port's name."""
         # Since Linux 6.16 a hook for a name that nobody bears is no error.
         try:
-            if socket.if_nametoindex(name) == ifindex:
+            if ifindex_of(name) == ifindex:
                 return
         except OSError:
             pass

@@ -330,7 +330,9 @@ def _without_ipv6() -> None:
 
 
 def _ip(words: str) -> str:
-    done = subprocess.run(["ip", *words.split()], capture_output=True, text=True)
+    done = subprocess.run(
+        ["ip", *words.split()], capture_output=True, text=True, errors="replace"
+    )
     assert done.returncode == 0, f"ip {words}: {done.stderr}"
     return done.stdout
 
@@ -340,8 +342,10 @@ def _status(command: list[str]) -> int:
 
 
 def _kernel() -> dict[str, Any]:
-    links = {each["ifname"]: each for each in json.loads(_ip("-j -d link"))}
-    for each in json.loads(_ip("-j addr")):
+    # ip(8) prints control characters of a name as they are.
+    told = json.loads(_ip("-j -d link"), strict=False)
+    links = {each["ifname"]: each for each in told}
+    for each in json.loads(_ip("-j addr"), strict=False):
         links.setdefault(each["ifname"], {})["addresses"] = sorted(
             (a["local"], a["prefixlen"], a["scope"], a.get("tentative", False))
             for a in each["addr_info"]
@@ -360,8 +364,10 @@ def _kernel() -> dict[str, Any]:
 
 
 def _proc(name: str) -> list[list[str]]:
-    text = Path(f"/proc/thread-self/net/{name}").read_text("ascii")
-    return [line.split() for line in text.splitlines()]
+    with open(f"/proc/thread-self/net/{name}", "rb") as lines:
+        return [
+            [word.decode(errors="replace") for word in line.split()] for line in lines
+        ]
 
 
 def _chains() -> list[str]:

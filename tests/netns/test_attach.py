@@ -91,16 +91,6 @@ def test_a_refusal_says_why_and_changes_nothing(world: World, what: str) -> None
     world.unchanged(before)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "x" * 16, "a/b", "a b", "eth%d", "\u00e9th0", ".."]
-)
-def test_a_name_that_no_interface_can_have(world: World, name: str) -> None:
-    world.create("lagg0")
-    error = world.refused(lambda: world.attach(name))
-    assert (error.code, error.thing) == (errno.EINVAL, f"lagg0: port {name}")
-    assert "not an interface name" in error.cause
-
-
 def bridge_of(world: World, lagg: str, number: int) -> str:
     """A veth whose other end is with `lagg` in a bridge."""
     world.ip(f"link add v{number} type veth peer name w{number}")

@@ -21,10 +21,11 @@ import pytest
 from lagg import bundle, custody, fleet
 from lagg.driver import Driver
 from lagg.errors import LaggError
-from lagg.membership import Memberships, multicast
+from lagg.membership import Memberships
 from lagg.model import LaggChange, LaggConfig, Proto, Tuning
 from lagg.native import Device, PortSockets
 from lagg.plan import Plan
+from lagg.proc import multicast
 from tests.netns.driver_world import World
 
 MAC = "02:00:5e:00:53:99"

@@ -14,10 +14,10 @@ from typing import TypeVar
 import pytest
 
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
-from lagg.membership import multicast
 from lagg.netlink import Netlink
 from lagg.netlink.watch import RTNLGRP_LINK
 from lagg.netlink.wire import Socket
+from lagg.proc import multicast
 from tests.netns.ns_links import Namespace, set_tap_carrier, tap
 
 PATIENCE_S = 60.0

@@ -8,8 +8,9 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.link import Link
-from lagg.membership import Memberships, multicast
+from lagg.membership import Memberships
 from lagg.netlink import Netlink
+from lagg.proc import multicast
 from tests.netns.ns_links import Namespace
 
 ONE, TWO = "01:00:5e:7c:00:01", "01:00:5e:7c:00:02"

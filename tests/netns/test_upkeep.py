@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What laggd does beside operations goes on, whatever happens to it once."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab import Lab
 from lagg.netlink.watch import Watch
 from tests.netns.driver_world import World
+from tests.waiting import wait_until
 
 GROUP, GROUP_MAC = "01:00:5e:7f:00:01", "01005e7f0001"
 
@@ -69,3 +72,27 @@ def test_after_one_failure_groups_are_looked_for_again(
     world.wait(lambda: ailments(world) == ailing, "it is known")
     world.ip(f"maddr add {GROUP} dev lagg0")
     world.wait(lambda: GROUP_MAC in world.groups("p0"), "the port hears the group")
+
+
+def test_a_while_without_descriptors_ends_nothing() -> None:
+    """A port's carrier is followed meanwhile, and groups are looked for after it."""
+    with Lab() as lab:
+        near, far = lab.host("near"), lab.host("far")
+        for number in range(2):
+            lab.cable(near, f"p{number}", far, f"q{number}")
+        laggd = lab.daemon(near)
+        laggd.ctl("create", "lagg0", "--port=p0", "--port=p1")
+        before = resource.prlimit(laggd.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(laggd.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        wait_until(lambda: laggd.log.read_text().count("open files") >= 2, 30, "2 s")
+        far.set_link("q0", state="down")
+        wait_until(lambda: " p1: active-port: " in laggd.log.read_text(), 30, "p1")
+        resource.prlimit(laggd.pid, resource.RLIMIT_NOFILE, before)
+        near.run("ip", "maddr", "add", GROUP, "dev", "lagg0")
+
+        def heard_by() -> set[str]:
+            rows = (row.split() for row in near.proc_net("dev_mcast").splitlines())
+            return {row[1] for row in rows if row[4] == GROUP_MAC}
+
+        wait_until(lambda: heard_by() == {"lagg0", "p0", "p1"}, 30, "the ports hear")
+        assert "Traceback" not in laggd.log.read_text()

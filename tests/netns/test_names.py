@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Interfaces named as people name them: ours, and strangers' in the same namespace.
+
+Linux takes any bytes for a name but a blank and two signs.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, wait_until
+from tests.netns.driver_world import World
+from tests.netns.test_upkeep import GROUP, GROUP_MAC
+
+STRANGERS = {
+    "UTF-8": "büro".encode(),
+    "no UTF-8": b"b\xfcro",
+    "a blank of Unicode": "a\u2003b".encode(),
+    "the end of a line of Unicode": "a\u2028b".encode(),
+    "a control character": b"a\x01b",
+    "a word of the tables": b"ALL",
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
+        made.plug(0, 1)
+        yield made.start()
+
+
+def add_stranger(name: bytes) -> None:
+    for words in (
+        (b"link", b"add", name, b"type", b"veth", b"peer", b"name", b"peer0"),
+        (b"link", b"set", name, b"up"),
+    ):
+        subprocess.run([b"ip", *words], check=True)
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_a_stranger_s_name_keeps_no_port_away_and_no_group(
+    world: World, what: str
+) -> None:
+    world.near.run(lambda: add_stranger(STRANGERS[what]))
+    world.create("lagg0", "p0")
+    world.attach("p1")
+    assert world.port_names() == ["p0", "p1"]
+    world.ip(f"maddr add {GROUP} dev lagg0")
+    world.wait(lambda: GROUP_MAC in world.groups("p1"), "the port hears the group")
+    assert world.driver.health().ailments == ()
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_a_lagg_and_its_ports_may_be_named_in_any_script(
+    locale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
+    monkeypatch.setenv("PYTHONUTF8", str(int(locale != "C")))
+    with Lab() as lab:
+        near, far = lab.host("near"), lab.host("far")
+        lab.cable(near, "büro", far, "q0")
+        lab.cable(near, "網路", far, "q1")
+        config = near.directory / "laggd.toml"
+        config.write_text(
+            '[[lagg]]\nname = "łącze0"\nports = ["büro", "網路"]\nproto = "lacp"\n',
+            encoding="utf-8",
+        )
+        daemon = lab.daemon(near, config=config)
+
+        def links() -> dict[str, str]:
+            return {
+                port["name"]: port["link"]
+                for lagg in daemon.records()
+                for port in lagg["ports"]
+            }
+
+        both_up = {"büro": "up", "網路": "up"}
+        wait_until(lambda: links() == both_up, 30, "the ports are there")
+        near.set_link("büro", state="down")
+        near.set_link("büro", ifname="bureau")
+        renamed = {"bureau": "down", "網路": "up"}
+        wait_until(lambda: links() == renamed, 30, "one has another name")
+        assert daemon.stop() == 0
+        assert near.link("網路").mac != near.link("bureau").mac
