@@ -217,16 +217,15 @@ class Watch:
         except BlockingIOError:
             pass
         except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
             self._lost(error)
             return count
         try:
             for message in _latest(burst, self._socket.port):
                 self._learn(message)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  what makes no sense is lost
             self._lost(error)
-        except Exception:
-            self._table = Table()  # it has not learned what was read
-            raise
         return count
 
     def _learn(self, message: Message) -> None:
@@ -251,11 +250,9 @@ class Watch:
         known = self._table.links.get(ifindex)
         return known is not None and known.flags == flags
 
-    def _lost(self, error: OSError) -> None:
-        if error.errno not in (errno.ENOBUFS, errno.EBADMSG):
-            raise error
+    def _lost(self, error: Exception) -> None:
         self._drain()
-        log.warning("netlink events were lost (%s): a dump is due", error.strerror)
+        log.warning("netlink events were lost (%s): a dump is due", error)
         self._table = Table()
         self._aside = [Overrun()]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from lagg.link import Link, LinkEvent
+from lagg.netlink import messages
 from lagg.netlink.watch import Watch
 from tests.netns.driver_world import World
 from tests.waiting import wait_until
@@ -32,25 +34,44 @@ def ailments(world: World) -> tuple[str, ...]:
 def test_after_one_failure_the_kernel_is_followed_again_and_nothing_was_missed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, failures = Watch._take, [ValueError("4 is not a valid AddrGenMode")]
+    events, failures = Watch.events, [RuntimeError("for a test")]
 
-    def fail_once(watch: Watch, datagrams_max: int) -> int:
-        taken = take(watch, datagrams_max)
-        if taken and failures:
-            watch._aside.clear()  # what it read is lost
-            raise failures.pop()
-        return taken
+    waiting: list[Watch] = []
 
-    monkeypatch.setattr(Watch, "_take", fail_once)
+    async def fail_once(watch: Watch) -> list[LinkEvent]:
+        waiting.append(watch)
+        found = await events(watch)
+        if failures:
+            raise failures.pop()  # what it read is lost
+        return found
+
+    monkeypatch.setattr(Watch, "events", fail_once)
+    world.ip("link set lo alias anything")  # so that it is called
+    world.wait(lambda: waiting, "the next event will be lost")
     world.carrier(0, up=False)
     world.wait(lambda: world.carrying() == ["p1"], "the lost event was acted upon")
     assert not failures
-    assert ailments(world) == (
-        "following the kernel's events ended: 4 is not a valid AddrGenMode",
-    )
+    assert ailments(world) == ("following the kernel's events ended: for a test",)
     world.carrier(0, up=True)
     world.wait(lambda: world.carrying() == ["p0"], "a later one is told")
     world.wait(lambda: ailments(world) == (), "laggd is well again")
+
+
+def test_a_message_that_makes_no_sense_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link_of, failures = messages.link_of, [ValueError("for a test")]
+
+    def fail_once(raw: bytes) -> Link | None:
+        if failures:
+            raise failures.pop()
+        return link_of(raw)
+
+    monkeypatch.setattr(messages, "link_of", fail_once)
+    world.carrier(0, up=False)
+    world.wait(lambda: world.carrying() == ["p1"], "the lost event was acted upon")
+    assert not failures
+    assert ailments(world) == ()
 
 
 @pytest.mark.parametrize("failing", ["spare_sniffers", "listen_all"])
