@@ -17,6 +17,7 @@ from lagg.eligible import check_port
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Link
+from lagg.model import MAC_HEARD
 from lagg.shape import Port, Shape, port_number
 from lagg.switch import refuse_lacp
 
@@ -24,12 +25,14 @@ from lagg.switch import refuse_lacp
 async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
     """Makes the interface `name` a port; `undo` then has the way back.
 
-    A port of this lagg already is fine (F-AT-IDEM).  LaggError names what refused.
+    It is deaf and dumb before it has the lagg's MAC.  A port of this lagg already is
+    fine (F-AT-IDEM).  LaggError names what refused.
     """
     if bundle.shape.named(name) is not None:
         return
     slot = _free_slot(bundle, name)
     link = await _candidate(fleet, bundle, name)
+    heard = bool(bundle.shape.ports) and link.mac == bundle.link.mac
     undo.push_async_callback(fleet.follow_speed, bundle)
     undo.callback(fleet.watch_ports)
     with propagate.blaming(bundle, link):
@@ -38,6 +41,8 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
     await _make_alike(fleet, bundle, link, undo)
     with propagate.blaming(bundle, link):
         await _open(fleet, bundle, slot, link, undo)
+    if heard:
+        bundle.emit(MAC_HEARD, "it had the lagg's MAC before", link.name)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
 

@@ -40,7 +40,7 @@ from lagg.model import (
     Proto,
     Tuning,
 )
-from lagg.native import Device
+from lagg.native import MARK, Device
 from lagg.netlink import DeafPorts, Netlink
 from lagg.reload import Diff, diff, told
 from lagg.shape import Shape
@@ -81,7 +81,7 @@ class Driver:
         """A driver on the real kernel, with a dead predecessor's ports put back."""
         async with AsyncExitStack() as parts:
             netlink = await parts.enter_async_context(Netlink())
-            deaf = await parts.enter_async_context(DeafPorts())
+            deaf = await parts.enter_async_context(DeafPorts(MARK))
             custody = await Custody.open(netlink, deaf, state_dir)
             parts.callback(custody.close)
             fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))

@@ -323,6 +323,9 @@ LINK = "link"
 MAC = "mac"
 """The event that a lagg and all its ports have another MAC."""
 
+MAC_HEARD = "mac-heard"
+"""The event that an interface had the lagg's MAC before it became one of its ports."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

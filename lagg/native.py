@@ -41,6 +41,9 @@ _TRANSMITS = {
     Transmit.PACKET: lib.LAGG_TRANSMIT_PACKET,
     Transmit.XDP: lib.LAGG_TRANSMIT_XDP,
 }
+MARK: int = lib.LAGG_MARK
+"""SO_MARK of what a device sends by its ports."""
+
 _DROPS = {drop: number for number, drop in enumerate(Drop)}
 
 assert len(_DROPS) == lib.LAGG_DROP_COUNT

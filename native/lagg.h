@@ -16,6 +16,9 @@
 #include <stdint.h>
 
 /* [abi] */
+/* SO_MARK of what leaves by a port's packet socket: "lagg". */
+enum lagg_mark { LAGG_MARK = 0x6c616767 };
+
 enum lagg_limit {
     LAGG_PORTS_MAX = 32,  /* as lagg(4) */
     LAGG_BUCKETS = 256,   /* entries of a plan's table */

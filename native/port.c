@@ -54,10 +54,14 @@ rings_open(struct lagg_port *port)
 static int
 sender_open(struct lagg_port *port)
 {
+    const int mark = LAGG_MARK;
     int error = packet_open(&port->tx_fd);
 
     if (error != 0) {
         return error;
+    }
+    if (setsockopt(port->tx_fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
+        return -errno;
     }
     packet_set_buffer(port->tx_fd, SO_SNDBUFFORCE, SO_SNDBUF);
     return packet_bind(port->tx_fd, port->ifindex, 0);

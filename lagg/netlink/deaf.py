@@ -1,48 +1,34 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Deaf ports: the host stack gets none of their frames, packet sockets get all.
+"""Deaf and dumb ports: the host stack gets none of their frames and sends none there.
 
-Owns one nftables table of the netdev family and a chain in it for each port, hooked at
-ingress with policy drop.  The table belongs to our socket (NFT_TABLE_F_OWNER): nobody
-else can change it, and the kernel removes it when the socket closes, even by SIGKILL.
-Knows no port but by ifindex and name.
+Owns one nftables table of the netdev family and two chains in it for each port.  What
+comes in is dropped, after packet sockets have seen it.  Of what goes out IPv4, IPv6 and
+ARP are dropped unless they bear our mark: a switch that hears the lagg's MAC from a
+port on standby sends all for the lagg there.  What else others send there on purpose
+(LLDP, EAPOL, PTP) leaves.  AF_XDP passes by all this.
+
+The table belongs to our socket (NFT_TABLE_F_OWNER): nobody else can change it, and the
+kernel removes it when the socket closes, even by SIGKILL.  Knows no port but by ifindex
+and name.
 """
 
 import asyncio
 import errno
+import logging
+import sys
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
-
-from pyroute2.netlink.nfnetlink import nfgen_msg
-from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_table_msg
+from typing import Self
 
 from lagg.errors import LaggError
-from lagg.netlink.wire import (
-    NETLINK_NETFILTER,
-    NLM_F_ACK,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NLM_F_REQUEST,
-    Request,
-    Socket,
-)
+from lagg.netlink import nft
+from lagg.netlink.wire import NETLINK_NETFILTER, Request, Socket
 from lagg.proc import ifindex_of
 
-_SUBSYS_NFTABLES = 10
-_BATCH_BEGIN = 0x10
-_BATCH_END = 0x11
-_NEWTABLE = _SUBSYS_NFTABLES << 8 | 0
-_NEWCHAIN = _SUBSYS_NFTABLES << 8 | 3
-_DELCHAIN = _SUBSYS_NFTABLES << 8 | 5
+log = logging.getLogger(__name__)
 
-_NFPROTO_NETDEV = 5
-_HOOK_INGRESS = 0
-_POLICY_DROP = 0
-_TABLE_OWNER = 0x2  # since Linux 5.12
-_FIRST = -(1 << 31)
-"""The hook priority: before whatever else listens at ingress."""
-
-_QUIET = NLM_F_REQUEST
-_CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+HOST_STACK = (0x0800, 0x86DD, 0x0806)
+"""The ethertypes of what the kernel sends by itself or for an address of its own."""
 
 _LACKING = {
     errno.EPROTONOSUPPORT: "CONFIG_NETFILTER_NETLINK",
@@ -51,17 +37,28 @@ _LACKING = {
 }
 """What the kernel lacks when it answers so."""
 
+_NO_EGRESS = (
+    "this kernel has no egress hook (Linux 5.16, CONFIG_NETFILTER_EGRESS): what the "
+    "host sends by a port itself is not held back; a host that forwards IPv6 should "
+    "have disable_ipv6 = 1 on its ports"
+)
+
 
 class DeafPorts:
-    """The deaf ports of this daemon; an async context manager."""
+    """The deaf and dumb ports of this daemon; an async context manager."""
 
-    def __init__(self) -> None:
-        """Asks nothing of the kernel until there is a port."""
+    def __init__(self, mark: int) -> None:
+        """Asks nothing of the kernel until there is a port.
+
+        `mark`: SO_MARK of the sockets that may send.
+        """
+        self._mark = mark
         self._socket: Socket | None = None
         self._opening = asyncio.Lock()
         self._table = ""
-        self._chains: dict[int, str] = {}  # by ifindex
+        self._chains: dict[int, tuple[str, ...]] = {}  # by ifindex
         self._chains_made = 0
+        self._egress = True  # as far as we know
 
     async def __aenter__(self) -> Self:
         """Nothing to open yet."""
@@ -84,47 +81,80 @@ class DeafPorts:
         self._chains.clear()
 
     async def deafen(self, ifindex: int, name: str) -> None:
-        """Makes a port deaf.  LaggError if the kernel cannot; then nothing changed.
+        """Makes a port deaf and dumb.  LaggError if it cannot be; then nothing changed.
+
+        On a kernel that has no egress hook it is deaf, and that is logged once.
 
         To be called again after a rename: since Linux 6.16 a hook follows the name,
         leaves a port that no longer bears it and takes the next that does.
         """
         self._chains_made += 1
-        chain = f"port{ifindex}.{self._chains_made}"
         try:
-            await _batch(await self._opened(), _new_chain(self._table, chain, name))
-            await self._check_hooked(ifindex, name, chain)
+            chains = await self._hook(f"{ifindex}.{self._chains_made}", name)
+            await self._check_hooked(ifindex, name, chains)
         except OSError as error:
             raise _refusal(name, error) from error
-        # The new chain is hooked already, so nothing is heard while the old one goes.
+        # The new chains are hooked already, so nothing passes while the old ones go.
         await self.undeafen(ifindex)
-        self._chains[ifindex] = chain
+        self._chains[ifindex] = chains
 
-    async def _check_hooked(self, ifindex: int, name: str, chain: str) -> None:
-        """Takes the chain back and raises OSError if `name` is not the port's name."""
+    async def _hook(self, suffix: str, name: str) -> tuple[str, ...]:
+        owner = await self._opened()
+        heard, said = f"in{suffix}", f"out{suffix}"
+        deaf = nft.new_chain(self._table, heard, nft.INGRESS, name, nft.DROP)
+        if self._egress:
+            try:
+                await nft.batch(owner, deaf, *self._dumb(said, name))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            else:
+                return heard, said
+        await nft.batch(owner, deaf)
+        if self._egress:
+            self._egress = False
+            log.warning("%s", _NO_EGRESS)
+        return (heard,)
+
+    def _dumb(self, chain: str, name: str) -> Iterator[Request]:
+        yield nft.new_chain(self._table, chain, nft.EGRESS, name, nft.ACCEPT)
+        mark = self._mark.to_bytes(4, sys.byteorder)
+        yield nft.new_rule(self._table, chain, nft.META_MARK, mark, nft.ACCEPT)
+        for ethertype in HOST_STACK:
+            wire = ethertype.to_bytes(2, "big")
+            yield nft.new_rule(self._table, chain, nft.META_PROTOCOL, wire, nft.DROP)
+
+    async def _check_hooked(
+        self, ifindex: int, name: str, chains: tuple[str, ...]
+    ) -> None:
+        """Takes the chains back and raises OSError if `name` is not the port's name."""
         # Since Linux 6.16 a hook for a name that nobody bears is no error.
         try:
             if ifindex_of(name) == ifindex:
                 return
         except OSError:
             pass
-        await _batch(await self._opened(), _delete_chain(self._table, chain))
+        await self._delete(chains)
         raise OSError(errno.ENODEV, "the port has another name by now")
 
     async def undeafen(self, ifindex: int) -> None:
-        """Lets the host stack hear a port again; no matter if it was deaf.
+        """Lets the host stack hear a port and speak by it again; no matter if it did.
 
         To be called for a port that is gone, too, or its name would stay deaf.
         """
-        chain = self._chains.pop(ifindex, None)
-        if chain is None:
+        chains = self._chains.pop(ifindex, None)
+        if chains is None:
             return
         try:
-            await _batch(await self._opened(), _delete_chain(self._table, chain))
+            await self._delete(chains)
         except OSError as error:
             # Before Linux 6.16 a chain goes with its only interface.
             if error.errno != errno.ENOENT:
-                raise LaggError.of_os(chain, "let the port hear", error) from error
+                raise LaggError.of_os(chains[0], "let the port hear", error) from error
+
+    async def _delete(self, chains: tuple[str, ...]) -> None:
+        gone = (nft.delete_chain(self._table, chain) for chain in chains)
+        await nft.batch(await self._opened(), *gone)
 
     async def _opened(self) -> Socket:
         """The socket that owns our table."""
@@ -136,56 +166,12 @@ class DeafPorts:
         # The port is unique in the namespace; a pid need not be.
         self._table = f"laggd-{owner.port}"
         try:
-            await _batch(owner, _new_table(self._table))
+            await nft.batch(owner, nft.new_table(self._table))
         except BaseException:
             owner.close()
             raise
         self._socket = owner
         return owner
-
-
-async def _batch(owner: Socket, change: Request) -> None:
-    """One change as a transaction, the only way nftables takes one."""
-    begin = Request(_message(nfgen_msg, (), _SUBSYS_NFTABLES), _BATCH_BEGIN, _QUIET)
-    end = Request(_message(nfgen_msg, (), _SUBSYS_NFTABLES), _BATCH_END, _QUIET)
-    await owner.ask(begin, change, end)
-
-
-def _new_table(table: str) -> Request:
-    attributes = (("NFTA_TABLE_NAME", table), ("NFTA_TABLE_FLAGS", _TABLE_OWNER))
-    return Request(_message(nft_table_msg, attributes), _NEWTABLE, _CREATE)
-
-
-def _new_chain(table: str, chain: str, device: str) -> Request:
-    hook = (
-        ("NFTA_HOOK_HOOKNUM", _HOOK_INGRESS),
-        ("NFTA_HOOK_PRIORITY", _FIRST),
-        ("NFTA_HOOK_DEV", device),
-    )
-    attributes = (
-        ("NFTA_CHAIN_TABLE", table),
-        ("NFTA_CHAIN_NAME", chain),
-        ("NFTA_CHAIN_HOOK", {"attrs": list(hook)}),
-        ("NFTA_CHAIN_POLICY", _POLICY_DROP),
-        ("NFTA_CHAIN_TYPE", "filter"),
-    )
-    return Request(_message(nft_chain_msg, attributes), _NEWCHAIN, _CREATE)
-
-
-def _delete_chain(table: str, chain: str) -> Request:
-    attributes = (("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", chain))
-    return Request(_message(nft_chain_msg, attributes), _DELCHAIN)
-
-
-def _message(
-    kind: Any, attributes: tuple[tuple[str, object], ...], resource: int = 0
-) -> Any:
-    message = kind()
-    message["nfgen_family"] = _NFPROTO_NETDEV
-    message["res_id"] = resource
-    if attributes:
-        message["attrs"] = list(attributes)
-    return message
 
 
 def _refusal(name: str, error: OSError) -> LaggError:

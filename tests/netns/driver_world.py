@@ -371,7 +371,7 @@ def _proc(name: str) -> list[list[str]]:
 
 
 def _chains() -> list[str]:
-    """The deaf ports: the interface of each chain of nftables, as ifindex."""
+    """The deaf and dumb ports: "in" and "out" with the ifindex of each."""
     with NFTables(nfgen_family=5) as nft:
         names = [str(each.get_attr("NFTA_CHAIN_NAME")) for each in nft.get_chains()]
     return sorted(re.sub(r"\.\d+$", "", name) for name in names)

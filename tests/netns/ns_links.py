@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -126,6 +127,15 @@ class Namespace:
             return opened
 
         return self.run(run)
+
+
+def waiting(opened: socket.socket) -> list[bytes]:
+    """The frames that wait in a packet socket."""
+    received = []
+    with suppress(BlockingIOError):
+        while True:
+            received.append(opened.recv(2048))
+    return received
 
 
 def tap(name: str) -> int:

@@ -130,6 +130,21 @@ def test_a_lagg_that_has_a_port_again_is_announced(world: World) -> None:
         wait_until(lambda: heard.arps, DEADLINE_S, "an announcement")
 
 
+def test_a_port_that_had_the_lagg_s_mac_before_is_announced_by_the_one_that_carries(
+    world: World,
+) -> None:
+    """A switch heard the MAC from there, and would send there what is for the lagg."""
+    world.near.add_address("lagg0", f"{ADDRESS}/24")
+    world.laggd.ctl("detach", "lagg0", "p1")
+    world.laggd.ctl("set", "lagg0", "--mac", MAC)
+    world.near.set_link("p1", address=MAC)
+    with Capture(world.far, "q0") as wire:
+        world.laggd.ctl("attach", "lagg0", "p1")
+        heard = Heard(wire)
+        wait_until(lambda: heard.arps, DEADLINE_S, "an announcement")
+        assert {frame[Ether].src for frame in heard.arps} == {MAC}
+
+
 class Heard:
     """Who announced our addresses, as it comes in."""
 

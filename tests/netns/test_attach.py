@@ -10,6 +10,7 @@ import pytest
 
 from lagg.model import PORTS_MAX, Proto
 from tests.netns.driver_world import World
+from tests.netns.ns_links import waiting
 
 MAC = "02:00:5e:00:53:99"
 
@@ -311,7 +312,9 @@ def test_when_the_primary_leaves_the_mac_is_that_of_the_next(world: World) -> No
     assert [world.link(f"p{number}")["address"] for number in range(3)] == macs
 
 
-def test_a_port_is_set_up_deaf_and_without_an_address_of_its_own(world: World) -> None:
+def test_a_port_is_set_up_deaf_dumb_and_without_an_address_of_its_own(
+    world: World,
+) -> None:
     world.plug(0, up=False)
     world.create("lagg0", "p0")
     world.wait(lambda: world.carrying() == ["p0"], "p0 carries the lagg")
@@ -319,8 +322,36 @@ def test_a_port_is_set_up_deaf_and_without_an_address_of_its_own(world: World) -
     assert "UP" in port["flags"]
     assert port["addresses"] == []
     assert port["inet6_addr_gen_mode"] == "none"
-    assert world.kernel()["chains"] == [f"port{port['ifindex']}"]
+    assert world.kernel()["chains"] == [f"in{port['ifindex']}", f"out{port['ifindex']}"]
     assert not world.hears(0)
+
+
+def forward_ipv6() -> None:
+    """As on a router, which joins groups on each interface, and reports them."""
+    for scope in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{scope}/forwarding").write_text("1")
+
+
+def reports(name: str) -> int:
+    """MLD reports that the kernel has sent or tried to send by an interface."""
+    text = Path(f"/proc/thread-self/net/dev_snmp6/{name}").read_text("ascii")
+    count = dict(line.split() for line in text.splitlines())
+    return int(count["Icmp6OutMLDv2Reports"]) + int(count["Ip6OutDiscards"])
+
+
+def test_by_a_port_on_standby_a_router_sends_nothing_with_the_lagg_s_mac(
+    world: World,
+) -> None:
+    """Or the switch would send there what is for the lagg."""
+    world.near.run(forward_ipv6)
+    world.plug(0, 1)
+    world.ip("link set p1 down")
+    before = world.near.run(lambda: reports("p1"))
+    with world.far.packet_socket("q1") as wire:
+        world.create("lagg0", "p0", "p1")
+        world.wait(lambda: world.near.run(lambda: reports("p1")) > before, "a report")
+        mac = bytes.fromhex(world.record().mac.replace(":", ""))
+        assert [each for each in waiting(wire) if each[6:12] == mac] == []
 
 
 def test_a_second_lagg_beside_the_first(world: World) -> None:
@@ -330,4 +361,5 @@ def test_a_second_lagg_beside_the_first(world: World) -> None:
     assert world.record("lagg1").mac != world.record("lagg0").mac
     world.destroy("lagg0")
     assert [port.name for port in world.record("lagg1").ports] == ["p1"]
-    assert world.kernel()["chains"] == [f"port{world.link('p1')['ifindex']}"]
+    p1 = world.link("p1")["ifindex"]
+    assert world.kernel()["chains"] == [f"in{p1}", f"out{p1}"]

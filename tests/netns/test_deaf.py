@@ -3,6 +3,8 @@
 
 far: eth1 192.0.2.2 ------------ eth0 192.0.2.1 :near
      sends UDP, ARP, pings       deaf or not
+
+Dumb ports: of what the host stack sends by eth0, nothing comes to eth1.
 """
 
 import contextlib
@@ -20,12 +22,13 @@ from pathlib import Path
 import pytest
 
 from lagg.errors import LaggError
-from lagg.netlink import DeafPorts, deaf
-from tests.netns.ns_links import ETH_P_ARP, ETH_P_IP, Namespace
+from lagg.netlink import DeafPorts, deaf, nft
+from tests.netns.ns_links import ETH_P_ARP, ETH_P_IP, Namespace, waiting
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 60.0
+MARK = 0x10
 
 NEAR_MAC, FAR_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:02"
 NEAR_IP, FAR_IP = "192.0.2.1", "192.0.2.2"
@@ -154,14 +157,6 @@ def tapped_until_last(tapped: socket.socket) -> list[bytes]:
     return [each for each in seen if LAST not in each]
 
 
-def waiting(opened: socket.socket) -> list[bytes]:
-    received = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            received.append(opened.recv(2048))
-    return received
-
-
 def hears(near: Namespace, far: Namespace, name: str = "eth0") -> bool:
     heard = listen(near, far, name)
     assert heard in (DEAF, HEARS)
@@ -170,7 +165,7 @@ def hears(near: Namespace, far: Namespace, name: str = "eth0") -> bool:
 
 def with_deaf(near: Namespace, steps: Callable[[DeafPorts], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with DeafPorts() as ports:
+        async with DeafPorts(MARK) as ports:
             await steps(ports)
 
     near.arun(run)
@@ -242,12 +237,100 @@ def test_a_port_that_is_renamed_too_fast_is_refused(near: Namespace) -> None:
     with_deaf(near, steps)
 
 
+# ---- dumb --------------------------------------------------------------------------
+
+ETH_P_LLDP, ETH_P_IPV6 = 0x88CC, 0x86DD
+SO_MARK = 36
+
+
+def outgoing(ethertype: int, payload: bytes = b"") -> bytes:
+    head = packed(FAR_MAC) + packed(NEAR_MAC) + ethertype.to_bytes(2, "big")
+    return (head + payload).ljust(60, b"\0")
+
+
+STRANGERS = (f"192.0.2.{host}" for host in range(100, 200))
+"""Each is asked for by ARP when something is sent to it first."""
+
+
+def speak(opened: socket.socket) -> None:
+    """The host stack sends by eth0, and then a packet socket that is open there."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # as in send_all()
+    index = socket.if_nametoindex("eth0")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sender.sendto(b"IPv4", ("192.0.2.255", UDP_PORT))
+        sender.sendto(b"ARP first", (next(STRANGERS), UDP_PORT))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"IPv6", ("ff02::1", UDP_PORT, 0, index))
+    for ethertype in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6, ETH_P_LLDP):
+        with contextlib.suppress(OSError):  # dropped: ENOBUFS
+            opened.send(outgoing(ethertype, b"by hand"))
+    opened.send(outgoing(ETH_P_LOCAL, LAST))
+
+
+def heard_far(near: Namespace, far: Namespace, *, mark: int) -> set[tuple[int, bool]]:
+    """What came to far of all that was said: ethertype, and whether by hand."""
+    with far.packet_socket("eth1") as listener, near.packet_socket("eth0", 0) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+        near.run(lambda: speak(opened))
+        seen = tapped_until_last(listener)
+    from_near = (each for each in seen if each[6:12] == packed(NEAR_MAC))
+    return {(int.from_bytes(x[12:14], "big"), b"by hand" in x) for x in from_near}
+
+
+BY_HAND = {(kind, True) for kind in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6, ETH_P_LLDP)}
+BY_HOST = {(kind, False) for kind in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6)}
+
+
+@pytest.mark.usefixtures("cable")
+def test_by_a_dumb_port_only_our_sockets_send_what_a_host_stack_sends(
+    near: Namespace, far: Namespace
+) -> None:
+    index = near.ifindex("eth0")
+    add = "ip address add fe80::53/64 dev eth0 nodad"
+    near.run(lambda: subprocess.run(add.split(), check=True))
+
+    async def steps(ports: DeafPorts) -> None:
+        assert heard_far(near, far, mark=0) == BY_HAND | BY_HOST
+        await ports.deafen(index, "eth0")
+        assert heard_far(near, far, mark=MARK) == BY_HAND
+        assert heard_far(near, far, mark=0) == {(ETH_P_LLDP, True)}
+        near.link("set", "eth0", ifname="wan0")
+        await ports.deafen(index, "wan0")
+        near.link("set", "wan0", ifname="eth0")
+        await ports.deafen(index, "eth0")
+        assert heard_far(near, far, mark=0) == {(ETH_P_LLDP, True)}
+        await ports.undeafen(index)
+        assert heard_far(near, far, mark=0) == BY_HAND | BY_HOST
+
+    with_deaf(near, steps)
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_kernel_without_egress_hook_makes_ports_deaf_and_says_so_once(
+    near: Namespace,
+    far: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    index = near.ifindex("eth0")
+    monkeypatch.setattr(nft, "EGRESS", 7)  # what it answers to an unknown hook
+
+    async def steps(ports: DeafPorts) -> None:
+        for _ in range(2):
+            await ports.deafen(index, "eth0")
+            assert listen(near, far) == DEAF
+
+    with_deaf(near, steps)
+    assert caplog.text.count("CONFIG_NETFILTER_EGRESS") == 1
+
+
 OWNER = """
 import asyncio, sys
 from lagg.netlink import DeafPorts
 
 async def main():
-    async with DeafPorts() as ports:
+    async with DeafPorts(0) as ports:
         await ports.deafen(int(sys.argv[1]), "eth0")
         print("deaf", flush=True)
         sys.stdin.read()
@@ -279,7 +362,7 @@ def test_two_owners_do_not_meet(near: Namespace, far: Namespace) -> None:
     index = near.ifindex("eth0")
 
     async def steps(ports: DeafPorts) -> None:
-        async with DeafPorts() as others:
+        async with DeafPorts(MARK) as others:
             await ports.deafen(index, "eth0")
             await others.deafen(index, "eth0")
         assert listen(near, far) == DEAF

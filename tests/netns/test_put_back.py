@@ -184,7 +184,7 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
     """Found by tools/soak --seed 1: the port kept its lagg's MAC for good."""
 
     async def there_and_back(netlink: Netlink) -> Link:
-        async with DeafPorts() as deaf:
+        async with DeafPorts(0) as deaf:
             custody = await Custody.open(netlink, deaf, tmp_path)
             index = (await netlink.by_name("eth0")).ifindex
             await custody.take(await netlink.link(index))

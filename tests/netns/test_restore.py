@@ -151,7 +151,8 @@ def laggd(world: World, *ports: str) -> subprocess.Popen[bytes]:
 
 def carried(world: World, *ports: str) -> bool:
     seen = world.kernel()
-    chains = [f"port{seen['links'][port]['ifindex']}" for port in ports]
+    taken = [seen["links"][port]["ifindex"] for port in ports]
+    chains = [f"{way}{ifindex}" for ifindex in taken for way in ("in", "out")]
     return "lagg0" in seen["links"] and seen["chains"] == sorted(chains)
 
 
