@@ -3,8 +3,8 @@
 
 from dataclasses import replace
 
-from lagg.lacp.pdu import Lacpdu, decode, encode_lacpdu
-from lagg.lacp.values import Notice, Send, State
+from lagg.lacp.pdu import Lacpdu, decode, encode_lacpdu, source_of
+from lagg.lacp.values import Bad, Notice, Send, State
 from tests.lacp_world import LINK, SECOND, World, port_mac, settings, system
 
 UP = (
@@ -118,3 +118,62 @@ def test_a_pdu_says_what_is_so_when_it_is_taken() -> None:
     status = engine.view().ports[0]
     assert sent == [Lacpdu(status.actor, status.partner)]
     assert status.counts.lacpdu_tx == len(world.times("A", 1)) + 1
+
+
+def test_markers_are_numbered_one_by_one_and_counted_each_on_its_port() -> None:
+    world = World.pair(ports=2)
+    world.run(4 * SECOND)
+    engine = world.engines["A"]
+    asked = []
+    for _ in range(3):
+        asked += [engine.send_marker(number, world.now) for number in (1, 2)]
+        world.run(SECOND)
+    first = asked[0]
+    assert first is not None
+    assert asked == [*range(first, first + 6)]
+    assert sorted(each.transaction for each in world.answers) == asked
+    for number in (1, 2):
+        asking, asked_of = (world.status(name, number).counts for name in "AB")
+        assert (asking.marker_tx, asking.marker_response_rx) == (3, 3)
+        assert (asked_of.marker_rx, asked_of.marker_response_tx) == (3, 3)
+        sources = {source_of(frame) for _, frame in world.sent["A", number]}
+        assert sources == {port_mac("A", number)}
+
+
+def test_who_may_say_nothing_sends_no_marker_and_no_answer() -> None:
+    world = World.pair(ports=1)
+    world.run(4 * SECOND)
+    world.set("A", txtest=True)
+    sent = len(world.sent["A", 1])
+    assert world.engines["A"].send_marker(1, world.now) is None
+    assert world.engines["B"].send_marker(1, world.now) is not None
+    world.run(SECOND)
+    assert len(world.sent["A", 1]) == sent
+    counts = world.status("A", 1).counts
+    assert (counts.marker_tx, counts.marker_rx, counts.marker_response_tx) == (0, 1, 0)
+    assert dict(counts.bad)[Bad.RATE] == 1
+
+
+def test_the_flaps_of_ports_that_are_gone_are_still_the_lagg_s() -> None:
+    world = World.pair(ports=2)
+    engine = world.engines["A"]
+    for number in (1, 2):
+        world.run(4 * SECOND)
+        world.carrier(number, up=False)
+        assert world.status("A", number).counts.flaps == 1
+    for left in (2, 1):
+        engine.remove_port(left, world.now)
+        assert engine.view().flapping == 2
+
+
+def test_a_port_that_came_back_is_told_of_as_a_new_one() -> None:
+    world = World.pair(ports=1)
+    world.run(4 * SECOND)
+    engine, told = world.engines["A"], len(world.notices["A"])
+    engine.remove_port(1, world.now)
+    engine.add_port(1, port_mac("A", 1), 0x8000, LINK, world.now)
+    world.carry()
+    events = [each.event for each in world.notices["A"][told:]]
+    assert events == ["aggregator"], (
+        "none carries; that the new one does not is no news"
+    )

@@ -129,3 +129,32 @@ def test_a_user_ends_a_hold_and_what_was_counted_is_forgotten() -> None:
     peer.say(1, peer.pdu(1, actor=another(world)))
     steady(peer, 1, 2, seconds=BACK_S)
     assert world.distributing() == {"A": [1, 2]}  # one change is free again
+
+
+def test_the_fourth_change_in_a_row_begins_a_hold_that_doubles_up_to_a_minute() -> None:
+    world, peer = held(ports=2)
+    port = world.engines["A"]._ports[1]
+    port.strikes, port.struck_at = 0, 0
+    seconds = []
+    for changes in range(12):
+        port.held_until = None
+        said = replace(another(world), key=changes + 1)
+        peer.say(1, peer.pdu(1, actor=said))
+        until = port.held_until
+        seconds.append(0 if until is None else (until - world.now) // SECOND)
+        world.run(SECOND)
+    assert seconds == [0, 0, 0, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+
+
+def test_a_change_is_in_a_row_with_the_last_for_ten_seconds_beyond_its_hold() -> None:
+    for strikes, row_s in ((1, 10), (3, 10), (4, 14), (5, 18)):
+        for late_ns, expected in ((-1, strikes + 1), (0, 1)):
+            world, peer = against_peer()
+            peer.keep_up(1, seconds=4)
+            port = world.engines["A"]._ports[1]
+            port.strikes, port.struck_at = strikes, world.now
+            world.run(row_s * SECOND + late_ns)
+            port.defaulted = False  # it is late by then, and still somebody
+            peer.say(1, peer.pdu(1, actor=replace(another(world), key=9)))
+            assert port.strikes == expected
+            assert port.struck_at == world.now
