@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.link import Link, Modes
-from lagg.model import BUCKETS, PORTS_MAX, Options, PortFlag, Proto
+from lagg.model import (
+    BUCKETS,
+    PORTS_MAX,
+    Agreement,
+    Options,
+    PortFlag,
+    PortOptions,
+    Proto,
+)
 from lagg.shape import Port, Shape
 
 EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))
@@ -161,6 +169,49 @@ def test_flags_and_reasons_are_the_plan_s() -> None:
     assert shape.standings()[0].reason is None
     assert shape.standings()[1].reason == "standby"
     assert shape.standings()[2].reason == "administratively down"
+
+
+def test_a_port_s_new_name_takes_along_all_that_is_said_of_it() -> None:
+    mine, other = PortOptions(lacp_port_priority=7), PortOptions(lacp_port_priority=9)
+    shape = replace(
+        shape_of(port(0, 30), port(1, 10)).in_order(["eth10", "eth30"]),
+        port_options={"eth10": mine, "eth30": other},
+        donor="eth10",
+    )
+    renamed = replace(port(1, 10).link, name="wan0")
+    after = shape.with_link(renamed, Modes(100))
+    assert after.options_of("wan0") == mine
+    assert after.options_of("eth30") == other
+    assert after.options_of("eth10") == PortOptions()
+    assert after.order == ("wan0", "eth30")
+    assert after.donor == "wan0"
+    assert (after.primary, after.homes) == (shape.primary, shape.homes)
+    assert after.at(1) == replace(shape.at(1), link=renamed, modes=Modes(100))
+    assert after.at(0) == shape.at(0)
+
+
+def test_the_new_name_of_a_port_without_options_sets_none() -> None:
+    options = {"eth30": PortOptions(lacp_port_priority=9)}
+    shape = replace(shape_of(port(0, 30), port(1, 10)), port_options=options)
+    after = shape.with_link(replace(port(1, 10).link, name="wan0"), Modes(1000))
+    assert after.port_options == options
+    assert after.donor is None
+
+
+def test_a_link_of_no_port_changes_nothing() -> None:
+    shape = shape_of(port(0, 30))
+    assert shape.with_link(port(0, 10).link, Modes(10)) == shape
+
+
+def test_what_lacp_says_is_each_port_s_and_of_who_is_not_named_it_says_nothing() -> (
+    None
+):
+    shape = shape_of(port(0, 30), port(1, 10))
+    first, second = Agreement(active=True), Agreement(reason="why")
+    said = shape.with_agreements({0: first, 1: second})
+    assert (said.at(0).lacp, said.at(1).lacp) == (first, second)
+    assert said.with_agreements({1: second}).at(0).lacp == Agreement()
+    assert replace(said, ports=shape.ports) == shape
 
 
 def test_homes_outlive_a_change_of_protocol() -> None:
