@@ -277,7 +277,7 @@ port_drain(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
             frames += burst;
         } while (burst > 0 && frames < RING_FRAMES);
     }
-    worker_publish_counts(device->drainer, device->ports);
+    counts_publish(device->drainer, device->ports);
 }
 
 int
@@ -348,36 +348,6 @@ lagg_device_passed(struct lagg_device *device, uint64_t ticket, uint32_t *worker
 /* ---- counters ---------------------------------------------------------------------
  */
 
-static void
-bank_sum(struct counter_bank *bank, uint64_t sums[COUNTERS_COUNT])
-{
-    for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
-        sums[i] += atomic_load_explicit(&bank->values[i], memory_order_acquire);
-    }
-}
-
-/* A count that has moved on was stored with release after the sequence turned odd, and
- * is loaded with acquire: so then the second look at the sequence differs too. */
-static void
-worker_read(struct lagg_device *device, struct worker *worker, struct lagg_reading *out)
-{
-    const struct lagg_reading before = *out;
-    uint32_t sequence;
-
-    do {
-        *out = before;
-        sequence = atomic_load_explicit(&worker->sequence, memory_order_acquire);
-        bank_sum(&worker->counts, (uint64_t *)&out->total);
-        for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-            if (device->ports[slot] != NULL) {
-                bank_sum(&device->ports[slot]->counts[worker->index],
-                    (uint64_t *)&out->ports[slot]);
-            }
-        }
-    } while ((sequence & 1) ||
-             sequence != atomic_load_explicit(&worker->sequence, memory_order_relaxed));
-}
-
 /* What the kernel dropped for want of a ring entry was meant for us: in, and dropped.
  */
 static void
@@ -416,9 +386,9 @@ lagg_device_read(struct lagg_device *device, struct lagg_reading *out)
     out->generation = device->store.generation;
     out->xdp = device_xdp_ports(device);
     for (uint32_t i = 0; i < device->workers_count; i++) {
-        worker_read(device, device->workers[i], out);
+        counts_read(device->workers[i], device->ports, out);
     }
-    worker_read(device, device->drainer, out);
+    counts_read(device->drainer, device->ports, out);
     device_add_overruns(device, out);
 }
 
@@ -479,22 +449,4 @@ lagg_device_stop(struct lagg_device *device)
 {
     atomic_store(&device->stop, true);
     device_wake(device);
-}
-
-int
-lagg_flow_hash(
-    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash)
-{
-    const struct hash_policy policy = {
-        .kind = plan->hash_kind,
-        .layers = plan->hash_layers,
-        .seed = plan->hash_seed,
-    };
-    struct flow flow;
-
-    if (plan->hash_kind >= LAGG_HASH_COUNT || !frame_parse(bytes, size, &flow)) {
-        return -EINVAL;
-    }
-    *hash = hash_flow(&flow, &policy);
-    return 0;
 }

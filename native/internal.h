@@ -7,7 +7,7 @@
  *
  * Dependencies point one way:
  *   epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
- *   filter, packet, ring, xdp <- port <- transmit, receive <- worker <- device
+ *   filter, packet, ring, xdp <- port <- counts, transmit, receive <- worker <- device
  *   (from filter on: port.h; from transmit on: worker.h)
  */
 #ifndef LAGG_INTERNAL_H
@@ -305,7 +305,7 @@ struct counter_bank {
         CACHE_LINE_BYTES) _Atomic uint64_t values[COUNTERS_COUNT]; /* (a) one writer */
 };
 
-/* What one burst counted so far; private until worker_publish_counts(). */
+/* What one burst counted so far; private until counts_publish(). */
 struct tally {
     uint64_t total[COUNTERS_COUNT];
     uint64_t ports[LAGG_PORTS_MAX][COUNTERS_COUNT];

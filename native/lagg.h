@@ -182,8 +182,8 @@ int lagg_worker_run(struct lagg_device *device, uint32_t worker, uint32_t busy_p
 /* Asks every worker to return.  May be called again. */
 void lagg_device_stop(struct lagg_device *device);
 
-/* The port a frame takes under the plan, for explain: the bucket or table index and the
- * flow hash of the 'size' bytes at 'bytes'.  Pure.  -EINVAL for a runt. */
+/* The flow hash under the plan of the 'size' bytes at 'bytes', for explain.  Pure.
+ * -EINVAL for a runt. */
 int lagg_flow_hash(
     const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash);
 

@@ -30,17 +30,37 @@ distribute_all(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
 }
 
 static uint32_t
-flow_hash(const struct lagg_plan *plan, const struct frame *frame)
+flow_hash(const struct lagg_plan *plan, const struct flow *flow)
 {
     const struct hash_policy policy = {
         .kind = plan->hash_kind,
         .layers = plan->hash_layers,
         .seed = plan->hash_seed,
     };
+
+    return hash_flow(flow, &policy);
+}
+
+int
+lagg_flow_hash(
+    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash)
+{
+    struct flow flow;
+
+    if (plan->hash_kind >= LAGG_HASH_COUNT || !frame_parse(bytes, size, &flow)) {
+        return -EINVAL;
+    }
+    *hash = flow_hash(plan, &flow);
+    return 0;
+}
+
+static uint32_t
+frame_hash(const struct lagg_plan *plan, const struct frame *frame)
+{
     struct flow flow;
 
     frame_parse(frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow);
-    return hash_flow(&flow, &policy);
+    return flow_hash(plan, &flow);
 }
 
 static void
@@ -50,7 +70,7 @@ distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     uint32_t index;
 
     if (plan->spread == LAGG_SPREAD_FLOW) {
-        hash = flow_hash(plan, &worker->frames[frame]);
+        hash = frame_hash(plan, &worker->frames[frame]);
     }
     index = distribute_index(plan, &worker->turn, hash);
     if (plan->held[index / 8] >> index % 8 & 1) {

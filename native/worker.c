@@ -2,9 +2,9 @@
 /*
  * A worker: carries frames between one TAP queue and the ports of the live snapshot.
  *
- * Owns one iteration, the loop around it, and the publication of what was counted.  The
- * epoch is entered per iteration and left before the worker sleeps, so a sleeping
- * worker delays nobody.  Allocates nothing, takes no lock.
+ * Owns one iteration and the loop around it.  The epoch is entered per iteration and
+ * left before the worker sleeps, so a sleeping worker delays nobody.  Allocates
+ * nothing, takes no lock.
  */
 #include "worker.h"
 
@@ -46,7 +46,7 @@ worker_poll(struct worker *worker)
 
     frames += receive_burst(worker, snap, frames > 0);
 
-    worker_publish_counts(worker, snap->ports);
+    counts_publish(worker, snap->ports);
     poll_prepare(worker, snap);
     epoch_leave(&worker->store->epoch, worker->index);
     return frames;
@@ -112,41 +112,4 @@ worker_loop(struct worker *worker)
             worker_wait(worker);
         }
     }
-}
-
-/* ---- publication of the counts ----------------------------------------------------
- */
-
-static void
-bank_add(struct counter_bank *bank, uint64_t deltas[COUNTERS_COUNT])
-{
-    for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
-        uint64_t value = atomic_load_explicit(&bank->values[i], memory_order_relaxed);
-
-        /* Release: pairs with the reader's acquire, see lagg_device_read(). */
-        atomic_store_explicit(
-            &bank->values[i], value + deltas[i], memory_order_release);
-        deltas[i] = 0;
-    }
-}
-
-void
-worker_publish_counts(struct worker *worker, struct lagg_port *const ports[])
-{
-    struct tally *tally = &worker->tally;
-    uint32_t sequence = atomic_load_explicit(&worker->sequence, memory_order_relaxed);
-
-    if (!tally->touched) {
-        return;
-    }
-    atomic_store_explicit(&worker->sequence, sequence + 1, memory_order_relaxed);
-    bank_add(&worker->counts, tally->total);
-    for (uint32_t left = tally->ports_touched; left != 0; left &= left - 1) {
-        uint32_t slot = (uint32_t)__builtin_ctz(left);
-
-        bank_add(&ports[slot]->counts[worker->index], tally->ports[slot]);
-    }
-    atomic_store_explicit(&worker->sequence, sequence + 2, memory_order_release);
-    tally->ports_touched = 0;
-    tally->touched = false;
 }

@@ -66,9 +66,6 @@ uint32_t receive_burst(struct worker *worker, const struct snapshot *snap, bool 
 uint32_t receive_ring(struct worker *worker, const struct lagg_plan *plan,
     uint32_t slot, struct lagg_port *port, uint32_t ring);
 
-/* Adds what was counted since the last call to the published counters. */
-void worker_publish_counts(struct worker *worker, struct lagg_port *const ports[]);
-
 /* What paces the worker: see pace.c. */
 static inline uint64_t
 clock_ns(void)
@@ -79,8 +76,19 @@ clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- counting: into the tally, which is private until published --------------------
+/* ---- counts.c ---------------------------------------------------------------------
  */
+
+/* Adds what was counted since the last call to the published counters.  'ports' as in
+ * struct snapshot. */
+void counts_publish(struct worker *worker, struct lagg_port *const ports[]);
+
+/* Adds what the worker published to '*out', all of it at one instant; for the control
+ * thread. */
+void counts_read(
+    struct worker *worker, struct lagg_port *const ports[], struct lagg_reading *out);
+
+/* Into the tally, which is private until published. */
 
 static inline void
 count(struct worker *worker, uint32_t counter, uint64_t value)

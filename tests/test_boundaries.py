@@ -76,7 +76,7 @@ LEVELS = (
     ("snapshot", "distributor"),
     ("tap", "packet", "ring", "xdp"),
     ("port",),
-    ("transmit", "receive"),
+    ("counts", "transmit", "receive"),
     ("worker",),
     ("device",),
 )
