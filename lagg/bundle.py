@@ -202,6 +202,13 @@ class Bundle:
         marked = self.lacp.marked
         return {p.slot for p in shape.ports if p.link.active and p.number in marked}
 
+    def publish_again(self) -> None:
+        """The same plan: what the workers take from ports they look at anew.
+
+        LaggError as adopt().
+        """
+        self._publish(self.plan, self.moves)
+
     def release(self, slots: Collection[int]) -> None:
         """The flows that wait for these slots go on.  LaggError as adopt()."""
         left = self.moves.without(slots)
@@ -379,4 +386,5 @@ def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord
         rx_frames=counters.rx_frames,
         rx_bytes=counters.rx_bytes,
         drops=counters.drops,
+        rings_reopened=reading.reopened[port.slot],
     )

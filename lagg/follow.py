@@ -34,6 +34,7 @@ from lagg.link import (
     MulticastChanged,
     Overrun,
 )
+from lagg.rings import Rings
 from lagg.shape import Port
 from lagg.tasks import Tasks
 
@@ -69,6 +70,7 @@ class Follower:
         self._whole = whole
         self._destroy = destroy
         self._tasks = Tasks()
+        self._rings = Rings(fleet, whole, self._tasks)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
         self._left: set[int] = set()  # of these, the ones that were given up
 
@@ -110,6 +112,7 @@ class Follower:
                     await asyncio.sleep(rest_s)
             self._joined.clear()
             began_s = time.monotonic()
+            self._rings.look()
             with _logging():
                 self._fleet.spare_sniffers()
             with _logging():

@@ -180,6 +180,12 @@ FAMILIES = (
     _of_ports("tx_bytes", "Bytes sent", lambda p: p["tx_bytes"], counts=True),
     _of_ports("rx_frames", "Frames received", lambda p: p["rx_frames"], counts=True),
     _of_ports("rx_bytes", "Bytes received", lambda p: p["rx_bytes"], counts=True),
+    _of_ports(
+        "rings_reopened",
+        "Receive rings that could not move, opened anew",
+        lambda p: p["rings_reopened"],
+        counts=True,
+    ),
     Family(
         "laggd_port_dropped_frames",
         "Frames not delivered, by port and reason",

@@ -270,6 +270,7 @@ class PortRecord:
     drops: dict[Drop, int]
     lacp_port_priority: int = PRIORITY_DEFAULT
     lacp: PortStatus | None = None  # None unless laggproto is lacp
+    rings_reopened: int = 0  # times that it could not move and was opened anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Reading:
 
     generation: int
     xdp: frozenset[int]  # slots that transmit as Transmit.XDP says
+    reopened: tuple[int, ...]  # by slot: times that its receive rings were changed
     total: Counters
     ports: tuple[PortCounters, ...]  # by slot
 
@@ -154,6 +155,27 @@ class Device:
         _check(lib.lagg_device_remove_port(self._device, slot, out))
         return PortSockets(out[0])
 
+    def stuck(self) -> frozenset[int]:
+        """The slots whose receive rings cannot move any more; usually none."""
+        bits = lib.lagg_device_stuck(self._device)
+        return frozenset(slot for slot in range(PORTS_MAX) if bits >> slot & 1)
+
+    def open_rings(self, slot: int) -> None:
+        """Opens rings beside a port's own.  As slow as open_sockets; any thread."""
+        _check(lib.lagg_device_open_rings(self._device, slot))
+
+    def change_rings(self, slot: int) -> None:
+        """Frames come in by the rings opened last.  To be followed by publish()."""
+        _check(lib.lagg_device_change_rings(self._device, slot))
+
+    def drain_rings(self, slot: int) -> None:
+        """Delivers what the rings before hold, once no worker can see them."""
+        _check(lib.lagg_device_drain_rings(self._device, slot))
+
+    def close_rings(self, slot: int) -> None:
+        """Closes these.  As slow; any thread."""
+        _check(lib.lagg_device_close_rings(self._device, slot))
+
     def admit_lacp(self, slot: int, admit: bool) -> None:
         """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
         _check(lib.lagg_device_admit_lacp(self._device, slot, admit))
@@ -200,6 +222,7 @@ class Device:
         return Reading(
             generation=reading.generation,
             xdp=frozenset(s for s in range(PORTS_MAX) if reading.xdp >> s & 1),
+            reopened=tuple(reading.reopened),
             total=Counters(
                 tx_in=reading.total.tx_in,
                 tx_out=reading.total.tx_out,

@@ -152,6 +152,7 @@ class PortJson(TypedDict):
     tx_bytes: int
     rx_frames: int
     rx_bytes: int
+    rings_reopened: int
     drops: dict[str, int]
     lacp_port_priority: int
     lacp: PortLacpJson | None
@@ -290,6 +291,7 @@ def port_json(port: PortRecord) -> PortJson:
         "tx_bytes": port.tx_bytes,
         "rx_frames": port.rx_frames,
         "rx_bytes": port.rx_bytes,
+        "rings_reopened": port.rings_reopened,
         "drops": _drops_json(port.drops),
         "lacp_port_priority": port.lacp_port_priority,
         "lacp": None if port.lacp is None else port_lacp_json(port.lacp),

@@ -291,6 +291,9 @@ def _with_details(
         if port["lacp"] is not None:
             found += _port_lacp_lines(port["lacp"], verbose)
         drops = drop_words(port["drops"])
+        if port["rings_reopened"]:
+            times = f"{port['rings_reopened']} times"
+            found.append(paint(f"    receive ring opened anew: {times}", _WARNING))
         if drops:
             found.append(paint(f"    dropped: {drops}", _WARNING))
     return found

@@ -2,11 +2,11 @@
 /*
  * A device: one lagg, with all it owns.
  *
- * Owns every allocation, every descriptor's life, and the order of taking a port away:
- * unpublished, ticket passed, drained, closed.  The public functions of lagg.h; all but
- * lagg_worker_run() are for the control thread alone.
+ * Owns the life of its TAP, its workers and its snapshots, and what is read of them.
+ * The public functions of lagg.h; all but lagg_worker_run() are for the control thread
+ * alone.
  */
-#include "worker.h"
+#include "device.h"
 
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -16,23 +16,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-struct lagg_device {
-    struct snapshot_store store;
-    uint32_t workers_count;                  /* (c) */
-    _Atomic bool stop;                       /* (a) workers return when set */
-    _Atomic int alert_fd;                    /* (a) -1: see lagg_device_alert() */
-    struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
-    uint64_t overruns;                       /* (x) of closed ports too */
-    struct worker *drainer; /* (x) delivers what a closing ring holds */
-    struct worker *workers[LAGG_WORKERS_MAX]; /* (c) */
-};
-
 /* ---- creation ---------------------------------------------------------------------
  */
 
-/* Only the first 'zeroed' bytes are written: buffers take no memory before use. */
-static void *
-allocate(size_t size, size_t zeroed)
+void *
+device_allocate(size_t size, size_t zeroed)
 {
     size_t rounded = (size + CACHE_LINE_BYTES - 1) & ~(size_t)(CACHE_LINE_BYTES - 1);
     void *memory = aligned_alloc(CACHE_LINE_BYTES, rounded);
@@ -47,7 +35,7 @@ static struct worker *
 worker_make(struct lagg_device *device, uint32_t index)
 {
     struct worker *worker =
-        allocate(sizeof *worker, offsetof(struct worker, hold.store));
+        device_allocate(sizeof *worker, offsetof(struct worker, hold.store));
 
     if (worker != NULL) {
         worker->index = index;
@@ -141,7 +129,7 @@ lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
     if (workers < 1 || workers > LAGG_WORKERS_MAX || !name_sound(name)) {
         return -EINVAL;
     }
-    device = allocate(sizeof *device, sizeof *device);
+    device = device_allocate(sizeof *device, sizeof *device);
     if (device == NULL) {
         return -ENOMEM;
     }
@@ -173,130 +161,6 @@ int
 lagg_device_set_carrier(struct lagg_device *device, int up)
 {
     return tap_set_carrier(device->workers[0]->tap_fd, up != 0);
-}
-
-/* ---- ports ------------------------------------------------------------------------
- */
-
-int
-lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
-    struct lagg_port **out)
-{
-    struct lagg_port *port;
-    int error;
-
-    if (ifindex <= 0 || transmit >= LAGG_TRANSMIT_COUNT) {
-        return -EINVAL;
-    }
-    port = allocate(sizeof *port, sizeof *port);
-    if (port == NULL) {
-        return -ENOMEM;
-    }
-    error =
-        port_open(port, ifindex, device->workers_count, transmit == LAGG_TRANSMIT_XDP);
-    if (error != 0) {
-        free(port);
-        return error;
-    }
-    *out = port;
-    return 0;
-}
-
-void
-lagg_port_close(struct lagg_port *port)
-{
-    port_close(port);
-    free(port);
-}
-
-int
-lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
-{
-    if (slot >= LAGG_PORTS_MAX) {
-        return -EINVAL;
-    }
-    if (device->ports[slot] != NULL) {
-        return -EEXIST;
-    }
-    device->ports[slot] = port;
-    return 0;
-}
-
-int
-lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t transmit)
-{
-    if (transmit >= LAGG_TRANSMIT_COUNT) {
-        return -EINVAL;
-    }
-    if (slot >= LAGG_PORTS_MAX || device->ports[slot] == NULL) {
-        return -ENOENT;
-    }
-    atomic_store(&device->ports[slot]->xdp_wanted, transmit == LAGG_TRANSMIT_XDP);
-    return 0;
-}
-
-int
-lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
-{
-    struct lagg_port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
-    int error;
-
-    if (port == NULL) {
-        return -ENOENT;
-    }
-    error = port_admit(port, admit != 0);
-    if (error != 0) {
-        port_admit(port, admit == 0); /* what was so before is not refused now */
-    }
-    return error;
-}
-
-static void
-device_take_overruns(struct lagg_device *device, struct lagg_port *port)
-{
-    uint32_t overruns = port_take_overruns(port);
-
-    port->overruns += overruns;
-    device->overruns += overruns;
-}
-
-/* Bounded: a ring that is refilled while it is drained ends after one round. */
-static void
-port_drain(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
-{
-    const struct lagg_plan plan = {
-        .rx_accept = port->accepted ? 1u << slot : 0,
-        .rx_drop = snapshot_live(&device->store)->plan.rx_drop,
-    };
-
-    for (uint32_t ring = 0; ring < port->rings_count; ring++) {
-        uint32_t frames = 0, burst;
-
-        do {
-            burst = receive_ring(device->drainer, &plan, slot, port, ring);
-            frames += burst;
-        } while (burst > 0 && frames < RING_FRAMES);
-    }
-    counts_publish(device->drainer, device->ports);
-}
-
-int
-lagg_device_remove_port(
-    struct lagg_device *device, uint32_t slot, struct lagg_port **out)
-{
-    struct lagg_port *port = slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
-
-    if (port == NULL) {
-        return -ENOENT;
-    }
-    if (snapshot_names(&device->store, slot)) {
-        return -EBUSY;
-    }
-    port_drain(device, slot, port);
-    device_take_overruns(device, port);
-    device->ports[slot] = NULL;
-    *out = port;
-    return 0;
 }
 
 /* ---- snapshots --------------------------------------------------------------------
@@ -357,7 +221,8 @@ device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
         struct lagg_port *port = device->ports[slot];
 
         if (port != NULL) {
-            device_take_overruns(device, port);
+            roster_take_overruns(device, port);
+            out->reopened[slot] = port->rings_changed;
             out->ports[slot].rx_frames += port->overruns;
             out->ports[slot].drops[LAGG_DROP_RING_OVERRUN] += port->overruns;
         }

@@ -7,8 +7,9 @@
  *
  * Dependencies point one way:
  *   epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
- *   filter, packet, ring, xdp <- port <- counts, transmit, receive <- worker <- device
- *   (from filter on: port.h; from transmit on: worker.h)
+ *   filter, packet, ring, xdp <- port <- counts, transmit, receive <- worker <-
+ *   roster, device
+ * From filter on: port.h; from counts on: worker.h; roster and device: device.h.
  */
 #ifndef LAGG_INTERNAL_H
 #define LAGG_INTERNAL_H

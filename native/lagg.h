@@ -96,8 +96,9 @@ struct lagg_port_counters {
 
 /* One consistent reading: no counter is of another burst than the next one. */
 struct lagg_reading {
-    uint64_t generation; /* of the snapshot published last */
-    uint32_t xdp;        /* bit s: slot s transmits as LAGG_TRANSMIT_XDP says */
+    uint64_t generation;   /* of the snapshot published last */
+    uint32_t xdp;          /* bit s: slot s transmits as LAGG_TRANSMIT_XDP says */
+    uint32_t reopened[32]; /* by slot: times that its receive rings were changed */
     struct lagg_counters total;
     struct lagg_port_counters ports[32]; /* since the slot was opened; 0 when closed */
 };
@@ -146,6 +147,26 @@ int lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
  * -EBUSY while a snapshot that names it may still be read; -ENOENT. */
 int lagg_device_remove_port(
     struct lagg_device *device, uint32_t slot, struct lagg_port **port);
+
+/* The slots, as bits, whose receive rings cannot move: the kernel drops all that comes.
+ * So it is, for good, after a frame whose offload packet(7) cannot describe. */
+uint32_t lagg_device_stuck(struct lagg_device *device);
+
+/* Opens receive rings for an open port beside those it has.  Slow, and for any thread
+ * while the slot is this port's.  -ENOENT, -EBUSY when there are such already, or what
+ * packet(7) answers. */
+int lagg_device_open_rings(struct lagg_device *device, uint32_t slot);
+
+/* Has the port's frames come in by those opened last.  To be followed by a publication:
+ * once its ticket has passed, no worker sees the rings before.  -ENOENT, or what
+ * SO_ATTACH_FILTER answers. */
+int lagg_device_change_rings(struct lagg_device *device, uint32_t slot);
+
+/* Delivers what the rings before still hold, when no worker sees them.  -ENOENT. */
+int lagg_device_drain_rings(struct lagg_device *device, uint32_t slot);
+
+/* Closes them, as slow and as lagg_device_open_rings().  -ENOENT. */
+int lagg_device_close_rings(struct lagg_device *device, uint32_t slot);
 
 /* Publishes a copy of 'plan' and wakes the workers; never blocks.  '*ticket' passes
  * once no worker can still see the snapshot before.  -EINVAL when the plan is not

@@ -16,40 +16,130 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int
-ring_admit(const struct lagg_port *port, int fd, bool lacp)
+/* ---- receive rings ----------------------------------------------------------------
+ */
+
+static uint32_t
+rings_live(const struct lagg_port *port)
 {
-    if (!lacp) {
+    return atomic_load_explicit(&port->live, memory_order_relaxed);
+}
+
+static int
+ring_admit(const struct lagg_port *port, int fd)
+{
+    if (!port->lacp) {
         return filter_admit_without_lacp(fd);
     }
     /* A fanout does not heed its members' PACKET_IGNORE_OUTGOING. */
     return port->rings_count == 1 ? filter_remove(fd) : filter_admit(fd);
 }
 
-int
-port_admit(const struct lagg_port *port, bool lacp)
+static int
+rings_admit(const struct lagg_port *port, uint32_t set)
 {
     int error = 0;
 
     for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
-        error = ring_admit(port, port->rings[i].fd, lacp);
+        error = ring_admit(port, port->rings[set][i].fd);
     }
     return error;
 }
 
+int
+port_admit(struct lagg_port *port, bool lacp)
+{
+    port->lacp = lacp;
+    return rings_admit(port, rings_live(port));
+}
+
+static void
+rings_close(struct lagg_port *port, uint32_t set)
+{
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        ring_close(&port->rings[set][i]);
+        port->rings[set][i] = (struct ring){.fd = -1};
+    }
+}
+
 static int
-rings_open(struct lagg_port *port)
+rings_open(struct lagg_port *port, uint32_t set)
 {
     int error = 0, group = -1;
 
     for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
-        error = ring_open(&port->rings[i], port->ifindex);
+        error = ring_open(&port->rings[set][i], port->ifindex);
         if (error == 0 && port->rings_count > 1) {
-            error = ring_join_fanout(&port->rings[i], &group);
+            error = ring_join_fanout(&port->rings[set][i], &group);
         }
     }
-    return error == 0 ? port_admit(port, true) : error;
+    if (error != 0) {
+        rings_close(port, set);
+    }
+    return error;
 }
+
+int
+port_open_rings(struct lagg_port *port)
+{
+    uint32_t other = 1 - rings_live(port);
+
+    return port->rings[other][0].fd >= 0 ? -EBUSY : rings_open(port, other);
+}
+
+void
+port_shut_rings(struct lagg_port *port)
+{
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        filter_shut(port->rings[rings_live(port)][i].fd);
+    }
+}
+
+int
+port_change_rings(struct lagg_port *port)
+{
+    uint32_t live = rings_live(port), other = 1 - live;
+    int error = rings_admit(port, other);
+
+    if (error != 0) {
+        rings_admit(port, live);
+        return error;
+    }
+    atomic_store_explicit(&port->live, other, memory_order_release);
+    port->rings_changed++;
+    return 0;
+}
+
+void
+port_close_rings(struct lagg_port *port)
+{
+    rings_close(port, 1 - rings_live(port));
+}
+
+uint32_t
+port_take_overruns(struct lagg_port *port)
+{
+    uint32_t overruns = 0;
+
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        overruns += ring_take_overruns(&port->rings[rings_live(port)][i]);
+    }
+    return overruns;
+}
+
+bool
+port_is_stuck(struct lagg_port *port)
+{
+    bool stuck = false;
+
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        stuck |= port->rings[rings_live(port)][i].stuck;
+    }
+    return stuck;
+}
+
+/* ---- opening and closing ----------------------------------------------------------
+ */
 
 static int
 sender_open(struct lagg_port *port)
@@ -86,9 +176,10 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
     port->tx_fd = -1;
     port->rings_count = rings_count;
     for (uint32_t i = 0; i < rings_count; i++) {
-        port->rings[i].fd = -1;
+        port->rings[0][i].fd = port->rings[1][i].fd = -1;
     }
-    if ((error = sender_open(port)) != 0 || (error = rings_open(port)) != 0) {
+    if ((error = sender_open(port)) != 0 || (error = rings_open(port, 0)) != 0 ||
+        (error = port_admit(port, true)) != 0) {
         port_close(port);
     } else if (xdp) {
         port_open_xdp(port);
@@ -99,25 +190,16 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
 void
 port_close(struct lagg_port *port)
 {
-    for (uint32_t i = 0; i < port->rings_count; i++) {
-        ring_close(&port->rings[i]);
-    }
+    rings_close(port, 0);
+    rings_close(port, 1);
     if (port->tx_fd >= 0) {
         close(port->tx_fd);
     }
     xdp_close(&port->xdp);
 }
 
-uint32_t
-port_take_overruns(struct lagg_port *port)
-{
-    uint32_t overruns = 0;
-
-    for (uint32_t i = 0; i < port->rings_count; i++) {
-        overruns += ring_take_overruns(&port->rings[i]);
-    }
-    return overruns;
-}
+/* ---- transmit ---------------------------------------------------------------------
+ */
 
 /* Whether the port has carrier.  To ask makes the kernel tell a loss that it may hold
  * back for a second (net/core/link_watch.c), so the control plane learns of it, too. */

@@ -99,10 +99,12 @@ uint32_t packet_send(int fd, const struct frame *frames, const uint8_t *order,
 struct ring {
     int fd;                 /* (c) */
     uint8_t *map;           /* (c) shared with the kernel */
-    uint32_t next;          /* (w) entry to look at next */
+    _Atomic uint32_t next;  /* (a) entry to look at next; written by its worker */
     uint32_t release_from;  /* (w) first entry read but not given back */
     uint32_t release_count; /* (w) */
     bool strays;            /* (w) there may be copies whose entries were given up */
+    bool empty;             /* (x) when its overruns were taken last */
+    bool stuck;             /* (x) it cannot move */
 };
 
 /* Frames that had an entry, and that cannot be had all the same. */
@@ -129,7 +131,8 @@ void ring_release(struct ring *ring);
 /* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
 void ring_clear_error(struct ring *ring);
 
-/* Frames the kernel dropped for want of an entry since the last call. */
+/* Frames the kernel dropped for want of an entry since the last call.  Says in
+ * ring->stuck whether it drops all that come, though there is room. */
 uint32_t ring_take_overruns(struct ring *ring);
 
 /* ---- port.c -----------------------------------------------------------------------
@@ -137,10 +140,13 @@ uint32_t ring_take_overruns(struct ring *ring);
 
 /* The sockets of one port. */
 struct lagg_port {
-    int ifindex;          /* (c) */
-    int tx_fd;            /* (c) */
-    uint32_t rings_count; /* (c) one for each worker */
-    struct ring rings[LAGG_WORKERS_MAX];
+    int ifindex;                            /* (c) */
+    int tx_fd;                              /* (c) */
+    uint32_t rings_count;                   /* (c) of a set, one for each worker */
+    struct ring rings[2][LAGG_WORKERS_MAX]; /* of the other set, fd is -1 mostly */
+    _Atomic uint32_t live;   /* (a) the set that workers read; by the control thread */
+    uint32_t rings_changed;  /* (x) how often the sets were */
+    bool lacp;               /* (x) the rings take LACP and Marker PDUs */
     struct xdp xdp;          /* for the one worker there then is */
     _Atomic bool xdp_wanted; /* (a) set by the control thread */
     bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
@@ -153,12 +159,40 @@ struct lagg_port {
 int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp);
 void port_close(struct lagg_port *port);
 
+/* The ring that a worker reads.  Inside of a section of the epoch, once in a burst. */
+static inline struct ring *
+port_ring(struct lagg_port *port, uint32_t worker)
+{
+    /* Acquire: pairs with port_change_rings(), which comes after the set was opened. */
+    uint32_t live = atomic_load_explicit(&port->live, memory_order_acquire);
+
+    return &port->rings[live][worker];
+}
+
 /* Whether the rings take LACP and Marker PDUs from now on, as they do at first.  0 or
  * -errno; then some may and some may not. */
-int port_admit(const struct lagg_port *port, bool lacp);
+int port_admit(struct lagg_port *port, bool lacp);
 
-/* Frames the kernel dropped for want of a ring entry since the last call. */
+/* Opens the set of rings that is not live, shut.  For any thread.  -EBUSY when it is
+ * open, or what packet(7) answers. */
+int port_open_rings(struct lagg_port *port);
+
+/* No frame comes in by the live rings any more: what they are is final. */
+void port_shut_rings(struct lagg_port *port);
+
+/* Makes the set opened last the live one, and lets frames in.  0 or -errno; then the
+ * set before has them again. */
+int port_change_rings(struct lagg_port *port);
+
+/* Closes the set that is not live, which no worker may see.  For any thread. */
+void port_close_rings(struct lagg_port *port);
+
+/* Frames the kernel dropped for want of an entry in the live rings since the last call.
+ */
 uint32_t port_take_overruns(struct lagg_port *port);
+
+/* Whether any live ring cannot move, by what was seen when overruns were taken. */
+bool port_is_stuck(struct lagg_port *port);
 
 /* Whether short frames leave by AF_XDP. */
 bool port_uses_xdp(const struct lagg_port *port);

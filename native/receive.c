@@ -71,17 +71,17 @@ count_losses(struct worker *worker, uint32_t slot, const struct ring_losses *los
 
 uint32_t
 receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
-    struct lagg_port *port, uint32_t ring)
+    struct ring *ring)
 {
     struct ring_losses losses = {0};
-    uint32_t frames = ring_read(
-        &port->rings[ring], worker->buffers, worker->frames, BURST_MAX, &losses);
+    uint32_t frames =
+        ring_read(ring, worker->buffers, worker->frames, BURST_MAX, &losses);
 
     for (uint32_t i = 0; i < frames; i++) {
         collect(worker, plan, slot, &worker->frames[i]);
     }
     count_losses(worker, slot, &losses);
-    ring_release(&port->rings[ring]);
+    ring_release(ring);
     return frames + losses.oversize + losses.overrun;
 }
 
@@ -118,13 +118,13 @@ receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
     }
     for (uint32_t left = snap->plan.ports; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctz(left);
+        struct ring *ring = port_ring(snap->ports[slot], worker->index);
         uint32_t burst;
 
         if (worker->errors_pending) {
-            ring_clear_error(&snap->ports[slot]->rings[worker->index]);
+            ring_clear_error(ring);
         }
-        burst =
-            receive_ring(worker, &snap->plan, slot, snap->ports[slot], worker->index);
+        burst = receive_ring(worker, &snap->plan, slot, ring);
         most = burst > most ? burst : most;
         frames += burst;
     }

@@ -96,6 +96,7 @@ ring_open(struct ring *ring, int ifindex)
         (error = filter_shut(ring->fd)) != 0) {
         return error;
     }
+    ring->empty = true;
     packet_set_buffer(ring->fd, SO_RCVBUFFORCE, SO_RCVBUF);
     return packet_bind(ring->fd, ifindex, ETH_P_ALL);
 }
@@ -212,10 +213,11 @@ ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
     uint32_t max, struct ring_losses *losses)
 {
     uint32_t count = 0;
+    uint32_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
 
-    ring->release_from = ring->next;
+    ring->release_from = next;
     for (ring->release_count = 0; ring->release_count < max; ring->release_count++) {
-        struct tpacket2_hdr *entry = ring_entry(ring, ring->next);
+        struct tpacket2_hdr *entry = ring_entry(ring, next);
         uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
         uint32_t refusal;
 
@@ -229,8 +231,10 @@ ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
         count += refusal == LAGG_DROP_COUNT;
         losses->oversize += refusal == LAGG_DROP_OVERSIZE;
         losses->overrun += refusal == LAGG_DROP_RING_OVERRUN;
-        ring->next = (ring->next + 1) % RING_FRAMES;
+        next = (next + 1) % RING_FRAMES;
     }
+    /* Relaxed: who else looks has no use for the entries before it. */
+    atomic_store_explicit(&ring->next, next, memory_order_relaxed);
     return count;
 }
 
@@ -257,12 +261,34 @@ ring_clear_error(struct ring *ring)
     getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
+static bool
+ring_is_empty(const struct ring *ring)
+{
+    uint32_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
+    struct tpacket2_hdr *entry = ring_entry(ring, next);
+
+    return !(__atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER);
+}
+
+/* The kernel takes an entry for a frame before it describes the frame's offload, and
+ * when it has no words for that (a kind of segments that virtio_net_hdr lacks) it drops
+ * the frame and keeps the entry as taken, for good: net/packet/af_packet.c,
+ * tpacket_rcv(), rx_owner_map.  From then on it drops all.  No other drop is in a ring
+ * that was empty and to which nothing came since. */
 uint32_t
 ring_take_overruns(struct ring *ring)
 {
     struct tpacket_stats stats;
     socklen_t size = sizeof stats;
-    int error = getsockopt(ring->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size);
+    bool was_empty = ring->empty;
 
-    return error == 0 ? stats.tp_drops : 0; /* reading resets them in the kernel */
+    ring->empty = ring_is_empty(ring);
+    /* Reading resets them in the kernel. */
+    if (getsockopt(ring->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) != 0) {
+        return 0;
+    }
+    /* tp_packets counts the dropped ones, too. */
+    ring->stuck = stats.tp_packets == stats.tp_drops &&
+                  (ring->stuck || (was_empty && stats.tp_drops > 0));
+    return stats.tp_drops;
 }

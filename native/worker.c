@@ -33,7 +33,7 @@ poll_prepare(struct worker *worker, const struct snapshot *snap)
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
         worker->poll_fds[worker->poll_count++] =
-            snap->ports[slot]->rings[worker->index].fd;
+            port_ring(snap->ports[slot], worker->index)->fd;
     }
 }
 

@@ -62,9 +62,9 @@ uint32_t transmit_burst(struct worker *worker, const struct snapshot *snap);
  * to fill and the worker is 'busy' with other frames. */
 uint32_t receive_burst(struct worker *worker, const struct snapshot *snap, bool busy);
 
-/* Delivers what 'ring' of the port at 'slot' holds, up to a burst; returns how many. */
+/* Delivers what a ring of the port at 'slot' holds, up to a burst; returns how many. */
 uint32_t receive_ring(struct worker *worker, const struct lagg_plan *plan,
-    uint32_t slot, struct lagg_port *port, uint32_t ring);
+    uint32_t slot, struct ring *ring);
 
 /* What paces the worker: see pace.c. */
 static inline uint64_t

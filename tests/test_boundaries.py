@@ -78,7 +78,7 @@ LEVELS = (
     ("port",),
     ("counts", "transmit", "receive"),
     ("worker",),
-    ("device",),
+    ("roster", "device"),
 )
 # No system call, no allocation; so no header that offers one.
 C_PURE = frozenset({"epoch", "frame", "hash", "hold", "pace", "distributor"})
@@ -89,10 +89,16 @@ C_PURE_HEADERS = frozenset(
     | {"linux/if_ether.h", "linux/virtio_net.h"}
     | {"nmmintrin.h", "immintrin.h", "arm_acle.h"}
 )
-# Memory comes and goes in device.c; a packet ring is mapped where its socket is.
+# Memory comes and goes in device.c, but for a port's, which goes in roster.c; a packet
+# ring is mapped where its socket is.
 ALLOCATION = r"malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|free"
 MAPPING = r"mmap|munmap|mremap"
-C_MAY_CALL = {"device": f"{ALLOCATION}|{MAPPING}", "ring": MAPPING, "xdp": MAPPING}
+C_MAY_CALL = {
+    "device": f"{ALLOCATION}|{MAPPING}",
+    "roster": "free",
+    "ring": MAPPING,
+    "xdp": MAPPING,
+}
 
 # ---- who may import whom -----------------------------------------------------------
 

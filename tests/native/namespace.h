@@ -18,10 +18,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -184,15 +186,24 @@ link_delete(const char *name)
     CHECK(if_nametoindex(name) == 0);
 }
 
-/* A TAP of the test's own.  It goes with the descriptor, unless it is persistent. */
+/* A TAP of the test's own, with IFF_VNET_HDR or with nothing. */
 static inline int
-tap_make(const char *name, bool persistent)
+tap_make_by(const char *name, int flags)
 {
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | flags)};
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
     strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
     CHECK(ioctl(fd, TUNSETIFF, &request) == 0);
+    return fd;
+}
+
+/* It goes with the descriptor, unless it is persistent. */
+static inline int
+tap_make(const char *name, bool persistent)
+{
+    int fd = tap_make_by(name, 0);
+
     CHECK(ioctl(fd, TUNSETPERSIST, (unsigned long)persistent) == 0);
     return fd;
 }
@@ -223,6 +234,25 @@ raw_send(int fd)
         2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, TEST_TYPE >> 8, TEST_TYPE & 0xff};
 
     return send(fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes;
+}
+
+/* UDP to be fragmented, as guests of old send it: a TAP
+ * with IFF_VNET_HDR takes it, and packet(7) has no
+ * words for it.  Newer kernels have words for more kinds, and for this none. */
+static inline void
+tap_put_indescribable(int fd)
+{
+    enum { BYTES = 14 + 20 + 8 + 3000, UFO = 3, NEEDS_CHECKSUM = 1 };
+    const uint16_t offload[] = {
+        42, 1000, 34, 6}; /* lengths, and where the checksum is */
+    uint8_t bytes[VNET_BYTES + BYTES] = {NEEDS_CHECKSUM, UFO, [VNET_BYTES] = 2,
+        [VNET_BYTES + 6] = 2, [VNET_BYTES + 12] = ETH_P_IP >> 8,
+        [VNET_BYTES + 14] = 0x45, [VNET_BYTES + 16] = (BYTES - 14) >> 8,
+        (BYTES - 14) & 0xff, [VNET_BYTES + 22] = 64, IPPROTO_UDP,
+        [VNET_BYTES + 38] = (BYTES - 34) >> 8, (BYTES - 34) & 0xff};
+
+    memcpy(bytes + 2, offload, sizeof offload);
+    CHECK(write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
 }
 
 /* ---- threads that carry a lagg ----------------------------------------------------

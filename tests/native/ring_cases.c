@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A receive ring against the real kernel: what a link that goes down leaves in it, and
- * on its socket.
+ * A receive ring against the real kernel: what a link that goes down leaves in it and
+ * on its socket, and what a frame does that packet(7) cannot describe.
  */
 #include "namespace.h"
 
@@ -20,7 +20,7 @@ static struct frame frames[BURST_MAX];
 static struct wire
 wire_make(void)
 {
-    struct wire wire = {.fd = tap_make("port0", false), .ring = {.fd = -1}};
+    struct wire wire = {.fd = tap_make_by("port0", IFF_VNET_HDR), .ring = {.fd = -1}};
 
     link_set_mtu("port0", MTU);
     link_up("port0");
@@ -40,10 +40,26 @@ wire_end(struct wire *wire)
 static void
 wire_put(const struct wire *wire, uint8_t number)
 {
-    uint8_t bytes[LARGE_BYTES] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, ETH_P_8021Q >> 8,
-        ETH_P_8021Q & 0xff, 0, number, TEST_TYPE >> 8, TEST_TYPE & 0xff};
+    uint8_t bytes[VNET_BYTES + LARGE_BYTES] = {[VNET_BYTES] = 2,
+        0,
+        0,
+        0,
+        0,
+        1,
+        2,
+        0,
+        0,
+        0,
+        0,
+        2,
+        ETH_P_8021Q >> 8,
+        ETH_P_8021Q & 0xff,
+        0,
+        number,
+        TEST_TYPE >> 8,
+        TEST_TYPE & 0xff};
 
-    memset(bytes + ETHER_BYTES + TAG_BYTES, number, LARGE_BYTES - 18);
+    memset(bytes + VNET_BYTES + ETHER_BYTES + TAG_BYTES, number, LARGE_BYTES - 18);
     CHECK(write(wire->fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
 }
 
@@ -139,6 +155,62 @@ copies_without_room_are_an_overrun(void)
     wire_end(&wire);
 }
 
+static uint32_t
+wire_read(struct wire *wire)
+{
+    struct ring_losses losses = {0};
+    uint32_t count = ring_read(&wire->ring, buffers, frames, BURST_MAX, &losses);
+
+    ring_release(&wire->ring);
+    return count;
+}
+
+/* And a ring that is only full, or only silent, is none. */
+static void
+a_ring_that_cannot_move_is_known(void)
+{
+    struct wire wire = wire_make();
+
+    check_about("stuck", 0);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 0);
+    wire_put(&wire, 1);
+    wire_expect(&wire, 1);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 0);
+    CHECK(!wire.ring.stuck);
+    tap_put_indescribable(wire.fd);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 1);
+    CHECK(wire.ring.stuck);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 0);
+    CHECK(wire.ring.stuck);
+    wire_put(&wire, 2);
+    CHECK_EQ_U32(wire_read(&wire), 0);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 1);
+    CHECK(wire.ring.stuck);
+    wire_end(&wire);
+}
+
+static void
+a_ring_that_is_only_full_is_not_stuck(void)
+{
+    struct wire wire = wire_make();
+
+    check_about("full", 0);
+    ring_take_overruns(&wire.ring);
+    for (uint32_t i = 0; i < RING_FRAMES + 5; i++) {
+        wire_put(&wire, 1);
+    }
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 5);
+    CHECK(!wire.ring.stuck);
+    wire_put(&wire, 1);
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 1);
+    CHECK(!wire.ring.stuck);
+    while (wire_read(&wire) > 0) {
+    }
+    CHECK_EQ_U32(ring_take_overruns(&wire.ring), 0);
+    CHECK(!wire.ring.stuck);
+    wire_end(&wire);
+}
+
 int
 main(void)
 {
@@ -146,5 +218,7 @@ main(void)
     a_link_that_goes_down_costs_no_frame_its_tag();
     the_error_of_a_link_that_goes_down_can_be_taken();
     copies_without_room_are_an_overrun();
+    a_ring_that_cannot_move_is_known();
+    a_ring_that_is_only_full_is_not_stuck();
     return check_report();
 }

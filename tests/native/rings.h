@@ -14,7 +14,7 @@ static inline struct tpacket2_hdr *
 entry_next(struct world *world, uint32_t slot)
 {
     uint32_t index = world->wires[slot].put++ % RING_FRAMES;
-    uint8_t *map = world->ports[slot]->rings[0].map;
+    uint8_t *map = world->ports[slot]->rings[0][0].map;
 
     return (struct tpacket2_hdr *)(void *)(map + (size_t)index * ENTRY_BYTES);
 }

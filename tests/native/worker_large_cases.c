@@ -112,7 +112,7 @@ a_failing_receive_leaves_each_frame_its_tag(const struct receive_case *row)
         CHECK(memcmp(taken + VNET_BYTES + ETHER_BYTES + TAG_BYTES,
                   bytes + VNET_BYTES + ETHER_BYTES, BYTES - ETHER_BYTES) == 0);
     }
-    fd_expect_empty(world->ports[0]->rings[0].fd);
+    fd_expect_empty(world->ports[0]->rings[0][0].fd);
     /* And from here on all is as before. */
     ring_put_number(world, 0, 77, BYTES);
     CHECK_EQ_U32(world_poll(world), 1);

@@ -335,7 +335,7 @@ it_sleeps_on_what_the_live_plan_names(void)
     world_poll(world);
     CHECK_EQ_U32(worker->poll_count, 5);
     for (uint32_t slot = 0; slot < 3; slot++) {
-        CHECK(worker->poll_fds[2 + slot] == world->ports[slot]->rings[0].fd);
+        CHECK(worker->poll_fds[2 + slot] == world->ports[slot]->rings[0][0].fd);
     }
     plan.ports = plan.rx_accept = 1u << 2;
     plan.tx_slots_count = 0;
@@ -344,7 +344,7 @@ it_sleeps_on_what_the_live_plan_names(void)
     CHECK_EQ_U32(worker->poll_count, 3);
     CHECK(worker->poll_fds[0] == worker->wake_fd);
     CHECK(worker->poll_fds[1] == worker->tap_fd);
-    CHECK(worker->poll_fds[2] == world->ports[2]->rings[0].fd);
+    CHECK(worker->poll_fds[2] == world->ports[2]->rings[0][0].fd);
     world_end(world, &(struct lagg_counters){0});
 }
 

@@ -180,7 +180,7 @@ wire_of_ring(int fd)
 {
     for (uint32_t slot = 0; world_now != NULL && slot < LAGG_PORTS_MAX; slot++) {
         if (world_now->ports[slot] != NULL &&
-            world_now->ports[slot]->rings[0].fd == fd) {
+            world_now->ports[slot]->rings[0][0].fd == fd) {
             return &world_now->wires[slot];
         }
     }
@@ -241,7 +241,7 @@ static inline void
 world_add_port(struct world *world, uint32_t slot)
 {
     struct lagg_port *port = world_allocate(sizeof *port);
-    struct ring *ring = &port->rings[0];
+    struct ring *ring = &port->rings[0][0];
 
     port->rings_count = 1;
     world_connect(&port->tx_fd, &world->wires[slot].far_fd);
@@ -281,10 +281,10 @@ world_free(struct world *world)
 
         if (port != NULL) {
             close(port->tx_fd);
-            close(port->rings[0].fd);
+            close(port->rings[0][0].fd);
             close(world->wires[slot].far_fd);
             close(world->wires[slot].large_fd);
-            free(port->rings[0].map);
+            free(port->rings[0][0].map);
             free(port);
         }
     }

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The roster of a device: the ports it has, by slot.
+ *
+ * Owns the life of each port, the order of taking one away (unpublished, ticket passed,
+ * drained, closed), and that of giving one other receive rings while it works.  The
+ * public functions of lagg.h that name a slot or a port.
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct lagg_port *
+slot_port(const struct lagg_device *device, uint32_t slot)
+{
+    return slot < LAGG_PORTS_MAX ? device->ports[slot] : NULL;
+}
+
+int
+lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
+    struct lagg_port **out)
+{
+    struct lagg_port *port;
+    int error;
+
+    if (ifindex <= 0 || transmit >= LAGG_TRANSMIT_COUNT) {
+        return -EINVAL;
+    }
+    port = device_allocate(sizeof *port, sizeof *port);
+    if (port == NULL) {
+        return -ENOMEM;
+    }
+    error =
+        port_open(port, ifindex, device->workers_count, transmit == LAGG_TRANSMIT_XDP);
+    if (error != 0) {
+        free(port);
+        return error;
+    }
+    *out = port;
+    return 0;
+}
+
+void
+lagg_port_close(struct lagg_port *port)
+{
+    port_close(port);
+    free(port);
+}
+
+int
+lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
+{
+    if (slot >= LAGG_PORTS_MAX) {
+        return -EINVAL;
+    }
+    if (device->ports[slot] != NULL) {
+        return -EEXIST;
+    }
+    device->ports[slot] = port;
+    return 0;
+}
+
+int
+lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t transmit)
+{
+    if (transmit >= LAGG_TRANSMIT_COUNT) {
+        return -EINVAL;
+    }
+    if (slot_port(device, slot) == NULL) {
+        return -ENOENT;
+    }
+    atomic_store(&device->ports[slot]->xdp_wanted, transmit == LAGG_TRANSMIT_XDP);
+    return 0;
+}
+
+int
+lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
+{
+    struct lagg_port *port = slot_port(device, slot);
+    int error;
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    error = port_admit(port, admit != 0);
+    if (error != 0) {
+        port_admit(port, admit == 0); /* what was so before is not refused now */
+    }
+    return error;
+}
+
+void
+roster_take_overruns(struct lagg_device *device, struct lagg_port *port)
+{
+    uint32_t overruns = port_take_overruns(port);
+
+    port->overruns += overruns;
+    device->overruns += overruns;
+}
+
+/* Bounded: a ring that is refilled while it is drained ends after one round. */
+static void
+rings_drain(struct lagg_device *device, uint32_t slot, uint32_t set)
+{
+    struct lagg_port *port = device->ports[slot];
+    const struct lagg_plan plan = {
+        .rx_accept = port->accepted ? 1u << slot : 0,
+        .rx_drop = snapshot_live(&device->store)->plan.rx_drop,
+    };
+
+    for (uint32_t ring = 0; ring < port->rings_count; ring++) {
+        uint32_t frames = 0, burst;
+
+        do {
+            burst = receive_ring(device->drainer, &plan, slot, &port->rings[set][ring]);
+            frames += burst;
+        } while (burst > 0 && frames < RING_FRAMES);
+    }
+    counts_publish(device->drainer, device->ports);
+}
+
+int
+lagg_device_remove_port(
+    struct lagg_device *device, uint32_t slot, struct lagg_port **out)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    if (snapshot_names(&device->store, slot)) {
+        return -EBUSY;
+    }
+    rings_drain(device, slot, port->live);
+    roster_take_overruns(device, port);
+    device->ports[slot] = NULL;
+    *out = port;
+    return 0;
+}
+
+/* ---- receive rings opened anew ----------------------------------------------------
+ */
+
+uint32_t
+lagg_device_stuck(struct lagg_device *device)
+{
+    uint32_t stuck = 0;
+
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        struct lagg_port *port = device->ports[slot];
+
+        if (port != NULL) {
+            roster_take_overruns(device, port);
+            stuck |= (uint32_t)port_is_stuck(port) << slot;
+        }
+    }
+    return stuck;
+}
+
+int
+lagg_device_open_rings(struct lagg_device *device, uint32_t slot)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    return port == NULL ? -ENOENT : port_open_rings(port);
+}
+
+int
+lagg_device_change_rings(struct lagg_device *device, uint32_t slot)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    port_shut_rings(port);
+    roster_take_overruns(device, port);
+    return port_change_rings(port);
+}
+
+int
+lagg_device_drain_rings(struct lagg_device *device, uint32_t slot)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    rings_drain(device, slot, 1 - port->live);
+    return 0;
+}
+
+int
+lagg_device_close_rings(struct lagg_device *device, uint32_t slot)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    port_close_rings(port);
+    return 0;
+}
