@@ -20,6 +20,7 @@ from lagg.link import Link
 from lagg.model import MAC_HEARD
 from lagg.shape import Port, Shape, port_number
 from lagg.switch import refuse_lacp
+from lagg.uses import tell_uses
 
 
 async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
@@ -45,6 +46,7 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
         bundle.emit(MAC_HEARD, "it had the lagg's MAC before", link.name)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
+    await tell_uses(fleet, bundle, link.ifindex)  # begun while it became a port
 
 
 def _free_slot(bundle: Bundle, name: str) -> int:

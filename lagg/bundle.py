@@ -151,9 +151,16 @@ class Bundle:
         """The error that says this lagg will not."""
         return LaggError(self.name, cause, code)
 
-    def emit(self, event: str, details: str, port: str | None = None) -> None:
+    def emit(
+        self,
+        event: str,
+        details: str,
+        port: str | None = None,
+        level: int = logging.INFO,
+    ) -> None:
         """Tells what happened, to the log and to everyone who monitors."""
-        log.info("%s: %s%s: %s", self.name, f"{port}: " if port else "", event, details)
+        place = f"{self.name}: {port}" if port else self.name
+        log.log(level, "%s: %s: %s", place, event, details)
         self._emit(Event(self.name, port, event, details, time.monotonic_ns()))
 
     def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
@@ -167,6 +174,10 @@ class Bundle:
         port = self.shape.find(ifindex)
         if port is not None:
             self.shape = self.shape.with_link(change(port.link), port.modes)
+
+    def note_warnings(self, slot: int, warnings: tuple[str, ...]) -> None:
+        """What somebody uses a port for, in words; it changes nothing."""
+        self.shape = self.shape.with_warnings(slot, warnings)
 
     def note_donor(self, port: str | None) -> None:
         """The lagg has its MAC from that port now; None: from none."""
@@ -387,4 +398,5 @@ def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord
         rx_bytes=counters.rx_bytes,
         drops=counters.drops,
         rings_reopened=reading.reopened[port.slot],
+        warnings=port.warnings,
     )

@@ -7,6 +7,7 @@ Owns the refusals of attach and their errnos.  Pure: values in, None or a refusa
 import errno
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 from lagg.errors import LaggError
@@ -43,8 +44,7 @@ def check_port(
     """
     _check_stacking(candidate, tap, links, laggs)
     _check_type(candidate, wireless)
-    _check_free(candidate, links)
-    _check_addresses(candidate, addresses)
+    _check_unused(candidate, links, addresses)
     _check_mac(candidate)
 
 
@@ -62,6 +62,10 @@ def _check_stacking(
         if way is Way.DOWN and ifindex in laggs:
             cause = f"stands on lagg {_name(ifindex, links)}; laggs do not stack"
             raise LaggError(candidate.name, cause, errno.EINVAL)
+        if way is Way.DOWN and any(ifindex in ports for ports in laggs.values()):
+            port = _name(ifindex, links)
+            cause = f"stands on {port}, which is a port and lets nobody hear"
+            raise LaggError(candidate.name, cause, errno.EBUSY)
         if ifindex == tap:
             cause = f"its frames would come back to {_name(tap, links)}: a loop"
             raise LaggError(candidate.name, cause, errno.EINVAL)
@@ -142,24 +146,57 @@ def _check_type(candidate: Link, wireless: bool) -> None:
     raise LaggError(candidate.name, cause, errno.EPROTONOSUPPORT)
 
 
-def _check_free(candidate: Link, links: Mapping[int, Link]) -> None:
-    if not candidate.master:
-        return
-    master = links.get(candidate.master)
-    kind = f"{master.kind} {master.name}" if master else f"interface {candidate.master}"
-    remedy = f"ip link set {candidate.name} nomaster"
-    cause = f"belongs to {kind}; release it first ({remedy})"
-    raise LaggError(candidate.name, cause, errno.EBUSY)
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an interface is used for that it cannot be used for as a port."""
+
+    words: str  # "has the address 192.0.2.1/24"
+    plea: str
+    remedy: str  # a command
+
+    def __str__(self) -> str:
+        """The words and what ends it."""
+        return f"{self.words} ({self.remedy})"
 
 
-def _check_addresses(candidate: Link, addresses: Iterable[Address]) -> None:
+def uses(
+    link: Link, links: Mapping[int, Link], addresses: Iterable[Address]
+) -> Iterator[Use]:
+    """All that somebody uses an interface for, who would hear nothing by a port.
+
+    `links`: all of the namespace; what stands on it in another one is not seen.
+    """
+    if link.master:
+        master = links.get(link.master)
+        holder = (
+            f"{master.kind} {master.name}" if master else f"interface {link.master}"
+        )
+        remedy = f"ip link set {link.name} nomaster"
+        yield Use(f"belongs to {holder}", "release it first", remedy)
+    for other in links.values():
+        # The lower of a veth is the other end of its cable.
+        if other.lower == link.ifindex and other.kind != "veth":
+            what = f"{other.kind or 'interface'} {other.name}"
+            remedy = f"ip link del {other.name}"
+            yield Use(f"has {what} on it", "take it away first", remedy)
     # What the kernel made by itself attach takes away, and detach puts back.  FreeBSD
     # strips all IPv6 addresses before it checks anything.
     for address in addresses:
         if not address.self_made:
-            remedy = f"ip address del {address} dev {candidate.name}"
-            cause = f"has the address {address}; take it away first ({remedy})"
-            raise LaggError(candidate.name, cause, errno.EBUSY)
+            remedy = f"ip address del {address} dev {link.name}"
+            yield Use(f"has the address {address}", "take it away first", remedy)
+
+
+def _check_unused(
+    candidate: Link, links: Mapping[int, Link], addresses: Iterable[Address]
+) -> None:
+    found = list(uses(candidate, links, addresses))
+    if not found:
+        return
+    words = " and ".join(use.words for use in found)
+    plea = found[0].plea if len(found) == 1 else "undo that first"
+    remedy = "; ".join(use.remedy for use in found)
+    raise LaggError(candidate.name, f"{words}; {plea} ({remedy})", errno.EBUSY)
 
 
 def _check_mac(candidate: Link) -> None:

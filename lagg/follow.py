@@ -24,6 +24,7 @@ from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.hotplug import HotPlug
 from lagg.link import (
+    AddressCame,
     AddressGone,
     AddrGenMode,
     Link,
@@ -37,6 +38,7 @@ from lagg.link import (
 from lagg.rings import Rings
 from lagg.shape import Port
 from lagg.tasks import Tasks
+from lagg.uses import tell_uses
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class Follower:
         self._tasks = Tasks()
         self._rings = Rings(fleet, whole, self._tasks)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
+        self._used: set[int] = set()  # of these, the ones used for something else
         self._left: set[int] = set()  # of these, the ones that were given up
 
     async def __aenter__(self) -> Self:
@@ -126,10 +129,14 @@ class Follower:
             case LinkGone(ifindex):
                 self._left.add(ifindex)
                 self._look_at(ifindex)
+                self._use_ended()
             case MulticastChanged(ifindex):
                 if self._fleet.of_tap(ifindex) is not None:
                     self._joined.set()
+            case AddressCame(ifindex):
+                self._look_at_use(ifindex)
             case AddressGone(ifindex):
+                self._look_at_use(ifindex)
                 self._hotplug.look_at(ifindex)
             case Overrun():
                 log.warning("netlink events were lost: looking at every interface")
@@ -138,10 +145,13 @@ class Follower:
     def _look_at_all(self) -> None:
         for tap, ports in self._fleet.ports_by_tap().items():
             for ifindex in (tap, *ports):
+                self._used.add(ifindex)
                 self._look_at(ifindex)
         self._hotplug.look_at_all()
 
     def _link_changed(self, link: Link) -> None:
+        if link.lower and link.kind != "veth":
+            self._look_at_use(link.lower)
         held = self._fleet.of_port(link.ifindex)
         if held is None:
             if self._fleet.of_tap(link.ifindex) is not None:
@@ -152,8 +162,24 @@ class Follower:
         bundle, port = held
         if link.active != port.link.active:
             self._adopt_link(bundle, link, port.modes)
-        if link != port.link:
+        if link.master != port.link.master:
+            self._look_at_use(link.ifindex)
+        elif link != port.link:
             self._look_at(link.ifindex)
+
+    def _look_at_use(self, ifindex: int) -> None:
+        """Looks at what somebody uses an interface for, if it is a port."""
+        if self._fleet.of_port(ifindex) is not None:
+            self._used.add(ifindex)
+            self._look_at(ifindex)
+
+    def _use_ended(self) -> None:
+        """An interface is gone; nobody says any more what it stood on."""
+        for bundle in self._fleet.bundles.values():
+            for port in bundle.shape.ports:
+                if port.warnings:
+                    self._look_at_use(port.link.ifindex)
+        self._hotplug.look_at_refused()
 
     def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> bool:
         """The fast way: no await between the kernel's word and the snapshot."""
@@ -172,8 +198,9 @@ class Follower:
 
     async def _look(self, ifindex: int) -> None:
         self._due.discard(ifindex)
-        left = ifindex in self._left
+        left, used = ifindex in self._left, ifindex in self._used
         self._left.discard(ifindex)
+        self._used.discard(ifindex)
         link = await self._link(ifindex)
         bundle = self._fleet.of_tap(ifindex)
         held = self._fleet.of_port(ifindex)
@@ -184,6 +211,8 @@ class Follower:
                 if left and link is not None and link.mac != held[0].link.mac:
                     link = None  # another interface, which has the ifindex now (H-56)
                 await self._look_at_port(*held, link)
+                if used:
+                    await tell_uses(self._fleet, held[0], ifindex)
         except LaggError as error:
             log.warning("%s", error)
         if link is None:

@@ -10,16 +10,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
 from lagg.attach import attach
 from lagg.bundle import Bundle
 from lagg.changeover import tell_attached
+from lagg.eligible import Use, uses
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
-from lagg.link import Address, Link
 from lagg.model import Event, LaggConfig
 from lagg.tasks import Tasks
 
@@ -37,7 +37,7 @@ class _Seen:
 
     ifindex: int
     facts: tuple[object, ...]
-    addresses: frozenset[Address]
+    uses: frozenset[Use]
     lagg: str | None  # whose port it is
 
 
@@ -94,6 +94,11 @@ class HotPlug:
         for name, seen in tuple(self._refused.items()):
             if seen is not None and seen.ifindex == ifindex:
                 self.look(name)
+
+    def look_at_refused(self) -> None:
+        """Tries again whatever was refused, if it is not as it was."""
+        for name in tuple(self._refused):
+            self.look(name)
 
     def look_at_all(self) -> None:
         """Tries every name that is waited for."""
@@ -154,10 +159,12 @@ class HotPlug:
         try:
             await self._attach(bundle, name)
         except LaggError as error:
+            # As it is after all was undone: our own doing is no reason to try again.
+            undone = await self._state(name)
+            # What it is used for is others' doing, and may have ended meanwhile.
+            self._refused[name] = undone and replace(undone, uses=state.uses)
             log.warning("%s", error)
             bundle.emit("port-refused", error.cause, name)
-            # As it is after all was undone: our own doing is no reason to try again.
-            self._refused[name] = await self._state(name)
 
     async def _attach(self, bundle: Bundle, name: str) -> None:
         async with AsyncExitStack() as undo:
@@ -171,17 +178,13 @@ class HotPlug:
         try:
             link = await netlink.by_name(name)
             addresses = await netlink.addresses(link.ifindex)
+            links = await netlink.links()
         except LaggError:
             return None
         held = self._fleet.of_port(link.ifindex)
-        return _seen(link, addresses, None if held is None else held[0].name)
-
-
-def _seen(link: Link, addresses: Iterable[Address], lagg: str | None) -> _Seen:
-    lasting = frozenset(each for each in addresses if not each.self_made)
-    return _Seen(
-        link.ifindex,
-        (link.mac, link.mtu, link.up, link.arphrd, link.kind, link.master, link.lower),
-        lasting,
-        lagg,
-    )
+        return _Seen(
+            link.ifindex,
+            (link.mac, link.mtu, link.up, link.arphrd, link.kind, link.lower),
+            frozenset(uses(link, links, addresses)),
+            None if held is None else held[0].name,
+        )

@@ -169,6 +169,13 @@ class MulticastChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressCame:
+    """An IP address was given to this interface, or changed."""
+
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddressGone:
     """An IP address of this interface was taken away."""
 
@@ -180,4 +187,6 @@ class Overrun:
     """Events were lost: dump the links and reconcile."""
 
 
-LinkEvent = LinkChanged | LinkGone | MulticastChanged | AddressGone | Overrun
+LinkEvent = (
+    LinkChanged | LinkGone | MulticastChanged | AddressCame | AddressGone | Overrun
+)

@@ -271,6 +271,7 @@ class PortRecord:
     lacp_port_priority: int = PRIORITY_DEFAULT
     lacp: PortStatus | None = None  # None unless laggproto is lacp
     rings_reopened: int = 0  # times that it could not move and was opened anew
+    warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
 
 
 @dataclass(frozen=True, slots=True)

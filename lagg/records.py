@@ -147,6 +147,7 @@ class PortJson(TypedDict):
     speed_mbps: int
     flags: list[str]
     reason: str | None
+    warnings: list[str]
     tx: str
     tx_frames: int
     tx_bytes: int
@@ -286,6 +287,7 @@ def port_json(port: PortRecord) -> PortJson:
         "speed_mbps": port.speed_mbps,
         "flags": [flag.value for flag in port.flags],
         "reason": port.reason,
+        "warnings": list(port.warnings),
         "tx": port.tx.value,
         "tx_frames": port.tx_frames,
         "tx_bytes": port.tx_bytes,

@@ -33,6 +33,7 @@ class Port:
     home_mac: str  # what it had before it was attached
     modes: Modes
     lacp: Agreement = field(default_factory=Agreement)
+    warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
 
     @property
     def number(self) -> int:
@@ -201,6 +202,14 @@ class Shape:
             order=tuple(order),
             donor=name if self.donor == was else self.donor,
         )
+
+    def with_warnings(self, slot: int, warnings: tuple[str, ...]) -> "Shape":
+        """What is to be said of a port, until something else is."""
+        ports = tuple(
+            replace(port, warnings=warnings) if port.slot == slot else port
+            for port in self.ports
+        )
+        return replace(self, ports=ports)
 
     def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
         """What LACP says now, by slot; of a port that is not named it says nothing."""

@@ -284,12 +284,13 @@ def _columns(
 def _with_details(
     lines: Sequence[str], ports: Sequence[PortJson], paint: Paint, verbose: bool
 ) -> list[str]:
-    """Each port's line; below it its LACP, and what was dropped if anything was."""
+    """Each port's line; below it its LACP, warnings, and drops if there are any."""
     found = []
     for line, port in zip(lines, ports, strict=True):
         found.append(line)
         if port["lacp"] is not None:
             found += _port_lacp_lines(port["lacp"], verbose)
+        found += [paint(f"    warning: {each}", _WARNING) for each in port["warnings"]]
         drops = drop_words(port["drops"])
         if port["rings_reopened"]:
             times = f"{port['rings_reopened']} times"

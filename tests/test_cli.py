@@ -357,6 +357,12 @@ def test_show_tells_who_holds_replaced_snapshots() -> None:
     assert "no replaced snapshot in use" in show_page([a_record()], plain, verbose=True)
 
 
+def test_show_warns_of_what_somebody_uses_a_port_for() -> None:
+    page = a_record()
+    page["ports"][0]["warnings"] = ["has vlan eth0.7 on it"]
+    assert "    warning: has vlan eth0.7 on it\n" in show_page([page], plain)
+
+
 @pytest.mark.usefixtures("world")
 def test_show_without_laggs_says_so(laggctl: Laggctl) -> None:
     assert laggctl("show") == Run(0, "no laggs\n", "")

@@ -213,7 +213,7 @@ def test_a_loop_through_another_lagg_is_refused() -> None:
 
 def test_a_ring_of_links_does_not_hang_the_search() -> None:
     ring = [link(n, kind="macvlan", lower=n % 5 + 1) for n in range(1, 6)]
-    assert refused(*ring) is None
+    assert code(refused(*ring)) == "EBUSY"  # something stands on it
 
 
 @given(
@@ -263,6 +263,34 @@ def test_what_belongs_to_a_bridge_is_refused_with_the_remedy() -> None:
         " release it first (ip link set eth1 nomaster) (EBUSY)"
     )
     assert code(refused(link(1, master=77))) == "EBUSY"
+
+
+def test_what_something_stands_on_is_refused_with_all_names_and_the_remedy() -> None:
+    vlan = link(2, "eth1.5", kind="vlan", lower=1)
+    error = refused(link(1), vlan)
+    assert str(error) == (
+        "eth1: has vlan eth1.5 on it; take it away first (ip link del eth1.5) (EBUSY)"
+    )
+    ipvlan = link(3, "ipvl0", kind="ipvlan", lower=1)
+    address = Address(socket.AF_INET, "192.0.2.1", 24, 0, 0x80)
+    error = refused(link(1), vlan, ipvlan, addresses=[address])
+    assert str(error) == (
+        "eth1: has vlan eth1.5 on it and has ipvlan ipvl0 on it and has the address"
+        " 192.0.2.1/24; undo that first (ip link del eth1.5; ip link del ipvl0;"
+        " ip address del 192.0.2.1/24 dev eth1) (EBUSY)"
+    )
+
+
+def test_the_other_end_of_a_cable_does_not_stand_on_it() -> None:
+    near, far = link(1, kind="veth", lower=2), link(2, kind="veth", lower=1)
+    assert refused(near, far) is None
+
+
+def test_what_stands_on_a_port_of_another_lagg_is_refused() -> None:
+    vlan = link(2, "eth1.5", kind="vlan", lower=1)
+    error = refused(vlan, link(1), laggs={TAP: (), OTHER_TAP: (1,)})
+    assert code(error) == "EBUSY"
+    assert "stands on eth1, which is a port" in str(error)
 
 
 @pytest.mark.parametrize(

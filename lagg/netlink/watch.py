@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from lagg.link import (
+    AddressCame,
     AddressGone,
     Link,
     LinkChanged,
@@ -330,6 +331,7 @@ def _ifindex(message: Message) -> int | None:
 _OF_ADDRESSES = (
     messages.RTM_NEWMULTICAST,
     messages.RTM_DELMULTICAST,
+    messages.RTM_NEWADDR,
     messages.RTM_DELADDR,
 )
 
@@ -341,6 +343,8 @@ def _events_of(message: Message) -> list[LinkEvent]:
     if message.kind == messages.RTM_DELLINK:
         return [LinkGone(*messages.gone_of(message.raw))]
     ifindex = int(_IFADDRMSG.unpack_from(message.raw)[4])
+    if message.kind == messages.RTM_NEWADDR:
+        return [AddressCame(ifindex)]
     if message.kind == messages.RTM_DELADDR:
         return [AddressGone(ifindex)]
     return [MulticastChanged(ifindex)]

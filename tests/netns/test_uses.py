@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What somebody uses an interface for beside: refused before, told after."""
+
+import errno
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lagg.model import LaggConfig
+from tests.netns.driver_world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
+        made.plug(0, 1)
+        yield made.start()
+
+
+MACVLAN = "link add link p0 name top type macvlan mode bridge"
+
+# By what stands on p0: how it is made, and how the refusal names it.
+USES = {
+    "a macvlan": ([MACVLAN], "has macvlan top on it; take it away first"),
+    "two of them": (
+        [MACVLAN, "link add link p0 name top2 type macvlan mode bridge"],
+        "has macvlan top on it and has macvlan top2 on it;"
+        " undo that first (ip link del top; ip link del top2)",
+    ),
+    "a macvtap": (
+        ["link add link p0 name tap7 type macvtap mode bridge"],
+        "has macvtap tap7 on it; take it away first (ip link del tap7)",
+    ),
+    "a bridge": (
+        ["link add br7 type bridge", "link set p0 master br7"],
+        "belongs to bridge br7; release it first (ip link set p0 nomaster)",
+    ),
+    "an address": (
+        ["addr add 10.55.0.1/24 dev p0"],
+        "has the address 10.55.0.1/24; take it away first"
+        " (ip address del 10.55.0.1/24 dev p0)",
+    ),
+}
+
+
+def made(world: World, lines: list[str]) -> None:
+    for line in lines:
+        world.ip(line)
+
+
+def warnings(world: World, port: str = "p0") -> list[str]:
+    (found,) = [each for each in world.record().ports if each.name == port]
+    return list(found.warnings)
+
+
+@pytest.mark.parametrize("what", USES)
+def test_what_an_interface_is_used_for_is_refused_with_its_names(
+    world: World, what: str
+) -> None:
+    lines, words = USES[what]
+    made(world, lines)
+    world.create("lagg0", "p1")
+    before = world.calm()
+    error = world.refused(lambda: world.attach("p0"))
+    assert (error.thing, error.code) == ("lagg0: port p0", errno.EBUSY)
+    assert words in error.cause
+    world.unchanged(before)
+
+
+def test_what_stands_on_a_port_may_not_be_one(world: World) -> None:
+    world.create("lagg0", "p0")
+    world.ip(MACVLAN)
+    error = world.refused(lambda: world.create("lagg1", "top"))
+    assert error.cause == "stands on p0, which is a port and lets nobody hear"
+
+
+# By what somebody does with a port later: how, the warning, and how it ends.
+LATER = {
+    "an address": (
+        ["addr add 10.55.0.1/24 dev p0"],
+        "has the address 10.55.0.1/24 (ip address del 10.55.0.1/24 dev p0)",
+        "addr del 10.55.0.1/24 dev p0",
+    ),
+    "an IPv6 address": (
+        ["addr add 2001:db8::1/64 dev p0"],
+        "has the address 2001:db8::1/64 (ip address del 2001:db8::1/64 dev p0)",
+        "addr del 2001:db8::1/64 dev p0",
+    ),
+    "a macvlan": (
+        [MACVLAN],
+        "has macvlan top on it (ip link del top)",
+        "link del top",
+    ),
+    "a bridge": (
+        ["link add br7 type bridge", "link set p0 master br7"],
+        "belongs to bridge br7 (ip link set p0 nomaster)",
+        "link set p0 nomaster",
+    ),
+    "a bridge that is deleted": (
+        ["link add br7 type bridge", "link set p0 master br7"],
+        "belongs to bridge br7 (ip link set p0 nomaster)",
+        "link del br7",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_what_somebody_does_with_a_port_is_told_until_it_ends(
+    world: World, what: str
+) -> None:
+    begin, words, end = LATER[what]
+    world.create("lagg0", "p0", "p1")
+    assert warnings(world) == []
+    made(world, begin)
+    assert world.wait_event("port-warning", "p0").details == words
+    assert warnings(world) == [words]
+    assert warnings(world, "p1") == []
+    world.carrier(0, False)
+    world.wait_event("port-link", "p0")
+    world.carrier(0, True)
+    world.wait_event("port-link", "p0")
+    assert warnings(world) == [words]  # it is no news, and has not ended
+    world.ip(end)
+    assert world.wait_event("port-warning-over", "p0").details == words
+    assert warnings(world) == []
+    assert "port-warning" not in [each.event for each in world.events]
+
+
+def test_it_is_logged_as_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.create("lagg0", "p0")
+    world.ip(MACVLAN)
+    world.wait_event("port-warning", "p0")
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [
+        "lagg0: p0: port-warning: has macvlan top on it (ip link del top)"
+    ]
+
+
+def test_several_uses_are_told_one_by_one(world: World) -> None:
+    world.create("lagg0", "p0")
+    world.ip("addr add 10.55.0.1/24 dev p0")
+    world.wait_event("port-warning", "p0")
+    world.ip(MACVLAN)
+    world.wait_event("port-warning", "p0")
+    assert len(warnings(world)) == 2
+    world.ip("link set top name above")
+    assert "above" in world.wait_event("port-warning", "p0").details
+    world.detach("p0")
+    world.ip("link del above")
+    world.ip("addr del 10.55.0.1/24 dev p0")
+    world.attach("p0")
+    assert warnings(world) == []
+
+
+def test_a_lagg_goes_on_whatever_somebody_does_and_gives_the_port_back(
+    world: World,
+) -> None:
+    world.create("lagg0", "p0", "p1")
+    for line in (MACVLAN, "addr add 10.55.0.1/24 dev p0"):
+        world.ip(line)
+        world.wait_event("port-warning", "p0")
+    assert world.carrying() == ["p0"]
+    world.detach("p0")
+    assert "top" in world.kernel()["links"]
+    (link,) = json.loads(world.ip("-j addr show p0"))
+    assert "10.55.0.1" in [each["local"] for each in link["addr_info"]]
+
+
+def test_a_port_that_is_waited_for_comes_when_its_use_has_ended(world: World) -> None:
+    world.do(world.driver.reload([LaggConfig("lagg0", ports=("p9",))]))
+    world.ip(MACVLAN)
+    world.ip("link set p0 down")
+    world.ip("link set p0 name p9")
+    assert "macvlan top" in world.wait_event("port-refused", "p9").details
+    world.ip("link del top")
+    world.wait_event("port-attached", "p9")
+    assert world.record().ports[0].warnings == ()
