@@ -1,26 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A clean Debian in a directory, as a chroot and as a machine that systemd has booted.
 
-Owns the base (a tar outside the project, made once by mmdebstrap), the files of a root,
-and the namespaces of the machine: mounts, processes, and the network of a lab's host.
+Owns the files of a root, and the namespaces of the machine: mounts, processes, and the
+network of a lab's host.
 """
 
 import hashlib
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab import Host, wait_until
+from lab.debian import base
 
-SUITES = {11: "bookworm", 13: "trixie"}
-"""The Debian whose python3 is of the minor version that this test runs with."""
-
-INCLUDED = "python3,iproute2,systemd"
-BASE_SECONDS = 180
+INCLUDED = ("python3", "iproute2", "systemd")
 BOOT_SECONDS = 120.0
 
 VOLATILE = ("proc", "sys", "dev", "run", "tmp")
@@ -72,45 +67,6 @@ mount -t cgroup2 cgroup2 /mnt
 """
 
 
-class MissingError(Exception):
-    """No clean root can be had here; says why."""
-
-
-def base() -> Path:
-    """The tar of a minimal Debian with python3 and systemd; made if it is not there."""
-    suite = SUITES.get(sys.version_info.minor)
-    if suite is None:
-        raise MissingError(f"no Debian has Python 3.{sys.version_info.minor}")
-    if shutil.which("mmdebstrap") is None:
-        raise MissingError("no mmdebstrap here: tools/setup --dev installs it")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    tar = cache / "laggd" / f"{suite}.tar"
-    if not tar.exists():
-        tar.parent.mkdir(parents=True, exist_ok=True)
-        _make_base(suite, tar)
-    return tar
-
-
-def _make_base(suite: str, tar: Path) -> None:
-    aside = tar.with_suffix(f".{os.getpid()}.tar")
-    command = ["mmdebstrap", "--variant=minbase", f"--include={INCLUDED}", suite]
-    try:
-        subprocess.run(
-            [*command, str(aside)],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=BASE_SECONDS,
-        )
-        os.replace(aside, tar)
-    except subprocess.TimeoutExpired:
-        raise MissingError(f"mmdebstrap took more than {BASE_SECONDS} s") from None
-    except subprocess.CalledProcessError as error:
-        raise MissingError(error.stderr.strip().rpartition("\n")[2]) from None
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 class Root:
     """A clean Debian in a directory."""
 
@@ -118,7 +74,7 @@ class Root:
         """Unpacks the base there.  MissingError when there is none."""
         self.directory = directory
         directory.mkdir()
-        subprocess.run(["tar", "-C", directory, "-xf", base()], check=True)
+        subprocess.run(["tar", "-C", directory, "-xf", base(INCLUDED)], check=True)
 
     def chroot(self, *words: str) -> str:
         """Runs a command in it, without a machine around; returns what it said."""

@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 
-from lab import image, ovs
+from lab import ovs
 from lab.bond import Bond
 from lab.ovs import OvsPartner
+from lab.vm import image
 from tests.interop.world import MakePartner, World
 from tests.kept import Kept
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab import Host, Lab, image, ovs, ping, wait_until
+from lab import Host, Lab, ovs, ping, wait_until
 from lab.bond import Bond
 from lab.ovs import BRIDGE, OpenVswitch
 from lab.partner import Lacp, Member
+from lab.vm import image
 from tests.interop.world import agreed
 
 PORTS = ("p0", "p1", "p2", "p3")

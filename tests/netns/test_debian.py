@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from lab import Host, Lab, wait_until
-from tests.debian_root import Machine, MissingError, Root
+from lab.debian import MissingError
+from tests.debian_root import Machine, Root
 from tests.tree import ROOT
 
 DEADLINE_S = 120.0

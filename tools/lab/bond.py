@@ -13,7 +13,9 @@ from lab.cable import Joint, Plug, Veth
 from lab.host import Host
 from lab.lab import Lab
 from lab.partner import Lacp, Member
-from lab.vm import Vm
+from lab.vm import nic
+from lab.vm.image import image
+from lab.vm.machine import Vm
 
 BOND = "bond0"
 
@@ -31,12 +33,12 @@ class Wire:
     def cut(self) -> None:
         """Both ends lose their carrier."""
         self._plug.set("down")
-        self._vm.set_carrier(self._number, up=False)
+        self._vm.set_carrier(f"nic{self._number}", up=False)
 
     def mend(self) -> None:
         """Both ends have it again."""
         self._plug.set("up")
-        self._vm.set_carrier(self._number, up=True)
+        self._vm.set_carrier(f"nic{self._number}", up=True)
 
     def lose(self, *, to_near: bool, protocol: str = "all") -> None:
         """Frames on their way to one end are lost; its carrier stays."""
@@ -58,12 +60,22 @@ class Bond:
         self.host = lab.host("bond")
         for which in ("all", "default"):
             self.host.sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1)
-        self.vm = Vm(self.host, [f"t{number}" for number in range(len(ports))])
+        self.vm = self._booted(len(ports))
         self.cables = [
             Wire(Plug(near, port), self.host, self.vm, number)
             for number, port in enumerate(ports)
         ]
         self.version = f"Linux {self.vm.image.release}, bonding"
+
+    def _booted(self, count: int) -> Vm:
+        """With as many NICs, on TAPs t0, t1, ..., which it makes."""
+        nics: list[str] = []
+        for number in range(count):
+            tap = f"t{number}"
+            self.host.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
+            self.host.set_link(tap, state="up")
+            nics += nic.on_tap(number, tap)
+        return Vm(self.host, image(), nics, arguments="ipv6.disable_ipv6=1")
 
     def close(self) -> None:
         """Hangs up; the host ends the machine."""

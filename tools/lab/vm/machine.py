@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A virtual machine in a host, for a kernel of its own; its NICs are TAPs of the host.
+"""A virtual machine in a host, for a kernel of its own.
 
 Owns QEMU's process, and the way to a shell inside: a serial port that takes scripts.
-It is emulated (TCG), so that it runs wherever the tests do; it boots in some seconds.
-What its NICs send are finished frames: no offload, as on a wire.
+It is emulated (TCG), so that it runs wherever the tests do.  Knows not what it boots.
 """
 
 import base64
@@ -19,24 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from lab.host import CommandError, Host
-from lab.image import EMULATOR, Image, image
+from lab.vm.image import EMULATOR, Image
 from lab.waiting import wait_until
 
-MEMORY_MB = 256
 WAIT_S = 0.2  # between two looks at whether a guest has ended
 BOOT_SECONDS = 300.0
-"""Long, for a machine that runs other tests; an idle one takes four."""
-
-SPEED_MBPS = 10000
-"""What the NICs say: the kernel's bond runs no LACP on one that says nothing."""
+"""Long, for a machine that runs other tests; an idle one takes four, or twenty."""
 
 ARGUMENTS = (
     "console=ttyS0 panic=-1 quiet mitigations=off nokaslr net.ifnames=0 nowatchdog"
-    " random.trust_cpu=on tsc=reliable no_timer_check ipv6.disable_ipv6=1"
-)
-OFFLOADS = (
-    *("csum", "guest_csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo"),
-    *("guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo"),
+    " random.trust_cpu=on tsc=reliable no_timer_check"
 )
 
 
@@ -128,24 +119,30 @@ class Guest:
 class Vm:
     """A machine that has booted; the host ends it."""
 
-    def __init__(self, host: Host, taps: Sequence[str]) -> None:
-        """Makes the TAPs, which are its eth0, eth1, ..., and boots."""
+    def __init__(
+        self,
+        host: Host,
+        image: Image,
+        nics: Sequence[str],
+        *,
+        arguments: str = "",
+        memory_mb: int = 256,
+        processors: int = 1,
+    ) -> None:
+        """Boots; `nics` are QEMU's words for them, `arguments` are for the kernel."""
         self.host = host
         self.log = host.directory / "console.log"
-        self.image = image()
-        for tap in taps:
-            host.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
-            host.set_link(tap, state="up")
+        self.image = image
+        size = ["-m", str(memory_mb), "-smp", str(processors)]
+        words = [*self._command(f"{ARGUMENTS} {arguments}"), *size, *nics]
         with (host.directory / "qemu.log").open("w") as log:
-            self._process = host.popen(
-                *self._command(self.image, taps), stdout=log, stderr=log
-            )
+            self._process = host.popen(*words, stdout=log, stderr=log)
         self._shell: Shell | None = None
         wait_until(self._listens, BOOT_SECONDS, "QEMU listens")
         self._guests = itertools.count()
         try:
             self.run("true", BOOT_SECONDS)
-        except TimeoutError:
+        except (OSError, EOFError):  # it is slow, or gone
             self.close()
             raise TimeoutError(f"it did not boot:\n{self.log.read_text()}") from None
 
@@ -175,35 +172,31 @@ class Vm:
     def _monitor(self) -> Path:
         return self.host.directory / "qmp.sock"
 
-    def _command(self, booted: Image, taps: Sequence[str]) -> list[str]:
+    def _command(self, arguments: str) -> list[str]:
+        booted = self.image
         words = [EMULATOR, "-nodefaults", "-no-user-config", "-no-reboot"]
         words += ["-display", "none", "-machine", "pc,usb=off,vmport=off,hpet=off"]
-        words += ["-accel", "tcg", "-cpu", "max,la57=off", "-m", str(MEMORY_MB)]
+        words += ["-accel", "tcg", "-cpu", "max,la57=off"]
         words += ["-kernel", str(booted.kernel), "-initrd", str(booted.initramfs)]
-        words += ["-append", ARGUMENTS, "-serial", f"file:{self.log}"]
+        words += ["-append", arguments, "-serial", f"file:{self.log}"]
         words += ["-qmp", f"unix:{self._monitor},server=on,wait=off"]
         words += ["-chardev", f"socket,id=shell,path={self._port},server=on,wait=off"]
         words += ["-device", "virtio-serial-pci"]
         words += ["-device", "virtserialport,chardev=shell"]
-        for number, tap in enumerate(taps):
-            words += self._nic(number, tap)
+        for number, path in enumerate(booted.disks):
+            drive = f"if=none,id=disk{number},file={path},format=raw,cache=unsafe"
+            words += ["-drive", f"{drive},snapshot=on"]
+            words += ["-device", f"virtio-blk-pci,drive=disk{number}"]
         return words
-
-    def _nic(self, number: int, tap: str) -> list[str]:
-        backend = f"tap,id=net{number},ifname={tap},script=no,downscript=no,vhost=off"
-        off = ",".join(f"{offload}=off" for offload in OFFLOADS)
-        device = f"virtio-net-pci,id=nic{number},netdev=net{number},mac={mac(number)}"
-        says = f"speed={SPEED_MBPS},duplex=full,romfile="
-        return ["-netdev", backend, "-device", f"{device},{says},{off}"]
 
     def run(self, script: str, timeout_s: float = 120.0) -> str:
         """Runs a script inside; what it printed.  CommandError when it failed."""
         assert self._shell is not None
         return self._shell.run(script, timeout_s)
 
-    def set_carrier(self, number: int, *, up: bool) -> None:
-        """Of the inside's eth{number}."""
-        self._ask("set_link", name=f"nic{number}", up=up)
+    def set_carrier(self, name: str, *, up: bool) -> None:
+        """Of a NIC by what `nic` calls it, as "nic0"."""
+        self._ask("set_link", name=name, up=up)
 
     def _ask(self, command: str, **arguments: object) -> Any:  # noqa: ANN401
         """One QMP command; its answer, which has no type."""
@@ -214,11 +207,6 @@ class Vm:
                 lines.readline()  # the greeting
                 _call(lines, "qmp_capabilities", {})
                 return _call(lines, command, arguments)
-
-
-def mac(number: int) -> str:
-    """Of eth{number} inside."""
-    return f"52:54:00:00:53:{number:02x}"
 
 
 def _call(lines: Any, command: str, arguments: dict[str, object]) -> Any:  # noqa: ANN401
