@@ -37,6 +37,7 @@ from lagg.link import Link
 from lagg.model import Agreement
 from lagg.shape import Port, port_number
 from lagg.slow import SlowSocket
+from lagg.tasks import together
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Actor:
         for number in numbers:
             self._heard.pop(number, None)
             self._overruns.pop(number, None)
-        await asyncio.gather(*(asyncio.to_thread(each.close) for each in found))
+        await together(asyncio.to_thread(each.close) for each in found)
 
     async def close(self) -> None:
         """Ends it, without a word to any partner."""

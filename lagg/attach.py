@@ -20,6 +20,7 @@ from lagg.link import Link
 from lagg.model import MAC_HEARD
 from lagg.shape import Port, Shape, port_number
 from lagg.switch import refuse_lacp
+from lagg.tasks import together
 from lagg.uses import tell_uses
 
 
@@ -164,7 +165,7 @@ async def withdraw(bundle: Bundle, slots: Sequence[int], rest: Shape) -> None:
         bundle.adopt(_with_news_of(bundle.shape, before))
         raise
     taken = [bundle.device.remove_port(slot) for slot in slots]
-    await asyncio.gather(*(asyncio.to_thread(sockets.close) for sockets in taken))
+    await together(asyncio.to_thread(sockets.close) for sockets in taken)
     if bundle.lacp is not None:
         await bundle.lacp.ignore([port_number(slot) for slot in slots])
 

@@ -6,7 +6,6 @@ are freed, laggs changed and made, ports attached, and only then is any lagg des
 Runs inside one operation of driver.py.
 """
 
-import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +21,7 @@ from lagg.fleet import Fleet
 from lagg.model import LaggChange, LaggConfig, Options, PortOptions
 from lagg.reload import Diff, LaggDiff
 from lagg.shape import Port, Shape
+from lagg.tasks import together
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +52,7 @@ class Changeover:
         self, configs: Sequence[LaggConfig], undo: AsyncExitStack
     ) -> None:
         """Together, for it is the kernel that takes its time."""
-        made = await asyncio.gather(
-            *[self._make_one(config, undo) for config in configs],
-            return_exceptions=True,  # all are at an end before any is undone
-        )
-        for each in made:
-            if isinstance(each, BaseException):
-                raise each
+        await together(self._make_one(config, undo) for config in configs)
 
     async def _make_one(self, config: LaggConfig, undo: AsyncExitStack) -> None:
         its_undo = await undo.enter_async_context(AsyncExitStack())

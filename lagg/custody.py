@@ -33,6 +33,7 @@ class Custody:
         self._file = file
         self._originals: dict[int, Original] = {}
         self._memberships: dict[int, Memberships] = {}
+        self._lost: dict[int, str] = {}  # names of those that could not be put back
         self._writing = asyncio.Lock()
         self._changes = self._changes_saved = 0  # of the originals, and in the file
 
@@ -53,6 +54,12 @@ class Custody:
         """Gives up the state directory; every port must have been given back."""
         self._file.close()
 
+    def require_all_put_back(self) -> None:
+        """LaggError (EIO) unless every port was put back as it was found."""
+        if self._lost:
+            names = ", ".join(sorted(self._lost.values()))
+            raise LaggError(names, "not as found: see the log", errno.EIO)
+
     async def take(self, link: Link) -> None:
         """Makes an interface ours: remembered and deaf.
 
@@ -60,6 +67,7 @@ class Custody:
         """
         original = await remember(self._netlink, link.ifindex)
         self._originals[link.ifindex] = original
+        self._lost.pop(link.ifindex, None)
         try:
             await self._save()
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
@@ -69,8 +77,8 @@ class Custody:
             raise
 
     def mtu_found(self, ifindex: int) -> int:
-        """The MTU in bytes that a port had before it was one."""
-        return self._originals[ifindex].mtu
+        """The MTU in bytes that a port had before it was one.  LaggError."""
+        return self._original(ifindex).mtu
 
     async def silence(self, ifindex: int) -> None:
         """No address or route of the port's own: the host must not speak through it.
@@ -93,7 +101,7 @@ class Custody:
 
     async def rename(self, ifindex: int, name: str) -> None:
         """The port is called so now, and deaf under that name.  LaggError."""
-        original = self._originals[ifindex]
+        original = self._original(ifindex)
         self._originals[ifindex] = replace(original, name=name)
         await self._save()
         await self._deaf.deafen(ifindex, name)
@@ -103,27 +111,41 @@ class Custody:
     ) -> None:
         """What the port must receive besides its MAC.  LaggError: nothing changed."""
         memberships = self._memberships.get(ifindex)
-        if memberships is None:  # a worker did not let go of it when it was put back
-            raise LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
+        if memberships is None:
+            raise _was_put_back(ifindex)
         memberships.apply(promisc=promisc, allmulti=allmulti, multicast=multicast)
 
-    async def give_back(self, ifindex: int) -> None:
-        """Puts an interface back as it was found; what fails is logged."""
+    def _original(self, ifindex: int) -> Original:
         original = self._originals.get(ifindex)
         if original is None:
-            return
+            raise _was_put_back(ifindex)
+        return original
+
+    async def give_back(self, ifindex: int) -> bool:
+        """Puts an interface back as it was found, if it is ours; what fails is logged.
+
+        False when something failed.
+        """
+        original = self._originals.get(ifindex)
+        if original is None:
+            return True
         memberships = self._memberships.get(ifindex)
         if memberships is None:
-            await put_back(self._netlink, original)
+            done = await put_back(self._netlink, original)
         else:
             with _logging():
                 memberships.apply(promisc=False, allmulti=False)
             # It may have been renamed, and we are not told yet.
-            await put_back(self._netlink, original, same=lambda: memberships.same)
+            done = await put_back(
+                self._netlink, original, same=lambda: memberships.same
+            )
+        if not done:
+            self._lost[ifindex] = original.name
         await self.forget(ifindex)
+        return done
 
     async def forget(self, ifindex: int) -> None:
-        """The interface is gone: there is nothing to put back."""
+        """The interface is gone, or put back: there is nothing more to do for it."""
         await self._close_memberships(ifindex)
         await self._hear(ifindex)
         self._originals.pop(ifindex, None)
@@ -161,6 +183,11 @@ class Custody:
             self._file.save(originals)
         else:
             self._file.clear()
+
+
+def _was_put_back(ifindex: int) -> LaggError:
+    """Of a port that a worker did not let go of when it was put back."""
+    return LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
 
 
 @contextlib.contextmanager

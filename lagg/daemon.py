@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE, EPERM
 from functools import partial
@@ -147,7 +147,11 @@ async def _serve(
     reloader = Reloader(partial(_configured, settings.config), driver.reload, notify)
     server = ControlServer(driver, settings.gid, reloader.reload)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
-    try:
+    async with AsyncExitStack() as way_out:  # last first, each whatever another does
+        way_out.push_async_callback(driver.close)
+        way_out.push_async_callback(server.close)
+        way_out.push_async_callback(reloader.close)
+        way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
         if settings.seccomp:
             _restrict_calls()
         await driver.reload(laggs)
@@ -159,13 +163,6 @@ async def _serve(
         _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
         async with Pulse(driver), Metrics(driver, scraped):
             await stop.wait()
-    finally:
-        notify("STOPPING=1\nSTATUS=putting every port back")
-        await reloader.close()
-        try:
-            await server.close()
-        finally:
-            await driver.close()
     _log.info("every port is as it was found")
 
 

@@ -43,9 +43,9 @@ from lagg.model import (
 from lagg.native import MARK, Device
 from lagg.netlink import DeafPorts, Netlink
 from lagg.reload import Diff, diff, told
-from lagg.shape import Shape
+from lagg.shape import Port, Shape
 from lagg.switch import begin, switch
-from lagg.tasks import Tasks
+from lagg.tasks import Tasks, in_turn, together
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,12 @@ class Driver:
         return driver
 
     async def close(self) -> None:
-        """Destroys every lagg: all ports are put back."""
-        await self.whole(partial(self._destroy_all, tuple(self._fleet.bundles)))
-        await self._parts.aclose()
+        """Destroys every lagg: all ports are put back.
+
+        LaggError (EIO) names those that could not be; all others are.
+        """
+        await in_turn(partial(self.whole, self._destroy_every), self._parts.aclose)
+        self._fleet.custody.require_all_put_back()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` with each event from now on; returns what ends it."""
@@ -168,13 +171,13 @@ class Driver:
         A failure that nobody waits for any more is logged.  LaggError (ESHUTDOWN).
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task = self._operations.begin(self._in_turn, operation, answer)
+        task = self._operations.begin(self._run, operation, answer)
         if task is None:
             raise LaggError("laggd", "is stopping", errno.ESHUTDOWN)
         task.add_done_callback(lambda _: answer.cancel())
         return await answer
 
-    async def _in_turn(
+    async def _run(
         self,
         operation: Callable[[], Coroutine[Any, Any, T]],
         answer: "asyncio.Future[T]",
@@ -198,9 +201,11 @@ class Driver:
         async with _undoing() as undo:
             await self._changeover.apply(found, undo)
         self._tell(found)
-        await self._destroy_all([doomed.name for doomed in found.destroy])
-        for config in wanted:
-            self._hotplug.expect(self._fleet.find(config.name), config)
+        try:
+            await self._destroy_all([doomed.name for doomed in found.destroy])
+        finally:
+            for config in wanted:
+                self._hotplug.expect(self._fleet.find(config.name), config)
         return told(found, self._hotplug.waiting)
 
     def _tell(self, done: Diff) -> None:
@@ -257,24 +262,34 @@ class Driver:
         await self._fleet.follow_speed(bundle)
         return bundle
 
+    async def _destroy_every(self) -> None:
+        """By the names of now: the last operation may have taken one away."""
+        await self._destroy_all(tuple(self._fleet.bundles))
+
     async def _destroy_all(self, names: Sequence[str]) -> None:
         """Together, for it is the kernel that takes its time."""
-        await asyncio.gather(*map(self._destroy, names))
+        await together(map(self._destroy, names))
 
     async def _destroy(self, name: str) -> None:
+        """Whatever fails on the way, the lagg is gone and its ports are put back."""
         bundle = self._fleet.find(name)
         ports = bundle.shape.ports
-        if bundle.lacp is not None:
-            await bundle.lacp.leave([port.number for port in ports])
-            await bundle.lacp.close()
-            bundle.lacp = None
-        await _let_go(bundle)
+        await in_turn(
+            partial(_end_lacp, bundle),
+            partial(_let_go, bundle),
+            partial(self._remove, bundle),
+            partial(self._give_back, bundle, ports),
+        )
+
+    async def _remove(self, bundle: Bundle) -> None:
         del self._fleet.bundles[bundle.name]
         await asyncio.to_thread(bundle.device.close)
+
+    async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:
         give_back = self._fleet.custody.give_back
-        await asyncio.gather(*(give_back(port.link.ifindex) for port in ports))
+        found = await together([give_back(port.link.ifindex) for port in ports])
         self._fleet.watch_ports()
-        bundle.emit("destroyed", f"{len(ports)} ports put back")
+        bundle.emit("destroyed", f"{sum(found)} of {len(ports)} ports put back")
 
     async def _set(self, name: str, change: LaggChange) -> None:
         bundle = self._fleet.find(name)
@@ -333,6 +348,15 @@ class Driver:
             cause = f"laggproto {bundle.shape.proto.value} holds no port off"
             raise bundle.refuse(cause, errno.EINVAL)
         bundle.lacp.release(numbers)
+
+
+async def _end_lacp(bundle: Bundle) -> None:
+    """The partners are told before the sockets close."""
+    negotiator = bundle.lacp
+    if negotiator is not None:
+        await negotiator.leave([port.number for port in bundle.shape.ports])
+        await negotiator.close()
+        bundle.lacp = None
 
 
 async def _let_go(bundle: Bundle) -> None:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What goes on beside operations: background tasks, each with an owner.
+"""What goes on beside something else: background tasks, and steps taken together.
 
-Owns their end: what must live and ends is begun anew, and is an ailment until it lives
-again; what fails is logged; and nothing runs on once the owner has closed.  Knows no
-lagg and no kernel.
+Owns their end.  A background task has an owner: what must live and ends is begun anew,
+and is an ailment until it lives again; what fails is logged; nothing runs on once the
+owner has closed.  Of steps all are taken to their end, whichever fails.  Knows no lagg
+and no kernel.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from lagg.errors import LaggError
@@ -107,3 +108,34 @@ class Tasks:
         finally:
             sound.cancel()
         return RuntimeError("returned")
+
+
+async def together(steps: Iterable[Awaitable[T]]) -> list[T]:
+    """Takes all steps beside each other, each to its end, and answers their results.
+
+    Raises the failure of the first that failed, when all are over; logs the others.
+    """
+    found = await asyncio.gather(*steps, return_exceptions=True)
+    _raise_first([each for each in found if isinstance(each, BaseException)])
+    return [each for each in found if not isinstance(each, BaseException)]
+
+
+async def in_turn(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Takes all steps one after the other, the next one whatever became of the last.
+
+    Raises and logs as together().
+    """
+    failures: list[BaseException] = []
+    for step in steps:
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001  it is raised when all are over
+            failures.append(error)
+    _raise_first(failures)
+
+
+def _raise_first(failures: list[BaseException]) -> None:
+    for error in failures[1:]:
+        log.error("%s", error, exc_info=error)
+    if failures:
+        raise failures[0]

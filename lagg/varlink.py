@@ -254,4 +254,4 @@ def _error_reply(error: VarlinkErrorReply | ConversionError) -> VarlinkMethodRep
 async def _cancelled(task: asyncio.Future[None] | asyncio.Future[bytes]) -> None:
     """Cancels and waits, so that nothing of the task runs on."""
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait({task})

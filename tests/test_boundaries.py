@@ -223,6 +223,16 @@ def test_every_background_task_has_an_owner() -> None:
     assert not wrong, "lagg/tasks.py begins tasks, and sees to their end"
 
 
+def test_of_steps_together_none_is_left_running() -> None:
+    """A bare gather() raises at once, and what it leaves is cut off at exit."""
+    wrong = [
+        where
+        for where, path, _, called in calls_in_lagg()
+        if called == "gather" and module_of(path) != "tasks"
+    ]
+    assert not wrong, "together() of lagg/tasks.py waits for all"
+
+
 # ---- the kernel's text -------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lagg import tasks
 from lagg.errors import LaggError
-from lagg.tasks import Tasks
+from lagg.tasks import Tasks, in_turn, together
 
 
 class World:
@@ -190,3 +190,46 @@ def test_what_an_owner_begins_while_it_closes_is_not_begun(run: Run) -> None:
         await asyncio.sleep(0)
 
     run(test)
+
+
+# ---- steps -------------------------------------------------------------------------
+
+
+class Steps:
+    """Three steps, of which some fail; what has been taken to its end."""
+
+    def __init__(self, *failing: int) -> None:
+        self.failing = failing
+        self.taken: list[int] = []
+
+    async def take(self, number: int) -> int:
+        if number in self.failing:
+            raise LaggError(f"step {number}", "for a test", errno.EIO)
+        await asyncio.sleep(0)
+        self.taken.append(number)
+        return number
+
+    async def together(self) -> list[int]:
+        return await together(self.take(number) for number in range(3))
+
+    async def in_turn(self) -> None:
+        await in_turn(*[lambda n=number: self.take(n) for number in range(3)])
+
+
+@pytest.mark.parametrize("way", ["together", "in_turn"])
+@pytest.mark.parametrize("failing", [(), (0,), (1, 2)])
+def test_every_step_is_taken_and_the_first_failure_raised(
+    way: str, failing: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    steps, raised = Steps(*failing), ""
+    try:
+        asyncio.run(getattr(steps, way)())
+    except LaggError as error:
+        raised = error.thing
+    assert steps.taken == [number for number in range(3) if number not in failing]
+    assert raised == (f"step {failing[0]}" if failing else "")
+    assert len(caplog.records) == max(len(failing) - 1, 0)
+
+
+def test_results_of_steps_together_come_in_their_order() -> None:
+    assert asyncio.run(Steps().together()) == [0, 1, 2]
