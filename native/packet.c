@@ -15,7 +15,6 @@
 
 enum {
     SOCKET_BUFFER_BYTES = 8 << 20, /* large frames wait here, not in the ring */
-    SEND_TRIES = 16, /* on a full queue, before the frame is counted as dropped */
 };
 
 int
@@ -64,20 +63,13 @@ message_fill(struct mmsghdr *message, struct iovec parts[2], const struct frame 
     };
 }
 
-static bool
-error_is_full(int error)
-{
-    return error == EAGAIN || error == ENOBUFS;
-}
-
 uint32_t
 packet_send(int fd, const struct frame *frames, const uint8_t *order, uint32_t count,
-    int *error)
+    uint32_t tries, int *error)
 {
     struct mmsghdr messages[BURST_MAX];
     struct iovec parts[BURST_MAX][2];
     uint32_t sent = 0;
-    int tries = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         message_fill(&messages[i], parts[i], &frames[order[i]]);
@@ -89,7 +81,7 @@ packet_send(int fd, const struct frame *frames, const uint8_t *order, uint32_t c
             sent += (uint32_t)taken;
             continue;
         }
-        if (!error_is_full(errno) || ++tries >= SEND_TRIES) {
+        if (!error_is_full(-errno) || --tries == 0) {
             *error = -errno;
             break;
         }

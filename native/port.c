@@ -201,9 +201,7 @@ port_close(struct lagg_port *port)
 /* ---- transmit ---------------------------------------------------------------------
  */
 
-/* Whether the port has carrier.  To ask makes the kernel tell a loss that it may hold
- * back for a second (net/core/link_watch.c), so the control plane learns of it, too. */
-static bool
+bool
 port_has_carrier(const struct lagg_port *port)
 {
     struct ethtool_value link = {.cmd = ETHTOOL_GLINK, .data = 1};
@@ -214,19 +212,6 @@ port_has_carrier(const struct lagg_port *port)
     }
     request.ifr_data = (void *)&link;
     return ioctl(port->tx_fd, SIOCETHTOOL, &request) != 0 || link.data != 0;
-}
-
-/* By the packet socket.  A veth without carrier says that it is full. */
-static uint32_t
-send_packets(const struct lagg_port *port, const struct frame *frames,
-    const uint8_t *order, uint32_t count, int *error)
-{
-    uint32_t sent = packet_send(port->tx_fd, frames, order, count, error);
-
-    if ((*error == -EAGAIN || *error == -ENOBUFS) && !port_has_carrier(port)) {
-        *error = -ENETDOWN;
-    }
-    return sent;
 }
 
 bool
@@ -251,6 +236,14 @@ port_is_drained(struct lagg_port *port)
 }
 
 uint32_t
+port_insist(struct lagg_port *port, const struct frame *frames, const uint8_t *order,
+    uint32_t count, uint32_t tries, int *error)
+{
+    port->queued = port->xdp.chunks != NULL;
+    return packet_send(port->tx_fd, frames, order, count, tries, error);
+}
+
+uint32_t
 port_send(struct lagg_port *port, const struct frame *frames, const uint8_t *order,
     uint32_t count, int *error)
 {
@@ -261,8 +254,7 @@ port_send(struct lagg_port *port, const struct frame *frames, const uint8_t *ord
     }
     if (sent < count) {
         /* Whatever was not taken, the packet socket sends or says why it cannot. */
-        port->queued = port->xdp.chunks != NULL;
-        sent += send_packets(port, frames, order + sent, count - sent, error);
+        sent += port_insist(port, frames, order + sent, count - sent, 1, error);
     }
     return sent;
 }

@@ -10,6 +10,8 @@
 
 #include "internal.h"
 
+#include <errno.h>
+
 /* ---- xdp.c ------------------------------------------------------------------------
  */
 
@@ -86,11 +88,18 @@ int packet_bind(int fd, int ifindex, int protocol);
  * for sending.  Best effort: without CAP_NET_ADMIN the system's limit holds. */
 void packet_set_buffer(int fd, int forced, int limited);
 
+/* Whether -errno says that a queue has no room at the moment. */
+static inline bool
+error_is_full(int error)
+{
+    return error == -EAGAIN || error == -ENOBUFS;
+}
+
 /* Sends frames[order[0 ... count-1]], in that order, whatever they are, in as few calls
- * as can be.  Returns how many the kernel took; when fewer than 'count', '*error' is
- * -errno of the first it did not. */
+ * as can be; a full queue is tried 'tries' times in all.  Returns how many the kernel
+ * took; when fewer than 'count', '*error' is -errno of the first it did not. */
 uint32_t packet_send(int fd, const struct frame *frames, const uint8_t *order,
-    uint32_t count, int *error);
+    uint32_t count, uint32_t tries, int *error);
 
 /* ---- ring.c -----------------------------------------------------------------------
  */
@@ -197,9 +206,19 @@ bool port_is_stuck(struct lagg_port *port);
 /* Whether short frames leave by AF_XDP. */
 bool port_uses_xdp(const struct lagg_port *port);
 
-/* Sends frames[order[0 ... count-1]], in that order.  Returns how many the kernel took;
- * when fewer than 'count', '*error' is -errno of the first it did not. */
+/* Sends frames[order[0 ... count-1]], in that order, by the cheapest way.  Returns how
+ * many the kernel took; when fewer than 'count', '*error' is -errno of the first it did
+ * not. */
 uint32_t port_send(struct lagg_port *port, const struct frame *frames,
     const uint8_t *order, uint32_t count, int *error);
+
+/* The same to a port that was full: a full queue is tried 'tries' times in all. */
+uint32_t port_insist(struct lagg_port *port, const struct frame *frames,
+    const uint8_t *order, uint32_t count, uint32_t tries, int *error);
+
+/* Whether the port has carrier; a veth without it says that it is full.  Takes a lock
+ * of the kernel's.  To ask makes the kernel tell a loss that it may hold back for a
+ * second (net/core/link_watch.c), so the control plane learns of it, too. */
+bool port_has_carrier(const struct lagg_port *port);
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+enum { SEND_TRIES = 15 /* of a full port's first frame, after it was refused once */ };
+
 static void
 queue_frame(struct worker *worker, uint32_t slot, uint32_t frame)
 {
@@ -140,58 +142,117 @@ queue_divert(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     }
 }
 
-static uint32_t
-send_drop_reason(int error)
+/* What became of a queue. */
+enum sent { SENT_ALL, SENT_TO_FULL, SENT_TO_DEAD };
+
+/* Sends some of what is left of a queue, and counts it.  0, or what refused the next.
+ */
+static int
+queue_send_some(struct worker *worker, const struct snapshot *snap, uint32_t slot,
+    const struct queue *queue, uint32_t *done, uint32_t tries)
 {
-    return error == -EAGAIN || error == -ENOBUFS ? LAGG_DROP_TX_FULL
-                                                 : LAGG_DROP_TX_ERROR;
+    const uint8_t *order = queue->order + *done;
+    uint32_t left = queue->count - *done, sent;
+    int error = 0;
+
+    if (tries == 0) {
+        sent = port_send(snap->ports[slot], worker->frames, order, left, &error);
+    } else {
+        sent =
+            port_insist(snap->ports[slot], worker->frames, order, left, tries, &error);
+    }
+    count_sent(worker, slot, order, sent);
+    if (snap->plan.spread == LAGG_SPREAD_FLOW) {
+        buckets_count(&worker->buckets, worker->indices, order, sent);
+    }
+    *done += sent;
+    return error;
 }
 
-/* Sends what waits for 'slot'.  Returns its bit when the port turned out dead. */
-static uint32_t
-queue_send(
-    struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
+static struct queue
+queue_take(struct worker *worker, uint32_t slot)
 {
     const struct queue queue = worker->queues[slot];
-    uint32_t done = 0;
 
     worker->queues[slot].count = 0;
     worker->queues_used &= ~(1u << slot);
-    while (done < queue.count) {
-        const uint8_t *order = queue.order + done;
-        int error = 0;
-        uint32_t sent = port_send(
-            snap->ports[slot], worker->frames, order, queue.count - done, &error);
+    return queue;
+}
 
-        count_sent(worker, slot, order, sent);
-        if (snap->plan.spread == LAGG_SPREAD_FLOW) {
-            buckets_count(&worker->buckets, worker->indices, order, sent);
-        }
-        done += sent;
+/* Sends what waits for 'slot'; what a full port does not take at once waits on. */
+static enum sent
+queue_send(
+    struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
+{
+    const struct queue queue = queue_take(worker, slot);
+    uint32_t done = 0;
+
+    while (done < queue.count) {
+        int error = queue_send_some(worker, snap, slot, &queue, &done, 0);
+
         if (error_is_port_down(error)) {
-            dead |= 1u << slot;
-            queue_divert(worker, &snap->plan, slot, &queue, done, dead);
-            return 1u << slot;
+            queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
+            return SENT_TO_DEAD;
+        }
+        if (error_is_full(error)) {
+            while (done < queue.count) {
+                queue_frame(worker, slot, queue.order[done++]);
+            }
+            return SENT_TO_FULL;
         }
         if (done < queue.count) {
             /* One frame is refused; those behind it may pass. */
-            count_port_drop(worker, slot, send_drop_reason(error), 1);
+            count_port_drop(worker, slot, LAGG_DROP_TX_ERROR, 1);
             done++;
         }
     }
-    return 0;
+    return SENT_ALL;
+}
+
+/* Sends what a full port did not take, when no other port's frames wait.  The first of
+ * them has the patience of all: once it was in vain, and the port has carrier, each of
+ * the others is tried once, for it may be shorter. */
+static enum sent
+queue_insist(
+    struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
+{
+    const struct queue queue = queue_take(worker, slot);
+    uint32_t done = 0, tries = SEND_TRIES;
+
+    while (done < queue.count) {
+        int error = queue_send_some(worker, snap, slot, &queue, &done, tries);
+        bool full = error_is_full(error);
+
+        if (error_is_port_down(error) ||
+            (full && tries > 1 && !port_has_carrier(snap->ports[slot]))) {
+            queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
+            return SENT_TO_DEAD;
+        }
+        tries = full ? 1 : tries;
+        if (done < queue.count) {
+            count_port_drop(
+                worker, slot, full ? LAGG_DROP_TX_FULL : LAGG_DROP_TX_ERROR, 1);
+            done++;
+        }
+    }
+    return SENT_ALL;
 }
 
 static void
 queues_send(struct worker *worker, const struct snapshot *snap)
 {
-    uint32_t dead = 0;
+    uint32_t dead = 0, full = 0;
 
-    /* Ends: a diverted frame goes to a slot not in 'dead', which only grows. */
+    /* Ends: a slot that was found full is emptied by its next turn, and only a slot
+     * that dies gives frames to others, which are not in 'dead'. */
     while (worker->queues_used != 0) {
-        uint32_t slot = (uint32_t)__builtin_ctz(worker->queues_used);
+        uint32_t ready = worker->queues_used & ~full;
+        uint32_t slot = (uint32_t)__builtin_ctz(ready != 0 ? ready : full);
+        enum sent sent = ready != 0 ? queue_send(worker, snap, slot, dead)
+                                    : queue_insist(worker, snap, slot, dead);
 
-        dead |= queue_send(worker, snap, slot, dead);
+        full = sent == SENT_TO_FULL ? full | 1u << slot : full & ~(1u << slot);
+        dead |= (uint32_t)(sent == SENT_TO_DEAD) << slot;
     }
 }
 
