@@ -131,7 +131,7 @@ async def _open(
     except OSError as error:
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
     device.add_port(slot, sockets)
-    undo.push_async_callback(withdraw, bundle, [slot], bundle.shape)
+    undo.push_async_callback(withdraw, fleet, bundle, [slot], bundle.shape)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
     fleet.listen_port(bundle, link.ifindex)
@@ -151,23 +151,49 @@ async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -
         undo.push_async_callback(bundle.lacp.ignore, [number])
 
 
-async def withdraw(bundle: Bundle, slots: Sequence[int], rest: Shape) -> None:
+async def withdraw(
+    fleet: Fleet, bundle: Bundle, slots: Sequence[int], rest: Shape
+) -> None:
     """Ports leave the workers' sight, then their sockets are drained and closed.
 
     `rest` is the shape without them.  LaggError when a worker does not let go; then
     they are ports as before.
     """
     before = bundle.shape
-    bundle.adopt(_with_news_of(before, rest))
-    try:
-        await bundle.grace()
-    except LaggError:
-        bundle.adopt(_with_news_of(bundle.shape, before))
-        raise
+    async with AsyncExitStack() as undo:
+        undo.callback(lambda: bundle.adopt(_with_news_of(bundle.shape, before)))
+        await _lower(fleet, bundle, slots, rest, undo)
+        await _pass(bundle, rest)
+        undo.pop_all()
     taken = [bundle.device.remove_port(slot) for slot in slots]
     await together(asyncio.to_thread(sockets.close) for sockets in taken)
     if bundle.lacp is not None:
         await bundle.lacp.ignore([port_number(slot) for slot in slots])
+
+
+async def _lower(
+    fleet: Fleet,
+    bundle: Bundle,
+    slots: Sequence[int],
+    rest: Shape,
+    undo: AsyncExitStack,
+) -> None:
+    """Sets those down that will be so, while the workers take what they still get.
+
+    Their partners see it and send elsewhere; until then nothing may be missed.
+    """
+    leaving = [port.link for port in bundle.shape.ports if port.slot in slots]
+    lowered = [each for each in leaving if fleet.custody.to_be_down(each.ifindex)]
+    if lowered:
+        closing = bundle.plan.rx_accept.intersection(slots)
+        await _pass(bundle, replace(rest, closing=closing))
+        await propagate.set_down(fleet.netlink, lowered, undo)
+
+
+async def _pass(bundle: Bundle, shape: Shape) -> None:
+    """When this returns, no worker sees another shape.  LaggError."""
+    bundle.adopt(_with_news_of(bundle.shape, shape))
+    await bundle.grace()
 
 
 def _with_news_of(newer: Shape, shape: Shape) -> Shape:
@@ -195,7 +221,7 @@ async def detach(
         numbers = [port.number for port in leaving]
         undo.callback(bundle.lacp.stay, numbers)
         await bundle.lacp.leave(numbers)
-    await withdraw(bundle, [port.slot for port in leaving], rest)
+    await withdraw(fleet, bundle, [port.slot for port in leaving], rest)
     for port in leaving:
         await fleet.custody.give_back(port.link.ifindex)
         bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
@@ -225,7 +251,7 @@ async def _pass_mac(
 async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
     """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
     rest = bundle.shape.without_port(port.slot)
-    await withdraw(bundle, [port.slot], rest)
+    await withdraw(fleet, bundle, [port.slot], rest)
     await fleet.custody.forget(port.link.ifindex)
     fleet.watch_ports()
     async with AsyncExitStack() as undo:

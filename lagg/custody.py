@@ -115,6 +115,12 @@ class Custody:
             raise _was_put_back(ifindex)
         memberships.apply(promisc=promisc, allmulti=allmulti, multicast=multicast)
 
+    def to_be_down(self, ifindex: int) -> bool:
+        """Whether the interface is there, and was down before it became a port."""
+        memberships = self._memberships.get(ifindex)
+        there = memberships is not None and memberships.same
+        return there and not self._original(ifindex).up
+
     def _original(self, ifindex: int) -> Original:
         original = self._originals.get(ifindex)
         if original is None:

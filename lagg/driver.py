@@ -276,7 +276,7 @@ class Driver:
         ports = bundle.shape.ports
         await in_turn(
             partial(_end_lacp, bundle),
-            partial(_let_go, bundle),
+            partial(_let_go, self._fleet, bundle),
             partial(self._remove, bundle),
             partial(self._give_back, bundle, ports),
         )
@@ -359,14 +359,14 @@ async def _end_lacp(bundle: Bundle) -> None:
         bundle.lacp = None
 
 
-async def _let_go(bundle: Bundle) -> None:
+async def _let_go(fleet: Fleet, bundle: Bundle) -> None:
     """The ports' sockets close beside each other; with the device's, one by one."""
     slots = [port.slot for port in bundle.shape.ports]
     rest = bundle.shape
     for slot in slots:
         rest = rest.without_port(slot)
     try:
-        await withdraw(bundle, slots, rest)
+        await withdraw(fleet, bundle, slots, rest)
     except LaggError as error:
         log.warning("%s", error)
 

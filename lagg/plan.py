@@ -66,6 +66,7 @@ class Situation:
     ports: tuple[PortView, ...]  # the file's in its order, others by ifindex
     primary: int | None  # slot; None only without ports
     homes: Homes
+    closing: frozenset[int] = frozenset()  # slots of no port, and yet heard
 
 
 Table = tuple[Spread, tuple[int, ...]]
@@ -80,8 +81,8 @@ def plan(situation: Situation) -> Plan:
         tx_slots=tx_slots,
         tx_drop=_tx_drop(situation),
         rx_drop=_rx_drop(situation.proto),
-        rx_accept=frozenset(_rx_accept(situation)),
-        ports=frozenset(port.slot for port in situation.ports),
+        rx_accept=situation.closing.union(_rx_accept(situation)),
+        ports=situation.closing.union(port.slot for port in situation.ports),
         stride=options.rr_limit,
         hash_kind=options.hash,
         hash_layers=options.lagghash,

@@ -89,6 +89,15 @@ async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
         await _quietly(netlink.set_up, port.link.ifindex, up)
 
 
+async def set_down(
+    netlink: Netlink, links: Iterable[Link], undo: AsyncExitStack
+) -> None:
+    """Ports that are to leave; one that will not is logged, `undo` has the way back."""
+    for link in links:
+        undo.push_async_callback(_quietly, netlink.set_up, link.ifindex, link.up)
+        await _quietly(netlink.set_up, link.ifindex, False)
+
+
 @contextmanager
 def blaming(bundle: Bundle, link: Link) -> Iterator[None]:
     """A refusal inside names the lagg, and the port when it is the port's."""

@@ -75,6 +75,7 @@ class Shape:
     ports: tuple[Port, ...] = ()  # by ifindex, as lagg(4) keeps them (F-ID-5)
     primary: int | None = None  # slot
     homes: Homes = ()
+    closing: frozenset[int] = frozenset()  # of ports that went; what comes in counts
     # By name, of interfaces that are no ports, too.
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
     # The ports that a file names, as it names them, there or not; none made by hand.
@@ -85,7 +86,8 @@ class Shape:
     def situation(self) -> Situation:
         """The same, as plan.py wants it."""
         views = tuple(port.view for port in self._preferred(self.ports))
-        return Situation(self.proto, self.options, views, self.primary, self.homes)
+        wanted = self.proto, self.options, views, self.primary, self.homes
+        return Situation(*wanted, closing=self.closing)
 
     @property
     def primary_port(self) -> Port | None:

@@ -205,6 +205,16 @@ def test_why_a_port_carries_nothing() -> None:
     assert reason(none, SLOTS[0], (), admin_up=True) == "laggproto none"
 
 
+@pytest.mark.parametrize("proto", Proto)
+def test_by_a_port_that_closes_frames_come_in_and_none_leaves(proto: Proto) -> None:
+    without = situation(proto, "uu")
+    closing = frozenset({30, 31})
+    found, was = plan(replace(without, closing=closing)), plan(without)
+    assert found.ports == was.ports | closing
+    assert found.rx_accept == was.rx_accept | closing
+    assert replace(found, ports=was.ports, rx_accept=was.rx_accept) == was
+
+
 # ---- lacp --------------------------------------------------------------------------
 
 AGREED = {

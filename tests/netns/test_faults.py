@@ -234,6 +234,12 @@ OPERATIONS = {
         tolerated=GIVING_BACK,
         steps=frozenset({STUCK, "netlink.set_mac", "device.publish"}),
     ),
+    "detach one that was down": Operation(
+        lambda driver: driver.detach("lagg0", ["p2", "p1"]),
+        before=("p0", "p1", "p2"),
+        tolerated=GIVING_BACK,
+        steps=frozenset({STUCK, "netlink.set_up", "device.publish"}),
+    ),
     "detach all": Operation(
         lambda driver: driver.detach("lagg0", ["p0", "p1"]),
         before=("p0", "p1"),
