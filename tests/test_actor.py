@@ -5,6 +5,7 @@ import asyncio
 import errno
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from lagg.actor import (
     Actor,
 )
 from lagg.errors import LaggError
-from lagg.lacp.values import Bad, State
+from lagg.lacp.values import AdSelect, Bad, Settings, State, System
 from lagg.link import Modes
 from lagg.model import HashKind, PortOptions
 from lagg.moving import Moves
@@ -264,5 +265,71 @@ def test_a_socket_that_cannot_be_opened_changes_nothing() -> None:
             await actor.listen(3, link_of(1, 3))
         assert actor.view().ports == ()
         await actor.close()
+
+    run(work)
+
+
+def test_every_option_and_both_macs_reach_the_engine() -> None:
+    """None is what it is by default, and no number is what another is."""
+
+    async def work(world: World) -> None:
+        end = world.a
+        shape = end.bundle.shape
+        options = replace(
+            shape.options,
+            lacp_system_priority=11,
+            lacp_active=False,
+            lacp_fast_timeout=True,
+            lacp_strict=False,
+            lacp_key=12,
+            ad_select=AdSelect.PORT_PRIORITY,
+            lacp_max_ports=13,
+            lacp_min_links=14,
+            lacp_fallback_timeout=15,
+            lacp_coupled=True,
+            lacp_txtest=True,
+            lacp_rxtest=True,
+        )
+        usual = Settings(System(0x8000, end.bundle.link.mac), fast=True)
+        assert end.actor._engine.settings == usual
+        for system in (None, "02:00:5e:00:53:77"):
+            chosen = replace(options, lacp_system=system)
+            end.bundle.adopt(replace(shape, options=chosen))
+            assert end.actor._engine.settings == Settings(
+                System(11, system or end.bundle.link.mac),
+                active=False,
+                fast=True,
+                strict=False,
+                key=12,
+                ad_select=AdSelect.PORT_PRIORITY,
+                max_ports=13,
+                min_links=14,
+                fallback_ns=15 * NS,
+                coupled=True,
+                txtest=True,
+                rxtest=True,
+            )
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("lacp_active", "lacp_fast_timeout", "lacp_strict", "lacp_coupled"),
+        *("lacp_txtest", "lacp_rxtest"),
+    ],
+)
+def test_an_option_reaches_the_engine_alone(option: str) -> None:
+    """Of the flags none is taken for another."""
+
+    async def work(world: World) -> None:
+        options = world.a.bundle.shape.options
+        before = world.a.actor._engine.settings
+        world.a.change(**{option: not getattr(options, option)})
+        after = world.a.actor._engine.settings
+        name = option.removeprefix("lacp_").removesuffix("_timeout")
+        changed: dict[str, Any] = {name: not getattr(before, name)}
+        assert after == replace(before, **changed)
 
     run(work)
