@@ -145,8 +145,8 @@ queue_divert(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
 /* What became of a queue. */
 enum sent { SENT_ALL, SENT_TO_FULL, SENT_TO_DEAD };
 
-/* Sends some of what is left of a queue, and counts it.  0, or what refused the next.
- */
+/* Sends what is left of a queue up to what is refused, and counts it.  'tries': of a
+ * port that was full; 0 of any other.  0, or what refused it. */
 static int
 queue_send_some(struct worker *worker, const struct snapshot *snap, uint32_t slot,
     const struct queue *queue, uint32_t *done, uint32_t tries)

@@ -19,6 +19,7 @@ static const char *const call_names[] = {
 
 static struct {
     bool counts;
+    bool port_full; /* so says sendmmsg(2) */
     uint32_t of[CALLS];
 } calls;
 
@@ -59,6 +60,10 @@ int
 sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     called(SENDMMSG);
+    if (calls.port_full) {
+        errno = ENOBUFS;
+        return -1;
+    }
     return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
 }
 
@@ -173,7 +178,7 @@ take(int fd)
 static void
 expect_poll(struct road *road, uint32_t frames, const uint32_t expected[CALLS])
 {
-    memset(&calls, 0, sizeof calls);
+    memset(calls.of, 0, sizeof calls.of);
     calls.counts = true;
     CHECK_EQ_U32(worker_poll(&road->worker), frames);
     calls.counts = false;
@@ -207,6 +212,23 @@ a_burst_leaves_by_one_call(bool xdp, uint32_t count)
         put(road->host_fd, count, TEST_FRAME_BYTES);
         expect_poll(road, count,
             (uint32_t[CALLS]){[READ] = reads, [SENDTO] = xdp, [SENDMMSG] = !xdp});
+    }
+    road_free(road);
+}
+
+/* 16 tries for the first frame, one for each other, and one question for carrier, which
+ * takes two calls: so much, whatever the port is choked by. */
+static void
+a_full_port_costs_a_burst_so_much_and_no_more(void)
+{
+    struct road *road = road_make(false);
+
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        put(road->host_fd, 32, TEST_FRAME_BYTES);
+        calls.port_full = true;
+        expect_poll(road, 32,
+            (uint32_t[CALLS]){[READ] = 32, [SENDMMSG] = 16 + 31, [IOCTL] = 2});
+        calls.port_full = false;
     }
     road_free(road);
 }
@@ -255,6 +277,7 @@ main(void)
         a_burst_leaves_by_one_call(xdp, 31);
         a_burst_leaves_by_one_call(xdp, 32);
     }
+    a_full_port_costs_a_burst_so_much_and_no_more();
     a_mixed_burst_leaves_by_two();
     a_burst_received_is_written_and_nothing_else(1, TEST_FRAME_BYTES);
     a_burst_received_is_written_and_nothing_else(32, TEST_FRAME_BYTES);

@@ -42,6 +42,7 @@ struct wire {
 
     /* How the port's sendmmsg(2) behaves. */
     uint32_t calls, taken;    /* so far; taken in frames */
+    uint32_t last_call;       /* the number of its last one, among those of all */
     uint32_t take_max;        /* frames per call; 0 for any number */
     uint32_t fail_from;       /* frames it takes before it fails, */
     int fail_error;           /* with this */
@@ -59,7 +60,8 @@ struct world {
     int host_fd;     /* the host's end of the TAP */
     int write_error; /* of the TAP, when not 0 */
     int read_error;
-    uint32_t writes_ok; /* before 'write_error' takes effect */
+    uint32_t writes_ok;  /* before 'write_error' takes effect */
+    uint32_t send_calls; /* of all wires */
 };
 
 static struct world *world_now; /* whose descriptors the calls below are about */
@@ -112,6 +114,7 @@ sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
     CHECK(flags == MSG_DONTWAIT && count > 0 && count <= BURST_MAX);
     wire->calls++;
+    wire->last_call = ++world_now->send_calls;
     for (unsigned i = 0; i < count; i++) {
         int error;
 
