@@ -114,8 +114,8 @@ async def _make_alike(
         await propagate.set_mac(fleet.netlink, bundle, [link], bundle.link.mac, undo)
     with propagate.blaming(bundle, link):
         await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
-        if bundle.link.up and not link.up:
-            await fleet.netlink.set_up(link.ifindex, True)
+        if bundle.link.up != link.up:
+            await fleet.netlink.set_up(link.ifindex, bundle.link.up)
 
 
 async def _open(

@@ -241,11 +241,21 @@ class Bundle:
         if bool(had.tx_slots) == bool(fresh.tx_slots):
             return
         up = bool(fresh.tx_slots)
+        self._set_carrier(up)
+        self.emit(LINK, "up" if up else f"down: {fresh.tx_drop.value}")
+
+    def _set_carrier(self, up: bool) -> None:
         try:
             self.device.set_carrier(up)
         except OSError as error:
             log.warning("%s: carrier: %s", self.name, error.strerror)
-        self.emit(LINK, "up" if up else f"down: {fresh.tx_drop.value}")
+
+    def hold_carrier(self, link: Link) -> None:
+        """The carrier that `link`, the lagg's own as it is now, has is the plan's."""
+        up = bool(self.plan.tx_slots)
+        if link.up and link.lower_up != up:  # of one that is down nobody can tell
+            self.emit("carrier", f"{'on' if link.lower_up else 'off'} put back")
+            self._set_carrier(up)
 
     def _tell(self, before: Shape, was: Plan) -> None:
         after = self.shape

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from lagg import propagate
 from lagg.attach import depart
-from lagg.bundle import Bundle
+from lagg.bundle import GRACE_S, Bundle
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.hotplug import HotPlug
@@ -53,6 +53,9 @@ for each packet socket, and for each group of each interface there is."""
 
 RETRY_S = 0.01
 """After a publication was refused because a worker held snapshots in limbo."""
+
+AGAIN_S = 1.0
+"""After a look that failed, for what was told is not done yet."""
 
 
 class Follower:
@@ -164,7 +167,7 @@ class Follower:
             self._adopt_link(bundle, link, port.modes)
         if link.master != port.link.master:
             self._look_at_use(link.ifindex)
-        elif link != port.link:
+        elif link != port.link or _is_foreign(bundle, link):
             self._look_at(link.ifindex)
 
     def _look_at_use(self, ifindex: int) -> None:
@@ -198,23 +201,36 @@ class Follower:
 
     async def _look(self, ifindex: int) -> None:
         self._due.discard(ifindex)
-        left, used = ifindex in self._left, ifindex in self._used
+        told = ifindex in self._left, ifindex in self._used
         self._left.discard(ifindex)
         self._used.discard(ifindex)
+        try:
+            await self._look_once(ifindex, *told)
+        except LaggError as error:
+            log.warning("%s", error)
+            loop = asyncio.get_running_loop()
+            loop.call_later(AGAIN_S, self._look_again, ifindex, *told)
+
+    def _look_again(self, ifindex: int, left: bool, used: bool) -> None:
+        if left:
+            self._left.add(ifindex)
+        if used:
+            self._used.add(ifindex)
+        self._look_at(ifindex)
+
+    async def _look_once(self, ifindex: int, left: bool, used: bool) -> None:
+        """Acts upon what one of our interfaces is now.  LaggError: not on all of it."""
         link = await self._link(ifindex)
         bundle = self._fleet.of_tap(ifindex)
         held = self._fleet.of_port(ifindex)
-        try:
-            if bundle is not None:
-                await self._look_at_lagg(bundle, link)
-            elif held is not None:
-                if left and link is not None and link.mac != held[0].link.mac:
-                    link = None  # another interface, which has the ifindex now (H-56)
-                await self._look_at_port(*held, link)
-                if used:
-                    await tell_uses(self._fleet, held[0], ifindex)
-        except LaggError as error:
-            log.warning("%s", error)
+        if bundle is not None:
+            await self._look_at_lagg(bundle, link)
+        elif held is not None:
+            if left and link is not None and link.mac != held[0].link.mac:
+                link = None  # another interface, which has the ifindex now (H-56)
+            await self._look_at_port(*held, link)
+            if used:
+                await tell_uses(self._fleet, held[0], ifindex)
         if link is None:
             self._fleet.disclaim(ifindex)
 
@@ -236,11 +252,19 @@ class Follower:
         if link.name != port.link.name:
             await self._fleet.custody.rename(link.ifindex, link.name)
             bundle.emit("port-renamed", f"was {port.link.name}", link.name)
-        await self._put_right(bundle, port, link)
-        modes = await self._fleet.netlink.modes(link.ifindex)
-        while not self._adopt_link(bundle, await self._newest(link), modes):
-            await asyncio.sleep(RETRY_S)
+        with _logging():
+            await self._put_right(bundle, port, link)
+        await self._adopt_newest(bundle, link)
         await self._fleet.follow_speed(bundle)
+
+    async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
+        """What was put right, and told meanwhile.  LaggError: a worker hangs."""
+        modes = await self._fleet.netlink.modes(link.ifindex)
+        end_s = time.monotonic() + GRACE_S
+        while not self._adopt_link(bundle, await self._newest(link), modes):
+            if time.monotonic() > end_s:
+                raise bundle.refuse("is held up by a worker", errno.EAGAIN)
+            await asyncio.sleep(RETRY_S)
 
     async def _newest(self, link: Link) -> Link:
         """The link as told by now: while we looked, its carrier may have changed."""
@@ -262,16 +286,20 @@ class Follower:
             log.warning("%s: its interface was deleted", bundle.name)
             await self._destroy(bundle.name)
             return
+        bundle.hold_carrier(link)
         if link.name != bundle.name:
             self._renamed(bundle, link)
         if link.mtu != bundle.link.mtu:
-            await self._take_mtu(bundle, link.mtu)
+            with _logging():
+                await self._take_mtu(bundle, link.mtu)
         if link.mac != bundle.link.mac:
-            await self._take_mac(bundle, link.mac)
+            with _logging():
+                await self._take_mac(bundle, link.mac)
         if link.up != bundle.link.up:
             bundle.emit("admin", "up" if link.up else "down")
             await propagate.set_up(self._fleet.netlink, bundle, link.up)
-        bundle.link = link
+        # MTU and MAC are what was taken, or put back because a port refused.
+        bundle.link = replace(link, mtu=bundle.link.mtu, mac=bundle.link.mac)
         self._fleet.listen(bundle)
 
     def _renamed(self, bundle: Bundle, link: Link) -> None:
@@ -283,6 +311,7 @@ class Follower:
     async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
         """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
         async with AsyncExitStack() as undo:
+            propagate.note_mtu(self._fleet.netlink, bundle, mtu, undo)
             links = propagate.members(bundle)
             await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
             bundle.mtu_fixed = True
@@ -292,6 +321,7 @@ class Follower:
     async def _take_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
         async with AsyncExitStack() as undo:
+            propagate.note_mac(self._fleet.netlink, bundle, mac, undo)
             links = propagate.members(bundle)
             await propagate.set_mac(self._fleet.netlink, bundle, links, mac, undo)
             bundle.mac_fixed = True
@@ -299,9 +329,14 @@ class Follower:
         bundle.emit("mac", mac)
 
 
+def _is_foreign(bundle: Bundle, link: Link) -> bool:
+    """Whether a port is not as its lagg wants it, whatever it was when seen last."""
+    return (link.mac, link.mtu) != (bundle.link.mac, bundle.link.mtu)
+
+
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """What fails is tried again the next time."""
+    """What the kernel refused is logged, and the rest is still to be done."""
     try:
         yield
     except LaggError as error:

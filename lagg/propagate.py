@@ -22,10 +22,29 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
+Operation = Awaitable[None]
+
 
 def members(bundle: Bundle) -> tuple[Link, ...]:
     """The lagg's own interface, then its ports."""
     return (bundle.link, *(port.link for port in bundle.shape.ports))
+
+
+def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -> None:
+    """Somebody set it on the lagg's own interface; `undo` has the way back.
+
+    It is not set again: by now it may be another, which is still to be looked at.
+    """
+    step, tap = _mtu_step(netlink, bundle), bundle.link
+    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mtu)
+    bundle.note(tap.ifindex, lambda known: replace(known, mtu=mtu))
+
+
+def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -> None:
+    """As note_mtu(), of the MAC."""
+    step, tap = _mac_step(netlink, bundle), bundle.link
+    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mac)
+    bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
 
 
 async def set_mtu(
@@ -39,15 +58,21 @@ async def set_mtu(
 
     Raises LaggError naming the interface that refused; `undo` then has the way back.
     """
+    step = _mtu_step(netlink, bundle)
+    for link in (link for link in links if link.mtu != mtu):
+        undo.push_async_callback(_quietly, step, link.ifindex, link.mtu)
+        with blaming(bundle, link), _unless_gone(bundle, link):
+            await step(link.ifindex, mtu)
+
+
+def _mtu_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, int], Operation]:
+    """What sets an interface's MTU and notes it."""
 
     async def step(ifindex: int, mtu: int) -> None:
         await netlink.set_mtu(ifindex, mtu)
         bundle.note(ifindex, lambda known: replace(known, mtu=mtu))
 
-    for link in (link for link in links if link.mtu != mtu):
-        undo.push_async_callback(_quietly, step, link.ifindex, link.mtu)
-        with blaming(bundle, link), _unless_gone(bundle, link):
-            await step(link.ifindex, mtu)
+    return step
 
 
 async def set_mac(
@@ -58,15 +83,21 @@ async def set_mac(
     undo: AsyncExitStack,
 ) -> None:
     """The MAC on all of `links`, or on none (F-PR-MAC).  Raises as set_mtu()."""
+    step = _mac_step(netlink, bundle)
+    for link in (link for link in links if link.mac != mac):
+        undo.push_async_callback(_quietly, step, link.ifindex, link.mac)
+        with blaming(bundle, link), _unless_gone(bundle, link):
+            await step(link.ifindex, mac)
+
+
+def _mac_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, str], Operation]:
+    """What sets an interface's MAC and notes it."""
 
     async def step(ifindex: int, mac: str) -> None:
         await netlink.set_mac(ifindex, mac)
         bundle.note(ifindex, lambda known: replace(known, mac=mac))
 
-    for link in (link for link in links if link.mac != mac):
-        undo.push_async_callback(_quietly, step, link.ifindex, link.mac)
-        with blaming(bundle, link), _unless_gone(bundle, link):
-            await step(link.ifindex, mac)
+    return step
 
 
 async def give_mac(

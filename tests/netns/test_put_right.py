@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What others do to a lagg and its ports by ip(8), however quickly, ends well."""
+
+import errno
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lagg.errors import LaggError
+from lagg.link import Link
+from lagg.netlink import Netlink
+from tests.netns.driver_world import World
+
+PORTS = ("p0", "p1", "p2")
+MACS = [f"02:00:5e:00:53:{number:02x}" for number in range(1, 7)]
+ROUNDS = 20
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """lagg0 with p0, p1 and p2."""
+    with World(tmp_path) as made:
+        made.plug(0, 1, 2)
+        made.start()
+        made.create("lagg0", *PORTS)
+        yield made
+
+
+def seen(world: World, key: str, *names: str) -> set[object]:
+    """What these interfaces have under a key of `ip -d link`."""
+    links = world.kernel()["links"]
+    return {links[name][key] for name in names or ("lagg0", *PORTS)}
+
+
+def carrier(world: World) -> bool:
+    return "LOWER_UP" in world.link("lagg0")["flags"]
+
+
+# ---- twice in a row ----------------------------------------------------------------
+
+
+def set_again_when_put_back(world: World, key: str, foreign: str | int) -> None:
+    """From now on somebody sets it once more as soon as laggd has put it back."""
+    netlink = world.driver._fleet.netlink
+    setter = getattr(netlink, f"set_{key}")
+    again = iter([True])
+
+    async def put_back(ifindex: int, value: str | int) -> None:
+        await setter(ifindex, value)
+        if next(again, False):
+            await setter(ifindex, foreign)
+
+    setattr(netlink, f"set_{key}", put_back)
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "foreign"),
+    [("mac", "address", MACS[0]), ("mtu", "mtu", 1280)],
+)
+def test_what_is_set_on_a_port_twice_does_not_stay(
+    world: World, key: str, words: str, foreign: str | int
+) -> None:
+    before = seen(world, words, "lagg0")
+    set_again_when_put_back(world, key, foreign)
+    world.ip(f"link set p1 {words} {foreign}")
+    world.wait_event(f"port-{key}", "p1")
+    world.wait_event(f"port-{key}", "p1")
+    world.wait(lambda: seen(world, words) == before, "it is put back twice")
+
+
+def test_of_macs_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
+    macs = itertools.cycle(MACS)
+    for _ in range(ROUNDS):
+        in_a_row = [next(macs) for _ in range(5)]  # so that no round ends as the last
+        for mac in in_a_row:
+            world.near.link("set", "lagg0", address=mac)
+        last = {in_a_row[-1]}
+        world.wait(lambda last=last: seen(world, "address") == last, "the last rules")  # type: ignore[misc]
+        assert seen(world, "address") == last
+    assert world.record().mac == in_a_row[-1]
+
+
+def test_of_mtus_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
+    for first in range(1300, 1300 + ROUNDS):
+        for mtu in (first, first + 30, first + 60):
+            world.near.link("set", "lagg0", mtu=mtu)
+        world.wait(lambda mtu=mtu: seen(world, "mtu") == {mtu}, "the last rules")  # type: ignore[misc]
+    assert world.record().mtu == mtu
+
+
+# ---- what is not theirs to set -----------------------------------------------------
+
+
+def test_the_carrier_of_a_lagg_is_its_own(world: World) -> None:
+    world.ip("link set lagg0 carrier off")
+    assert world.wait_event("carrier").details == "off put back"
+    world.wait(lambda: carrier(world), "the carrier is put back")
+    assert world.record().link == "up"
+    for number in range(3):
+        world.carrier(number, up=False)
+    world.wait(lambda: not carrier(world), "no port carries")
+    world.ip("link set lagg0 carrier on")
+    assert world.wait_event("carrier").details == "on put back"
+    world.wait(lambda: not carrier(world), "the carrier is put back")
+
+
+def test_a_port_of_a_lagg_that_is_down_is_down_until_it_is_up(world: World) -> None:
+    world.ip("link set lagg0 down")
+    world.wait(lambda: seen(world, "operstate", *PORTS) == {"DOWN"}, "ports are down")
+    world.plug(3)
+    world.attach("p3")
+    assert seen(world, "operstate", "p3") == {"DOWN"}
+    assert world.record().ports[-1].reason == "administratively down"
+    world.ip("link set lagg0 up")
+    world.wait(lambda: seen(world, "operstate", "p3") == {"UP"}, "p3 is up, too")
+    world.ip("link set lagg0 down")
+    world.wait(lambda: seen(world, "operstate", "p3") == {"DOWN"}, "p3 is down")
+    world.detach("p3")
+    world.wait(lambda: seen(world, "operstate", "p3") == {"UP"}, "as it was found")
+
+
+# ---- what fails is done later ------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.ENOBUFS, errno.EINTR])
+def test_an_event_whose_look_fails_once_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    link, failures = Netlink.link, [code]
+
+    async def fail_once(netlink: Netlink, ifindex: int) -> Link:
+        if failures:
+            raise LaggError("p1", "look up the interface: for a test", failures.pop())
+        return await link(netlink, ifindex)
+
+    monkeypatch.setattr(Netlink, "link", fail_once)
+    world.ip("link set p1 name lan1")
+    assert world.wait_event("port-renamed", "lan1").details == "was p1"
+    assert not failures
+    assert world.port_names() == ["p0", "lan1", "p2"]
+
+
+def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -> None:
+    """Of one look at the lagg: an MTU that a port refuses, and that it is down."""
+    netlink = world.driver._fleet.netlink
+    refusing = next(p.ifindex for p in world.record().ports if p.name == "p2")
+    set_mtu = netlink.set_mtu
+
+    async def refuse(ifindex: int, mtu: int) -> None:
+        if ifindex == refusing and mtu == 1400:
+            raise LaggError("p2", f"set MTU {mtu}: for a test", errno.EINVAL)
+        await set_mtu(ifindex, mtu)
+
+    netlink.set_mtu = refuse  # type: ignore[method-assign]
+    world.near.link("set", "lagg0", mtu=1400, state="down")
+    world.wait(lambda: seen(world, "operstate") == {"DOWN"}, "the ports are down")
+    world.wait(lambda: seen(world, "mtu") == {1500}, "the MTU is put back")
+    record = world.record()
+    assert (record.up, record.mtu) == (False, 1500)
+    assert world.do(world.driver.running())[0].mtu is None
