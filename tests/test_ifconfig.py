@@ -130,9 +130,9 @@ ELSEWHERE_LINES = [
     ("inet6 ::1 prefixlen 64 alias", "inet6 ::1 prefixlen 64 alias", "addr add ::1"),
     ("inet6 ::1/64 -alias", "inet6 ::1/64 -alias", "ip -6 addr del ::1/64 dev NAME"),
     ("inet6 accept_rtadv", "inet6 accept_rtadv", "use ip(8)"),
-    ("alias 192.0.2.1/24", "alias 192.0.2.1", "ip addr add 192.0.2.1/BITS dev NAME"),
-    ("192.0.2.1/24 alias", "alias 192.0.2.1", "ip addr add 192.0.2.1/BITS dev NAME"),
-    ("inet 192.0.2.1 -alias", "-alias 192.0.2.1", "ip addr del 192.0.2.1/BITS"),
+    ("alias 192.0.2.1/24", "alias 192.0.2.1/24", "addr add 192.0.2.1/24 dev NAME"),
+    ("192.0.2.1/24 alias", "alias 192.0.2.1/24", "addr add 192.0.2.1/24 dev NAME"),
+    ("inet 192.0.2.1 -alias", "-alias 192.0.2.1/BITS", "addr del 192.0.2.1/BITS"),
     ("-alias", "-alias", "ip addr del ADDRESS dev NAME"),
     ("pass s3same", "pass VALUE", "keepalived"),
 ]

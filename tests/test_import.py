@@ -1,336 +1,342 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`import`: what other systems' files ask for, in ours, and what is left out."""
+"""`import`: what other systems' files ask for, in ours, and what is left out.
 
+tests/data/import has a folder for each case: the files, and the laggd.toml that is to
+come of them.
+"""
+
+import json
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lagg import cli
-from lagg.cli.import_ import converted
-from lagg.cli.import_bonding import _MODES, set_options
-from lagg.cli.imported import Imported
+from lagg.cli.ifconfig_elsewhere import ELSEWHERE
+from lagg.cli.importing import converted, ifcfg, linux
+from lagg.cli.importing.text import Source
+from lagg.cli.importing.writer import LEFT_TITLE
 from lagg.cli.output import UsageError
-from lagg.files import load
-from lagg.model import HashLayer, LaggConfig, Options, Proto
-from lagg.rules import OPTION_RULES
+from lagg.files import parse_toml
+from tests.tree import ROOT
 
-IFUPDOWN = """\
-auto lo
-iface lo inet loopback
+DATA = ROOT / "tests" / "data" / "import"
+WANTED = "laggd.toml"
+SECRET = "hunter2"
+"""Every secret of the files begins with it."""
 
-auto bond0
-iface bond0 inet static
-    address 192.0.2.10/24
-    bond-slaves eth0 eth1
-    bond-mode active-backup
-    bond-miimon 100
-    bond-primary eth1
-    mtu 9000
-    hwaddress ether 02:00:5E:00:53:01
-
-iface bond1 inet manual
-    bond-slaves none
-    bond_mode 4
-    bond-lacp-rate fast
-    bond-xmit-hash-policy layer3+4
-    bond-min-links 1
-
-iface eth2 inet manual
-    bond-master bond1
-iface eth3 inet manual
-    bond-master bond1
-"""
-
-FROM_IFUPDOWN = """\
-[[lagg]]
-name = "bond0"
-proto = "failover"
-ports = ["eth1", "eth0"]
-mtu = 9000
-mac = "02:00:5e:00:53:01"
-# miimon 100: the kernel tells laggd of a link at once; nothing is polled
-# address 192.0.2.10/24: stays in /etc/network/interfaces
-
-[[lagg]]
-name = "bond1"
-proto = "lacp"
-ports = ["eth2", "eth3"]
-lagghash = ["l3", "l4"]
-lacp_fast_timeout = true
-lacp_min_links = 1
-"""
-
-COMMANDS = """\
-#!/bin/sh
-modprobe bonding
-ip link add name bond0 type bond mode 2 xmit_hash_policy layer2+3 miimon 100
-ip link set dev eth0 down; ip link set eth0 master bond0
-sudo ip link set eth1 up master bond0 && ip link set bond0 mtu 1400
-ip link set bond0 up
-ip addr add 192.0.2.10/24 dev bond0
-"""
-
-FROM_COMMANDS = """\
-[[lagg]]
-name = "bond0"
-proto = "loadbalance"
-ports = ["eth0", "eth1"]
-mtu = 1400
-lagghash = ["l2", "l3"]
-# miimon 100: the kernel tells laggd of a link at once; nothing is polled
-"""
-
-RED_HAT = {
-    "etc/ifcfg-bond0": 'DEVICE=bond0\nBONDING_OPTS="mode=0 packets_per_slave=4"\n'
-    "MTU=1400\nIPADDR=192.0.2.10\n",
-    "etc/ifcfg-eth0": "DEVICE=eth0\nMASTER=bond0\nSLAVE=yes\n",
-    "etc/ifcfg-eth1": "MASTER=bond0\nSLAVE=yes\n",
-}
-
-SUSE = {
-    "ifcfg-bond0": "BONDING_MASTER=yes\nBONDING_SLAVE0=eth0\nBONDING_SLAVE1=eth1\n"
-    "BONDING_MODULE_OPTS='mode=balance-rr packets_per_slave=4'\nMTU='1400'\n"
-    "IPADDR=192.0.2.10\n",
-}
-
-FROM_IFCFG = """\
-[[lagg]]
-name = "bond0"
-proto = "roundrobin"
-ports = ["eth0", "eth1"]
-rr_limit = 4
-mtu = 1400
-# IPADDR 192.0.2.10: stays where it is
-"""
-
-RC_CONF = """\
-hostname="beastie"
-ifconfig_em0="up"
-ifconfig_em1="up"
-cloned_interfaces="lagg0 lagg1 bridge0"
-ifconfig_lagg0="laggproto loadbalance laggport em0 laggport em1 lagghash l3,l4 \\
-    mtu 9000 192.0.2.10/24"
-ifconfig_lagg0_ipv6="inet6 2001:db8::10/64"
-create_args_lagg1="laggproto failover laggport em2"
-ifconfig_lagg1="SYNCDHCP use_numa"
-"""
-
-FROM_RC_CONF = """\
-[[lagg]]
-name = "lagg0"
-proto = "loadbalance"
-ports = ["em0", "em1"]
-mac_policy = "primary"
-lagghash = ["l3", "l4"]
-mtu = 9000
-# inet 192.0.2.10 netmask 255.255.255.0: addresses are for ip(8)
-# ifconfig_lagg0_ipv6="inet6 2001:db8::10/64": addresses are for ip(8)
-
-[[lagg]]
-name = "lagg1"
-proto = "failover"
-ports = ["em2"]
-mac_policy = "primary"
-# SYNCDHCP: addresses are for ip(8)
-# use_numa: laggd knows no NUMA domains
-"""
-
-TEAM = """\
-{"device": "team0", "hwaddr": "02:00:5E:00:53:01",
- "runner": {"name": "activebackup", "hwaddr_policy": "by_active"},
- "link_watch": {"name": "ethtool"},
- "ports": {"eth0": {"prio": -10, "sticky": true}, "eth1": {"prio": 100}}}
-"""
-
-FROM_TEAM = """\
-[[lagg]]
-name = "team0"
-proto = "failover"
-ports = ["eth1", "eth0"]
-mac = "02:00:5e:00:53:01"
-# ports eth1 prio 100: the first of ports is preferred
-# ports eth0 prio -10: the first of ports is preferred
-# ports eth0 sticky: has no equivalent
-# runner hwaddr_policy: has no equivalent
-# link_watch: the kernel tells laggd of a link at once; nothing else is asked
-"""
-
-TEAM_LACP = """\
-{"device": "team0",
- "runner": {"name": "lacp", "active": false, "fast_rate": true, "sys_prio": 7,
-            "min_ports": 2, "agg_select_policy": "bandwidth",
-            "tx_hash": ["eth", "ipv4", "tcp"]},
- "ports": {"eth0": {"lacp_prio": 10}, "eth1": {"lacp_key": 3}}}
-"""
-
-FROM_TEAM_LACP = """\
-[[lagg]]
-name = "team0"
-proto = "lacp"
-ports = ["eth0", "eth1"]
-lagghash = ["l2", "l3", "l4"]
-lacp_active = false
-lacp_fast_timeout = true
-lacp_system_priority = 7
-lacp_min_links = 2
-ad_select = "bandwidth"
-# ports eth1 lacp_key: has no equivalent
-[lagg.port.eth0]
-lacp_port_priority = 10
-"""
-
-CASES = {
-    "ifupdown": ({"interfaces": IFUPDOWN}, FROM_IFUPDOWN),
-    "ip": ({"bond.sh": COMMANDS}, FROM_COMMANDS),
-    "red hat": (RED_HAT, FROM_IFCFG),
-    "suse": (SUSE, FROM_IFCFG),
-    "rc.conf": ({"rc.conf": RC_CONF}, FROM_RC_CONF),
-    "teamd": ({"team0.conf": TEAM}, FROM_TEAM),
-    "teamd lacp": ({"team0.conf": TEAM_LACP}, FROM_TEAM_LACP),
-}
+CASES = sorted(path.name for path in DATA.iterdir())
 
 
-@pytest.mark.parametrize(("texts", "toml"), CASES.values(), ids=CASES)
-def test_a_file_of_another_system_becomes_ours(
-    texts: dict[str, str], toml: str
-) -> None:
-    assert "\n".join(lagg.toml() for lagg in converted(texts)) == toml
-    assert tomllib.loads(toml)["lagg"]
+def sources(case: str) -> list[Source]:
+    paths = (path for path in sorted((DATA / case).iterdir()) if path.name != WANTED)
+    return [Source(path.name, path.read_text(encoding="utf-8")) for path in paths]
 
 
-def written(tmp_path: Path, texts: dict[str, str]) -> list[str]:
-    paths = []
-    for name, text in texts.items():
-        path = tmp_path / Path(name).name
-        path.write_text(text)
-        paths.append(str(path))
-    return paths
+@pytest.mark.parametrize("case", CASES)
+def test_files_of_another_system_become_ours(case: str) -> None:
+    wanted = (DATA / case / WANTED).read_text(encoding="utf-8")
+    assert converted(sources(case)).rstrip("\n") == wanted.rstrip("\n")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_printed_is_a_file_that_laggd_takes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str
 ) -> None:
-    assert cli.main(["import", *written(tmp_path, CASES[case][0])]) == 0
-    path = tmp_path / "laggd.toml"
-    path.write_text(capfd.readouterr().out)
-    assert [lagg.name for lagg in load(path)] == [
-        lagg.name for lagg in converted(CASES[case][0])
-    ]
-
-
-def test_the_first_port_is_the_primary_of_bonding(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    texts = {"interfaces": IFUPDOWN.partition("iface bond1")[0]}
-    assert cli.main(["import", *written(tmp_path, texts)]) == 0
-    path = tmp_path / "laggd.toml"
-    path.write_text(capfd.readouterr().out)
-    assert load(path) == (
-        LaggConfig(
-            "bond0", Proto.FAILOVER, ("eth1", "eth0"), "02:00:5e:00:53:01", mtu=9000
-        ),
+    assert (
+        cli.main(["import", *(str(DATA / case / s.name) for s in sources(case))]) == 0
     )
-
-
-# Bonding's options
-
-
-def imported(**options: str) -> Imported:
-    lagg = Imported("bond0")
-    set_options(lagg, options)
-    return lagg
-
-
-@pytest.mark.parametrize("mode", [*_MODES, *"0123456"])
-def test_every_mode_of_bonding_has_a_protocol(mode: str) -> None:
-    (table,) = tomllib.loads(imported(mode=mode).toml())["lagg"]
-    assert table["proto"] in {proto.value for proto in Proto}
-
-
-@pytest.mark.parametrize(
-    ("options", "keys"),
-    [
-        ({}, {"proto": "roundrobin"}),
-        ({"mode": "2"}, {"lagghash": ["l2"]}),
-        ({"mode": "2", "xmit_hash_policy": "1"}, {"lagghash": ["l2", "l3"]}),
-        ({"mode": "2", "xmit_hash_policy": "encap3+4"}, {"lagghash": ["l3", "l4"]}),
-        ({"mode": "1", "all_slaves_active": "1"}, {"failover_rx_all": True}),
-        ({"mode": "0", "packets_per_slave": "9"}, {"rr_limit": 9}),
-        ({"mode": "4", "lacp_rate": "1"}, {"lacp_fast_timeout": True}),
-        ({"mode": "4", "lacp_active": "off"}, {"lacp_active": False}),
-        ({"mode": "4", "ad_select": "2"}, {"ad_select": "count"}),
-        ({"mode": "4", "ad_actor_sys_prio": "9"}, {"lacp_system_priority": 9}),
-        ({"mode": "4", "ad_actor_system": "02:00:5E:00:53:01"}, {}),
-        ({"mode": "4", "coupled_control": "on"}, {"lacp_coupled": True}),
-    ],
-)
-def test_an_option_of_bonding_is_one_of_ours(
-    options: dict[str, str], keys: dict[str, Any]
-) -> None:
-    (table,) = tomllib.loads(imported(**options).toml())["lagg"]
-    assert keys.items() <= table.items()
-    assert table.keys() <= {"name", "proto", "ports", *OPTION_RULES}
-
-
-@pytest.mark.parametrize(
-    ("options", "note"),
-    [
-        ({"mode": "balance-alb"}, "# mode balance-alb: flows are spread by their hash"),
-        ({"mode": "7"}, "# mode 7: no such mode of bonding"),
-        ({"packets_per_slave": "0"}, "# packets_per_slave 0: has no equivalent"),
-        ({"updelay": "200"}, "# updelay 200: no delay: a port carries as soon as"),
-        ({"arp_interval": "100"}, "# arp_interval 100: there is no ARP monitor"),
-        ({"ad_user_port_key": "3"}, "# ad_user_port_key 3: has no equivalent"),
-        ({"mode": "2", "xmit_hash_policy": "x"}, "# xmit_hash_policy x: no such pol"),
-        ({"mode": "2", "xmit_hash_policy": "4"}, "# xmit_hash_policy encap3+4: head"),
-    ],
-)
-def test_what_has_no_equivalent_is_a_comment(
-    options: dict[str, str], note: str
-) -> None:
-    assert note in imported(**options).toml()
-
-
-# What is no such file
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("hello", "none of rc.conf, teamd's JSON"),
-        ("{", "not understood: Expecting property name"),
-        ('cloned_interfaces="bridge0"\n', "no bond, team or lagg is in there"),
-        ("iface eth0 inet dhcp\n", "no bond, team or lagg is in there"),
-    ],
-)
-def test_a_file_without_any_is_refused(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, complaint: str
-) -> None:
-    assert cli.main(["import", *written(tmp_path, {"file": text})]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert complaint in err
-    assert err.count("\n") == 1
+    path = tmp_path / WANTED
+    path.write_text(capfd.readouterr().out)
+    assert cli.main(["check", str(path)]) == 0
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_file_is_converted_or_refused(rng: Random, case: str) -> None:
-    texts = CASES[case][0]
-    for _ in range(300):
-        damaged = {}
-        for name, text in texts.items():
-            at, size = rng.randrange(len(text)), rng.choice((1, 3, 20))
-            junk = rng.choice(("", "\n", '"', "{", "=", "iface", " 7 ", "[]"))
-            damaged[name] = text[:at] + junk + text[at + size :]
+def test_no_secret_is_copied(case: str) -> None:
+    assert SECRET not in converted(sources(case))
+
+
+def test_the_cases_have_secrets_to_be_copied() -> None:
+    texts = [source.text for case in CASES for source in sources(case)]
+    assert sum(text.count(SECRET) for text in texts) > 10
+
+
+# ---- every word is accounted for ---------------------------------------------------
+
+NONCE = "zz7nonce"
+
+
+def places(text: str) -> list[re.Match[str]]:
+    """Every word of a file that is no comment and no secret."""
+    found = re.finditer(r"[^\s\"'=;,{}\[\]():<>|&\\]+", text)
+    return [each for each in found if not is_apart(text, each)]
+
+
+def is_apart(text: str, word: re.Match[str]) -> bool:
+    before = text[text.rfind("\n", 0, word.start()) + 1 : word.start()]
+    secret = re.search(r"pass|psk|key\b|curl|EOF", before + word[0], re.IGNORECASE)
+    return "#" in before + word[0] or bool(secret) or SECRET in word[0]
+
+
+def line_at(text: str, at: int) -> str:
+    return text[text.rfind("\n", 0, at) + 1 :].split("\n", 1)[0]
+
+
+def is_told(file: Source, at: int, left: str) -> bool:
+    """Whether the output names the statement, in place of all its words."""
+    lines, line = file.text[:at].split("\n"), line_at(file.text, at)
+    head = re.split(r"[\s=]", line.strip(), maxsplit=1)[0]
+    if file.name == "interfaces":
+        stanza = [each.split() for each in lines if each.startswith("iface ")][-1:]
+        told = [f"{' '.join(stanza[0])}:", f"{stanza[0][1]} {head}:"] if stanza else []
+        return any(each in left for each in told)
+    names = re.findall(r"(?:^|[\s;])(\w+)\+?=", "\n".join([*lines[:-1], line]))
+    of_name = bool(names) and re.search(rf"\b{names[-1]}\b", left) is not None
+    of_file = re.search(rf"{file.name}[:,]", left) is not None
+    return of_name or of_file or f"line {len(lines)}:" in left
+
+
+def is_harmless(file: Source, at: int) -> bool:
+    """Whether the statement says nothing, whatever its words are."""
+    before, line = file.text[:at].rpartition("\n")[2], line_at(file.text, at)
+    command = re.split(r"[;&|]", before + NONCE)[-1].split()
+    if file.name.startswith("ifcfg-"):
+        return re.split(r"[\s=]", line, maxsplit=1)[0] in ifcfg.HARMLESS
+    if file.name == "rc.conf":
+        return line.startswith("if_lagg_load=") or before.endswith("${")
+    sets_only = re.match(r"\s*\w+=", line) is not None  # what uses it, has its value
+    of_loop = line.startswith(("for ", "done"))
+    up_or_down = re.search(r"\blink set (?:dev )?\w+ (?:up|down)\b", line) is not None
+    says_nothing = bool({*command[:2]} & linux.HARMLESS) and "/sys/" not in line
+    return sets_only or of_loop or up_or_down or says_nothing or SECRET in line
+
+
+def disturbed(case: str) -> Iterator[tuple[list[Source], Source, int]]:
+    """Each word replaced by the nonce, and with it on either side: (all files, that of
+    the word, where the nonce is)."""
+    for which, (name, text) in enumerate(sources(case)):
+        for word in places(text):
+            for new in (NONCE, f"{word[0]} {NONCE}", f"{NONCE} {word[0]}"):
+                file = Source(name, text[: word.start()] + new + text[word.end() :])
+                files = sources(case)
+                files[which] = file
+                yield files, file, word.start() + new.index(NONCE)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_word_ends_in_the_output_or_its_statement_is_told(case: str) -> None:
+    lost = []
+    for files, file, at in disturbed(case):
         try:
-            for lagg in converted(damaged):
-                tomllib.loads(lagg.toml())
+            toml = converted(files)
         except UsageError:
             continue
+        parse_toml(toml, "what was made of it")
+        left = toml.partition(LEFT_TITLE)[2]
+        if NONCE in toml or is_told(file, at, left) or is_harmless(file, at):
+            continue
+        lost.append(line_at(file.text, at))
+    assert lost == []
+
+
+BOND_OPTIONS = [
+    *("mode", "xmit_hash_policy", "lacp_rate", "lacp_active", "coupled_control"),
+    *("all_slaves_active", "ad_select", "ad_actor_sys_prio", "ad_actor_system"),
+    *("min_links", "packets_per_slave", "primary", "miimon", "updelay", "queue_id"),
+    *("arp_interval", "arp_ip_target", "anything"),
+]
+PLAIN_OPTIONS = ["address", "mtu", "hwaddress", "use", "dns-search", "accept-ra", "vrf"]
+PORT_OPTIONS = ["bond-slaves", "bond-members", "requires", "bond-ports"]
+RC_WORDS = (
+    *(word for word, tool in ELSEWHERE.items() if tool.takes_value and not tool.secret),
+    *("laggproto", "laggport", "lagghash", "flowid_shift", "rr_limit", "ether", "mtu"),
+    *("metric", "description", "descr", "anything"),
+)
+TEAM_KEYS = [
+    "runner",
+    "hwaddr",
+    "link_watch",
+    "notify_peers",
+    "debug_level",
+    "anything",
+]
+RUNNER_KEYS = ["name", "active", "fast_rate", "sys_prio", "min_ports", "tx_hash"]
+RUNNER_KEYS += ["agg_select_policy", "tx_balancer", "fallback"]
+
+
+def nonces(count: int) -> list[str]:
+    return [f"zz{number}q" for number in range(count)]
+
+
+def keyed(*keys: str) -> st.SearchStrategy[list[tuple[str, str]]]:
+    """Some of the keys, in any order and as often as it falls, each with a nonce."""
+    chosen = st.lists(st.sampled_from(keys), min_size=1, max_size=12)
+    return chosen.map(lambda found: list(zip(found, nonces(len(found)), strict=True)))
+
+
+@st.composite
+def generated(draw: st.DrawFn) -> tuple[Source, int]:
+    """A file of any kind whose values are nonces, and how many they are."""
+    kind = draw(
+        st.sampled_from((an_interfaces, a_script, an_rc_conf, a_team, an_ifcfg))
+    )
+    return draw(kind())
+
+
+def an_interfaces() -> st.SearchStrategy[tuple[Source, int]]:
+    dashed = [f"bond-{key.replace('_', '-')}" for key in BOND_OPTIONS]
+    hooks = ["up ip addr add", "down ethtool -K bond0", "pre-up sleep"]
+    lines = keyed(*dashed, *PLAIN_OPTIONS, *PORT_OPTIONS, *hooks)
+    head = "auto bond0\niface bond0 inet manual\n bond-slaves eth0\n"
+    return lines.map(
+        lambda found: (
+            Source("interfaces", head + "".join(f"  {k}\t{v} \n" for k, v in found)),
+            len(found),
+        )
+    )
+
+
+def a_script() -> st.SearchStrategy[tuple[Source, int]]:
+    return keyed(*BOND_OPTIONS).map(
+        lambda found: (
+            Source(
+                "bond.sh",
+                "ip link add bond0 type bond\n"
+                + "".join(f"ip link set bond0 type bond {k} {v}\n" for k, v in found),
+            ),
+            len(found),
+        )
+    )
+
+
+def an_rc_conf() -> st.SearchStrategy[tuple[Source, int]]:
+    return keyed(*RC_WORDS).map(
+        lambda found: (
+            Source(
+                "rc.conf",
+                'ifconfig_lagg0="laggproto none '
+                + " ".join(f"{k} {v}" for k, v in found)
+                + '"\n',
+            ),
+            len(found),
+        )
+    )
+
+
+def a_team() -> st.SearchStrategy[tuple[Source, int]]:
+    def document(found: list[tuple[str, str]]) -> tuple[Source, int]:
+        top = {k: v for k, v in found if k not in RUNNER_KEYS}
+        runner = {k: v for k, v in found if k in RUNNER_KEYS}
+        text = json.dumps({**top, "runner": runner, "ports": {}})
+        return Source("team0.conf", text), len(found)
+
+    keys = [key for key in (*TEAM_KEYS, *RUNNER_KEYS) if key != "runner"]
+    unique = st.lists(st.sampled_from(keys), min_size=1, unique=True)
+    return unique.map(
+        lambda found: document(list(zip(found, nonces(len(found)), strict=True)))
+    )
+
+
+def an_ifcfg() -> st.SearchStrategy[tuple[Source, int]]:
+    return keyed(*BOND_OPTIONS).map(
+        lambda found: (
+            Source(
+                "ifcfg-bond0",
+                f'BONDING_OPTS="{" ".join(f"{k}={v}" for k, v in found)}"\n',
+            ),
+            len(found),
+        )
+    )
+
+
+@settings(max_examples=300)
+@given(generated())
+def test_every_value_of_a_file_ends_in_the_output(made: tuple[Source, int]) -> None:
+    source, count = made
+    toml = converted([source])
+    parse_toml(toml, "what was made of it")
+    assert [nonce for nonce in nonces(count) if nonce not in toml] == [], toml
+
+
+# ---- what is no such file, or no such lagg -----------------------------------------
+
+
+def printed(tmp_path: Path, **texts: str) -> list[str]:
+    """The words of a command line that imports these files."""
+    paths = [tmp_path / name for name in texts]
+    for path in paths:
+        path.write_text(texts[path.name])
+    return ["import", *map(str, paths)]
+
+
+NOT_OURS = {
+    "nothing at all": ("hello", "none of modprobe.d, teamd's JSON, /etc/network/inter"),
+    "JSON that does not end": ("{", "none of modprobe.d, teamd's JSON"),
+    "JSON of another program": ('{"PORTCHANNEL": {"Po1": {}}}', "none of modprobe.d"),
+    "JSON that is too deep": ("[" * 100000, "not understood: too deep"),
+    "netplan": ("network:\n  bonds:\n    bond0: {}\n", "none of modprobe.d"),
+    "networkd": ("[NetDev]\nName=bond0\nKind=bond\n", "none of modprobe.d"),
+    "kickstart": ("network --device=team0 --teamslaves=eth2\n", "none of modprobe.d"),
+    "rc.conf without a lagg": (
+        'cloned_interfaces="bridge0"\n',
+        "no bond, team or lagg",
+    ),
+    "interfaces without a bond": ("iface eth0 inet dhcp\n", "no bond, team or lagg"),
+    "Open vSwitch": (
+        "iface bond0 inet manual\n  ovs_type OVSBond\n  ovs_bonds eth1 eth2\n",
+        "no bond, team or lagg is in there",
+    ),
+    "all of it elsewhere": (
+        "source interfaces.d/*\niface lo inet loopback\n",
+        "no bond, team or lagg is in there; source interfaces.d/*: give these files",
+    ),
+    "an option in no stanza": (
+        "auto bond0\nbond-mode 1\niface x\n",
+        "not understood: {file}: bond-mode stands in no stanza",
+    ),
+    "a quote that is not closed": (
+        'cloned_interfaces="lagg0\n',
+        "not understood: line 1: a quote is not closed",
+    ),
+    "a name that is too long": (
+        "iface bond-of-the-backbone\n  bond-mode 1\n",
+        "bond-of-the-backbone: no lagg can have this name: 'bond-of-the-backbone' has",
+    ),
+    "a name that the shell makes": (
+        "ip link add $NAME type bond mode 1\n",
+        "$NAME: no lagg can have this name: what the shell makes of it is not known",
+    ),
+    "more than there is room for": (
+        "a=11111111\n" + "a=$a$a$a$a$a$a$a$a\n" * 9 + "ip link add b type bond\n",
+        "not understood: a word of more than 65536 characters",
+    ),
+    "more commands than are read": (
+        "for a in 1 2 3 4 5 6 7 8 9; do\n" * 7 + "ip link set x up\n" + "done\n" * 7,
+        "not understood: more than 100000 commands",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "complaint"), NOT_OURS.values(), ids=NOT_OURS)
+def test_a_file_without_any_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, complaint: str
+) -> None:
+    assert cli.main(printed(tmp_path, file=text)) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert complaint.replace("{file}", str(tmp_path / "file")) in err
+    assert err.count("\n") == 1
+
+
+def test_one_file_of_no_kind_refuses_all(tmp_path: Path) -> None:
+    team = '{"device": "team0", "runner": {"name": "lacp"}}'
+    assert cli.main(printed(tmp_path, team=team)) == 0
+    assert cli.main(printed(tmp_path, team=team, other="hello")) == 2
 
 
 def test_a_file_that_is_not_there_is_named(capfd: pytest.CaptureFixture[str]) -> None:
@@ -340,6 +346,100 @@ def test_a_file_that_is_not_there_is_named(capfd: pytest.CaptureFixture[str]) ->
     )
 
 
-def test_the_defaults_it_relies_on_are_ours() -> None:
-    assert Options().lagghash == (HashLayer.L2, HashLayer.L3, HashLayer.L4)
-    assert LaggConfig("x").proto is Proto.FAILOVER
+def test_files_of_several_kinds_are_one_configuration() -> None:
+    toml = converted(
+        [each for case in ("teamd", "ip", "rc-lacp") for each in sources(case)]
+    )
+    names = [lagg["name"] for lagg in tomllib.loads(toml)["lagg"]]
+    assert sorted(names) == ["bond7", "lagg0", "team7", "team8"]
+
+
+# ---- what laggd would refuse -------------------------------------------------------
+
+THIRTY_THREE = [f"e{number}" for number in range(33)]
+
+REFUSED = {
+    "a port of two": (
+        "iface b0\n bond-mode 1\n bond-slaves e0 e1\n"
+        "iface b1\n bond-mode 1\n bond-slaves e1 e2\n",
+        "# port e1: already a port of b0",
+    ),
+    "a lagg in a lagg": (
+        "iface b0\n bond-mode 1\n bond-slaves e0\n"
+        "iface b1\n bond-mode 1\n bond-slaves b0 e2\n",
+        "# port b0: a lagg cannot be the port of a lagg",
+    ),
+    "itself": (
+        "iface b0\n bond-mode 1\n bond-slaves b0 e1\n",
+        "# port b0: a lagg cannot be its own port",
+    ),
+    "more ports than there may be": (
+        f"iface b0\n bond-mode 1\n bond-slaves {' '.join(THIRTY_THREE)}\n",
+        "# port e32: a lagg has at most 32 ports",
+    ),
+    "a port that none can be": (
+        "iface b0\n bond-mode 1\n bond-slaves e0 an-interface-of-the-backbone\n",
+        "# port an-interface-of-the-backbone: 'an-interface-of-the-backbone' has more",
+    ),
+    "a MAC that is none": (
+        "iface b0\n bond-mode 1\n hwaddress ether 03:00:5e:00:53:01\n",
+        "# hwaddress ether 03:00:5e:00:53:01: '03:00:5e:00:53:01' is multicast",
+    ),
+    "a number that is too large": (
+        "iface b0\n bond-mode 4\n bond-min-links 99\n",
+        "# min_links 99: 99 is not a whole number from 1 to 32",
+    ),
+    "a number of many digits": (
+        f"iface b0\n bond-mode 4\n mtu {'9' * 5000}\n",
+        "# mtu 99999",
+    ),
+    "a mode that is none": (
+        "iface b0\n bond-mode 7\n",
+        "# mode 7: no such mode of bonding",
+    ),
+    "a policy that is none": (
+        "iface b0\n bond-mode 2\n bond-xmit-hash-policy layer7\n",
+        "# xmit_hash_policy layer7: no such policy of bonding",
+    ),
+    "a primary that is no port": (
+        "iface b0\n bond-mode 1\n bond-slaves e0\n bond-primary e9\n",
+        "# primary e9: no port of it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "note"), REFUSED.values(), ids=REFUSED)
+def test_what_laggd_would_refuse_is_a_comment(text: str, note: str) -> None:
+    toml = converted([Source("interfaces", text)])
+    assert note in toml
+    assert parse_toml(toml, "what was made of it")
+
+
+def test_two_files_of_one_lagg_are_told_apart() -> None:
+    one = Source(
+        "a.json", '{"device": "t0", "runner": {"name": "lacp"}, "ports": {"a": {}}}'
+    )
+    two = Source(
+        "b.json", '{"device": "t0", "runner": {"name": "random"}, "ports": {"b": {}}}'
+    )
+    toml = converted([one, two])
+    (lagg,) = tomllib.loads(toml)["lagg"]
+    assert (lagg["proto"], lagg["ports"]) == ("lacp", ["a", "b"])
+    assert "# proto roundrobin: of another file; the first one rules" in toml
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_damaged_file_is_converted_or_refused(rng: Random, case: str) -> None:
+    for _ in range(200):
+        damaged = []
+        for name, text in sources(case):
+            at, size = rng.randrange(len(text)), rng.choice((1, 3, 20))
+            junk = rng.choice(
+                ("", "\n", '"', "{", "=", "iface", " 7 ", "[]", "$", "\0")
+            )
+            damaged.append(Source(name, text[:at] + junk + text[at + size :]))
+        try:
+            toml = converted(damaged)
+        except UsageError:
+            continue
+        assert parse_toml(toml, "what was made of it")

@@ -113,12 +113,20 @@ def joined(steps: Iterable[Step]) -> list[Step]:
 def _with_aliases(steps: list[Step]) -> list[Step]:
     """`alias` stands before its address or after it, and says what is done with all."""
     verb = next(step.value for step in steps if step.verb == "alias")
-    addresses = [_inet_value(step)[0] for step in steps if step.verb == "inet"]
-    remedies = [f"ip addr {verb} {each}/BITS dev NAME" for each in addresses]
+    addresses = [_with_bits(step) for step in steps if step.verb == "inet"]
+    remedies = [f"ip addr {verb} {each} dev NAME" for each in addresses]
     remedy = f"use ip(8): {'; '.join(remedies) or f'ip addr {verb} ADDRESS dev NAME'}"
     said = " ".join(["alias" if verb == "add" else "-alias", *addresses])
     left = [step for step in steps if step.verb not in ("alias", "inet")]
     return [*left, Step("elsewhere", Elsewhere(said, remedy))]
+
+
+def _with_bits(inet: Step) -> str:
+    """As ip(8) writes it, if the line says how long the prefix is."""
+    address, netmask, _ = _inet_value(inet)
+    if netmask is None:
+        return f"{address}/BITS"
+    return f"{address}/{int.from_bytes(socket.inet_aton(netmask), 'big').bit_count()}"
 
 
 def _inet_value(step: Step) -> tuple[str, str | None, str | None]:

@@ -95,7 +95,8 @@ def _import_words(command: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="rc.conf, /etc/network/interfaces, ifcfg files, ip commands, teamd's JSON",
+        help="rc.conf, /etc/network/interfaces, ifcfg files, modprobe.d, teamd's JSON,"
+        " scripts of ip, sysrc or ifconfig",
     )
 
 
@@ -167,7 +168,7 @@ COMMANDS = (
     Command(
         "import",
         "another system's configuration as ours",
-        "import_",
+        "importing",
         None,
         _import_words,
     ),

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Linux bonding's bonds as drafts: its options and what each is here.
+
+Owns bonding's words and numbers (the kernel's Documentation/networking/bonding.rst and
+its tables of options), for every file that configures it.  Pure; knows no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from lagg.cli.importing.draft import Draft, Drafts
+from lagg.cli.importing.text import whole
+
+MODES = {
+    "balance-rr": "roundrobin",
+    "active-backup": "failover",
+    "balance-xor": "loadbalance",
+    "broadcast": "broadcast",
+    "802.3ad": "lacp",
+    "balance-tlb": "loadbalance",
+    "balance-alb": "loadbalance",
+}
+"""By BOND_MODE_*: the place of each is its number."""
+
+POLICIES = {
+    "layer2": ["l2"],
+    "layer3+4": ["l3", "l4"],
+    "layer2+3": ["l2", "l3"],
+    "encap2+3": ["l2", "l3"],
+    "encap3+4": ["l3", "l4"],
+    "vlan+srcmac": ["l2"],
+}
+"""By BOND_XMIT_POLICY_*: the place of each is its number."""
+
+AD_SELECT = {
+    "stable": "stable",
+    "bandwidth": "bandwidth",
+    "count": "count",
+    "actor_port_prio": "port-priority",
+}
+"""By BOND_AD_*: the place of each is its number."""
+
+_ON = {"on": True, "1": True, "off": False, "0": False}
+_SWITCHES = {
+    "lacp_rate": (
+        "lacp_fast_timeout",
+        {"fast": True, "1": True, "slow": False, "0": False},
+    ),
+    "lacp_active": ("lacp_active", _ON),
+    "coupled_control": ("lacp_coupled", _ON),
+    "all_slaves_active": ("failover_rx_all", _ON),
+}
+_NUMBERS = {
+    "ad_actor_sys_prio": "lacp_system_priority",
+    "min_links": "lacp_min_links",
+    "packets_per_slave": "rr_limit",
+}
+_NO_MAC = "00:00:00:00:00:00"
+
+_LINK = "the kernel tells laggd of a link at once; nothing is polled"
+_ANNOUNCED = "another active port is announced once for each address"
+_NO_ARP = "there is no ARP monitor: a port is lost when its link is, and not before"
+_BY_HASH = "flows are spread by their hash, not by load"
+_WHY = {
+    "miimon": _LINK,
+    "use_carrier": _LINK,
+    "updelay": "no delay: a port carries as soon as its link is up",
+    "downdelay": "no delay: a port is left as soon as its link is down",
+    "num_grat_arp": _ANNOUNCED,
+    "num_unsol_na": _ANNOUNCED,
+    "peer_notif_delay": "another active port is announced at once",
+    "fail_over_mac": "all ports have the lagg's MAC",
+    "primary_reselect": "the primary carries again as soon as its link is up",
+    "active_slave": "which port carries follows from their order and their links",
+    "arp_interval": _NO_ARP,
+    "arp_ip_target": _NO_ARP,
+    "arp_validate": _NO_ARP,
+    "arp_all_targets": _NO_ARP,
+    "arp_missed_max": _NO_ARP,
+    "ns_ip6_target": _NO_ARP,
+    "resend_igmp": "memberships are not sent anew",
+    "tlb_dynamic_lb": _BY_HASH,
+    "lp_interval": "there are no learning packets",
+}
+NO_EQUIVALENT = "has no equivalent"
+_ELSEWHERE = "what is said elsewhere rules"
+
+_HASHED = ("loadbalance", "lacp")
+
+
+Pairs = Iterable[tuple[str, str]]
+"""Options and their values, in the order written; one may come again."""
+
+
+class Bond:
+    """One bond in the making, in bonding's words."""
+
+    def __init__(self, name: str) -> None:
+        self.draft = Draft(name)
+        self.is_made = False  # else it was only spoken of
+        self.options: dict[str, str] = {}
+
+    def add_options(self, options: Pairs) -> None:
+        """Of the bond itself: the last one counts."""
+        for key, value in options:
+            self._replace(key, value)
+
+    def add_weaker(self, options: Pairs) -> None:
+        """Of its ports or of the module: what the bond says itself rules."""
+        for key, value in options:
+            if self.options.setdefault(key, value) != value:
+                self.draft.note(f"{key} {value}", _ELSEWHERE)
+
+    def _replace(self, key: str, value: str) -> None:
+        before = self.options.pop(key, value)
+        self.options[key] = value
+        if before != value:
+            self.draft.note(f"{key} {before}", _ELSEWHERE)
+
+
+class Bonds:
+    """Several, by name, and what the module is loaded with."""
+
+    def __init__(self) -> None:
+        self.module: list[tuple[str, str]] = []  # options of all bonds
+        self._found: dict[str, Bond] = {}
+
+    def of(self, name: str) -> Bond:
+        """The one of this name, which may not be made yet."""
+        return self._found.setdefault(name, Bond(name))
+
+    def made(self, name: str) -> Bond:
+        """The same; from now on it is one."""
+        bond = self.of(name)
+        bond.is_made = True
+        return bond
+
+    def __iter__(self) -> Iterator[Bond]:
+        """Those that are made."""
+        return (bond for bond in self._found.values() if bond.is_made)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of these and of their ports."""
+        bonds = {bond.draft.name for bond in self}
+        return frozenset(bonds.union(*(bond.draft.ports for bond in self)))
+
+    def finish(self, drafts: Drafts) -> None:
+        """Those that are made, as drafts; the order is that of their naming."""
+        for bond in self:
+            bond.add_weaker(self.module)
+            set_options(bond.draft, bond.options)
+            drafts.add(bond.draft)
+        for bond in self._found.values():
+            if not bond.is_made:
+                for what, _ in bond.draft.notes:
+                    drafts.leave(what, f"{bond.draft.name} is no bond here")
+        if self.module and not list(self):
+            for key, value in self.module:
+                drafts.leave(f"bonding {key} {value}", "there is no bond here")
+
+
+def pairs(words: Iterable[str]) -> list[tuple[str, str]]:
+    """`mode=1 miimon=100`; a word without a value has the value ""."""
+    parts = (word.partition("=") for word in words)
+    return [(key, value) for key, _, value in parts]
+
+
+def set_options(draft: Draft, options: Mapping[str, str]) -> None:
+    """Bonding's options, by its names with underscores, and its defaults."""
+    proto = _set_mode(draft, options.get("mode"))
+    for key, value in options.items():
+        if key == "xmit_hash_policy":
+            _set_policy(draft, value)
+        elif key != "mode":
+            _set_option(draft, key, value)
+    if proto in _HASHED and "lagghash" not in draft.keys:
+        draft.set("lagghash", POLICIES["layer2"])
+
+
+def _set_mode(draft: Draft, word: str | None) -> str | None:
+    if word is None:
+        draft.set("proto", MODES["balance-rr"])
+        draft.note("mode", "none is said here; balance-rr is bonding's default")
+        return MODES["balance-rr"]
+    mode = _by_number(MODES, word)
+    if mode is None:
+        draft.note(f"mode {word}", "no such mode of bonding")
+        return None
+    draft.set("proto", MODES[mode])
+    if mode in ("balance-tlb", "balance-alb"):
+        draft.note(f"mode {mode}", _BY_HASH)
+    return MODES[mode]
+
+
+def _by_number(table: Mapping[str, object], word: str) -> str | None:
+    """The word of a table that is meant by itself or by its place."""
+    number = whole(word)
+    if number is not None:
+        return list(table)[number] if number < len(table) else None
+    return word if word in table else None
+
+
+def _set_policy(draft: Draft, word: str) -> None:
+    policy = _by_number(POLICIES, word)
+    if policy is None:
+        draft.note(f"xmit_hash_policy {word}", "no such policy of bonding")
+        return
+    draft.set("lagghash", POLICIES[policy])
+    if policy.startswith("encap"):
+        draft.note(f"xmit_hash_policy {policy}", "headers inside a tunnel are not read")
+    if policy == "vlan+srcmac":
+        draft.note(f"xmit_hash_policy {policy}", "l2 has both MACs and the VLAN")
+
+
+def _set_option(draft: Draft, key: str, value: str) -> None:
+    number, said = whole(value), f"{key} {value}".rstrip()
+    if key in _SWITCHES and value in _SWITCHES[key][1]:
+        ours, values = _SWITCHES[key]
+        draft.set(ours, values[value])
+    elif key in _NUMBERS and number is not None:
+        _set_number(draft, key, number)
+    elif key == "ad_select" and _by_number(AD_SELECT, value):
+        draft.set("ad_select", AD_SELECT[str(_by_number(AD_SELECT, value))])
+    elif key == "ad_actor_system" and value != _NO_MAC:  # which is the bond's own
+        draft.set("lacp_system", value, said)
+    elif key == "primary" and value:
+        _put_first(draft, value.split())
+    else:
+        draft.note(said, _WHY.get(key, NO_EQUIVALENT))
+
+
+def _set_number(draft: Draft, key: str, number: int) -> None:
+    if key == "min_links":
+        draft.set("lacp_min_links", max(number, 1), f"{key} {number}")
+    elif number == 0 and key == "packets_per_slave":
+        draft.note(f"{key} {number}", "a port is not drawn by chance")
+    else:
+        draft.set(_NUMBERS[key], number, f"{key} {number}")
+
+
+def _put_first(draft: Draft, ports: list[str]) -> None:
+    """The primary is the port attached first (F-AT-7)."""
+    draft.put_first(ports)
+    for port in ports:
+        if port not in draft.ports:
+            draft.note(f"primary {port}", "no port of it")

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""teamd.conf(5)'s documents as drafts.
+
+Owns what team's words are here; the documents come as JSON, or inside ifcfg files.
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lagg.cli.importing.bonding import NO_EQUIVALENT, Bonds
+from lagg.cli.importing.draft import Draft, Drafts
+from lagg.cli.importing.text import Source
+
+_RUNNERS = {
+    "activebackup": "failover",
+    "roundrobin": "roundrobin",
+    "random": "roundrobin",
+    "broadcast": "broadcast",
+    "loadbalance": "loadbalance",
+    "lacp": "lacp",
+}
+_HASHED = ("loadbalance", "lacp")
+_LAYERS = {
+    **dict.fromkeys(("eth", "vlan"), "l2"),
+    **dict.fromkeys(("ipv4", "ipv6", "ip", "l3"), "l3"),
+    **dict.fromkeys(("tcp", "udp", "sctp", "l4"), "l4"),
+}
+_TX_HASH_DEFAULT = ("eth", "ipv4", "ipv6")
+_AGG_SELECT = {
+    "lacp_prio": "stable",
+    "lacp_prio_stable": "stable",
+    "bandwidth": "bandwidth",
+    "count": "count",
+}
+_SETTINGS = {
+    "active": "lacp_active",
+    "fast_rate": "lacp_fast_timeout",
+    "sys_prio": "lacp_system_priority",
+    "min_ports": "lacp_min_links",
+}
+"""The lacp runner's, which take the same values here."""
+
+_AT_ONCE = "the kernel tells laggd of a link at once; nothing else is asked"
+_NO_PROBE = "no neighbour is asked: a port is lost when its link is, and not before"
+_WHY = {
+    "notify_peers": "another active port is announced once for each address",
+    "mcast_rejoin": "memberships are not sent anew",
+    "tx_balancer": "flows are spread by their hash, not by load",
+    "sticky": "a preferred port carries again as soon as its link is up",
+    "hwaddr_policy": "all ports have the lagg's MAC",
+    "lacp_key": "a lagg has one key for all its ports: lacp_key",
+    "fallback": "see lacp_fallback_timeout, which is in seconds",
+    "queue_id": "a TAP has one queue",
+}
+
+
+def is_file_of_team(source: Source) -> bool:
+    """Whether it is JSON, and a team's."""
+    try:
+        return is_team(json.loads(source.text))
+    except ValueError:
+        return False
+
+
+def is_team(document: object) -> bool:
+    """Whether it is a team's, and not another program's JSON."""
+    if not isinstance(document, dict):
+        return False
+    parts = [document[key] for key in ("runner", "ports") if key in document]
+    return bool(parts) and all(isinstance(part, dict) for part in parts)
+
+
+def read(sources: Sequence[Source], _: Bonds, drafts: Drafts) -> None:
+    """A team for each file.  ValueError where one is none."""
+    for source in sources:
+        document = json.loads(source.text)
+        drafts.add(team(document, source.base.partition(".")[0]))
+
+
+def team(document: Mapping[str, Any], name: str) -> Draft:
+    """The team of a document; `name` is its name where the document has none."""
+    draft = Draft(str(document.get("device", name)))
+    runner = dict(document.get("runner", {}))
+    _set_runner(draft, runner)
+    ports = document.get("ports", {})
+    for port in sorted(ports, key=lambda port: -_prio(ports[port])):
+        draft.add_port(port)
+        _add_port(draft, port, ports[port])
+    for key, value in runner.items():
+        _add_runner(draft, key, value)
+    for key, value in document.items():
+        if key == "hwaddr":
+            draft.set("mac", value, f"hwaddr {value}")
+        elif key not in ("device", "runner", "ports"):
+            _note(draft, key, value)
+    return draft
+
+
+def _set_runner(draft: Draft, runner: dict[str, Any]) -> None:
+    """The protocol and its hash; what is left in `runner` are its settings."""
+    name = str(runner.pop("name", "roundrobin"))
+    draft.set("proto", _RUNNERS.get(name, "failover"))
+    if name not in _RUNNERS or name == "random":
+        draft.note(f"runner {name}", NO_EQUIVALENT)
+    if name in _HASHED or "tx_hash" in runner:
+        words = runner.pop("tx_hash", list(_TX_HASH_DEFAULT))
+        _set_hash(draft, words if isinstance(words, list) else [words])
+
+
+def _set_hash(draft: Draft, words: list[Any]) -> None:
+    for word in words:
+        if str(word) not in _LAYERS:
+            draft.note(f"tx_hash {word}", "no layer of lagghash")
+    layers = {_LAYERS[str(word)] for word in words if str(word) in _LAYERS}
+    if not layers:
+        draft.note(f"tx_hash {json.dumps(words)}", "teamd's default is taken")
+        layers = {_LAYERS[word] for word in _TX_HASH_DEFAULT}
+    draft.set("lagghash", sorted(layers))
+
+
+def _add_runner(draft: Draft, key: str, value: object) -> None:
+    if key in _SETTINGS:
+        none = key == "min_ports" and value == 0 and value is not False
+        wanted = 1 if none else value
+        draft.set(_SETTINGS[key], wanted, f"runner {key} {json.dumps(value)}")
+    elif key == "agg_select_policy" and str(value) in _AGG_SELECT:
+        draft.set("ad_select", _AGG_SELECT[str(value)])
+        if value == "lacp_prio":
+            draft.note(f"runner {key} {value}", "an aggregator in use is kept (stable)")
+    else:
+        _note(draft, key, value, of="runner ")
+
+
+def _add_port(draft: Draft, port: str, settings: object) -> None:
+    if not isinstance(settings, dict):
+        draft.note(f"ports {port} {json.dumps(settings)}", "no settings of a port")
+        return
+    for key, value in settings.items():
+        if key == "lacp_prio":
+            draft.set_port(port, "lacp_port_priority", value)
+        elif key == "prio":
+            draft.note(f"ports {port} prio {value}", "the first of ports is preferred")
+        else:
+            _note(draft, key, value, of=f"ports {port} ")
+
+
+def _note(draft: Draft, key: str, value: object, of: str = "") -> None:
+    why = _why_watch(value) if key == "link_watch" else _WHY.get(key, NO_EQUIVALENT)
+    draft.note(f"{of}{key} {json.dumps(value, ensure_ascii=False)}", why)
+
+
+def _why_watch(value: object) -> str:
+    """One link watch, or a list of them."""
+    watches = value if isinstance(value, list) else [value]
+    names = {str(each.get("name")) for each in watches if isinstance(each, dict)}
+    return _AT_ONCE if names <= {"ethtool"} else _NO_PROBE
+
+
+def _prio(settings: object) -> int:
+    prio = settings.get("prio") if isinstance(settings, dict) else None
+    return prio if isinstance(prio, int) else 0

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The parts of `import`: sh's grammar, bonding's options, and what is a secret."""
+
+import shlex
+import string
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagg.cli.importing.bonding import AD_SELECT, MODES, POLICIES, set_options
+from lagg.cli.importing.draft import Draft
+from lagg.cli.importing.shell import commands
+from lagg.cli.importing.text import LEFT_OUT, mentions, shown
+from lagg.model import HashLayer, LaggConfig, Options, Proto
+from lagg.rules import OPTION_RULES
+
+# ---- sh ----------------------------------------------------------------------------
+
+
+def words(text: str, **known: str) -> list[list[str]]:
+    return [command.words for command in commands(text, known)]
+
+
+GRAMMAR = {
+    "words": ("a  b\tc\n d", [["a", "b", "c"], ["d"]]),
+    "separators": ("a;b&&c||d|e&f", [["a"], ["b"], ["c"], ["d"], ["e"], ["f"]]),
+    "quotes": ("""a 'b "c' "d 'e" f"g"h""", [["a", 'b "c', "d 'e", "fgh"]]),
+    "an empty word": ("a '' \"\"", [["a", "", ""]]),
+    "escapes": (r'a\ b "c\"d" \#e', [["a b", 'c"d', "#e"]]),
+    "a line that goes on": ("a \\\n b\\\nc", [["a", "bc"]]),
+    "a value of several lines": ("a='b\nc'", [["a=b\nc"]]),
+    "comments": ("a # b 'c\n#d\ne#f", [["a"], ["e#f"]]),
+    "variables": (
+        "a=1; b $a ${a}2 \"$a\" '$a'",
+        [["a=1"], ["b", "1", "12", "1", "$a"]],
+    ),
+    "a variable of several words": (
+        'a="b c"; d $a "$a"',
+        [["a=b c"], ["d", "b", "c", "b c"]],
+    ),
+    "one that is set to one": ('a="b c"; d=$a', [["a=b c"], ["d=b c"]]),
+    "one that is not known": ("a $b ${c} ${d#e}", [["a", "$b", "${c}", "${d#e}"]]),
+    "a default": ("a ${b:-c} ${d-e}", [["a", "c", "e"]]),
+    "appended to": ('a="$a b"; a="${a} c"', [["a= b"], ["a= b c"]]),
+    "appended to with +=": ("a=b; a+=c; d $a", [["a=b"], ["a+=c"], ["d", "bc"]]),
+    "exported": ("export a=1; b $a", [["export", "a=1"], ["b", "1"]]),
+    "output of commands": ("a $(b c) `d e`", [["a", "$(b c)", "`d e`"]]),
+    "conditions": ("if a; then b; else c; fi", [["a"], ["b"], ["c"]]),
+    "loops": (
+        "for a in 1 '2 3'; do b \"$a\"; done; c",
+        [["b", "1"], ["b", "2 3"], ["c"]],
+    ),
+    "loops in loops": (
+        "for a in 1 2\ndo\nfor b in 3 4; do c $a$b; done\ndone",
+        [["c", "13"], ["c", "14"], ["c", "23"], ["c", "24"]],
+    ),
+    "a loop over nothing": ("for a in; do b; done; c", [["c"]]),
+    "here-documents": ("a <<X b\nc 'd\nX\ne", [["a", "b"], ["e"]]),
+    "redirections": ("a 2>/dev/null <b c", [["a", "c"]]),
+}
+
+
+@pytest.mark.parametrize(("text", "wanted"), GRAMMAR.values(), ids=GRAMMAR)
+def test_commands_are_read_as_sh_reads_them(text: str, wanted: list[list[str]]) -> None:
+    assert words(text) == wanted
+
+
+def test_where_the_output_goes_is_known() -> None:
+    targets = [
+        command.target for command in commands("a >b; c >> $d 2>&1; e >&2", {"d": "f"})
+    ]
+    assert targets == ["b", "f", None]
+
+
+def test_a_command_is_of_the_line_where_it_begins() -> None:
+    found = commands("a\n\nb 'c\nd'\ne \\\n f\ng")
+    assert [command.line for command in found] == [1, 3, 5, 7]
+
+
+@pytest.mark.parametrize("text", ["'", '"', "a 'b\nc", 'a "b\\"'])
+def test_a_quote_that_is_not_closed_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match="line 1: a quote is not closed"):
+        commands(text)
+
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=20)
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=5))
+def test_what_is_quoted_arrives_as_it_was(given_words: list[str]) -> None:
+    line = " ".join(
+        ["run", *(f"'{w}'" if "'" not in w else shlex.quote(w) for w in given_words)]
+    )
+    assert words(line) == [["run", *given_words]]
+
+
+@given(
+    st.text(
+        st.sampled_from("ab=$'\"\\ \n;|&#(){}<>`-:1" + string.whitespace), max_size=60
+    )
+)
+def test_no_text_is_too_odd_for_it(text: str) -> None:
+    with suppress(ValueError):
+        commands(text)
+
+
+# ---- bonding -----------------------------------------------------------------------
+
+# The kernel's uapi/linux/if_bonding.h and Documentation/networking/bonding.rst.
+KERNEL_MODES = (
+    "balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb"
+)
+KERNEL_POLICIES = "layer2 layer3+4 layer2+3 encap2+3 encap3+4 vlan+srcmac"
+KERNEL_AD_SELECT = "stable bandwidth count actor_port_prio"
+
+
+def test_the_numbers_of_bonding_are_the_kernel_s() -> None:
+    assert list(MODES) == KERNEL_MODES.split()
+    assert list(POLICIES) == KERNEL_POLICIES.split()
+    assert list(AD_SELECT) == KERNEL_AD_SELECT.split()
+
+
+def imported(**options: str) -> Draft:
+    draft = Draft("bond0")
+    for port in ("eth0", "eth1", "eth2"):
+        draft.add_port(port)
+    set_options(draft, options)
+    return draft
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_mode_is_the_same_by_its_number(number: int) -> None:
+    by_number, by_word = imported(mode=str(number)), imported(mode=list(MODES)[number])
+    assert (by_number.keys, by_number.notes) == (by_word.keys, by_word.notes)
+    assert by_number.keys["proto"] in {proto.value for proto in Proto}
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ({}, {"proto": "roundrobin"}),
+        ({"mode": "2"}, {"lagghash": ["l2"]}),
+        ({"mode": "2", "xmit_hash_policy": "0"}, {"lagghash": ["l2"]}),
+        ({"mode": "2", "xmit_hash_policy": "1"}, {"lagghash": ["l3", "l4"]}),
+        ({"mode": "2", "xmit_hash_policy": "layer3+4"}, {"lagghash": ["l3", "l4"]}),
+        ({"mode": "2", "xmit_hash_policy": "2"}, {"lagghash": ["l2", "l3"]}),
+        ({"mode": "2", "xmit_hash_policy": "layer2+3"}, {"lagghash": ["l2", "l3"]}),
+        ({"mode": "2", "xmit_hash_policy": "3"}, {"lagghash": ["l2", "l3"]}),
+        ({"mode": "2", "xmit_hash_policy": "4"}, {"lagghash": ["l3", "l4"]}),
+        ({"mode": "2", "xmit_hash_policy": "5"}, {"lagghash": ["l2"]}),
+        ({"mode": "1", "all_slaves_active": "1"}, {"failover_rx_all": True}),
+        ({"mode": "0", "packets_per_slave": "9"}, {"rr_limit": 9}),
+        ({"mode": "4", "lacp_rate": "1"}, {"lacp_fast_timeout": True}),
+        ({"mode": "4", "lacp_rate": "slow"}, {"lacp_fast_timeout": False}),
+        ({"mode": "4", "lacp_active": "off"}, {"lacp_active": False}),
+        ({"mode": "4", "lacp_active": "1"}, {"lacp_active": True}),
+        ({"mode": "4", "ad_select": "1"}, {"ad_select": "bandwidth"}),
+        ({"mode": "4", "ad_select": "2"}, {"ad_select": "count"}),
+        ({"mode": "4", "ad_select": "3"}, {"ad_select": "port-priority"}),
+        ({"mode": "4", "ad_actor_sys_prio": "9"}, {"lacp_system_priority": 9}),
+        (
+            {"mode": "4", "ad_actor_system": "02:00:5E:00:53:01"},
+            {"lacp_system": "02:00:5e:00:53:01"},
+        ),
+        ({"mode": "4", "coupled_control": "on"}, {"lacp_coupled": True}),
+        ({"mode": "4", "min_links": "0"}, {"lacp_min_links": 1}),
+    ],
+)
+def test_an_option_of_bonding_is_one_of_ours(
+    options: dict[str, str], keys: dict[str, Any]
+) -> None:
+    found = imported(**options).keys
+    assert keys.items() <= found.items()
+    assert found.keys() <= {"proto", *OPTION_RULES}
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({}, "mode: none is said here; balance-rr is bonding's default"),
+        ({"mode": "balance-alb"}, "mode balance-alb: flows are spread by their hash"),
+        ({"mode": "7"}, "mode 7: no such mode of bonding"),
+        ({"packets_per_slave": "0"}, "packets_per_slave 0: a port is not drawn by ch"),
+        ({"updelay": "200"}, "updelay 200: no delay: a port carries as soon as its"),
+        ({"arp_interval": "100"}, "arp_interval 100: there is no ARP monitor"),
+        ({"ad_user_port_key": "3"}, "ad_user_port_key 3: has no equivalent"),
+        ({"lacp_rate": "2"}, "lacp_rate 2: has no equivalent"),
+        ({"lacp_active": "maybe"}, "lacp_active maybe: has no equivalent"),
+        ({"xmit_hash_policy": "6"}, "xmit_hash_policy 6: no such policy of bonding"),
+        ({"xmit_hash_policy": "4"}, "xmit_hash_policy encap3+4: headers inside a"),
+        ({"xmit_hash_policy": "5"}, "xmit_hash_policy vlan+srcmac: l2 has both MACs"),
+    ],
+)
+def test_what_has_no_equivalent_is_a_note(options: dict[str, str], note: str) -> None:
+    notes = [f"{what}: {why}" for what, why in imported(**options).notes]
+    assert any(each.startswith(note) for each in notes), notes
+
+
+def test_the_primary_is_the_first_port_and_those_behind_it_follow() -> None:
+    assert imported(mode="1", primary="eth2 eth1").ports == ["eth2", "eth1", "eth0"]
+
+
+def test_the_defaults_it_relies_on_are_ours() -> None:
+    assert Options().lagghash == (HashLayer.L2, HashLayer.L3, HashLayer.L4)
+    assert LaggConfig("x").proto is Proto.FAILOVER
+
+
+# ---- secrets, and what a comment shows ---------------------------------------------
+
+SECRETS = [
+    "wpa-psk hunter2",
+    "wpa-psk hunter2 and more",
+    "WPA_PSK=hunter2",
+    'PASSWORD="hunter2 and more"',
+    "wireless-key hunter2",
+    "KEY1=hunter2",
+    "key hunter2",
+    "vhid 1 pass hunter2",
+    "notify --password hunter2",
+    "notify --password=hunter2",
+    '{"secret": "hunter2"}',
+    "https://someone:hunter2@example.org/x",
+    "SNMP_COMMUNITY hunter2",
+    "auth-token: hunter2",
+    f"x {'y' * 5000} pass hunter2",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_is_secret_is_not_shown(text: str) -> None:
+    assert "hunter2" not in shown(text)
+    assert "more" not in shown(text)
+
+
+@pytest.mark.parametrize("text", SECRETS[:-1])
+def test_that_it_was_left_out_is_shown(text: str) -> None:
+    assert LEFT_OUT in shown(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lacp_key 3", "ad_user_port_key 7", "bond-lacp-bypass-allow yes", "keyboard us"],
+)
+def test_what_only_looks_like_a_secret_is_shown(text: str) -> None:
+    assert shown(text) == text
+
+
+@given(st.text(max_size=200))
+def test_a_comment_is_one_printable_line(text: str) -> None:
+    assert shown(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("bridge-ports bond0", True),
+        ("vlan-raw-device bond0.7", True),
+        ("iface bond0:1", True),
+        ("vlan7@bond0", True),
+        ("bond01", False),
+        ("my-bond0", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_an_interface_is_found_where_it_or_a_vlan_of_it_is_named(
+    text: str, found: bool
+) -> None:
+    assert mentions(text, frozenset(("bond0",))) is found
