@@ -118,6 +118,7 @@ def test_ad_select_chooses_among_two_partners(world: World) -> None:
     """b was there first; c has more ports, which together are faster."""
     world.partners()
     world.a.create("p0")
+    world.a.prefer(p0=1)
     wait_until(partial(served, world.a, "b"), DEADLINE_S, "b is served")
     world.a.attach("p1", "p2")
     wait_until(lambda: agreed(world.c) == 2, DEADLINE_S, "c agrees on both")
@@ -125,7 +126,6 @@ def test_ad_select_chooses_among_two_partners(world: World) -> None:
     assert {
         port["reason"] for name, port in world.a.ports().items() if name != "p0"
     } == {"other aggregator is active"}
-    world.a.prefer(p0=1)
     for policy, partner in (
         ("count", "c"),
         ("port-priority", "b"),
@@ -141,7 +141,7 @@ def agreed(end: End) -> int:
     return agreeing(end.record())
 
 
-def test_more_than_max_ports_stand_by_and_step_in(world: World) -> None:
+def test_a_port_above_max_ports_stands_by_and_the_partner_knows_it(world: World) -> None:
     world.partners()
     world.a.create("p1", "p2", lacp_max_ports=1)
     world.a.wait_carrying("p1")
@@ -170,7 +170,7 @@ def test_without_a_partner_the_fallback_carries_until_there_is_one(
     assert world.a.record()["lacp"]["partner"]["system"] == SYSTEMS["c"]
 
 
-def test_optimistic_ports_carry_together_without_a_partner(world: World) -> None:
+def test_without_a_partner_both_ports_carry_unless_the_lagg_is_strict(world: World) -> None:
     world.a.create("p1", "p2", lacp_strict=False)
     world.a.wait_carrying("p1", "p2")
     world.a.set(lacp_strict=True)
