@@ -236,7 +236,7 @@ class Driver:
         try:
             device = self._fleet.make_device(config.name)
         except OSError as error:
-            raise LaggError.of_os(config.name, "create the TAP", error) from error
+            raise await self._no_tap(config.name, error) from error
         undo.callback(device.close)
         ifindex = (await netlink.by_name(config.name)).ifindex
         await netlink.set_queue(ifindex, QUEUE_FRAMES)
@@ -265,6 +265,19 @@ class Driver:
     async def _destroy_every(self) -> None:
         """By the names of now: the last operation may have taken one away."""
         await self._destroy_all(tuple(self._fleet.bundles))
+
+    async def _no_tap(self, name: str, error: OSError) -> LaggError:
+        """Why there is none: nearly always because there is such an interface."""
+        there = (await self._fleet.netlink.links()).values()
+        also = [link for link in there if name in (link.name, *link.altnames)]
+        if error.errno != errno.EBUSY or not also:
+            return LaggError.of_os(name, "create the TAP", error)
+        kind = f" ({also[0].kind})" if also[0].kind else ""
+        cause = (
+            f"there is an interface of that name{kind}, which is no lagg of this laggd;"
+            " choose another name or take that away"
+        )
+        return LaggError(name, cause, errno.EBUSY)
 
     async def _destroy_all(self, names: Sequence[str]) -> None:
         """Together, for it is the kernel that takes its time."""

@@ -191,6 +191,22 @@ def test_a_lagg_that_cannot_be_made(world: World, name: str, code: int) -> None:
     world.unchanged(before)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("lo", ""), ("p0", " (veth)"), ("also", " (veth)")]
+)
+def test_a_name_that_an_interface_has_is_refused_with_what_that_is(
+    world: World, name: str, kind: str
+) -> None:
+    world.plug(0)
+    world.ip("link property add dev p0 altname also")
+    error = world.refused(lambda: world.create(name))
+    assert (error.thing, error.code) == (name, errno.EBUSY)
+    assert error.cause == (
+        f"there is an interface of that name{kind}, which is no lagg of this laggd;"
+        " choose another name or take that away"
+    )
+
+
 # ---- all or nothing ----------------------------------------------------------------
 
 
