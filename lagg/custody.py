@@ -45,8 +45,7 @@ class Custody:
         """
         file = StateFile(directory)
         for original in file.load():
-            log.warning("%s: putting it back for a daemon that died", original.name)
-            await put_back(netlink, original)
+            await _put_back_for_the_dead(netlink, deaf, original)
         file.clear()
         return cls(netlink, deaf, file)
 
@@ -61,14 +60,15 @@ class Custody:
             raise LaggError(names, "not as found: see the log", errno.EIO)
 
     async def take(self, link: Link) -> None:
-        """Makes an interface ours: remembered and deaf.
+        """Makes an interface ours and nobody else's: remembered and deaf.
 
         All or nothing: raises LaggError with everything put back.
         """
-        original = await remember(self._netlink, link.ifindex)
-        self._originals[link.ifindex] = original
+        await self._deaf.claim(link.ifindex, link.name)
         self._lost.pop(link.ifindex, None)
         try:
+            original = await remember(self._netlink, link.ifindex)
+            self._originals[link.ifindex] = original
             await self._save()
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
             await self._deaf.deafen(link.ifindex, link.name)
@@ -134,6 +134,7 @@ class Custody:
         """
         original = self._originals.get(ifindex)
         if original is None:
+            await self._hear(ifindex)
             return True
         memberships = self._memberships.get(ifindex)
         if memberships is None:
@@ -194,6 +195,22 @@ class Custody:
 def _was_put_back(ifindex: int) -> LaggError:
     """Of a port that a worker did not let go of when it was put back."""
     return LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
+
+
+async def _put_back_for_the_dead(
+    netlink: Netlink, deaf: DeafPorts, original: Original
+) -> None:
+    try:
+        await deaf.claim(original.ifindex, original.name)
+    except LaggError as error:
+        if error.code == errno.EBUSY:
+            log.warning("not put back: %s", error)
+            return
+        log.warning("%s", error)
+    log.warning("%s: putting it back for a daemon that died", original.name)
+    await put_back(netlink, original)
+    with _logging():
+        await deaf.undeafen(original.ifindex)
 
 
 @contextlib.contextmanager

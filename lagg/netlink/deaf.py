@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Deaf and dumb ports: the host stack gets none of their frames and sends none there.
 
-Owns one nftables table of the netdev family and two chains in it for each port.  What
-comes in is dropped, after packet sockets have seen it.  Of what goes out IPv4, IPv6 and
-ARP are dropped unless they bear our mark: a switch that hears the lagg's MAC from a
-port on standby sends all for the lagg there.  What else others send there on purpose
-(LLDP, EAPOL, PTP) leaves.  AF_XDP passes by all this.
+Owns a nftables table of the netdev family for each port, with two chains.  What comes
+in is dropped, after packet sockets have seen it.  Of what goes out IPv4, IPv6 and ARP
+are dropped unless they bear our mark: a switch that hears the lagg's MAC from a port on
+standby sends all for the lagg there.  What else others send there on purpose (LLDP,
+EAPOL, PTP) leaves.  AF_XDP passes by all this.
 
-The table belongs to our socket (NFT_TABLE_F_OWNER): nobody else can change it, and the
-kernel removes it when the socket closes, even by SIGKILL.  Knows no port but by ifindex
-and name.
+A table belongs to our socket (NFT_TABLE_F_OWNER): nobody else can change it, and the
+kernel removes it when the socket closes, even by SIGKILL.  There is one of a name, so
+whose table it is has the port, among all laggds of a network namespace.  Knows no port
+but by ifindex and name.
 """
 
-import asyncio
+import contextlib
 import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -54,9 +56,7 @@ class DeafPorts:
         """
         self._mark = mark
         self._socket: Socket | None = None
-        self._opening = asyncio.Lock()
-        self._table = ""
-        self._chains: dict[int, tuple[str, ...]] = {}  # by ifindex
+        self._chains: dict[int, tuple[str, ...]] = {}  # of each table, by ifindex
         self._chains_made = 0
         self._egress = True  # as far as we know
 
@@ -80,31 +80,59 @@ class DeafPorts:
         self._socket = None
         self._chains.clear()
 
+    async def claim(self, ifindex: int, name: str) -> None:
+        """Makes a port ours, as it is.  LaggError(EBUSY) if another laggd has it.
+
+        undeafen() gives it up.
+        """
+        if ifindex in self._chains:
+            return
+        try:
+            made = nft.new_table(_table(ifindex), f"pid {os.getpid()}")
+            await nft.batch(self._opened(), made)
+        except OSError as error:
+            if error.errno == errno.EPERM:  # we are privileged, so it is another's
+                raise await self._held(ifindex, name) from error
+            raise _refusal(name, error) from error
+        self._chains[ifindex] = ()
+
+    async def _held(self, ifindex: int, name: str) -> LaggError:
+        holder = "another laggd"
+        with contextlib.suppress(OSError):  # it gave the port up meanwhile
+            holder += f" ({await nft.comment_of(self._opened(), _table(ifindex))})"
+        cause = f"is a port of {holder}; detach it there first"
+        return LaggError(name, cause, errno.EBUSY)
+
     async def deafen(self, ifindex: int, name: str) -> None:
-        """Makes a port deaf and dumb.  LaggError if it cannot be; then nothing changed.
+        """Makes a port ours, deaf and dumb.  LaggError; then nothing changed.
 
         On a kernel that has no egress hook it is deaf, and that is logged once.
 
         To be called again after a rename: since Linux 6.16 a hook follows the name,
         leaves a port that no longer bears it and takes the next that does.
         """
+        await self.claim(ifindex, name)
+        before = self._chains[ifindex]
         self._chains_made += 1
         try:
-            chains = await self._hook(f"{ifindex}.{self._chains_made}", name)
+            chains = await self._hook(ifindex, name)
             await self._check_hooked(ifindex, name, chains)
+            # The new ones are hooked already, so nothing passes while the old ones go.
+            await self._delete(ifindex, before)
         except OSError as error:
+            if not before:
+                await self.undeafen(ifindex)
             raise _refusal(name, error) from error
-        # The new chains are hooked already, so nothing passes while the old ones go.
-        await self.undeafen(ifindex)
         self._chains[ifindex] = chains
 
-    async def _hook(self, suffix: str, name: str) -> tuple[str, ...]:
-        owner = await self._opened()
+    async def _hook(self, ifindex: int, name: str) -> tuple[str, ...]:
+        owner, table = self._opened(), _table(ifindex)
+        suffix = f"{ifindex}.{self._chains_made}"
         heard, said = f"in{suffix}", f"out{suffix}"
-        deaf = nft.new_chain(self._table, heard, nft.INGRESS, name, nft.DROP)
+        deaf = nft.new_chain(table, heard, nft.INGRESS, name, nft.DROP)
         if self._egress:
             try:
-                await nft.batch(owner, deaf, *self._dumb(said, name))
+                await nft.batch(owner, deaf, *self._dumb(table, said, name))
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
@@ -116,13 +144,13 @@ class DeafPorts:
             log.warning("%s", _NO_EGRESS)
         return (heard,)
 
-    def _dumb(self, chain: str, name: str) -> Iterator[Request]:
-        yield nft.new_chain(self._table, chain, nft.EGRESS, name, nft.ACCEPT)
+    def _dumb(self, table: str, chain: str, name: str) -> Iterator[Request]:
+        yield nft.new_chain(table, chain, nft.EGRESS, name, nft.ACCEPT)
         mark = self._mark.to_bytes(4, sys.byteorder)
-        yield nft.new_rule(self._table, chain, nft.META_MARK, mark, nft.ACCEPT)
+        yield nft.new_rule(table, chain, nft.META_MARK, mark, nft.ACCEPT)
         for ethertype in HOST_STACK:
             wire = ethertype.to_bytes(2, "big")
-            yield nft.new_rule(self._table, chain, nft.META_PROTOCOL, wire, nft.DROP)
+            yield nft.new_rule(table, chain, nft.META_PROTOCOL, wire, nft.DROP)
 
     async def _check_hooked(
         self, ifindex: int, name: str, chains: tuple[str, ...]
@@ -134,44 +162,43 @@ class DeafPorts:
                 return
         except OSError:
             pass
-        await self._delete(chains)
+        await self._delete(ifindex, chains)
         raise OSError(errno.ENODEV, "the port has another name by now")
 
     async def undeafen(self, ifindex: int) -> None:
         """Lets the host stack hear a port and speak by it again; no matter if it did.
 
-        To be called for a port that is gone, too, or its name would stay deaf.
+        It is ours no more.  To be called for a port that is gone, too, or its name
+        would stay deaf.
         """
-        chains = self._chains.pop(ifindex, None)
-        if chains is None:
+        if self._chains.pop(ifindex, None) is None:
             return
+        table = _table(ifindex)
         try:
-            await self._delete(chains)
+            await nft.batch(self._opened(), nft.delete_table(table))
+        except OSError as error:
+            raise LaggError.of_os(table, "let the port hear", error) from error
+
+    async def _delete(self, ifindex: int, chains: tuple[str, ...]) -> None:
+        """Takes some of a port's chains away; those that are gone are fine."""
+        gone = [nft.delete_chain(_table(ifindex), chain) for chain in chains]
+        try:
+            if gone:
+                await nft.batch(self._opened(), *gone)
         except OSError as error:
             # Before Linux 6.16 a chain goes with its only interface.
             if error.errno != errno.ENOENT:
-                raise LaggError.of_os(chains[0], "let the port hear", error) from error
+                raise
 
-    async def _delete(self, chains: tuple[str, ...]) -> None:
-        gone = (nft.delete_chain(self._table, chain) for chain in chains)
-        await nft.batch(await self._opened(), *gone)
+    def _opened(self) -> Socket:
+        """The socket that owns our tables."""
+        if self._socket is None:
+            self._socket = Socket(NETLINK_NETFILTER)
+        return self._socket
 
-    async def _opened(self) -> Socket:
-        """The socket that owns our table."""
-        async with self._opening:
-            return self._socket or await self._open()
 
-    async def _open(self) -> Socket:
-        owner = Socket(NETLINK_NETFILTER)
-        # The port is unique in the namespace; a pid need not be.
-        self._table = f"laggd-{owner.port}"
-        try:
-            await nft.batch(owner, nft.new_table(self._table))
-        except BaseException:
-            owner.close()
-            raise
-        self._socket = owner
-        return owner
+def _table(ifindex: int) -> str:
+    return f"laggd-port{ifindex}"
 
 
 def _refusal(name: str, error: OSError) -> LaggError:

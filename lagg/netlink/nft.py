@@ -35,6 +35,8 @@ _SUBSYS_NFTABLES = 10
 _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
 _NEWTABLE = _SUBSYS_NFTABLES << 8 | 0
+_GETTABLE = _SUBSYS_NFTABLES << 8 | 1
+_DELTABLE = _SUBSYS_NFTABLES << 8 | 2
 _NEWCHAIN = _SUBSYS_NFTABLES << 8 | 3
 _DELCHAIN = _SUBSYS_NFTABLES << 8 | 5
 _NEWRULE = _SUBSYS_NFTABLES << 8 | 6
@@ -59,10 +61,33 @@ async def batch(owner: Socket, *changes: Request) -> None:
     await owner.ask(begin, *changes, end)
 
 
-def new_table(table: str) -> Request:
-    """A table that is gone with the socket that makes it."""
-    attributes = (("NFTA_TABLE_NAME", table), ("NFTA_TABLE_FLAGS", _TABLE_OWNER))
+def new_table(table: str, comment: str) -> Request:
+    """A table that is gone with the socket that makes it; EPERM if it is another's.
+
+    `comment`: shown by nft(8), at most 127 bytes.
+    """
+    attributes = (
+        ("NFTA_TABLE_NAME", table),
+        ("NFTA_TABLE_FLAGS", _TABLE_OWNER),
+        ("NFTA_TABLE_USERDATA", {"value": comment}),
+    )
     return Request(_message(nft_table_msg, attributes), _NEWTABLE, _CREATE)
+
+
+def delete_table(table: str) -> Request:
+    """Takes a table away with its chains."""
+    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    return Request(message, _DELTABLE)
+
+
+async def comment_of(asker: Socket, table: str) -> str:
+    """The comment of a table, "" when it has none.  OSError(ENOENT): no such table."""
+    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    (raw,) = await asker.ask(Request(message, _GETTABLE))
+    found = nft_table_msg(raw)
+    found.decode()
+    said = found.get_attr("NFTA_TABLE_USERDATA")
+    return str(said or "")
 
 
 def new_chain(table: str, chain: str, hook: int, device: str, policy: int) -> Request:

@@ -355,17 +355,38 @@ def test_sigkill_of_the_owner_lets_the_port_hear(
         owner.send_signal(signal.SIGKILL)
         assert owner.wait(DEADLINE_S) == -signal.SIGKILL
         wait_until(lambda: hears(near, far), DEADLINE_S, "the port hears again")
+        # And it is anybody's again.
+        index = near.ifindex("eth0")
+        with_deaf(near, lambda ports: ports.deafen(index, "eth0"))
 
 
 @pytest.mark.usefixtures("cable")
-def test_two_owners_do_not_meet(near: Namespace, far: Namespace) -> None:
-    index = near.ifindex("eth0")
+def test_a_port_has_one_owner_until_that_gives_it_up(
+    near: Namespace, far: Namespace
+) -> None:
+    near.veth("lan0", "lan1", far)
+    index, other = near.ifindex("eth0"), near.ifindex("lan0")
 
     async def steps(ports: DeafPorts) -> None:
         async with DeafPorts(MARK) as others:
             await ports.deafen(index, "eth0")
-            await others.deafen(index, "eth0")
+            for way in (others.claim, others.deafen):
+                with pytest.raises(LaggError) as caught:
+                    await way(index, "eth0")
+                assert caught.value.code == errno.EBUSY
+                assert caught.value.cause == (
+                    f"is a port of another laggd (pid {os.getpid()});"
+                    " detach it there first"
+                )
+            await others.deafen(other, "lan0")  # another port is another matter
+            await others.undeafen(index)
         assert listen(near, far) == DEAF
+        async with DeafPorts(MARK) as others:
+            await ports.undeafen(index)
+            await others.deafen(index, "eth0")
+            assert listen(near, far) == DEAF
+        await ports.claim(index, "eth0")
+        assert listen(near, far) == HEARS
 
     with_deaf(near, steps)
 

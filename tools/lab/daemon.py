@@ -51,12 +51,16 @@ class Daemon:
         config: Path | None = None,
         log_level: str = "debug",
         options: Sequence[str] = (),
+        place: str = "",
     ) -> None:
-        """Starts it, with `options` of its command line, until its socket accepts."""
+        """Starts it, with `options` of its command line, until its socket accepts.
+
+        `place`: where a second one of a host has its socket and state directory.
+        """
         self.host = host
         self._prefix = _as_user(host) if os.environ.get(AS_USER) else ()
-        self.socket = host.directory / "run" / "laggd.sock"
-        self.state_dir = host.directory / "run" / "state"
+        self.socket = host.directory / "run" / place / "laggd.sock"
+        self.state_dir = host.directory / "run" / place / "state"
         self.log = host.directory / "laggd.log"
         self._options = ["--log-level", log_level, *options]
         if config is not None:

@@ -123,9 +123,12 @@ class Lab:
         config: Path | None = None,
         log_level: str = "debug",
         options: Sequence[str] = (),
+        place: str = "",
     ) -> Daemon:
-        """A laggd in a host; runs, and its socket accepts."""
-        daemon = Daemon(host, config=config, log_level=log_level, options=options)
+        """A laggd in a host, as Daemon(); runs, and its socket accepts."""
+        daemon = Daemon(
+            host, config=config, log_level=log_level, options=options, place=place
+        )
         self.daemons.append(daemon)
         return daemon
 
