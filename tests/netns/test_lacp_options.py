@@ -141,7 +141,9 @@ def agreed(end: End) -> int:
     return agreeing(end.record())
 
 
-def test_a_port_above_max_ports_stands_by_and_the_partner_knows_it(world: World) -> None:
+def test_a_port_above_max_ports_stands_by_and_the_partner_knows_it(
+    world: World,
+) -> None:
     world.partners()
     world.a.create("p1", "p2", lacp_max_ports=1)
     world.a.wait_carrying("p1")
@@ -170,7 +172,9 @@ def test_without_a_partner_the_fallback_carries_until_there_is_one(
     assert world.a.record()["lacp"]["partner"]["system"] == SYSTEMS["c"]
 
 
-def test_without_a_partner_both_ports_carry_unless_the_lagg_is_strict(world: World) -> None:
+def test_without_a_partner_both_ports_carry_unless_the_lagg_is_strict(
+    world: World,
+) -> None:
     world.a.create("p1", "p2", lacp_strict=False)
     world.a.wait_carrying("p1", "p2")
     world.a.set(lacp_strict=True)
