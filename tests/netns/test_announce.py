@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from pyroute2 import NetlinkError
-from scapy.layers.inet6 import ICMPv6ND_NA
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet
 
@@ -106,6 +106,7 @@ def test_a_failover_is_announced_by_the_port_that_carries_now(
         assert {frame[Ether].src for frame in heard.all} == {mac}
         assert {frame[ARP].hwsrc for frame in heard.arps} == {mac}
         assert {Dot1Q in frame for frame in heard.all} == {speaker == "vlan"}
+        assert {told_by(frame) for frame in heard.advertisements} == {unsolicited(mac)}
 
 
 @pytest.mark.parametrize("router", [False, True])
@@ -164,6 +165,18 @@ class Heard:
     @property
     def advertisements(self) -> list[Packet]:
         return [frame for frame in self.all if is_na(frame)]
+
+
+def told_by(na: Packet) -> tuple[object, ...]:
+    """What of it makes the neighbours believe: RFC 4861, 7.1.2 and 7.2.6."""
+    said, option = na[ICMPv6ND_NA], na[ICMPv6NDOptDstLLAddr]
+    flags = said.R, said.S, said.O
+    return na.dst, na[IPv6].dst, na[IPv6].hlim, flags, option.lladdr
+
+
+def unsolicited(mac: str) -> tuple[object, ...]:
+    """To all nodes, overriding what they know, not solicited, of no router."""
+    return "33:33:00:00:00:01", "ff02::1", 255, (0, 0, 1), mac
 
 
 def is_arp(frame: Packet) -> bool:
