@@ -108,7 +108,7 @@ class Actor:
         self._leaving: set[int] = set()  # of these; they distribute no more
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.
-        self._mac = bundle.link.mac
+        self._mac = bundle.shape.mac
         self._engine = Engine(self._settings(), clock(), identity=bundle.link.ifindex)
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
@@ -250,8 +250,9 @@ class Actor:
     def _reconcile(self, now: int) -> None:
         """The engine's ports and settings are those of the lagg."""
         engine = self._engine
-        if not self._known or self._bundle.mac_fixed:
-            self._mac = self._bundle.link.mac
+        mac = self._bundle.shape.mac
+        if not self._known or mac.fixed or self._mac.fixed:
+            self._mac = mac
         settings = self._settings()
         if settings != engine.settings:
             engine.set(settings, now)
@@ -285,7 +286,7 @@ class Actor:
 
     def _settings(self) -> Settings:
         options = self._bundle.shape.options
-        mac = options.lacp_system or self._mac
+        mac = options.lacp_system or self._mac.address
         return Settings(
             system=System(options.lacp_system_priority, mac),
             active=options.lacp_active,

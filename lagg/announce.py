@@ -19,12 +19,12 @@ from typing import Self
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.link import Address, Link
-from lagg.model import ACTIVE_PORT, LINK, MAC, MAC_HEARD, Event
+from lagg.model import ACTIVE_PORT, LINK, MAC, MAC_HEARD, MAC_SHARED, Event
 from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-NEWS = (ACTIVE_PORT, MAC, MAC_HEARD, LINK)
+NEWS = (ACTIVE_PORT, MAC, MAC_HEARD, MAC_SHARED, LINK)
 """The events after which a lagg is announced, as soon as it can send."""
 
 ABLE_S = 1.0

@@ -7,8 +7,9 @@ closed only when no worker can see it any more.  Runs inside one operation of dr
 
 import asyncio
 import errno
+import logging
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from lagg import propagate
@@ -16,12 +17,14 @@ from lagg.bundle import Bundle
 from lagg.eligible import check_port
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
-from lagg.link import Link
+from lagg.link import Link, Modes
 from lagg.model import MAC_HEARD
 from lagg.shape import Port, Shape, port_number
 from lagg.switch import refuse_lacp
 from lagg.tasks import together
 from lagg.uses import tell_uses
+
+log = logging.getLogger(__name__)
 
 
 async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
@@ -34,13 +37,13 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
         return
     slot = _free_slot(bundle, name)
     link = await _candidate(fleet, bundle, name)
-    heard = bool(bundle.shape.ports) and link.mac == bundle.link.mac
+    heard = bool(bundle.shape.ports) and link.mac == bundle.shape.mac.address
     undo.push_async_callback(fleet.follow_speed, bundle)
     undo.callback(fleet.watch_ports)
     with propagate.blaming(bundle, link):
         await fleet.custody.take(link)
         undo.push_async_callback(fleet.custody.give_back, link.ifindex)
-    await _make_alike(fleet, bundle, link, undo)
+    await _make_alike(fleet, bundle, slot, link, undo)
     with propagate.blaming(bundle, link):
         await _open(fleet, bundle, slot, link, undo)
     if heard:
@@ -95,23 +98,19 @@ def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
 
 
 async def _make_alike(
-    fleet: Fleet, bundle: Bundle, link: Link, undo: AsyncExitStack
+    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
-    """The first port gives the lagg its MAC and MTU, a later one takes the lagg's.
+    """The first port gives the lagg its MTU, a later one takes the lagg's.
 
-    A file's first port gives its MAC when it comes later than others, too.
+    So with its MAC, or the port gives it its own when that is the policy.
     """
-    first = not bundle.shape.ports
-    gives_mtu = first and not bundle.mtu_fixed
-    gives_mac = first or bundle.shape.donates(link.name)
+    gives_mtu = not bundle.shape.ports and not bundle.mtu_fixed
     mtu_links = [bundle.link] if gives_mtu else [link]
     mtu = link.mtu if gives_mtu else bundle.link.mtu
     await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)
-    if gives_mac and not bundle.mac_fixed:
-        links, donor = propagate.members(bundle), (link.name, link.mac)
-        await propagate.give_mac(fleet.netlink, bundle, links, donor, undo)
-    else:
-        await propagate.set_mac(fleet.netlink, bundle, [link], bundle.link.mac, undo)
+    port = Port(slot, link, home_mac=link.mac, modes=Modes())
+    mac, all_links = bundle.shape.with_port(port).wanted_mac, propagate.members(bundle)
+    await propagate.rule(fleet.netlink, bundle, (*all_links, link), mac, undo)
     with propagate.blaming(bundle, link):
         await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
         if bundle.link.up != link.up:
@@ -200,7 +199,7 @@ def _with_news_of(newer: Shape, shape: Shape) -> Shape:
     """`shape` with what was heard of its ports since it was made."""
     for port in newer.ports:
         shape = shape.with_link(port.link, port.modes)
-    shape = replace(shape, donor=newer.donor)
+    shape = replace(shape, mac=newer.mac)
     return shape.with_agreements({port.slot: port.lacp for port in newer.ports})
 
 
@@ -209,8 +208,8 @@ async def detach(
 ) -> None:
     """Takes ports out, as they were found.  LaggError (ENOENT) if one is none.
 
-    All that can be refused comes before the first is given back.  The lagg's MAC goes
-    to its next primary first, so that no two interfaces have it.
+    All that can be refused comes before the first is given back.  When the lagg's MAC
+    is to be its next primary's it is so first, and no two interfaces have it.
     """
     leaving = [attached(bundle, name) for name in dict.fromkeys(names)]
     rest = bundle.shape
@@ -225,6 +224,8 @@ async def detach(
     for port in leaving:
         await fleet.custody.give_back(port.link.ifindex)
         bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
+        with suppress(LaggError):  # it has gone at this moment
+            fleet.meet(await fleet.netlink.link(port.link.ifindex))
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
 
@@ -240,29 +241,22 @@ def attached(bundle: Bundle, name: str) -> Port:
 async def _pass_mac(
     fleet: Fleet, bundle: Bundle, rest: Shape, undo: AsyncExitStack
 ) -> None:
-    """A lagg's MAC is its primary's (F-DT-1); a user's own MAC stays."""
-    heir = rest.primary_port
-    if bundle.mac_fixed or heir is None or heir.slot == bundle.shape.primary:
-        return
+    """The lagg's MAC is what it is to be with the `rest` of its ports (F-DT-1)."""
     links = [bundle.link, *(port.link for port in rest.ports)]
-    await propagate.give_mac(fleet.netlink, bundle, links, heir.donor, undo)
+    await propagate.rule(fleet.netlink, bundle, links, rest.wanted_mac, undo)
 
 
 async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
     """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
     rest = bundle.shape.without_port(port.slot)
+    try:
+        async with AsyncExitStack() as undo:
+            await _pass_mac(fleet, bundle, rest, undo)
+            undo.pop_all()
+    except LaggError as error:
+        log.warning("%s", error)
     await withdraw(fleet, bundle, [port.slot], rest)
     await fleet.custody.forget(port.link.ifindex)
     fleet.watch_ports()
-    async with AsyncExitStack() as undo:
-        heir = bundle.shape.primary_port
-        if (
-            heir is not None
-            and not bundle.mac_fixed
-            and port.home_mac == bundle.link.mac
-        ):
-            links = propagate.members(bundle)
-            await propagate.give_mac(fleet.netlink, bundle, links, heir.donor, undo)
-        undo.pop_all()
     await fleet.follow_speed(bundle)
     bundle.emit("port-departed", f"slot {port.slot}", port.link.name)

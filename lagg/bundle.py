@@ -22,6 +22,8 @@ from lagg.link import Link
 from lagg.model import (
     ACTIVE_PORT,
     LINK,
+    MAC,
+    MAC_SHARED,
     SNAPSHOTS_MAX,
     Counters,
     Drop,
@@ -37,7 +39,7 @@ from lagg.model import (
 from lagg.moving import Moves, moves
 from lagg.native import Device, Reading, flow_hash
 from lagg.plan import Plan, plan
-from lagg.shape import Port, Shape, Standing
+from lagg.shape import LaggMac, Port, Shape, Standing
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Negotiator(Protocol):
         """Numbers of the ports whose partner answers markers."""
 
     def follow(self) -> None:
-        """To be called when the lagg has changed: ports, links, options or MAC."""
+        """To be called when the shape has changed: ports, links, options or MAC."""
 
     def view(self) -> View:
         """All there is to see of it."""
@@ -96,17 +98,18 @@ class Bundle:
     ) -> None:
         """`device` is the TAP of `link`, its workers running; `shape` has no port.
 
+        The lagg's MAC is the TAP's until a port or the user gives it one.
+
         `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
         """
         self._tx_dropped = tx_dropped
         self.link = link  # of the TAP, as the kernel last described it
         self.device = device
-        self.shape = shape
+        self.shape = replace(shape, mac=LaggMac(link.mac))
         self.plan: Plan = plan(shape.situation)
         self.lacp: Negotiator | None = None  # while laggproto is lacp
         self.moves = Moves()  # what the workers hold back beside the plan
-        self.mac_fixed = False  # by the user: it stays when ports come and go
-        self.mtu_fixed = False
+        self.mtu_fixed = False  # by the user: it stays when ports come and go
         self.said: LaggConfig | None = None  # by the files, when they named it last
         self.waiting_for: tuple[str, ...] = ()  # ports that are not there yet
         # The tickets that may not have passed, and when they were drawn.
@@ -114,6 +117,7 @@ class Bundle:
         self._host_drops_seen = self._host_drops_now() or 0
         self._dropped: dict[Drop, int] = {}
         self._emit = emit
+        self._shares_mac = False  # with the port that gave it, which has left
 
     @property
     def name(self) -> str:
@@ -135,11 +139,19 @@ class Bundle:
             self.name,
             proto=self.shape.proto,
             ports=tuple(sorted(names, key=self.shape.rank)),
-            mac=self.link.mac if self.mac_fixed else None,
+            mac=self.shape.mac.address if self.shape.mac.fixed else None,
             mtu=self.link.mtu if self.mtu_fixed else None,
             options=self.shape.options,
             port_options=self.shape.port_options,
         )
+
+    @property
+    def lasting_config(self) -> LaggConfig:
+        """The same, with the MAC when the ports would not give it again."""
+        config, mac = self.config, self.shape.mac
+        if mac.donor is None or mac.donor in config.ports:
+            return config
+        return replace(config, mac=mac.address)
 
     @property
     def summary(self) -> str:
@@ -170,7 +182,6 @@ class Bundle:
         """
         if ifindex == self.link.ifindex:
             self.link = change(self.link)
-            self._tell_negotiator()
         port = self.shape.find(ifindex)
         if port is not None:
             self.shape = self.shape.with_link(change(port.link), port.modes)
@@ -179,9 +190,22 @@ class Bundle:
         """What somebody uses a port for, in words; it changes nothing."""
         self.shape = self.shape.with_warnings(slot, warnings)
 
-    def note_donor(self, port: str | None) -> None:
-        """The lagg has its MAC from that port now; None: from none."""
-        self.shape = replace(self.shape, donor=port)
+    def rule(self, mac: LaggMac) -> None:
+        """The lagg and all its ports have this MAC now."""
+        self.adopt(replace(self.shape, mac=mac))
+
+    def meet(self, link: Link) -> None:
+        """Warns of an interface beside the lagg that has its MAC: who gave it."""
+        mac = self.shape.mac
+        if link.name != mac.donor:
+            return
+        shares = link.up and link.mac == mac.address
+        if shares and not self._shares_mac:
+            remedy = "give one of them another, or set mac_policy primary"
+            details = f"is up with {mac.address}, as the lagg is: {remedy}"
+            log.warning("%s: %s %s", self.name, link.name, details)
+            self.emit(MAC_SHARED, details, link.name)
+        self._shares_mac = shares
 
     def adopt(self, shape: Shape) -> None:
         """Makes `shape` the one the workers are under: one store, no frame lost.
@@ -260,10 +284,14 @@ class Bundle:
     def _tell(self, before: Shape, was: Plan) -> None:
         after = self.shape
         for port in after.ports:
+            if port.link.name == after.mac.donor:
+                self._shares_mac = False
             old = before.find(port.link.ifindex)
             if old is not None and old.link.active != port.link.active:
                 state = "up" if port.link.active else "down"
                 self.emit("port-link", state, port.link.name)
+        if before.mac.address != after.mac.address:
+            self.emit(MAC, after.mac.address)
         if before.proto is not after.proto:
             self.emit("proto", f"{before.proto.value} -> {after.proto.value}")
         if self.plan.spread is Spread.FIRST and self.plan.tx_slots:

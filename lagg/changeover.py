@@ -20,7 +20,7 @@ from lagg.errors import LaggError
 from lagg.fleet import Fleet
 from lagg.model import LaggChange, LaggConfig, Options, PortOptions
 from lagg.reload import Diff, LaggDiff
-from lagg.shape import Port, Shape
+from lagg.shape import LaggMac, Port, Shape
 from lagg.tasks import together
 
 log = logging.getLogger(__name__)
@@ -124,12 +124,8 @@ class Changeover:
         before = bundle.shape
         undo.callback(self._order_back, bundle, before)
         bundle.adopt(before.in_order(order))
-        first = bundle.shape.primary_port
-        if first is None or bundle.mac_fixed:
-            return
-        if bundle.shape.donates(first.link.name):
-            netlink, everyone = self._fleet.netlink, propagate.members(bundle)
-            await propagate.give_mac(netlink, bundle, everyone, first.donor, undo)
+        everyone, mac = propagate.members(bundle), bundle.shape.wanted_mac
+        await propagate.rule(self._fleet.netlink, bundle, everyone, mac, undo)
 
     def _order_back(self, bundle: Bundle, before: Shape) -> None:
         try:
@@ -142,19 +138,22 @@ class Changeover:
     async def _release(
         self, bundle: Bundle, keys: Sequence[str], undo: AsyncExitStack
     ) -> None:
-        """MAC or MTU are the primary's again, as if nobody had set them."""
+        """MAC or MTU are the primary's again, as if nobody had set them.
+
+        Without a port they stay until the first that comes gives its own.
+        """
         primary, netlink = bundle.shape.primary_port, self._fleet.netlink
-        for key in keys:
-            undo.callback(setattr, bundle, f"{key}_fixed", True)
-            setattr(bundle, f"{key}_fixed", False)
-        if primary is None:
-            return  # the first port that comes gives its own
         everyone = propagate.members(bundle)
         if "mtu" in keys:
-            mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
-            await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
+            undo.callback(setattr, bundle, "mtu_fixed", True)
+            bundle.mtu_fixed = False
+            if primary is not None:
+                mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
+                await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
         if "mac" in keys:
-            await propagate.give_mac(netlink, bundle, everyone, primary.donor, undo)
+            nobodys = LaggMac(bundle.shape.mac.address)
+            mac = nobodys if primary is None else primary.lends
+            await propagate.rule(netlink, bundle, everyone, mac, undo)
 
     async def _attach(
         self, bundle: Bundle, ports: Sequence[str], undo: AsyncExitStack

@@ -76,6 +76,10 @@ class Custody:
             await self.give_back(link.ifindex)
             raise
 
+    def holds(self, ifindex: int) -> bool:
+        """Whether an interface is ours, also while it becomes so or is put back."""
+        return ifindex in self._originals
+
     def mtu_found(self, ifindex: int) -> int:
         """The MTU in bytes that a port had before it was one.  LaggError."""
         return self._original(ifindex).mtu

@@ -43,7 +43,7 @@ from lagg.model import (
 from lagg.native import MARK, Device
 from lagg.netlink import DeafPorts, Netlink
 from lagg.reload import Diff, diff, told
-from lagg.shape import Port, Shape
+from lagg.shape import LaggMac, Port, Shape
 from lagg.switch import begin, switch
 from lagg.tasks import Tasks, in_turn, together
 
@@ -162,8 +162,8 @@ class Driver:
         return await self.whole(partial(self._reload, wanted))
 
     async def running(self) -> tuple[LaggConfig, ...]:
-        """What would make all that runs anew."""
-        return tuple(bundle.config for bundle in self._fleet.bundles.values())
+        """What would make all that runs anew, MACs included whose port has left."""
+        return tuple(bundle.lasting_config for bundle in self._fleet.bundles.values())
 
     async def whole(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs one operation when it is its turn, and to its end.
@@ -320,6 +320,8 @@ class Driver:
             wanted = change.options_after(bundle.shape.options).altname
             await rename(self._fleet.netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
+        everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
+        await propagate.rule(self._fleet.netlink, bundle, everyone, mac, undo)
         await switch(self._fleet, bundle, proto, changed, undo)
         await self._fleet.follow_speed(bundle)
 
@@ -333,9 +335,8 @@ class Driver:
             await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
             bundle.mtu_fixed = True
         if mac is not None:
-            undo.callback(setattr, bundle, "mac_fixed", bundle.mac_fixed)
-            await propagate.set_mac(netlink, bundle, everyone, mac, undo)
-            bundle.mac_fixed = True
+            wanted = LaggMac(mac, fixed=True)
+            await propagate.rule(netlink, bundle, everyone, wanted, undo)
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
         bundle = self._fleet.find(name)

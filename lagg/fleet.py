@@ -13,6 +13,7 @@ from dataclasses import replace
 from lagg.bundle import Bundle
 from lagg.custody import Custody
 from lagg.errors import LaggError
+from lagg.link import Link
 from lagg.model import Event, Transmit
 from lagg.native import Device
 from lagg.netlink import Netlink
@@ -109,6 +110,12 @@ class Fleet:
         if port is None or self.bundles.get(bundle.name) is not bundle:
             return None
         return bundle, port
+
+    def meet(self, link: Link) -> None:
+        """Warns of an interface that is none of ours and has the MAC of a lagg."""
+        if not self.custody.holds(link.ifindex):
+            for bundle in self.bundles.values():
+                bundle.meet(link)
 
     def ports_by_tap(self) -> dict[int, list[int]]:
         """The ifindexes of each lagg's ports by that of its own interface."""

@@ -36,7 +36,7 @@ from lagg.link import (
     Overrun,
 )
 from lagg.rings import Rings
-from lagg.shape import Port
+from lagg.shape import LaggMac, Port
 from lagg.tasks import Tasks
 from lagg.uses import tell_uses
 
@@ -160,6 +160,7 @@ class Follower:
             if self._fleet.of_tap(link.ifindex) is not None:
                 self._look_at(link.ifindex)
             else:
+                self._fleet.meet(link)
                 self._hotplug.look(link.name)
             return
         bundle, port = held
@@ -277,9 +278,10 @@ class Follower:
         if link.mtu != bundle.link.mtu:
             bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
             await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
-        if link.mac != bundle.link.mac:
+        mac = bundle.shape.mac.address
+        if link.mac != mac:
             bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
-            await self._fleet.netlink.set_mac(link.ifindex, bundle.link.mac)
+            await self._fleet.netlink.set_mac(link.ifindex, mac)
 
     async def _look_at_lagg(self, bundle: Bundle, link: Link | None) -> None:
         if link is None:
@@ -321,17 +323,16 @@ class Follower:
     async def _take_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
         async with AsyncExitStack() as undo:
-            propagate.note_mac(self._fleet.netlink, bundle, mac, undo)
+            netlink, wanted = self._fleet.netlink, LaggMac(mac, fixed=True)
+            propagate.note_mac(netlink, bundle, mac, undo)
             links = propagate.members(bundle)
-            await propagate.set_mac(self._fleet.netlink, bundle, links, mac, undo)
-            bundle.mac_fixed = True
+            await propagate.rule(netlink, bundle, links, wanted, undo)
             undo.pop_all()
-        bundle.emit("mac", mac)
 
 
 def _is_foreign(bundle: Bundle, link: Link) -> bool:
     """Whether a port is not as its lagg wants it, whatever it was when seen last."""
-    return (link.mac, link.mtu) != (bundle.link.mac, bundle.link.mtu)
+    return (link.mac, link.mtu) != (bundle.shape.mac.address, bundle.link.mtu)
 
 
 @contextlib.contextmanager

@@ -328,6 +328,9 @@ MAC = "mac"
 MAC_HEARD = "mac-heard"
 """The event that an interface had the lagg's MAC before it became one of its ports."""
 
+MAC_SHARED = "mac-shared"
+"""The event that the port which gave a lagg its MAC has left, and is up beside it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

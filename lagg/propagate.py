@@ -16,7 +16,7 @@ from lagg.bundle import Bundle
 from lagg.errors import LaggError
 from lagg.link import Link
 from lagg.netlink import Netlink
-from lagg.shape import Donor
+from lagg.shape import LaggMac
 
 log = logging.getLogger(__name__)
 
@@ -100,18 +100,20 @@ def _mac_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, str], Operatio
     return step
 
 
-async def give_mac(
+async def rule(
     netlink: Netlink,
     bundle: Bundle,
     links: Iterable[Link],
-    donor: Donor,
+    mac: LaggMac,
     undo: AsyncExitStack,
 ) -> None:
-    """As set_mac(): the MAC that a port had before, which the lagg has from it now."""
-    port, mac = donor
-    undo.callback(bundle.note_donor, bundle.shape.donor)
-    await set_mac(netlink, bundle, links, mac, undo)
-    bundle.note_donor(port)
+    """As set_mac(): the MAC of the lagg and all its ports, which are `links`.
+
+    Whoever follows the lagg is told when all have it, on the way back, too.
+    """
+    undo.callback(bundle.rule, bundle.shape.mac)
+    await set_mac(netlink, bundle, links, mac.address, undo)
+    bundle.rule(mac)
 
 
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:

@@ -12,6 +12,7 @@ from lagg.link import Link, Modes
 from lagg.model import (
     PORTS_MAX,
     Agreement,
+    MacPolicy,
     Options,
     PortFlag,
     PortOptions,
@@ -20,8 +21,14 @@ from lagg.model import (
 )
 from lagg.plan import Homes, Situation, flags, plan, reason, rehome
 
-Donor = tuple[str, str]
-"""A port that gives its lagg a MAC, by name, and that MAC."""
+
+@dataclass(frozen=True, slots=True)
+class LaggMac:
+    """The MAC that a lagg and all its ports have, and whose it is."""
+
+    address: str
+    fixed: bool = False  # the user's: it stays whatever ports come and go
+    donor: str | None = None  # the port that gave it, which may have left
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,9 @@ class Port:
         return port_number(self.slot)
 
     @property
-    def donor(self) -> Donor:
-        """It and the MAC it can give its lagg."""
-        return self.link.name, self.home_mac
+    def lends(self) -> LaggMac:
+        """The MAC that it can give its lagg."""
+        return LaggMac(self.home_mac, donor=self.link.name)
 
     @property
     def view(self) -> PortView:
@@ -80,7 +87,7 @@ class Shape:
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
     # The ports that a file names, as it names them, there or not; none made by hand.
     order: tuple[str, ...] = ()
-    donor: str | None = None  # the port whose MAC the lagg has; it may have left
+    mac: LaggMac = LaggMac("")  # when all have it, and not before
 
     @property
     def situation(self) -> Situation:
@@ -91,8 +98,28 @@ class Shape:
 
     @property
     def primary_port(self) -> Port | None:
-        """The port that gives the lagg its MAC (F-AT-7)."""
+        """The port that is preferred (F-AT-7)."""
         return None if self.primary is None else self.at(self.primary)
+
+    @property
+    def wanted_mac(self) -> LaggMac:
+        """What the lagg's MAC is to be, with these ports and its policy."""
+        primary = self.primary_port
+        if self.mac.fixed or primary is None:
+            return self.mac
+        keeps = self.options.mac_policy is MacPolicy.STABLE and self._keeps_mac(primary)
+        return self.mac if keeps else primary.lends
+
+    def _keeps_mac(self, primary: Port) -> bool:
+        """Whether the one that gave the MAC has it for good.
+
+        It has, but for a port that the file puts before it, which came later.
+        """
+        donor = self.mac.donor
+        if donor is None:
+            return False
+        has_place = donor in self.order or self.named(donor) is not None
+        return not has_place or self.rank(donor) <= self.rank(primary.link.name)
 
     def at(self, slot: int) -> Port:
         """The port in a slot; it must be there."""
@@ -141,14 +168,6 @@ class Shape:
         if first is None or first.link.name not in order:
             return shape
         return replace(shape, primary=first.slot)
-
-    def donates(self, port: str) -> bool:
-        """Whether the lagg is to have the MAC of a port because of the file's order.
-
-        That is so from the first time a port is there, unless one before it was.
-        """
-        donor = len(self.order) if self.donor is None else self.rank(self.donor)
-        return port in self.order and self.rank(port) <= donor
 
     def with_port(self, port: Port) -> "Shape":
         """Attached: the first in the file, else the first that came, is primary."""
@@ -202,7 +221,7 @@ class Shape:
             ports=ports,
             port_options=options,
             order=tuple(order),
-            donor=name if self.donor == was else self.donor,
+            mac=replace(self.mac, donor=name) if self.mac.donor == was else self.mac,
         )
 
     def with_warnings(self, slot: int, warnings: tuple[str, ...]) -> "Shape":

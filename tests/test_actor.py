@@ -23,6 +23,7 @@ from lagg.lacp.values import AdSelect, Bad, Settings, State, System
 from lagg.link import Modes
 from lagg.model import HashKind, PortOptions
 from lagg.moving import Moves
+from lagg.shape import LaggMac
 from tests.actor_world import AGREE_S, READS_MAX, Line, World, link_of, passes, run
 
 
@@ -244,8 +245,7 @@ def test_options_priorities_and_the_mac_reach_the_partner() -> None:
         world.a.change(lacp_key=9, lacp_system_priority=5)
         options = {"p1": PortOptions(lacp_port_priority=7)}
         world.a.bundle.adopt(replace(world.a.bundle.shape, port_options=options))
-        world.a.bundle.mac_fixed = True  # by the user: not lent by another port
-        world.a.bundle.note(10, lambda link: replace(link, mac="02:00:5e:00:09:09"))
+        world.a.bundle.rule(LaggMac("02:00:5e:00:09:09", fixed=True))
         await passes(1)
         partner = world.b.actor.view().ports[0].partner
         assert (partner.key, partner.system.priority) == (9, 5)

@@ -4,6 +4,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,14 +13,16 @@ from lagg.model import (
     BUCKETS,
     PORTS_MAX,
     Agreement,
+    MacPolicy,
     Options,
     PortFlag,
     PortOptions,
     Proto,
 )
-from lagg.shape import Port, Shape
+from lagg.shape import LaggMac, Port, Shape
 
 EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))
+STABLE, PRIMARY = MacPolicy.STABLE, MacPolicy.PRIMARY
 
 
 def port(slot: int, ifindex: int, *, up: bool = True, carrier: bool = True) -> Port:
@@ -117,21 +120,49 @@ def test_the_heir_of_a_file_s_primary_is_the_next_in_the_file() -> None:
 
 def test_a_port_keeps_its_place_under_another_name() -> None:
     shape = shape_of(port(0, 30), port(1, 10)).in_order(["eth30", "eth10"])
-    shape = replace(shape, donor="eth30")
+    shape = replace(shape, mac=shape.at(0).lends)
     renamed = replace(shape.at(0).link, name="lan0")
     after = shape.with_link(renamed, shape.at(0).modes)
-    assert (after.order, after.donor) == (("lan0", "eth10"), "lan0")
+    assert (after.order, after.mac.donor) == (("lan0", "eth10"), "lan0")
     assert after.with_port(port(2, 5)).primary == 0
 
 
-def test_the_first_of_a_file_s_ports_that_was_there_gives_the_mac() -> None:
-    shape = EMPTY.in_order(["a", "b", "c"])
-    assert [shape.donates(name) for name in ("a", "b", "x")] == [True, True, False]
-    given_by_b = replace(shape, donor="b")
-    assert [given_by_b.donates(name) for name in "abc"] == [True, True, False]
-    by_hand = replace(shape, donor="x")
-    assert [by_hand.donates(name) for name in "abc"] == [True, True, True]
-    assert not EMPTY.donates("a")
+@pytest.mark.parametrize(
+    ("policy", "order", "donor", "ports", "giver"),
+    [
+        (STABLE, "", None, "", None),  # nobody is there yet
+        (STABLE, "", None, "ba", "b"),  # the first that came
+        (STABLE, "", "b", "a", "b"),  # it left
+        (STABLE, "", "b", "", "b"),  # all left
+        (STABLE, "", "a", "ba", "a"),
+        (STABLE, "abc", None, "c", "c"),  # the file's first is still to come
+        (STABLE, "abc", "c", "cb", "b"),  # it came later, or one before
+        (STABLE, "abc", "c", "ca", "a"),
+        (STABLE, "abc", "a", "bc", "a"),  # it left, and may come again
+        (STABLE, "abc", "a", "bca", "a"),
+        (STABLE, "bc", "a", "bc", "a"),  # the file names it no more
+        (STABLE, "bc", "a", "abc", "b"),  # nor did it ever: made by hand
+        (PRIMARY, "", None, "", None),
+        (PRIMARY, "", "b", "a", "a"),
+        (PRIMARY, "", "b", "", "b"),  # lagg(4) keeps it, too
+        (PRIMARY, "abc", "b", "bc", "b"),
+        (PRIMARY, "abc", "b", "bca", "a"),
+    ],
+)
+def test_whose_mac_a_lagg_is_to_have(
+    policy: MacPolicy, order: str, donor: str | None, ports: str, giver: str | None
+) -> None:
+    names = dict.fromkeys([*ports, *filter(None, [donor, giver])])
+    macs = {name: f"02:00:5e:00:53:0{number}" for number, name in enumerate(names)}
+    has = LaggMac(macs[donor] if donor else "02:00:5e:00:53:99", donor=donor)
+    shape = replace(EMPTY, options=Options(mac_policy=policy), mac=has)
+    for slot, name in enumerate(ports):
+        link = replace(port(slot, 10 + slot).link, name=name)
+        shape = shape.with_port(Port(slot, link, macs[name], Modes()))
+    wanted = shape.in_order([*order]).wanted_mac
+    assert wanted == (LaggMac(macs[giver], donor=giver) if giver else has)
+    fixed = replace(shape, mac=replace(has, fixed=True))
+    assert fixed.wanted_mac == fixed.mac
 
 
 def test_ports_are_found_by_ifindex_and_by_name() -> None:
@@ -176,7 +207,7 @@ def test_a_port_s_new_name_takes_along_all_that_is_said_of_it() -> None:
     shape = replace(
         shape_of(port(0, 30), port(1, 10)).in_order(["eth10", "eth30"]),
         port_options={"eth10": mine, "eth30": other},
-        donor="eth10",
+        mac=LaggMac("02:00:5e:00:53:0a", donor="eth10"),
     )
     renamed = replace(port(1, 10).link, name="wan0")
     after = shape.with_link(renamed, Modes(100))
@@ -184,7 +215,7 @@ def test_a_port_s_new_name_takes_along_all_that_is_said_of_it() -> None:
     assert after.options_of("eth30") == other
     assert after.options_of("eth10") == PortOptions()
     assert after.order == ("wan0", "eth30")
-    assert after.donor == "wan0"
+    assert after.mac == LaggMac("02:00:5e:00:53:0a", donor="wan0")
     assert (after.primary, after.homes) == (shape.primary, shape.homes)
     assert after.at(1) == replace(shape.at(1), link=renamed, modes=Modes(100))
     assert after.at(0) == shape.at(0)
@@ -195,7 +226,7 @@ def test_the_new_name_of_a_port_without_options_sets_none() -> None:
     shape = replace(shape_of(port(0, 30), port(1, 10)), port_options=options)
     after = shape.with_link(replace(port(1, 10).link, name="wan0"), Modes(1000))
     assert after.port_options == options
-    assert after.donor is None
+    assert after.mac == shape.mac
 
 
 def test_a_link_of_no_port_changes_nothing() -> None:

@@ -146,6 +146,34 @@ def test_a_port_that_had_the_lagg_s_mac_before_is_announced_by_the_one_that_carr
         assert {frame[Ether].src for frame in heard.arps} == {MAC}
 
 
+def by_laggctl(world: World) -> None:
+    world.laggd.ctl("set", "lagg0", "--mac", MAC)
+
+
+def by_ip(world: World) -> None:
+    world.near.set_link("lagg0", address=MAC)
+
+
+def by_its_primary(world: World) -> None:
+    world.laggd.ctl("set", "lagg0", "--mac-policy", "primary")
+    world.laggd.ctl("detach", "lagg0", "p0")
+
+
+@pytest.mark.parametrize("change", [by_laggctl, by_ip, by_its_primary])
+def test_a_new_mac_is_announced_and_the_old_one_no_more(
+    world: World, change: Callable[[World], None]
+) -> None:
+    world.laggd.ctl("set", "lagg0", "--proto", "broadcast")
+    world.near.add_address("lagg0", f"{ADDRESS}/24")
+    old = world.near.link("lagg0").mac
+    with Capture(world.far, "q1") as wire:
+        change(world)
+        heard = Heard(wire)
+        wait_until(lambda: heard.arps, DEADLINE_S, "an announcement")
+        new = world.near.link("lagg0").mac
+        assert {frame[ARP].hwsrc for frame in heard.arps} == {new} != {old}
+
+
 class Heard:
     """Who announced our addresses, as it comes in."""
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lagg.model import PORTS_MAX, Proto
+from lagg.model import PORTS_MAX, MacPolicy, Options, Proto
 from tests.netns.driver_world import World
 from tests.netns.ns_links import waiting
 
 MAC = "02:00:5e:00:53:99"
+AS_LAGG4 = Options(mac_policy=MacPolicy.PRIMARY)
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ def test_an_explicit_mac_and_mtu_stay_when_ports_come_and_go(world: World) -> No
 def test_when_the_primary_leaves_the_mac_is_that_of_the_next(world: World) -> None:
     world.plug(0, 1, 2)
     macs = [world.link(f"p{number}")["address"] for number in range(3)]
-    world.create("lagg0", "p1", "p2", "p0")
+    world.create("lagg0", "p1", "p2", "p0", options=AS_LAGG4)
     assert alike(world, "lagg0", "p0", "p1", "p2")[0] == macs[1]
     world.detach("p1")  # by ifindex p0 is the next
     assert alike(world, "lagg0", "p0", "p2")[0] == macs[0]

@@ -400,13 +400,17 @@ def test_lacp_to_lacp_is_no_flap(lacp: Agreed) -> None:
     assert after["lacp"]["flapping"] == before["lacp"]["flapping"]
 
 
-def test_the_system_follows_the_laggs_mac(lacp: Agreed) -> None:
+@pytest.mark.parametrize("way", ["ip", "laggctl"])  # the user's first, and another
+def test_the_system_follows_the_laggs_mac(lacp: Agreed, way: str) -> None:
     """And a fast timeout stays one: lagg(4) forgets it when it rebuilds its ports."""
-    mac = "02:5e:00:00:80:77"
-    lacp.a.set_mac(mac)
-    assert agreeing(lacp.a.record()) == CABLES
+    mac = "02:5e:00:00:80:77" if way == "ip" else "02:5e:00:00:80:78"
     lacp.a.set(lacp_system="auto")
     assert lacp.a.record()["options"]["lacp_system"] is None
+    lacp.until_agreed()
+    if way == "ip":
+        lacp.pair.a.host.set_link(LAGG, address=mac)
+    else:
+        lacp.a.set_mac(mac)
 
     def followed() -> bool:
         lagg = lacp.b.record()["lacp"]
@@ -415,6 +419,11 @@ def test_the_system_follows_the_laggs_mac(lacp: Agreed) -> None:
     wait_until(followed, DEADLINE_S, "the partner sees the new system")
     lacp.until_agreed()
     assert lacp.a.record()["ports"][0]["lacp"]["actor"]["state"] == AGREED_FAST
+    lacp.pair.cables[3].cut()  # a port event: the others have come to terms for good
+    lacp.a.wait_link(PORTS[0][3], up=False)
+    assert agreeing(lacp.a.record()) == CABLES - 1
+    lacp.pair.cables[3].mend()
+    lacp.until_agreed()
 
 
 def test_a_daemon_that_ends_says_goodbye(lacp: Agreed) -> None:

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whose MAC a lagg has, what becomes of it when that port leaves, and who is told."""
+
+import fcntl
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, Pair, Stream
+from lagg.model import Event, LaggConfig, MacPolicy, Options
+from tests.netns.driver_world import World
+from tests.netns.partners import lost_nothing
+from tests.netns.steer import DEADLINE_S, Steer, Tally
+from tests.waiting import wait_until
+
+MAC = "02:00:5e:00:53:99"
+AS_LAGG4 = Options(mac_policy=MacPolicy.PRIMARY)
+SIOCGIFHWADDR = 0x8927
+NAMES = ("p0", "p1", "p2")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
+        made.plug(0, 1, 2)
+        made.start()
+        yield made
+
+
+def macs(world: World, *names: str) -> set[str]:
+    links = world.kernel()["links"]
+    return {links[name]["address"] for name in names}
+
+
+def reload(world: World, *ports: str, **keys: object) -> tuple[str, ...]:
+    config = LaggConfig("lagg0", ports=ports, **keys)  # type: ignore[arg-type]
+    return world.do(world.driver.reload([config]))
+
+
+def detach(world: World) -> None:
+    world.detach("p0")
+
+
+def delete(world: World) -> None:
+    world.ip("link del p0")
+    world.wait_event("port-departed", "p0")
+
+
+def move_away(world: World) -> None:
+    world.near.link("set", "p0", net_ns_fd=world.far.descriptor)
+    world.wait_event("port-departed", "p0")
+
+
+def no_longer_named(world: World) -> None:
+    reload(world, "p1", "p2")
+
+
+LEAVES: dict[str, Callable[[World], None]] = {
+    "detached": detach,
+    "deleted": delete,
+    "moved to another namespace": move_away,
+    "taken out of the file": no_longer_named,
+}
+
+
+@pytest.mark.parametrize("way", LEAVES)
+def test_a_mac_stays_when_its_port_leaves(world: World, way: str) -> None:
+    home = macs(world, "p0")
+    reload(world, *NAMES)
+    world.events.clear()
+    LEAVES[way](world)
+    assert macs(world, "lagg0", "p1", "p2") == home
+    assert world.record().mac in home
+    assert "mac" not in [each.event for each in world.events]
+
+
+def test_a_mac_outlives_all_ports_and_is_the_next_ones(world: World) -> None:
+    home, other = macs(world, "p0"), macs(world, "p1")
+    world.create("lagg0", "p0")
+    world.detach("p0")
+    world.attach("p1")
+    assert macs(world, "lagg0", "p1") == home
+    world.attach("p0", "p2")
+    assert macs(world, "lagg0", *NAMES) == home
+    world.destroy()
+    assert macs(world, "p1") == other
+
+
+def test_what_is_saved_has_the_mac_of_a_port_that_left(world: World) -> None:
+    (home,) = macs(world, "p0")
+    world.create("lagg0", "p0", "p1")
+    (running,) = world.do(world.driver.running())
+    assert (running.ports, running.mac) == (("p0", "p1"), None)
+    world.detach("p0")
+    (running,) = world.do(world.driver.running())
+    assert (running.ports, running.mac) == (("p1",), home)
+
+
+def test_the_policy_is_changed_live(world: World) -> None:
+    first, second = macs(world, "p0"), macs(world, "p1")
+    world.create("lagg0", "p0", "p1")
+    world.detach("p0")
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+    assert macs(world, "lagg0", "p1") == second
+    world.attach("p0")
+    world.change(options=(("mac_policy", MacPolicy.STABLE),))
+    world.detach("p1")
+    assert macs(world, "lagg0", "p0") == second
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+    assert macs(world, "lagg0", "p0") == first
+
+
+def test_after_an_attach_that_fails_the_mac_is_as_it_was_and_told(world: World) -> None:
+    world.ip("addr add 192.0.2.1/24 dev p2")
+    world.create("lagg0")
+    before = [macs(world, name) for name in ("lagg0", *NAMES)]
+    world.refused(lambda: world.attach("p0", "p2"))
+    assert [macs(world, name) for name in ("lagg0", *NAMES)] == before
+    world.wait_event("mac")  # p0's
+    assert {world.wait_event("mac").details} == before[0] == {world.record().mac}
+
+
+# ---- two with one MAC --------------------------------------------------------------
+
+
+def test_the_port_whose_mac_stayed_is_told_of_while_it_is_up(world: World) -> None:
+    world.create("lagg0", "p0", "p1")
+    world.detach("p0")
+    (mac,) = macs(world, "lagg0")
+    assert mac in world.wait_event("mac-shared", "p0").details
+    world.ip("link set p0 alias changed")
+    world.ip("link set p0 down")
+    world.ip("link set p0 up")
+    world.wait_event("mac-shared", "p0")  # again, and once for each time
+    assert not [each for each in world.events if each.event == "mac-shared"]
+    world.attach("p0")
+    world.ip(f"link set lagg0 address {MAC}")
+    world.wait_event("mac")
+    world.detach("p0")
+    world.ip("link set p1 alias changed")
+    world.wait(lambda: world.link("p1").get("ifalias") == "changed", "all is told")
+    assert not [each for each in world.events if each.event == "mac-shared"]
+
+
+# ---- who is told -------------------------------------------------------------------
+
+
+def set_by_laggctl(world: World) -> None:
+    world.change(mac=MAC)
+
+
+def set_by_ip(world: World) -> None:
+    world.ip(f"link set lagg0 address {MAC}")
+
+
+def set_by_file(world: World) -> None:
+    reload(world, *NAMES, mac=MAC)
+
+
+def released_by_file(world: World) -> None:
+    reload(world, *NAMES, mac=MAC)
+    world.wait_event("mac")
+    reload(world, *NAMES)
+
+
+def other_order(world: World) -> None:
+    reload(world, *NAMES)
+    reload(world, *reversed(NAMES))
+
+
+def other_policy(world: World) -> None:
+    world.detach("p0")
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+
+
+def first_port(world: World) -> None:
+    world.destroy()
+    world.create("lagg0")
+    world.attach("p1")
+
+
+def file_s_first_port(world: World) -> None:
+    world.destroy()
+    world.ip("link set p0 name elsewhere")
+    reload(world, *NAMES)
+    world.wait_event("mac")
+    world.ip("link set elsewhere name p0")
+
+
+def primary_detached(world: World) -> None:
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+    detach(world)
+
+
+def primary_deleted(world: World) -> None:
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+    delete(world)
+
+
+def primary_moved(world: World) -> None:
+    world.change(options=(("mac_policy", MacPolicy.PRIMARY),))
+    move_away(world)
+
+
+CHANGES = (
+    set_by_laggctl,
+    set_by_ip,
+    set_by_file,
+    released_by_file,
+    other_order,
+    other_policy,
+    first_port,
+    file_s_first_port,
+    primary_detached,
+    primary_deleted,
+    primary_moved,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_new_mac_is_told_when_all_have_it(
+    world: World, change: Callable[[World], None]
+) -> None:
+    world.create("lagg0", *NAMES)
+    world.events.clear()
+    seen: list[dict[str, str]] = []
+
+    def look(event: Event) -> None:
+        if event.event == "mac":
+            seen.append({name: address(name) for _, name in socket.if_nameindex()})
+
+    world.loop.call_soon_threadsafe(world.driver.subscribe, look)
+    change(world)
+    told = world.wait_event("mac").details
+    stay = {"lagg0", *world.port_names()}
+    assert {seen[-1][name] for name in stay} == {told} == macs(world, *stay)
+
+
+def address(name: str) -> str:
+    """The MAC of an interface of this thread's namespace."""
+    request = struct.pack("16s24x", name.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        found = fcntl.ioctl(opened, SIOCGIFHWADDR, request)
+    return found[18:24].hex(":")
+
+
+# ---- traffic -----------------------------------------------------------------------
+
+RATE = 40_000
+FLOWS = 16
+TIMES, TIMES_LONG = 10, 100
+
+
+@pytest.mark.alone
+def test_the_port_that_gave_the_mac_comes_and_goes_and_nothing_is_lost(
+    long_run: bool,
+) -> None:
+    """While another carries; what leaves with a port that does is another test."""
+    with Lab() as lab:
+        pair = Pair(lab, cables=2)
+        steer, partner = Steer(pair.a.laggd), Steer(pair.b.laggd)
+        mac = pair.a.host.link("lagg0").mac
+        pair.cables[0].cut()
+        for each, port in ((steer, "p0"), (partner, "q0")):
+            each.wait_link(port, up=False)
+        tallies = [Tally(steer), Tally(partner)]
+        stream = Stream(
+            pair.b.host, pair.a.host, pair.a.address, rate=RATE, flows=FLOWS
+        )
+        for _ in range(TIMES_LONG if long_run else TIMES):
+            steer.detach("p0")
+            assert pair.a.host.link("lagg0").mac == mac
+            steer.attach("p0")
+            taken(steer, RATE // 100)
+        stream.stop()
+        result = stream.result()
+        print(result)
+        lost_nothing(tallies, result)
+        pair.conserved()
+        for each in (steer, partner):
+            each.close()
+
+
+def taken(steer: Steer, frames: int) -> None:
+    """Until its host was given so many more frames."""
+    wanted = steer.record()["counters"]["rx_out"] + frames
+    wait_until(
+        lambda: steer.record()["counters"]["rx_out"] >= wanted, DEADLINE_S, "frames"
+    )
