@@ -7,7 +7,7 @@
  *
  * Dependencies point one way:
  *   epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
- *   filter, packet, ring, xdp <- port <- counts, transmit, receive <- worker <-
+ *   filter, packet, ring, txring, xdp <- port <- counts, transmit, receive <- worker <-
  *   roster, device
  * From filter on: port.h; from counts on: worker.h; roster and device: device.h.
  */

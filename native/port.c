@@ -157,6 +157,18 @@ sender_open(struct lagg_port *port)
     return packet_bind(port->tx_fd, port->ifindex, 0);
 }
 
+/* Best effort: without it a port refuses frames that are long by their tags. */
+static void
+port_open_txrings(struct lagg_port *port)
+{
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        if (txring_open(&port->txrings[i], port->ifindex) != 0) {
+            txring_close(&port->txrings[i]);
+            port->txrings[i] = (struct txring){.fd = -1};
+        }
+    }
+}
+
 /* Best effort: a port without it sends all by the packet socket.  With several workers
  * there is one transmit queue to share, and one ring cannot be. */
 static void
@@ -173,18 +185,21 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
     int error;
 
     port->ifindex = ifindex;
-    port->tx_fd = -1;
+    port->tx_fd = port->xdp.fd = -1;
     port->rings_count = rings_count;
     for (uint32_t i = 0; i < rings_count; i++) {
-        port->rings[0][i].fd = port->rings[1][i].fd = -1;
+        port->rings[0][i].fd = port->rings[1][i].fd = port->txrings[i].fd = -1;
     }
     if ((error = sender_open(port)) != 0 || (error = rings_open(port, 0)) != 0 ||
         (error = port_admit(port, true)) != 0) {
         port_close(port);
-    } else if (xdp) {
+        return error;
+    }
+    port_open_txrings(port);
+    if (xdp) {
         port_open_xdp(port);
     }
-    return error;
+    return 0;
 }
 
 void
@@ -192,6 +207,9 @@ port_close(struct lagg_port *port)
 {
     rings_close(port, 0);
     rings_close(port, 1);
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        txring_close(&port->txrings[i]);
+    }
     if (port->tx_fd >= 0) {
         close(port->tx_fd);
     }
@@ -222,39 +240,93 @@ port_uses_xdp(const struct lagg_port *port)
            atomic_load_explicit(&port->xdp_wanted, memory_order_relaxed);
 }
 
-/* AF_XDP passes the port's queueing discipline by.  So it may only send while nothing
- * that went before waits there: what the packet socket sent has left it. */
 static bool
-port_is_drained(struct lagg_port *port)
+socket_holds_frames(int fd)
 {
     int bytes;
 
-    if (port->queued && ioctl(port->tx_fd, SIOCOUTQ, &bytes) == 0) {
-        port->queued = bytes > 0;
-    }
-    return !port->queued;
+    return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
-uint32_t
-port_insist(struct lagg_port *port, const struct frame *frames, const uint8_t *order,
-    uint32_t count, uint32_t tries, int *error)
+/* AF_XDP passes the port's queueing discipline by.  So it may only send while nothing
+ * that went before waits there: what the packet sockets sent has left it. */
+static bool
+port_is_drained(struct lagg_port *port)
 {
-    port->queued = port->xdp.chunks != NULL;
-    return packet_send(port->tx_fd, frames, order, count, tries, error);
+    port->queued = port->queued && socket_holds_frames(port->tx_fd);
+    port->long_queued = port->long_queued && socket_holds_frames(port->txrings[0].fd);
+    return !port->queued && !port->long_queued;
+}
+
+/* Whether the port takes what it carries, though the frame is longer than its MTU: what
+ * stands above MTU and Ethernet header is VLAN tags, two of them at most. */
+static bool
+frame_is_long_by_tags(const struct lagg_port *port, const struct frame *frame)
+{
+    struct ifreq request = {.ifr_ifindex = port->ifindex};
+    struct flow flow;
+
+    if (!frame_parse(frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow) ||
+        ioctl(port->tx_fd, SIOCGIFNAME, &request) != 0 ||
+        ioctl(port->tx_fd, SIOCGIFMTU, &request) != 0) {
+        return false;
+    }
+    return frame_bytes(frame) <=
+           (uint32_t)request.ifr_mtu + ETHER_BYTES + flow.vlan_count * TAG_BYTES;
+}
+
+/* Sends a frame that the packet socket holds to be too long.  0 or -errno. */
+static int
+send_long(struct lagg_port *port, uint32_t worker, const struct frame *frame)
+{
+    struct txring *ring = &port->txrings[worker];
+
+    if (ring->map == NULL || !frame_is_long_by_tags(port, frame)) {
+        return -EMSGSIZE;
+    }
+    port->long_queued = port->xdp.chunks != NULL;
+    return txring_send(ring, frame);
 }
 
 uint32_t
-port_send(struct lagg_port *port, const struct frame *frames, const uint8_t *order,
-    uint32_t count, int *error)
+port_insist(
+    struct lagg_port *port, const struct shipment *shipment, uint32_t tries, int *error)
 {
     uint32_t sent = 0;
 
-    if (port_uses_xdp(port) && xdp_fits(&frames[order[0]]) && port_is_drained(port)) {
-        sent = xdp_send(&port->xdp, frames, order, count);
+    port->queued = port->xdp.chunks != NULL;
+    while (sent < shipment->count) {
+        const uint8_t *order = shipment->order + sent;
+
+        sent += packet_send(
+            port->tx_fd, shipment->frames, order, shipment->count - sent, tries, error);
+        if (*error == -EMSGSIZE) {
+            *error = send_long(
+                port, shipment->worker, &shipment->frames[shipment->order[sent]]);
+            sent += *error == 0;
+        }
+        if (*error != 0) {
+            break;
+        }
     }
-    if (sent < count) {
+    return sent;
+}
+
+uint32_t
+port_send(struct lagg_port *port, const struct shipment *shipment, int *error)
+{
+    struct shipment rest = *shipment;
+    uint32_t sent = 0;
+
+    if (port_uses_xdp(port) && xdp_fits(&shipment->frames[shipment->order[0]]) &&
+        port_is_drained(port)) {
+        sent = xdp_send(&port->xdp, shipment->frames, shipment->order, shipment->count);
+    }
+    if (sent < shipment->count) {
         /* Whatever was not taken, the packet socket sends or says why it cannot. */
-        sent += port_insist(port, frames, order + sent, count - sent, 1, error);
+        rest.order += sent;
+        rest.count -= sent;
+        sent += port_insist(port, &rest, 1, error);
     }
     return sent;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a port is made of: shared by filter.c, packet.c, ring.c, xdp.c, port.c and those
- * above them.
+ * What a port is made of: shared by filter.c, packet.c, ring.c, txring.c, xdp.c, port.c
+ * and those above them.
  *
  * Who may touch a member: as in internal.h.
  */
@@ -42,9 +42,9 @@ struct xdp {
     uint64_t spoiled;             /* (w) entries the kernel passed over so far */
 };
 
-/* Opens '*xdp' (zeroed) on a port with one transmit queue.  0 or -errno: -EAFNOSUPPORT,
- * -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EOPNOTSUPP (more queues), -EBUSY (another has
- * the queue) ... */
+/* Opens '*xdp' (its fd -1, all else 0) on a port with one transmit queue.  0 or -errno:
+ * -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EOPNOTSUPP (more queues), -EBUSY
+ * (another has the queue) ... */
 int xdp_open(struct xdp *xdp, int ifindex);
 void xdp_close(struct xdp *xdp);
 
@@ -144,6 +144,26 @@ void ring_clear_error(struct ring *ring);
  * ring->stuck whether it drops all that come, though there is room. */
 uint32_t ring_take_overruns(struct ring *ring);
 
+/* ---- txring.c ---------------------------------------------------------------------
+ */
+
+/* A transmit ring, for one worker.  Without a map there is none. */
+struct txring {
+    int fd;        /* (c) */
+    uint8_t *map;  /* (c) shared with the kernel */
+    uint32_t next; /* (w) entry to fill next */
+};
+
+/* Opens '*ring' (its fd -1, all else 0) on an interface.  0 or -errno; to be closed in
+ * either case. */
+int txring_open(struct txring *ring, int ifindex);
+void txring_close(struct txring *ring);
+
+/* Sends one frame that is not to be segmented, however long the port's MTU.  0 or
+ * -errno: -EAGAIN or -ENOBUFS when there is no room, -EMSGSIZE when no entry can hold
+ * it. */
+int txring_send(struct txring *ring, const struct frame *frame);
+
 /* ---- port.c -----------------------------------------------------------------------
  */
 
@@ -153,12 +173,14 @@ struct lagg_port {
     int tx_fd;                              /* (c) */
     uint32_t rings_count;                   /* (c) of a set, one for each worker */
     struct ring rings[2][LAGG_WORKERS_MAX]; /* of the other set, fd is -1 mostly */
-    _Atomic uint32_t live;   /* (a) the set that workers read; by the control thread */
-    uint32_t rings_changed;  /* (x) how often the sets were */
-    bool lacp;               /* (x) the rings take LACP and Marker PDUs */
+    _Atomic uint32_t live;  /* (a) the set that workers read; by the control thread */
+    uint32_t rings_changed; /* (x) how often the sets were */
+    bool lacp;              /* (x) the rings take LACP and Marker PDUs */
+    struct txring txrings[LAGG_WORKERS_MAX];
     struct xdp xdp;          /* for the one worker there then is */
     _Atomic bool xdp_wanted; /* (a) set by the control thread */
     bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool long_queued;        /* (w) and its 'txrings' may */
     bool accepted;           /* (x) the last plan that named it took its frames */
     uint64_t overruns;       /* (x) frames the kernel had no entry for */
     struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
@@ -206,15 +228,21 @@ bool port_is_stuck(struct lagg_port *port);
 /* Whether short frames leave by AF_XDP. */
 bool port_uses_xdp(const struct lagg_port *port);
 
-/* Sends frames[order[0 ... count-1]], in that order, by the cheapest way.  Returns how
- * many the kernel took; when fewer than 'count', '*error' is -errno of the first it did
- * not. */
-uint32_t port_send(struct lagg_port *port, const struct frame *frames,
-    const uint8_t *order, uint32_t count, int *error);
+/* What a worker sends: frames[order[0 ... count-1]], in that order. */
+struct shipment {
+    uint32_t worker;
+    const struct frame *frames;
+    const uint8_t *order;
+    uint32_t count;
+};
+
+/* Sends them by the cheapest way.  Returns how many the kernel took; when fewer than
+ * 'count', '*error' is -errno of the first it did not. */
+uint32_t port_send(struct lagg_port *port, const struct shipment *shipment, int *error);
 
 /* The same to a port that was full: a full queue is tried 'tries' times in all. */
-uint32_t port_insist(struct lagg_port *port, const struct frame *frames,
-    const uint8_t *order, uint32_t count, uint32_t tries, int *error);
+uint32_t port_insist(struct lagg_port *port, const struct shipment *shipment,
+    uint32_t tries, int *error);
 
 /* Whether the port has carrier; a veth without it says that it is full.  Takes a lock
  * of the kernel's.  To ask makes the kernel tell a loss that it may hold back for a

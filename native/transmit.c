@@ -151,19 +151,20 @@ static int
 queue_send_some(struct worker *worker, const struct snapshot *snap, uint32_t slot,
     const struct queue *queue, uint32_t *done, uint32_t tries)
 {
-    const uint8_t *order = queue->order + *done;
-    uint32_t left = queue->count - *done, sent;
+    const struct shipment shipment = {
+        .worker = worker->index,
+        .frames = worker->frames,
+        .order = queue->order + *done,
+        .count = queue->count - *done,
+    };
+    struct lagg_port *port = snap->ports[slot];
     int error = 0;
+    uint32_t sent = tries == 0 ? port_send(port, &shipment, &error)
+                               : port_insist(port, &shipment, tries, &error);
 
-    if (tries == 0) {
-        sent = port_send(snap->ports[slot], worker->frames, order, left, &error);
-    } else {
-        sent =
-            port_insist(snap->ports[slot], worker->frames, order, left, tries, &error);
-    }
-    count_sent(worker, slot, order, sent);
+    count_sent(worker, slot, shipment.order, sent);
     if (snap->plan.spread == LAGG_SPREAD_FLOW) {
-        buckets_count(&worker->buckets, worker->indices, order, sent);
+        buckets_count(&worker->buckets, worker->indices, shipment.order, sent);
     }
     *done += sent;
     return error;

@@ -193,14 +193,16 @@ ring_unmap(struct xdp_ring *ring)
 void
 xdp_close(struct xdp *xdp)
 {
-    if (xdp->chunks == NULL) {
-        return;
-    }
     ring_unmap(&xdp->waiting);
     ring_unmap(&xdp->done);
-    close(xdp->fd);
-    munmap(xdp->chunks, (size_t)XDP_CHUNKS * CHUNK_BYTES);
+    if (xdp->fd >= 0) {
+        close(xdp->fd);
+    }
+    if (xdp->chunks != NULL) {
+        munmap(xdp->chunks, (size_t)XDP_CHUNKS * CHUNK_BYTES);
+    }
     memset(xdp, 0, sizeof *xdp);
+    xdp->fd = -1;
 }
 
 /* ---- sending ----------------------------------------------------------------------

@@ -74,7 +74,7 @@ LACP_STDLIB = frozenset({"collections", "dataclasses", "enum", "struct", "typing
 LEVELS = (
     ("epoch", "frame", "hash", "hold", "pace", "filter", "seccomp"),
     ("snapshot", "distributor"),
-    ("tap", "packet", "ring", "xdp"),
+    ("tap", "packet", "ring", "txring", "xdp"),
     ("port",),
     ("counts", "transmit", "receive"),
     ("worker",),
@@ -97,6 +97,7 @@ C_MAY_CALL = {
     "device": f"{ALLOCATION}|{MAPPING}",
     "roster": "free",
     "ring": MAPPING,
+    "txring": MAPPING,
     "xdp": MAPPING,
 }
 
@@ -287,7 +288,7 @@ def test_tap_and_sockets_know_no_snapshot() -> None:
     wrong = [
         name_of(path)
         for path in native_c_files()
-        if path.stem in {"tap", "packet", "ring", "xdp", "port"}
+        if path.stem in {"tap", "packet", "ring", "txring", "xdp", "port"}
         and re.search(
             r"\bstruct (?:snapshot|epoch)\b|\b(?:snapshot|epoch)_\w+\s*\(",
             without_comments(path.read_text(encoding="utf-8")),

@@ -6,6 +6,8 @@
  */
 #include "namespace.h"
 
+#include <sys/resource.h>
+
 enum { QUEUE_FRAMES = 50, LARGE_BYTES = 3000 };
 
 struct road {
@@ -84,7 +86,8 @@ road_send(struct road *road, uint32_t count, uint32_t large, int *error)
 
     burst_make(frames, road->next, count, large);
     *error = 0;
-    gone = port_send(&road->port, frames, order, count, error);
+    gone = port_send(&road->port,
+        &(struct shipment){.frames = frames, .order = order, .count = count}, error);
     CHECK((gone == count) == (*error == 0));
     CHECK(atomic_load(&road->port.xdp.open));
     CHECK(atomic_load(road->port.xdp.waiting.producer) ==
@@ -269,12 +272,31 @@ whatever_lacks_the_port_opens_and_nothing_is_left(uint32_t rings, bool xdp, bool
     memset(port, 0, sizeof *port);
     CHECK(port_open(port, (int)if_nametoindex("port0"), rings, xdp) == 0);
     CHECK(port_uses_xdp(port) == uses);
-    CHECK_EQ_U32(fds_count(), fds + 1 + 1 + rings + uses);
+    CHECK_EQ_U32(fds_count(), fds + 1 + 1 + 2 * rings + uses);
     port_close(port);
     close(tap);
     CHECK_EQ_U32(fds_count(), fds);
     CHECK_EQ_U32(rings_count(), maps);
     free(port);
+}
+
+static void
+a_port_without_memory_for_xdp_leaks_nothing(void)
+{
+    uint32_t fds = fds_count();
+    int tap = tap_make("port0", false);
+    struct xdp xdp = {.fd = -1};
+    struct rlimit usual, none;
+
+    check_about("no memory", 0);
+    CHECK(getrlimit(RLIMIT_AS, &usual) == 0);
+    none = usual;
+    none.rlim_cur = 1 << 20;
+    CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+    CHECK(xdp_open(&xdp, (int)if_nametoindex("port0")) == -ENOMEM);
+    CHECK(setrlimit(RLIMIT_AS, &usual) == 0);
+    close(tap);
+    CHECK_EQ_U32(fds_count(), fds);
 }
 
 /* A TAP with two queues of its own. */
@@ -306,6 +328,7 @@ main(void)
     a_port_that_is_down_says_so_and_sends_nothing();
     a_port_that_is_gone_says_so();
     the_second_of_a_queue_sends_by_the_packet_socket();
+    a_port_without_memory_for_xdp_leaks_nothing();
     whatever_lacks_the_port_opens_and_nothing_is_left(1, true, true);
     whatever_lacks_the_port_opens_and_nothing_is_left(1, false, false);
     whatever_lacks_the_port_opens_and_nothing_is_left(3, true, false);

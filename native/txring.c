@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A transmit ring: how a frame leaves that sendmmsg(2) holds to be too long.
+ *
+ * Owns a packet(7) socket with a PACKET_TX_RING.  Of frames longer than the port's MTU
+ * that socket's other way out takes those with one tag of 802.1Q, and none with a tag
+ * of 802.1ad or with two, which the port itself would take.  With offload headers this
+ * way out asks for no length at all; so its caller must.  Slower than the other by far.
+ */
+#include "port.h"
+
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    ENTRIES = 16,          /* a port's driver gives them back within microseconds */
+    ENTRY_BYTES = 1 << 14, /* jumbo frames, with tags and the headers below */
+    BLOCK_BYTES = 1 << 16,
+    DATA_OFFSET = 32, /* behind the header, as the kernel reads it */
+};
+
+static_assert(
+    DATA_OFFSET == sizeof(struct tpacket2_hdr) && DATA_OFFSET % TPACKET_ALIGNMENT == 0,
+    "data begins where the header ends");
+
+static int
+entries_make(struct txring *ring)
+{
+    struct tpacket_req request = {
+        .tp_block_size = BLOCK_BYTES,
+        .tp_block_nr = ENTRIES * ENTRY_BYTES / BLOCK_BYTES,
+        .tp_frame_size = ENTRY_BYTES,
+        .tp_frame_nr = ENTRIES,
+    };
+    void *map;
+
+    if (setsockopt(ring->fd, SOL_PACKET, PACKET_TX_RING, &request, sizeof request) !=
+        0) {
+        return -errno;
+    }
+    map = mmap(NULL, (size_t)ENTRIES * ENTRY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+        ring->fd, 0);
+    if (map == MAP_FAILED) {
+        return -errno;
+    }
+    ring->map = map;
+    return 0;
+}
+
+int
+txring_open(struct txring *ring, int ifindex)
+{
+    int error;
+
+    if ((error = packet_open(&ring->fd)) != 0 ||
+        (error = packet_set(ring->fd, PACKET_VERSION, TPACKET_V2)) != 0 ||
+        (error = entries_make(ring)) != 0) {
+        return error;
+    }
+    packet_set_buffer(ring->fd, SO_SNDBUFFORCE, SO_SNDBUF);
+    return packet_bind(ring->fd, ifindex, 0);
+}
+
+void
+txring_close(struct txring *ring)
+{
+    if (ring->map != NULL) {
+        munmap(ring->map, (size_t)ENTRIES * ENTRY_BYTES);
+    }
+    if (ring->fd >= 0) {
+        close(ring->fd);
+    }
+}
+
+/* The whole frame is to be copied: the kernel would refer to the entry for the rest. */
+static void
+entry_fill(struct tpacket2_hdr *entry, const struct frame *frame)
+{
+    uint8_t *bytes = (uint8_t *)entry + DATA_OFFSET;
+    struct virtio_net_hdr offload;
+
+    memcpy(bytes, frame->head, frame->head_bytes);
+    memcpy(bytes + frame->head_bytes, frame->rest, frame->rest_bytes);
+    memcpy(&offload, bytes, VNET_BYTES);
+    offload.hdr_len = (uint16_t)frame_bytes(frame);
+    memcpy(bytes, &offload, VNET_BYTES);
+    entry->tp_len = frame_bytes(frame) + VNET_BYTES;
+}
+
+int
+txring_send(struct txring *ring, const struct frame *frame)
+{
+    struct tpacket2_hdr *entry =
+        (struct tpacket2_hdr *)(void *)(ring->map + (size_t)ring->next * ENTRY_BYTES);
+    int error = 0;
+
+    if (DATA_OFFSET + VNET_BYTES + frame_bytes(frame) > ENTRY_BYTES) {
+        return -EMSGSIZE;
+    }
+    if (__atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) != TP_STATUS_AVAILABLE) {
+        return -EAGAIN;
+    }
+    entry_fill(entry, frame);
+    __atomic_store_n(&entry->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
+    if (send(ring->fd, NULL, 0, MSG_DONTWAIT) < 0) {
+        /* It is still where it was, and would leave by the next call. */
+        error = -errno;
+        __atomic_store_n(&entry->tp_status, TP_STATUS_AVAILABLE, __ATOMIC_RELEASE);
+        return error;
+    }
+    ring->next = (ring->next + 1) % ENTRIES;
+    return 0;
+}
