@@ -13,14 +13,15 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Self
 
 from lagg.errors import LaggError
 from lagg.fleet import Fleet
-from lagg.link import Address, Link
+from lagg.link import Address
 from lagg.model import ACTIVE_PORT, LINK, MAC, MAC_HEARD, MAC_SHARED, Event
 from lagg.tasks import Tasks
+from lagg.uppers import speakers
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,6 @@ ABLE_POLL_S = 0.005
 IFA_F_DADFAILED = 0x08
 IFA_F_TENTATIVE = 0x40
 
-_SPEAKERS = frozenset({"vlan", "macvlan", "ipvlan", "bridge"})
-"""Kinds of interfaces that speak through a lagg with addresses of their own."""
-
 _BROADCAST = b"\xff" * 6
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _ALL_NODES = ipaddress.IPv6Address("ff02::1").packed
@@ -45,19 +43,6 @@ _NA_OVERRIDE = 0x20000000
 _NA_TYPE = 136
 _OPTION_TARGET_MAC = b"\x02\x01"
 _ICMPV6 = 58
-
-
-def speakers(links: Mapping[int, Link], lagg: int) -> list[Link]:
-    """The interface `lagg`, and what stands on it, on that, and so on."""
-    found = [links[lagg]]
-    for below in found:  # it grows meanwhile
-        found += [
-            link
-            for link in links.values()
-            if below.ifindex == link.lower or below.master == link.ifindex
-            if link.kind in _SPEAKERS and link not in found
-        ]
-    return found
 
 
 def announcements(

@@ -133,7 +133,7 @@ async def _open(
     undo.push_async_callback(withdraw, fleet, bundle, [slot], bundle.shape)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
-    fleet.listen_port(bundle, link.ifindex)
+    await fleet.hearing.follow_port(bundle, link.ifindex)
     now = await fleet.netlink.link(link.ifindex)
     modes = await fleet.netlink.modes(link.ifindex)
     port = Port(slot, now, home_mac=link.mac, modes=modes)

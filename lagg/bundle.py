@@ -111,6 +111,8 @@ class Bundle:
         self.moves = Moves()  # what the workers hold back beside the plan
         self.mtu_fixed = False  # by the user: it stays when ports come and go
         self.said: LaggConfig | None = None  # by the files, when they named it last
+        # Why a port is promiscuous, by its ifindex, if it is: hearing.py.
+        self.openings: dict[int, str | None] = {}
         self.waiting_for: tuple[str, ...] = ()  # ports that are not there yet
         # The tickets that may not have passed, and when they were drawn.
         self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
@@ -406,6 +408,7 @@ class Bundle:
             options = self.shape.options_of(port.link.name)
             yield replace(
                 record,
+                promisc=self.openings.get(port.link.ifindex),
                 lacp_port_priority=options.lacp_port_priority,
                 lacp=statuses.get(port.number),
             )

@@ -2,7 +2,8 @@
 """The laggs of this network namespace, and what operations on them share.
 
 Owns who is whose port, the event sinks, and the upkeep that follows any change: the
-lagg's speed and its ports' receive filters.  Knows no order of effects: driver.py does.
+lagg's speed, and whether its ports send by AF_XDP.  Knows no order of effects, which
+is driver.py's.
 """
 
 import errno
@@ -13,11 +14,12 @@ from dataclasses import replace
 from lagg.bundle import Bundle
 from lagg.custody import Custody
 from lagg.errors import LaggError
+from lagg.hearing import Hearing
 from lagg.link import Link
 from lagg.model import Event, Transmit
 from lagg.native import Device
 from lagg.netlink import Netlink
-from lagg.proc import listeners, multicast
+from lagg.proc import listeners
 from lagg.shape import Port
 from lagg.tasks import Tasks
 from lagg.traffic import Traffic
@@ -37,12 +39,12 @@ class Fleet:
         """`make_device` makes the TAP of a name, its workers running."""
         self.netlink = netlink
         self.custody = custody
+        self.hearing = Hearing(netlink, custody)
         self.make_device = make_device
         self.bundles: dict[str, Bundle] = {}
         # By ifindex, and to be doubted: who is in `bundles` and has it still?
         self._by_tap: dict[int, Bundle] = {}
         self._by_port: dict[int, Bundle] = {}
-        self._groups: dict[int, frozenset[str]] = {}  # of each lagg, when read last
         self._traffic = Traffic(
             lambda: [bundle.device for bundle in self.bundles.values()]
         )
@@ -98,7 +100,6 @@ class Fleet:
         if bundle is None or self.bundles.get(bundle.name) is bundle:
             return bundle
         del self._by_tap[ifindex]
-        self._groups.pop(ifindex, None)
         return None
 
     def of_port(self, ifindex: int) -> tuple[Bundle, Port] | None:
@@ -147,39 +148,6 @@ class Fleet:
                 wish = Transmit.PACKET if sniffed else Transmit.XDP
                 bundle.device.set_transmit(port.slot, wish)
 
-    def listen_all(self) -> None:
-        """As listen, for every lagg whose groups are others than when read last."""
-        found = multicast(self._by_tap)
-        for bundle in self.bundles.values():
-            groups = found.get(bundle.link.ifindex, frozenset())
-            if groups != self._groups.get(bundle.link.ifindex):
-                self._listen(bundle, groups)
-
-    def listen(self, bundle: Bundle) -> None:
-        """The ports receive what the lagg is to receive (F-PR-FLAGS, F-PR-MC)."""
-        self._listen(bundle, _groups_of(bundle.link.ifindex))
-
-    def _listen(self, bundle: Bundle, groups: frozenset[str]) -> None:
-        self._groups[bundle.link.ifindex] = groups
-        for port in bundle.shape.ports:
-            try:
-                self.listen_port(bundle, port.link.ifindex)
-            except LaggError as error:
-                log.warning("%s: %s", bundle.name, error)
-                self._groups.pop(bundle.link.ifindex, None)  # to be tried again
-
-    def listen_port(self, bundle: Bundle, ifindex: int) -> None:
-        """The same for one port.  LaggError; then it receives what it did."""
-        tap = bundle.link.ifindex
-        if tap not in self._groups:
-            self._groups[tap] = _groups_of(tap)
-        self.custody.listen(
-            ifindex,
-            promisc=bundle.link.promiscuity > 0,
-            allmulti=bundle.link.allmulti > 0,
-            multicast=self._groups[tap],
-        )
-
     def follow_speed_soon(self, bundle: Bundle) -> None:
         """The same, for who cannot wait."""
         self._tasks.begin(self.follow_speed, bundle)
@@ -198,7 +166,3 @@ class Fleet:
         if has != alias and (not has or has.startswith(ALIAS)):
             await self.netlink.set_alias(bundle.link.ifindex, alias)
             bundle.link = replace(bundle.link, alias=alias)
-
-
-def _groups_of(ifindex: int) -> frozenset[str]:
-    return multicast((ifindex,)).get(ifindex, frozenset())

@@ -38,6 +38,7 @@ from lagg.link import (
 from lagg.rings import Rings
 from lagg.shape import LaggMac, Port
 from lagg.tasks import Tasks
+from lagg.uppers import UPPERS
 from lagg.uses import tell_uses
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,18 @@ log = logging.getLogger(__name__)
 Operation = Coroutine[Any, Any, None]
 
 POLL_S = 1.0
-"""The kernel does not tell sniffers, and link-layer groups without an IP group."""
+"""The kernel does not tell sniffers, link-layer groups without an IP group, and what a
+macvlan in another namespace makes of the lagg below it."""
+
+POLL_UNTOLD_S = 0.25
+"""Before Linux 6.14 it does not tell IP groups either."""
 
 POLL_REST = 50
-"""So many times as long as a poll took is its pause at least: what it reads has a row
+"""So many times as long as a poll took the CPU is its pause: what it reads has a row
 for each packet socket, and for each group of each interface there is."""
+
+REST_S_MAX = 0.25
+"""When there is reason to look, that is the longest pause."""
 
 RETRY_S = 0.01
 """After a publication was refused because a worker held snapshots in limbo."""
@@ -70,7 +78,7 @@ class Follower:
     ) -> None:
         """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
         self._hotplug = hotplug
-        self._joined = asyncio.Event()  # a lagg joined or left a multicast group
+        self._stirred = asyncio.Event()  # what ports are to receive may be other now
         self._fleet = fleet
         self._whole = whole
         self._destroy = destroy
@@ -110,20 +118,25 @@ class Follower:
             log.exception("%r could not be acted upon", event)
 
     async def _poll(self) -> None:
-        rest_s = 0.0
+        tells_groups = self._fleet.netlink.tells_groups
+        pace_s = POLL_S if tells_groups else POLL_UNTOLD_S
         while True:
+            # Of the CPU, not of the clock: on a busy host a poll takes long to be done.
+            began_s = time.thread_time()
+            await self._look_around()
+            rest_s = POLL_REST * (time.thread_time() - began_s)
+            await asyncio.sleep(min(rest_s, REST_S_MAX))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(POLL_S, rest_s)):
-                    await self._joined.wait()
-                    await asyncio.sleep(rest_s)
-            self._joined.clear()
-            began_s = time.monotonic()
-            self._rings.look()
-            with _logging():
-                self._fleet.spare_sniffers()
-            with _logging():
-                self._fleet.listen_all()
-            rest_s = POLL_REST * (time.monotonic() - began_s)
+                async with asyncio.timeout(max(rest_s, pace_s)):
+                    await self._stirred.wait()
+
+    async def _look_around(self) -> None:
+        self._stirred.clear()
+        self._rings.look()
+        with _logging():
+            self._fleet.spare_sniffers()
+        with _logging():
+            await self._fleet.hearing.follow_all(self._fleet.bundles.values())
 
     def _told(self, event: LinkEvent) -> None:
         match event:
@@ -133,10 +146,12 @@ class Follower:
                 self._left.add(ifindex)
                 self._look_at(ifindex)
                 self._use_ended()
-            case MulticastChanged(ifindex):
-                if self._fleet.of_tap(ifindex) is not None:
-                    self._joined.set()
+                self._stirred.set()
+            case MulticastChanged():
+                # Of whatever stands on a lagg, too: its groups become the lagg's.
+                self._stirred.set()
             case AddressCame(ifindex):
+                self._stirred.set()  # an IPv6 address has a group
                 self._look_at_use(ifindex)
             case AddressGone(ifindex):
                 self._look_at_use(ifindex)
@@ -162,6 +177,8 @@ class Follower:
             else:
                 self._fleet.meet(link)
                 self._hotplug.look(link.name)
+                if link.kind in UPPERS:
+                    self._stirred.set()
             return
         bundle, port = held
         if link.active != port.link.active:
@@ -302,7 +319,7 @@ class Follower:
             await propagate.set_up(self._fleet.netlink, bundle, link.up)
         # MTU and MAC are what was taken, or put back because a port refused.
         bundle.link = replace(link, mtu=bundle.link.mtu, mac=bundle.link.mac)
-        self._fleet.listen(bundle)
+        await self._fleet.hearing.follow(bundle)
 
     def _renamed(self, bundle: Bundle, link: Link) -> None:
         del self._fleet.bundles[bundle.name]

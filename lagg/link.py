@@ -70,6 +70,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Reception:
+    """Who wants more of an interface than what is for its MAC; references."""
+
+    promiscuity: int
+    allmulti: int
+
+
+@dataclass(frozen=True, slots=True)
 class Modes:
     """What a link has settled on with its other end, as ethtool(8) tells it."""
 

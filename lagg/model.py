@@ -268,6 +268,7 @@ class PortRecord:
     rx_frames: int
     rx_bytes: int
     drops: dict[Drop, int]
+    promisc: str | None = None  # why it receives more than is for it, in words
     lacp_port_priority: int = PRIORITY_DEFAULT
     lacp: PortStatus | None = None  # None unless laggproto is lacp
     rings_reopened: int = 0  # times that it could not move and was opened anew

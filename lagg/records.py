@@ -155,6 +155,7 @@ class PortJson(TypedDict):
     rx_bytes: int
     rings_reopened: int
     drops: dict[str, int]
+    promisc: str | None
     lacp_port_priority: int
     lacp: PortLacpJson | None
 
@@ -295,6 +296,7 @@ def port_json(port: PortRecord) -> PortJson:
         "rx_bytes": port.rx_bytes,
         "rings_reopened": port.rings_reopened,
         "drops": _drops_json(port.drops),
+        "promisc": port.promisc,
         "lacp_port_priority": port.lacp_port_priority,
         "lacp": None if port.lacp is None else port_lacp_json(port.lacp),
     }

@@ -161,7 +161,7 @@ def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
             for names in (lagg["waiting_for"],)
             if names
         ),
-        *(_transmit_lines(lagg["ports"]) if verbose else []),
+        *(_way_lines(lagg["ports"]) if verbose else []),
         *_traffic_lines(lagg, paint),
     ]
 
@@ -300,8 +300,11 @@ def _with_details(
     return found
 
 
-def _transmit_lines(ports: Sequence[PortJson]) -> list[str]:
-    return [f"  {port['name']} transmits by {port['tx']}" for port in ports]
+def _way_lines(ports: Sequence[PortJson]) -> list[str]:
+    """How frames leave by each port, and why it takes more than is for it."""
+    found = [f"  {port['name']} transmits by {port['tx']}" for port in ports]
+    opened = (port for port in ports if port["promisc"] is not None)
+    return found + [f"  {p['name']} is promiscuous: {p['promisc']}" for p in opened]
 
 
 def _traffic_lines(lagg: LaggJson, paint: Paint) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from lagg.announce import IFA_F_DADFAILED, IFA_F_TENTATIVE, announcements, speakers
-from lagg.link import Address, Link
+from lagg.announce import IFA_F_DADFAILED, IFA_F_TENTATIVE, announcements
+from lagg.link import Address
 
 MAC = "02:00:5e:00:53:01"
 
@@ -34,46 +34,3 @@ def test_an_ipv6_address_is_announced_by_an_advertisement(router: bool) -> None:
 def test_an_address_that_is_not_usable_is_not_announced(flags: int) -> None:
     address = Address(socket.AF_INET6, "fe80::1", 64, 253, flags)
     assert announcements(MAC, [address]) == []
-
-
-LAGG = 7
-
-
-def link(ifindex: int, kind: str, *, lower: int = 0, master: int = 0) -> Link:
-    return Link(
-        ifindex,
-        name=f"{kind}{ifindex}",
-        mac=MAC,
-        mtu=1500,
-        up=True,
-        lower_up=True,
-        operstate="UP",
-        arphrd=1,
-        kind=kind,
-        lower=lower,
-        master=master,
-    )
-
-
-def test_what_stands_on_a_lagg_speaks_whatever_is_between() -> None:
-    above = [
-        link(LAGG, "tun", master=20),
-        link(11, "vlan", lower=LAGG),
-        link(12, "macvlan", lower=11),
-        link(13, "ipvlan", lower=LAGG),
-        link(20, "bridge"),
-        link(21, "vlan", lower=20),
-    ]
-    others = [
-        link(30, "vxlan", lower=LAGG),  # what it says goes to its own network
-        link(31, "veth", lower=32, master=20),  # beside the lagg, not on it
-        link(32, "veth", lower=31),
-        link(33, "vlan", lower=31),
-        link(34, "tun"),  # another lagg
-        link(35, "vlan", lower=34),
-        link(36, "bridge"),
-    ]
-    links = {each.ifindex: each for each in (*others, *reversed(above))}
-    found = speakers(links, LAGG)
-    assert found[0].ifindex == LAGG
-    assert sorted(each.ifindex for each in found) == [7, 11, 12, 13, 20, 21]

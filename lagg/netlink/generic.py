@@ -12,6 +12,7 @@ from pyroute2.netlink import ctrlmsg
 from pyroute2.netlink.generic.ethtool import (
     ETHTOOL_GENL_NAME,
     ETHTOOL_GENL_VERSION,
+    ETHTOOL_MSG_FEATURES_GET,
     ETHTOOL_MSG_LINKMODES_GET,
     ETHTOOL_MSG_LINKMODES_SET,
     ethtool_linkmode_msg,
@@ -19,11 +20,15 @@ from pyroute2.netlink.generic.ethtool import (
 from pyroute2.netlink.nl80211 import NL80211_CMD_GET_INTERFACE, nl80211cmd
 
 from lagg.link import Modes
-from lagg.netlink.messages import decode
+from lagg.netlink.messages import attributes_of, decode
 from lagg.netlink.wire import NETLINK_GENERIC, Request, Socket
 
 _GENL_ID_CTRL = 0x10
 _CTRL_CMD_GETFAMILY = 3
+
+_GENL_BYTES = 20  # the netlink header, then its own
+_ETHTOOL_A_FEATURES_ACTIVE = 4
+_VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
 
 _SPEED_UNKNOWN = 0xFFFFFFFF
 _DUPLEX_HALF, _DUPLEX_FULL = 0, 1
@@ -43,7 +48,7 @@ class Generic:
 
     async def modes(self, ifindex: int) -> Modes:
         """What ethtool says of an interface."""
-        body = _linkmodes(ETHTOOL_MSG_LINKMODES_GET, ifindex)
+        body = _ethtool(ETHTOOL_MSG_LINKMODES_GET, ifindex)
         try:
             answers = await self._ask(ETHTOOL_GENL_NAME, body)
         except OSError as error:
@@ -60,13 +65,26 @@ class Generic:
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
         """Sets them without negotiation, as a TAP allows."""
         duplex = _DUPLEX_FULL if modes.full_duplex else _DUPLEX_HALF
-        body = _linkmodes(ETHTOOL_MSG_LINKMODES_SET, ifindex)
+        body = _ethtool(ETHTOOL_MSG_LINKMODES_SET, ifindex)
         body["attrs"] += [
             ("ETHTOOL_A_LINKMODES_AUTONEG", 0),
             ("ETHTOOL_A_LINKMODES_SPEED", modes.speed_mbps or _SPEED_UNKNOWN),
             ("ETHTOOL_A_LINKMODES_DUPLEX", duplex),
         ]
         await self._ask(ETHTOOL_GENL_NAME, body)
+
+    async def filters_vlans(self, ifindex: int) -> bool:
+        """Whether the driver's VLAN filter, of either kind of tag, is on."""
+        # A list of what is on, by name; it is long, so that it is not decoded.
+        body = _ethtool(ETHTOOL_MSG_FEATURES_GET, ifindex)
+        try:
+            (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
+                return False
+            raise
+        active = attributes_of(answer, _GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
+        return any(each in active for each in _VLAN_FILTERS)
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 knows the interface."""
@@ -98,7 +116,8 @@ class Generic:
         return self._families[name]
 
 
-def _linkmodes(command: int, ifindex: int) -> Any:
+def _ethtool(command: int, ifindex: int) -> Any:
+    # Of another command's message this is one, too: its header is its first attribute.
     body = ethtool_linkmode_msg()
     body["cmd"] = command
     body["version"] = ETHTOOL_GENL_VERSION

@@ -6,6 +6,7 @@ Owns which attribute means what.  Knows no socket; no pyroute2 value leaves the 
 
 import errno
 import socket
+import struct
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDecodeError
@@ -13,7 +14,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from lagg.link import FOREVER_S, Address, AddrGenMode, Link
+from lagg.link import FOREVER_S, Address, AddrGenMode, Link, Reception
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -36,6 +37,19 @@ _RTPROT_RA = 9
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
+
+_GETLINK = struct.Struct("=IHHIIBxHiIIHHI")
+_NLM_F_REQUEST = 0x1
+_AF_UNSPEC = 0
+_IFLA_EXT_MASK = 29
+_RTEXT_FILTER_SKIP_STATS = 8  # cheaper: 8 us
+
+_IFINFO_BYTES = 32  # the netlink header, then its own
+_ATTRIBUTE = struct.Struct("=HH")  # length, kind
+_NESTED = 0x8000
+_VALUE = struct.Struct("=I")
+_IFLA_PROMISCUITY = 30
+_IFLA_ALLMULTI = 61
 
 NO_MAC = "00:00:00:00:00:00"
 
@@ -82,6 +96,33 @@ def link_of(raw: bytes) -> Link | None:
         altnames=_altnames(message),
         tx_dropped=_tx_dropped(message),
     )
+
+
+def brief_question(ifindex: int) -> bytes:
+    """RTM_GETLINK for one interface, without counters, ready to be sent."""
+    mask = (8, _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    kind, flags = RTM_GETLINK, _NLM_F_REQUEST
+    size = _GETLINK.size
+    return _GETLINK.pack(size, kind, flags, 0, 0, _AF_UNSPEC, 0, ifindex, 0, 0, *mask)
+
+
+def reception_of(raw: bytes) -> Reception:
+    """What the interface of a link message receives by: cheaper than link_of()."""
+    found = attributes_of(raw, _IFINFO_BYTES)
+    counts = (found.get(kind) for kind in (_IFLA_PROMISCUITY, _IFLA_ALLMULTI))
+    return Reception(*(0 if c is None else int(_VALUE.unpack(c)[0]) for c in counts))
+
+
+def attributes_of(raw: bytes, offset: int) -> dict[int, bytes]:
+    """The attributes of a message from `offset` on, undecoded, by their kind."""
+    found = {}
+    while offset + _ATTRIBUTE.size <= len(raw):
+        length, kind = _ATTRIBUTE.unpack_from(raw, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & ~_NESTED] = raw[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def gone_of(raw: bytes) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from lagg.link import (
     LinkEvent,
     LinkGone,
     Modes,
+    Reception,
 )
 from lagg.netlink import messages
 from lagg.netlink.generic import Generic
@@ -84,6 +85,11 @@ class Netlink:
                 self._remember_name(event)
                 yield event
 
+    @property
+    def tells_groups(self) -> bool:
+        """Whether watch() tells of IP multicast groups: since Linux 6.14."""
+        return self._watch.tells_groups
+
     def watch_closely(
         self, ifindexes: Iterable[int], traffic: Traffic | None = None
     ) -> None:
@@ -125,6 +131,22 @@ class Netlink:
         """
         with _refusal(self._name(ifindex), "read a counter"):
             return self._stats.tx_dropped(ifindex)
+
+    def reception(self, ifindex: int) -> Reception | None:
+        """What an interface receives by, of which the kernel tells no change.
+
+        Another MAC above it makes it promiscuous so.  None: no such interface.
+        """
+        with _refusal(self._name(ifindex), "ask what it receives"):
+            return self._stats.reception(ifindex)
+
+    async def filters_vlans(self, ifindex: int) -> bool:
+        """Whether its driver keeps out tags that were not registered with it.
+
+        Of an interface that is gone: no.
+        """
+        with _refusal(self._name(ifindex), "ask whether it filters VLANs"):
+            return await self._generic.filters_vlans(ifindex)
 
     async def link(self, ifindex: int) -> Link:
         """One interface by its index.  LaggError(ENODEV) if there is none."""

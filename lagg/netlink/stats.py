@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One counter of one interface, asked for and answered within a call.
+"""A few numbers of one interface, asked for and answered within a call.
 
 Owns a socket of its own, so that no other answer can be waiting there.
 """
 
 import struct
 
+from lagg.link import Reception
+from lagg.netlink import messages
 from lagg.netlink.wire import NETLINK_ROUTE, Socket
 
 _RTM_NEWSTATS = 92
@@ -19,7 +21,7 @@ _ANSWER = struct.Struct("=16x12x4x7QQ")  # header, its own, attribute's; 8 count
 
 
 class Stats:
-    """The kernel's counters of interfaces."""
+    """What the kernel counts of interfaces."""
 
     def __init__(self) -> None:
         """Opens the socket.  OSError if refused."""
@@ -42,3 +44,11 @@ class Stats:
         if answer.kind != _RTM_NEWSTATS:
             return None
         return int(_ANSWER.unpack_from(answer.raw)[7])
+
+    def reception(self, ifindex: int) -> Reception | None:
+        """What it receives by; None: no such interface."""
+        self._socket.send(messages.brief_question(ifindex))
+        (answer,) = self._socket.receive_now()
+        if answer.kind != messages.RTM_NEWLINK:
+            return None
+        return messages.reception_of(answer.raw)

@@ -5,6 +5,7 @@ Owns the rule how a dump and the events around it become one picture.  Pure.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from lagg.link import Link, LinkChanged, LinkEvent, LinkGone
 
@@ -36,7 +37,14 @@ class Table:
         if isinstance(event, LinkChanged):
             self.links[event.link.ifindex] = event.link
             self._gone.discard(event.link.ifindex)
+            self._pair(event.link)
         elif isinstance(event, LinkGone):
             self.links.pop(event.ifindex, None)
             if not self.whole:
                 self._gone.add(event.ifindex)
+
+    def _pair(self, link: Link) -> None:
+        """The first end of a new veth pair is told before it has the other."""
+        peer = self.links.get(link.lower)
+        if peer is not None and link.kind == peer.kind == "veth" and not peer.lower:
+            self.links[peer.ifindex] = replace(peer, lower=link.ifindex)

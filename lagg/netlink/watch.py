@@ -59,11 +59,6 @@ the kernel tells by itself after a second."""
 ASK_OFTEN_S = 0.005
 ASK_BUSY_S = 0.02
 
-_NLMSG_GETLINK = struct.Struct("=IHHIIBxHiIIHHI")
-_NLM_F_REQUEST = 0x1
-_IFLA_EXT_MASK = 29
-_RTEXT_FILTER_SKIP_STATS = 8  # cheaper: 8 us
-
 _IFINFOMSG = struct.Struct("=16xBxHiI")  # header; family, ARPHRD, ifindex, flags
 _IFADDRMSG = struct.Struct("=16xBBBBi")  # family, prefixlen, flags, scope, ifindex
 _AF_UNSPEC = 0
@@ -102,9 +97,7 @@ class Watch:
         except OSError:
             self._socket.close()
             raise
-        for group in (RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR):
-            with contextlib.suppress(OSError):  # an older kernel: the driver polls
-                self._socket.join(group)
+        self.tells_groups = self._join_groups()
         self._questions: deque[bytes] = deque()
         self._table = Table()
         self._aside: list[LinkEvent] = []
@@ -112,6 +105,15 @@ class Watch:
         self._often_until_s = 0.0
         self._traffic: Traffic = NoTraffic()
         self._timer: asyncio.TimerHandle | None = None
+
+    def _join_groups(self) -> bool:
+        """Whether the kernel tells of IP multicast groups."""
+        try:
+            for group in (RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR):
+                self._socket.join(group)
+        except OSError:  # an older kernel: the driver polls more often
+            return False
+        return True
 
     def close(self) -> None:
         """Ends the subscription."""
@@ -124,7 +126,9 @@ class Watch:
         `traffic`: theirs, which would be lost.
         """
         self._traffic = traffic or NoTraffic()
-        self._questions = deque(_question(ifindex) for ifindex in ifindexes)
+        self._questions = deque(
+            messages.brief_question(ifindex) for ifindex in ifindexes
+        )
         if self._questions:
             # What was changed before we looked counts, too.
             self._ask_often()
@@ -266,16 +270,6 @@ class Watch:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-
-
-def _question(ifindex: int) -> bytes:
-    """RTM_GETLINK for one interface, without counters."""
-    kind, flags = messages.RTM_GETLINK, _NLM_F_REQUEST
-    mask = (8, _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
-    size = _NLMSG_GETLINK.size
-    return _NLMSG_GETLINK.pack(
-        size, kind, flags, 0, 0, _AF_UNSPEC, 0, ifindex, 0, 0, *mask
-    )
 
 
 def _latest(burst: list[Message], port: int) -> list[Message]:

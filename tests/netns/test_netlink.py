@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from lagg.errors import LaggError
-from lagg.link import Address, AddrGenMode, Link, Modes
-from lagg.netlink import Netlink
+from lagg.link import Address, AddrGenMode, Link, Modes, Reception
+from lagg.netlink import Netlink, generic
 from lagg.netlink.generic import Generic
 from tests.netns.ns_links import Namespace, tap
 
@@ -236,3 +236,46 @@ def test_a_wired_interface_is_not_wireless(near: Namespace) -> None:
     near.veth("eth0", "eth1")
     index = near.ifindex("eth0")
     assert ask(near, lambda netlink: netlink.wireless(index)) is False
+
+
+def test_a_vlan_filter_that_is_on_is_seen(
+    near: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another VLAN feature in its place: nothing but hardware filters."""
+    near.veth("eth0", "eth1")
+    eth0, lo = near.ifindex("eth0"), near.ifindex("lo")
+
+    async def found(netlink: Netlink) -> tuple[bool, ...]:
+        return (
+            await netlink.filters_vlans(eth0),
+            await netlink.filters_vlans(lo),
+            await netlink.filters_vlans(77),
+        )
+
+    assert ask(near, found) == (False, False, False)
+    monkeypatch.setattr(generic, "_VLAN_FILTERS", (b"rx-vlan-hw-parse\0",))
+    assert ask(near, found) == (True, False, False)
+
+
+def test_who_wants_more_of_an_interface_is_counted(near: Namespace) -> None:
+    near.veth("eth0", "eth1")
+    index = near.ifindex("eth0")
+    near.link("add", ifname="br0", kind="bridge")
+    near.link("set", "eth0", master=near.ifindex("br0"))
+
+    async def found(netlink: Netlink) -> tuple[Reception | None, ...]:
+        return netlink.reception(index), netlink.reception(77)
+
+    assert ask(near, found) == (Reception(promiscuity=1, allmulti=1), None)
+
+
+def test_the_ends_of_a_new_cable_know_each_other(near: Namespace) -> None:
+    async def found(netlink: Netlink) -> dict[str, int]:
+        await netlink.links()  # known from here on by what is told
+        near.link("add", ifname="eth0", kind="veth", peer={"ifname": "eth1"})
+        links = await netlink.links()
+        return {link.name: link.lower for link in links.values()}
+
+    lower = ask(near, found)
+    eth0, eth1 = near.ifindex("eth0"), near.ifindex("eth1")
+    assert lower == {"lo": 0, "eth0": eth1, "eth1": eth0}

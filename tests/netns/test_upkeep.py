@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from lagg.fleet import Fleet
+from lagg.hearing import Hearing
 from lagg.link import Link, LinkEvent
 from lagg.netlink import messages
 from lagg.netlink.watch import Watch
@@ -46,7 +48,7 @@ def test_after_one_failure_the_kernel_is_followed_again_and_nothing_was_missed(
         return found
 
     monkeypatch.setattr(Watch, "events", fail_once)
-    world.ip("link set lo alias anything")  # so that it is called
+    world.ip("link set lo up")  # so that it is called
     world.wait(lambda: waiting, "the next event will be lost")
     world.carrier(0, up=False)
     world.wait(lambda: world.carrying() == ["p1"], "the lost event was acted upon")
@@ -74,20 +76,21 @@ def test_a_message_that_makes_no_sense_ends_nothing(
     assert ailments(world) == ()
 
 
-@pytest.mark.parametrize("failing", ["spare_sniffers", "listen_all"])
+@pytest.mark.parametrize(
+    ("owner", "step"), [(Fleet, "spare_sniffers"), (Hearing, "follow_all")]
+)
 def test_after_one_failure_groups_are_looked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch, failing: str
+    world: World, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
 ) -> None:
     failures = [RuntimeError("for a test")]
-    fleet = world.driver._fleet
-    works = getattr(fleet, failing)
+    works = getattr(owner, step)
 
-    def fail_once() -> None:
+    def fail_once(*asked: object) -> object:
         if failures:
             raise failures.pop()
-        works()
+        return works(*asked)
 
-    monkeypatch.setattr(fleet, failing, fail_once)
+    monkeypatch.setattr(owner, step, fail_once)
     world.wait(lambda: not failures, "the poll failed")
     ailing = ("looking for groups and sniffers ended: for a test",)
     world.wait(lambda: ailments(world) == ailing, "it is known")
