@@ -366,6 +366,19 @@ frame_finish_checksum(const struct frame *frame, uint8_t *bytes)
     memcpy(bytes + offload.csum_start + offload.csum_offset, &sum, sizeof sum);
 }
 
+uint32_t
+frame_tags_bytes(const struct frame *frame)
+{
+    const uint8_t *type = frame->head + VNET_BYTES + 12;
+    uint32_t bytes = 0;
+
+    while (bytes < VLANS_MAX * TAG_BYTES && is_vlan(load_be16(type + bytes)) &&
+           frame_bytes(frame) >= ETHER_BYTES + bytes + TAG_BYTES) {
+        bytes += TAG_BYTES;
+    }
+    return bytes;
+}
+
 void
 frame_insert_tag(struct frame *frame, uint16_t tpid, uint16_t tci)
 {

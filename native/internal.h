@@ -74,6 +74,9 @@ bool frame_parse(const uint8_t *bytes, uint32_t size, struct flow *flow);
  * too; a frame it would refuse is counted here by its reason. */
 bool frame_offload_valid(const struct frame *frame);
 
+/* The bytes of the VLAN tags at its front, of two at most.  It must be no runt. */
+uint32_t frame_tags_bytes(const struct frame *frame);
+
 /* Puts a VLAN tag that the kernel delivered beside the frame back into it, and moves
  * csum_start and hdr_len with it.  'tpid' and 'tci' in host byte order.  TAG_BYTES must
  * be writable in front of frame->head, and the frame be no runt. */

@@ -264,15 +264,13 @@ static bool
 frame_is_long_by_tags(const struct lagg_port *port, const struct frame *frame)
 {
     struct ifreq request = {.ifr_ifindex = port->ifindex};
-    struct flow flow;
 
-    if (!frame_parse(frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow) ||
-        ioctl(port->tx_fd, SIOCGIFNAME, &request) != 0 ||
+    if (ioctl(port->tx_fd, SIOCGIFNAME, &request) != 0 ||
         ioctl(port->tx_fd, SIOCGIFMTU, &request) != 0) {
         return false;
     }
     return frame_bytes(frame) <=
-           (uint32_t)request.ifr_mtu + ETHER_BYTES + flow.vlan_count * TAG_BYTES;
+           (uint32_t)request.ifr_mtu + ETHER_BYTES + frame_tags_bytes(frame);
 }
 
 /* Sends a frame that the packet socket holds to be too long.  0 or -errno. */
