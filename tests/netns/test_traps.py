@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What TAPs and packet sockets get wrong unless they are asked in the right way."""
 
+import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
@@ -34,6 +36,7 @@ from tests.netns.partners import (
     UDP_PORT,
     WAYS,
     Partners,
+    arrived,
     carry,
     lost_nothing,
     udp_socket,
@@ -46,6 +49,11 @@ GSO_BYTES = 60 * 1024
 NEEDS_CSUM, GSO_TCPV4 = 1, 1
 TCP_BYTES, TCP_CHECKSUM = 20, 16
 COUNT = 100
+
+UDP_SEGMENT = 103
+SEGMENT_BYTES, SEGMENTS, TRAINS = 1000, 40, 50
+TAP_TAKES_TRAINS = (6, 2)
+"""The first kernel whose TAP has TUN_F_USO4."""
 
 # ---- checksums and segmentation that hosts leave to their interfaces -----------------
 
@@ -210,6 +218,34 @@ def test_what_leaves_without_offloads_is_segmented_with_valid_checksums(
     assert all(transport_valid(each.wire) and each.csum_ready for each in seen)
     parts = [payload[start : start + MSS] for start in range(0, GSO_BYTES, MSS)]
     assert differing([each.wire[54:] for each in seen], parts) == []
+
+
+@pytest.mark.parametrize("able", [True, False], ids=["offloads", "none"])
+def test_a_train_of_udp_segments_arrives_as_its_datagrams(
+    partners: Partners, able: bool, rng: Random
+) -> None:
+    """UDP_SEGMENT: one frame at lagg0, cut by a port or by the kernel before it."""
+    a, b = partners.pair.ends
+    partners.set(proto="loadbalance")
+    datagrams = [rng.randbytes(SEGMENT_BYTES) for _ in range(TRAINS * SEGMENTS)]
+    tally = Tally(partners.a)
+    with ExitStack() as opened:
+        if not able:
+            for number in range(4):
+                opened.enter_context(without(a.host, f"p{number}", "tso", "sg", "tx"))
+        sink, source = (opened.enter_context(udp_socket(end)) for end in (b, a))
+        source.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, SEGMENT_BYTES)
+        for start in range(0, len(datagrams), SEGMENTS):
+            train = b"".join(datagrams[start : start + SEGMENTS])
+            source.sendto(train, (b.address, UDP_PORT))
+        assert arrived(sink, Counter(datagrams)) == Counter(datagrams)
+    cut_before = SEGMENTS if kernel() < TAP_TAKES_TRAINS else 1
+    assert TRAINS * cut_before <= tally["tx_in"] < TRAINS * (cut_before + 1)
+
+
+def kernel() -> tuple[int, ...]:
+    """As (6, 12)."""
+    return tuple(int(number) for number in os.uname().release.split(".")[:2])
 
 
 # ---- rings ---------------------------------------------------------------------------
