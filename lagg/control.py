@@ -10,6 +10,7 @@ import errno
 import grp
 import logging
 import os
+import resource
 import socket
 import struct
 from collections import deque
@@ -69,6 +70,10 @@ MONITORS_MAX = 32
 
 EVENTS_MAX = 1024
 """Events that wait for a slow reader; later ones are counted, and it is told."""
+
+DESCRIPTORS_SHARE = 4
+"""Clients may hold one in so many of the descriptors that laggd may have: its ports
+and laggs want the others."""
 
 ACCEPTS_AT_ONCE = 4
 """A client is read some four turns of the event loop after it is accepted; until then
@@ -338,8 +343,8 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     @varlinkmethod(return_parameter="event", delay_generator=False)
     async def Monitor(self) -> AsyncIterator[EventJson | None]:
         """Events as they happen. The first reply has none: it says that they follow."""
-        if len(self._monitors) >= MONITORS_MAX:
-            cause = f"{MONITORS_MAX} clients follow events already"
+        if len(self._monitors) >= min(MONITORS_MAX, clients_max() // 2):
+            cause = f"{len(self._monitors)} clients follow events already"
             raise refusal("monitor", cause, errno.EUSERS)
         events = EventQueue()
         self._monitors.add(self)
@@ -404,7 +409,8 @@ class ControlServer:
         peer = peer_of(writer.get_extra_info("socket"))
         client = Connection(reader, writer, self._registry_for(peer))
         if not self._make_room():
-            await client.refuse("laggd", f"{CLIENTS_MAX} clients at once", errno.EUSERS)
+            cause = f"{len(self._clients)} clients at once"
+            await client.refuse("laggd", cause, errno.EUSERS)
             client.drop()
             return
         task = asyncio.current_task()
@@ -419,7 +425,7 @@ class ControlServer:
             self._clients.pop(client, None)
 
     def _make_room(self) -> bool:
-        if len(self._clients) < CLIENTS_MAX:
+        if len(self._clients) < clients_max():
             return True
         silent = [each for each in self._clients if each.state is State.WAITING]
         if not silent:
@@ -444,6 +450,12 @@ class ControlServer:
             VarlinkServiceInterface("laggd", "laggd", lagg.__version__, "", registry)
         )
         return registry
+
+
+def clients_max() -> int:
+    """Connections at a time, under the limit that laggd has now."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(CLIENTS_MAX, descriptors // DESCRIPTORS_SHARE)
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -39,6 +39,7 @@ from lagg.model import (
 )
 from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
 from lagg.reloader import Reloader
+from lagg.streams import fill_closed
 from lagg.supervise import Pulse, notify
 
 DONE = 0
@@ -56,6 +57,15 @@ PORT_MAX = 65535
 KERNEL_THREADS = 32
 """Sockets that open or close at a time: a lagg's ports.  The kernel lets each wait tens
 of milliseconds, and all that wait together no longer than one."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+MEANINGLESS_SIGNALS = (
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
+    *(signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGSTKFLT),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
+"""Ignored.  Their default would end the process with every port still deaf."""
 
 _JOURNAL_PRIORITY = {
     logging.CRITICAL: 2,
@@ -87,10 +97,11 @@ class Settings:
 def main(
     words: Sequence[str] | None = None, open_driver: OpenDriver | None = None
 ) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    """Runs until one of STOP_SIGNALS; returns the exit code."""
+    fill_closed()
     settings = _settings(words)
-    # Its default would end the process with every port still deaf.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, *MEANINGLESS_SIGNALS):  # SIGHUP until it can reload
+        signal.signal(number, signal.SIG_IGN)
     _start_log(settings.log_level)
     try:
         laggs = _configured(settings.config)
@@ -167,10 +178,10 @@ async def _serve(
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; a second one does not cut the putting back short."""
+    """Set by STOP_SIGNALS; a second one does not cut the putting back short."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
 
@@ -255,7 +266,8 @@ def _remove_stale(path: Path) -> None:
 
 
 def _start_log(level: str) -> None:
-    stream = logging.StreamHandler(sys.stderr)
+    # None: it was closed, and there is nobody to say anything to.
+    stream = logging.StreamHandler(sys.stderr) if sys.stderr else logging.NullHandler()
     stream.setFormatter(_JournalFormatter() if _stderr_is_journal() else _PLAIN)
     logging.basicConfig(level=level.upper(), handlers=[stream])
     # It reports every poll at this level, and laggd's own debug log is wanted.
@@ -277,7 +289,7 @@ class _JournalFormatter(logging.Formatter):
 def _stderr_is_journal() -> bool:
     """systemd.exec(5): JOURNAL_STREAM holds while stderr is that very stream."""
     with suppress(OSError):
-        stat = os.fstat(sys.stderr.fileno())
+        stat = os.fstat(2)
         named = os.environ.get("JOURNAL_STREAM")
         return named == f"{stat.st_dev}:{stat.st_ino}"
     return False

@@ -101,6 +101,10 @@ def confine() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise _refusal("prctl")
+    # A port has a handful of descriptors, and 1024 are usual.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     kept = sum(1 << bit for bit in NEEDED.values())
     _set(kept & effective())
 

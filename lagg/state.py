@@ -12,11 +12,14 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_interface
 from pathlib import Path
-from typing import Any
+from socket import AF_INET, AF_INET6
+from typing import Any, cast
 
 from lagg.errors import LaggError
 from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link
@@ -26,6 +29,12 @@ from lagg.proc import boot_id
 log = logging.getLogger(__name__)
 
 VERSION = 1
+
+S32_MAX = 2**31 - 1
+U32_MAX = 2**32 - 1
+U8_MAX = 2**8 - 1
+
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +271,49 @@ def _checked(text: bytes) -> dict[str, Any]:
 
 
 def _original_of(row: dict[str, Any]) -> Original:
+    """What a row says, or one of the errors that load() takes for damage."""
     mode = row["addr_gen_mode"]
-    return Original(
+    found = Original(
         **row
         | {
             "addr_gen_mode": None if mode is None else AddrGenMode(mode),
             "addresses": tuple(Address(**each) for each in row["addresses"]),
         }
     )
+    if not _is_sound(found) or not all(map(_is_sound_address, found.addresses)):
+        raise ValueError(f"no port was as {found.name!r} is said to have been")
+    return found
+
+
+def _is_sound(found: Original) -> bool:
+    """Whether the kernel could have told so; it is told the same again."""
+    words = (found.name, found.kind, found.permanent_mac, found.mac)
+    return (
+        all(isinstance(word, str) for word in words)
+        and _MAC.fullmatch(found.mac) is not None
+        and isinstance(found.up, bool)
+        and _is_whole(found.ifindex, 1, S32_MAX)
+        and _is_whole(found.mtu, 0, U32_MAX)
+        and _is_whole(found.addr_gen_mode or 0, 0, U8_MAX)
+        and _is_whole(found.found_s, 0, S32_MAX)
+    )
+
+
+def _is_sound_address(found: Address) -> bool:
+    network = ip_interface(f"{found.address}/{found.prefixlen}")  # or ValueError
+    family = AF_INET if network.version == 4 else AF_INET6
+    return (
+        found.family == family
+        and _is_whole(found.prefixlen, 0, network.max_prefixlen)
+        and _is_whole(found.scope, 0, U8_MAX)
+        and _is_whole(found.proto, 0, U8_MAX)
+        and _is_whole(found.flags, 0, U32_MAX)
+        and _is_whole(found.valid_s, 0, U32_MAX)
+        and _is_whole(found.preferred_s, 0, U32_MAX)
+    )
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    """Whether it is a number in this range; a bool is none."""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return number and least <= cast(int, value) <= most

@@ -28,6 +28,8 @@ from asyncvarlink import (
 from asyncvarlink.conversion import ConversionError
 from asyncvarlink.serviceerrors import InvalidParameter
 
+from lagg.errors import LaggError
+
 MESSAGE_BYTES_MAX = 64 * 1024
 """A call; the longest sensible one, 32 ports and every option, is below 2 KiB."""
 
@@ -58,7 +60,7 @@ class State(enum.Enum):
 
 def refusal(thing: str, cause: str, code: int) -> VarlinkErrorReply:
     """The Refused error of org.laggd.Lagg; `code` a positive errno."""
-    name = errno.errorcode.get(code, f"errno {code}")
+    name = LaggError(thing, cause, code).errno_name
     return GenericVarlinkErrorReply(
         REFUSED, {"thing": thing, "cause": cause, "errno": code, "errno_name": name}
     )
@@ -168,8 +170,18 @@ class Connection:
             self.state = State.CALLING
             reply = await _called(method, parameters, signature)
             self.state = State.WAITING
-        if not call.oneway:
-            await self._send(reply)
+        await self._reply(reply, oneway=bool(call.oneway))
+
+    async def _reply(self, reply: VarlinkMethodReply, *, oneway: bool) -> None:
+        """Answers; what nobody is there to read, or asked to, is for the log."""
+        try:
+            if not oneway:
+                await self._send(reply)
+                return
+        except OSError:
+            _log_untold(reply)
+            raise
+        _log_untold(reply)
 
     async def _stream(
         self,
@@ -235,6 +247,12 @@ async def _called(
         _log.exception("%s failed", method.__name__)
         cause = "internal error, see the log of laggd"
         return refusal(method.__name__, cause, errno.EIO).toreply()
+
+
+def _log_untold(reply: VarlinkMethodReply) -> None:
+    if reply.error == REFUSED:
+        refused = "{thing}: {cause} ({errno_name})".format(**reply.parameters)
+        _log.warning("its client was not told: %s", refused)
 
 
 def _reply(

@@ -35,7 +35,7 @@ VALUES = frozenset(
     }
 )
 DOORS = frozenset({"native", "netlink", "proc", "slow", "varlink"})
-CLIENT = frozenset({"cli", "client", "show", "__main__"})
+CLIENT = frozenset({"cli", "client", "show", "streams", "__main__"})
 SERVER = frozenset({"control", "daemon", "reloader"})
 
 # What each may import of ours, beside itself.
@@ -53,7 +53,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "control": VALUES | {"driver", "varlink"},
     "reloader": VALUES | {"tasks"},
     "daemon": VALUES
-    | {"control", "driver", "metrics", "native", "privileges", "reloader", "supervise"},
+    | {"control", "driver", "metrics", "native", "privileges", "reloader"}
+    | {"streams", "supervise"},
 }
 
 # Whole packages that only one module may import.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The control socket: what it answers, and whom it lets."""
 
+import asyncio
+import errno
 import os
 import re
 import socket
@@ -301,6 +303,38 @@ def test_a_oneway_call_is_done_and_not_answered(world: World) -> None:
             b'"parameters":{"name":"lagg0"}}\0'
         )
         assert len(client.call("List")["parameters"]["laggs"]) == 1
+
+
+def test_a_refusal_that_nobody_is_there_to_read_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.driver.gate = asyncio.Event()
+    with world.connect() as client:
+        client.request("Destroy", name="lagg7")
+        wait_until(lambda: world.driver.calls == ["destroy"])
+    world.soon(world.driver.gate.set)
+    wait_until(lambda: "lagg7" in caplog.text)
+    assert caplog.messages == ["its client was not told: lagg7: no such lagg (ENXIO)"]
+
+
+def test_a_refusal_that_nobody_asked_for_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with world.connect() as client:
+        parameters = '"parameters":{"name":"lagg7"}'
+        method = '"method":"org.laggd.Lagg.Destroy"'
+        client.send(f'{{{method},{parameters},"oneway":true}}\0'.encode())
+        wait_until(lambda: "lagg7" in caplog.text)
+    assert_serves(world)
+
+
+def test_an_errno_has_linux_s_name_over_the_socket_too(world: World) -> None:
+    world.call("Create", name="lagg0")
+    refused = world.call("Buckets", name="lagg0")["parameters"]
+    assert (refused["errno"], refused["errno_name"]) == (
+        errno.EOPNOTSUPP,
+        "EOPNOTSUPP",
+    )
 
 
 def test_a_client_may_close_its_side_and_still_read_the_answer(world: World) -> None:

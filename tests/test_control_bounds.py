@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import functools
+import resource
 import socket
 import struct
 import threading
@@ -155,6 +156,23 @@ def test_200_silent_clients_keep_nobody_out(world: World) -> None:
         assert clients[0].is_dropped()
         assert not clients[-1].is_dropped()
     wait_until(lambda: world.soon(lambda: len(world.server._clients)) == 0)
+
+
+def test_clients_leave_most_descriptors_to_laggs_and_ports(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with ExitStack() as crowd:
+        for _ in range(60):
+            crowd.enter_context(world.connect())
+        assert_serves(world)
+        assert world.soon(lambda: len(world.server._clients)) <= 16
+    with ExitStack() as crowd:
+        for _ in range(8):
+            crowd.enter_context(world.connect()).monitor()
+        late = crowd.enter_context(world.connect())
+        late.request_more("Monitor")
+        assert late.reply()["parameters"]["errno_name"] == "EUSERS"
 
 
 def test_when_everybody_waits_for_a_change_a_newcomer_is_told(

@@ -35,12 +35,14 @@ def start(place: Path) -> Iterator[Start]:
     with ExitStack() as running:
 
         def run(
-            *words: str, env: Mapping[str, str] | None = None
+            *words: str, env: Mapping[str, str] | None = None, through: str = ""
         ) -> subprocess.Popen[str]:
+            shell = ["sh", "-c", through, "sh"] if through else []
+            program = [*shell, sys.executable, "-m", "tests.control_world"]
             base = ["--socket", str(place / "s"), "--state-dir", str(place / "state")]
             found = running.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.control_world", *base, *words],
+                    [*program, *base, *words],
                     cwd=ROOT,
                     env={**os.environ, "PYTHONPATH": "tools", **(env or {})},
                     stderr=subprocess.PIPE,
@@ -72,7 +74,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_puts_every_port_back_and_exits_0(
     place: Path, start: Start, number: signal.Signals
 ) -> None:
@@ -85,6 +87,34 @@ def test_a_signal_puts_every_port_back_and_exits_0(
     assert "every port is as it was found" in said
     assert (place / "state/closed").read_text() == "lagg0"
     assert not (place / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGIO, signal.SIGRTMIN],
+)
+def test_a_signal_that_means_nothing_does_not_end_it(
+    place: Path, start: Start, number: int
+) -> None:
+    laggd = started(place, start())
+    laggd.send_signal(number)
+    assert answers(place / "s")
+    laggd.terminate()
+    assert ended(laggd)[0] == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_it_serves_whatever_streams_it_is_started_without(
+    place: Path, start: Start, closed: str
+) -> None:
+    """And no socket of its own has the number of one."""
+    laggd = started(place, start(through=f'exec "$@" {closed}'))
+    streams = [os.readlink(f"/proc/{laggd.pid}/fd/{number}") for number in (0, 1, 2)]
+    assert not [each for each in streams if each.startswith(("socket:", "anon_inode:"))]
+    assert streams[2] == os.devnull
+    laggd.terminate()
+    assert laggd.wait(DEADLINE_SECONDS) == 0
+    assert (place / "state/closed").read_text() == ""
 
 
 def test_sighup_does_not_end_it(place: Path, start: Start) -> None:

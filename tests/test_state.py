@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from lagg import state
 from lagg.errors import LaggError
 from lagg.link import Address, AddrGenMode
+from lagg.netlink import messages
 from lagg.state import Original, StateFile
 
 ROOT = Path(__file__).parent.parent
@@ -206,6 +208,62 @@ def test_a_row_that_is_no_original_is_damage(file: StateFile, path: Path) -> Non
     changed(path, lambda body: body["originals"][0].pop("mtu"))
     assert file.load() == ()
     assert path.with_suffix(".damaged").exists()
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
+    """The way to each value that holds no others."""
+    if isinstance(value, dict | list):
+        keys = value if isinstance(value, dict) else range(len(value))
+        for key in keys:
+            yield from leaves(value[key], (*path, key))
+    else:
+        yield path
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=20),
+    st.lists(st.integers(), max_size=2),
+    st.just({}),
+)
+
+
+@given(st.data())
+def test_one_odd_value_under_a_sound_checksum_is_damage_or_can_be_put_back(
+    data: st.DataObject,
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        file, path = StateFile(Path(directory)), Path(directory) / "ports.json"
+        file.save([ETH0, VETH])
+        body = json.loads(path.read_text())["body"]
+        *way, last = data.draw(st.sampled_from([*leaves(body["originals"])]))
+        place = body["originals"]
+        for key in way:
+            place = place[key]
+        place[last] = data.draw(ODD)
+        path.write_text(json.dumps({"sha256": state._digest(body), "body": body}))
+        for found in file.load():
+            encode_all(found)
+        file.close()
+
+
+def encode_all(found: Original) -> None:
+    """Every message that putting it back may send."""
+    requests = [
+        messages.link_request(found.ifindex, ("IFLA_ADDRESS", found.mac)),
+        messages.link_request(found.ifindex, ("IFLA_MTU", found.mtu)),
+        messages.up_request(found.ifindex, found.up),
+        *(messages.address_request(found.ifindex, each) for each in found.addresses),
+    ]
+    if found.addr_gen_mode is not None:
+        mode = messages.addr_gen_mode_attribute(found.addr_gen_mode)
+        requests.append(messages.link_request(found.ifindex, mode))
+    for request in requests:
+        request.encode()
+    assert len([each.later(1) for each in found.addresses]) == len(found.addresses)
 
 
 def test_another_version_is_set_aside(

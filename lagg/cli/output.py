@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lagg.errors import LaggError
 from lagg.show import Paint, coloured, plain
+from lagg.streams import fill_closed
 
 if TYPE_CHECKING:  # at run time it would cost a command a tenth of its start-up
     import argparse
@@ -46,20 +47,11 @@ class UsageError(Exception):
 
 def open_streams() -> None:
     """To be called once, before anything is opened or said."""
-    _fill_closed_descriptors()
+    fill_closed()
     codecs.register_error(_STAND_IN_ERRORS, _stand_in)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_STAND_IN_ERRORS)
-
-
-def _fill_closed_descriptors() -> None:
-    """So that no socket gets the number of a stream that the caller has closed."""
-    opened = os.open(os.devnull, os.O_RDWR)
-    while opened <= 2:
-        os.set_inheritable(opened, True)
-        opened = os.open(os.devnull, os.O_RDWR)
-    os.close(opened)
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:

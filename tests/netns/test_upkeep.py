@@ -2,7 +2,9 @@
 """What laggd does beside operations goes on, whatever happens to it once."""
 
 import resource
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,19 @@ def test_a_while_without_descriptors_ends_nothing() -> None:
 
         wait_until(lambda: heard_by() == {"lagg0", "p0", "p1"}, 30, "the ports hear")
         assert "Traceback" not in laggd.log.read_text()
+
+
+def test_silent_clients_leave_a_port_its_descriptors() -> None:
+    with Lab() as lab, ExitStack() as crowd:
+        near, far = lab.host("near"), lab.host("far")
+        lab.cable(near, "p0", far, "q0")
+        laggd = lab.daemon(near)
+        laggd.stop()
+        laggd.limit("--nofile=64")
+        laggd.start()
+        for _ in range(60):
+            silent = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(str(laggd.socket))
+        laggd.ctl("create", "lagg0", "--proto=lacp", "--port=p0")
+        assert [port["name"] for port in laggd.record()["ports"]] == ["p0"]
+        assert "open files" not in laggd.log.read_text()

@@ -58,7 +58,9 @@ class Daemon:
         `place`: where a second one of a host has its socket and state directory.
         """
         self.host = host
-        self._prefix = _as_user(host) if os.environ.get(AS_USER) else ()
+        self._prefix: tuple[str, ...] = ()
+        if os.environ.get(AS_USER):
+            self._prefix = _as_user(host)
         self.socket = host.directory / "run" / place / "laggd.sock"
         self.state_dir = host.directory / "run" / place / "state"
         self.log = host.directory / "laggd.log"
@@ -97,6 +99,10 @@ class Daemon:
             raise CommandError((str(LAGGD),), code, self.log_tail())
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             return probe.connect_ex(str(self.socket)) == 0
+
+    def limit(self, *limits: str) -> None:
+        """When it is started next, it has these limits: prlimit(1)'s words."""
+        self._prefix = ("prlimit", *limits, *self._prefix)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
