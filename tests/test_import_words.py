@@ -75,6 +75,21 @@ def test_where_the_output_goes_is_known() -> None:
     assert targets == ["b", "f", None]
 
 
+@pytest.mark.parametrize(
+    ("text", "here"),
+    [
+        ("cat > f <<X\na $b 'c\nX\n", "a d 'c\n"),
+        ("cat > f <<'X'\na $b\nX\n", "a $b\n"),
+        ("cat <<X > f; e\na\nX\n", "a\n"),
+        ("cat <<-X\n\ta\n\tX\n", "\ta\n"),
+        ("cat <<X\na", "a"),
+        ("cat f", None),
+    ],
+)
+def test_a_here_document_is_its_command_s(text: str, here: str | None) -> None:
+    assert commands(text, {"b": "d"})[0].here == here
+
+
 def test_a_command_is_of_the_line_where_it_begins() -> None:
     found = commands("a\n\nb 'c\nd'\ne \\\n f\ng")
     assert [command.line for command in found] == [1, 3, 5, 7]

@@ -70,6 +70,10 @@ def _drafts(sources: Iterable[Source]) -> Drafts:
     of_kind: dict[_Kind, list[Source]] = {kind: [] for kind in _KINDS}
     for source in sources:
         of_kind[_kind(source)].append(source)
+        for inner in script.files_of(source) if script.is_script(source) else ():
+            kind = _kind_of(inner)
+            if kind is not None:
+                of_kind[kind].append(inner)
     drafts, bonds = Drafts(), Bonds()
     for kind, found in of_kind.items():
         if found:
@@ -80,11 +84,15 @@ def _drafts(sources: Iterable[Source]) -> Drafts:
 
 
 def _kind(source: Source) -> _Kind:
-    for kind in _KINDS:
-        if kind.is_kind(source):
-            return kind
+    kind = _kind_of(source)
+    if kind is not None:
+        return kind
     known = ", ".join(kind.name for kind in _KINDS)
     raise UsageError(f"{source.name}: none of {known}")
+
+
+def _kind_of(source: Source) -> _Kind | None:
+    return next((kind for kind in _KINDS if kind.is_kind(source)), None)
 
 
 def _nothing(drafts: Drafts) -> str:
@@ -116,7 +124,8 @@ _SAYS_IFCFG = _has(r"(?:BONDING_\w+|TEAM_\w+|MASTER|DEVICE)=")
 
 
 def _is_interfaces(source: Source) -> bool:
-    return not source.text.startswith("#!") and _HAS_STANZA(source)
+    in_script = source.text.startswith("#!") or script.writes_files(source)
+    return _HAS_STANZA(source) and not in_script
 
 
 _HAS_STANZA = _has(r"(?:iface|auto|allow-\w+)[ \t]+\S")

@@ -84,7 +84,12 @@ class _Interface(NamedTuple):
         """What it names as its own; the old `slaves`, too."""
         named = [value for key, value in self.bonding if key in _PORTS]
         named += [o.value for o in self.options if o.key in ("slaves", "requires")]
-        return [port for value in named for port in value.split() if port != "none"]
+        return [
+            port
+            for value in named
+            for port in value.split()
+            if port != "none" and not _is_pattern(value)
+        ]
 
     @property
     def is_bond(self) -> bool:
@@ -93,6 +98,11 @@ class _Interface(NamedTuple):
         used = any(o.key == "use" and "bond" in o.value.split() for o in self.options)
         used = used or any(option.key == "slaves" for option in self.options)
         return "master" not in said and (used or bool(said & {*_PORTS, "mode"}))
+
+
+def _is_pattern(value: str) -> bool:
+    """ifupdown2's `glob swp1-4` and `regex swp.*`."""
+    return value.split()[:1] in (["glob"], ["regex"])
 
 
 def read(sources: Iterable[Source], bonds: Bonds, drafts: Drafts) -> None:
@@ -228,6 +238,9 @@ def _add_bond(bonds: Bonds, interface: _Interface) -> None:
     bond = bonds.made(interface.name)
     for port in interface.ports:
         bond.draft.add_port(port)
+    for key, value in interface.bonding:
+        if key in _PORTS and _is_pattern(value):
+            bond.draft.note(f"bond-{key} {value}", "name each port")
     bond.add_options(_options(interface))
     for option in interface.options:
         _add_option(bond.draft, option)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 COMMANDS_MAX = 100_000
 WORD_CHARS_MAX = 1 << 16
-"""A few lines could ask for more of either than there is memory."""
+HERE_CHARS_MAX = 1 << 20
+"""A few lines could ask for more of each than there is memory."""
 
 KEYWORDS = frozenset(
     ("if", "then", "else", "elif", "fi", "while", "until", "do", "done", "!", "{", "}")
@@ -28,6 +29,7 @@ class Command(NamedTuple):
     words: list[str]
     target: str | None  # where its output goes: > FILE
     line: int
+    here: str | None = None  # the lines of its here-document, its input
 
     def __str__(self) -> str:
         """As it might be typed."""
@@ -53,6 +55,7 @@ class _Raw(NamedTuple):
     words: list[_Word]
     target: _Word | None
     line: int
+    here: _Word | None = None
 
 
 def commands(text: str, known: dict[str, str] | None = None) -> list[Command]:
@@ -108,7 +111,8 @@ class _Run:
             raise ValueError(f"more than {COMMANDS_MAX} commands")
         target = None if raw.target is None else "".join(self._fields(raw.target))
         self._remember(words)
-        self.found.append(Command(words, target, raw.line))
+        here = None if raw.here is None else self._text(raw.here)
+        self.found.append(Command(words, target, raw.line, here))
 
     def _remember(self, words: list[str]) -> None:
         """Variables of a line that only sets them."""
@@ -139,6 +143,16 @@ class _Run:
             if len(fields[-1]) > WORD_CHARS_MAX:
                 raise ValueError(f"a word of more than {WORD_CHARS_MAX} characters")
         return fields if is_word or fields != [""] else []
+
+    def _text(self, pieces: _Word) -> str:
+        """Of a here-document."""
+        text, chars = list[str](), 0
+        for piece in pieces:
+            text.append(self._value(piece, None))
+            chars += len(text[-1])
+            if chars > HERE_CHARS_MAX:
+                raise ValueError(f"a here-document of more than {HERE_CHARS_MAX}")
+        return "".join(text)
 
     def _value(self, piece: _Piece, own: str | None) -> str:
         """`own` is the variable that is being set: it begins empty."""
@@ -253,17 +267,17 @@ class _Scan:
 
 
 def _scanned(text: str) -> list[_Raw]:
-    scan, at, line, ends = _Scan(), 0, 1, list[str]()
+    scan, at, line, here = _Scan(), 0, 1, list[_Here]()
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
             raise ValueError(f"line {line}: a quote is not closed")
         if found["end"]:
-            ends.append(found["end"])
+            here.append(_Here(len(scan.found), found["end"], bool(found["quote"])))
         _take(scan, found, line)
         after = found.end()
-        if found[0] == "\n" and ends:
-            after, ends = _after_here(text, after, ends), []
+        if found[0] == "\n" and here:
+            after, here = _read_here(scan.found, here, text, after), []
         line += text.count("\n", at, after)
         at = after
     scan.end_command()
@@ -315,11 +329,23 @@ def _variable(token: str, *, quoted: bool) -> _Piece:
     return _Piece(token, found["name"] or found["short"], value, quoted)
 
 
-def _after_here(text: str, at: int, ends: list[str]) -> int:
-    """Behind here-documents: they are some other file's lines."""
-    for end in ends:
-        found = re.compile(rf"^\t*{re.escape(end)}[ \t]*$", re.MULTILINE).search(
-            text, at
-        )
-        at = len(text) if found is None else found.end()
+class _Here(NamedTuple):
+    """A here-document whose lines are still to come."""
+
+    command: int  # which of those found it belongs to
+    end: str
+    is_quoted: bool  # then nothing in it is expanded
+
+
+def _read_here(found: list[_Raw], heres: list[_Here], text: str, at: int) -> int:
+    """Gives each command its lines; answers where the text goes on."""
+    for here in heres:
+        end = re.compile(rf"^\t*{re.escape(here.end)}[ \t]*$", re.MULTILINE)
+        last = end.search(text, at)
+        body = text[at : len(text) if last is None else last.start()]
+        plain = [_Piece(body, quoted=True)]
+        if here.command < len(found):
+            pieces = plain if here.is_quoted else list(_in_quotes(body))
+            found[here.command] = found[here.command]._replace(here=pieces)
+        at = len(text) if last is None else last.end()
     return at
