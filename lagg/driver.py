@@ -200,6 +200,8 @@ class Driver:
         found = diff(running, said, wanted)
         async with _undoing() as undo:
             await self._changeover.apply(found, undo)
+            for config in found.create:
+                await self._keep_mac(self._fleet.find(config.name))
         self._tell(found)
         try:
             await self._destroy_all([doomed.name for doomed in found.destroy])
@@ -219,8 +221,18 @@ class Driver:
     async def _create(self, config: LaggConfig) -> None:
         async with _undoing() as undo:
             bundle = await self._make(config, undo)
+            await self._keep_mac(bundle)
         bundle.emit("created", f"laggproto {config.proto.value}")
         tell_attached(bundle, config.ports)
+
+    async def _keep_mac(self, bundle: Bundle) -> None:
+        """Another MAC that it has now is no user's, who is told of the lagg only then.
+
+        It is udev's, when that looked before the TAP's own was kept (native/tap.c).
+        """
+        ifindex, mac = bundle.link.ifindex, bundle.shape.mac.address
+        if (await self._fleet.netlink.link(ifindex)).mac != mac:
+            await self._fleet.netlink.set_mac(ifindex, mac)
 
     async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
         if self._fleet.named(config.name) is not None:

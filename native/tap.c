@@ -36,11 +36,26 @@ tap_set_offloads(int fd)
     return ioctl(fd, TUNSETOFFLOAD, base) == 0 ? 0 : -errno;
 }
 
+/* The random MAC that the kernel gave it becomes one that somebody has set, which udev
+ * leaves alone: its MACAddressPolicy= changes a random one (addr_assign_type), and that
+ * would look as if the user had done it. */
+static int
+tap_keep_mac(int fd)
+{
+    struct ifreq request = {0};
+
+    if (ioctl(fd, SIOCGIFHWADDR, &request) != 0) {
+        return -errno;
+    }
+    return ioctl(fd, SIOCSIFHWADDR, &request) == 0 ? 0 : -errno;
+}
+
 static int
 tap_attach(int fd, const char *name, bool multi_queue, bool first)
 {
     struct ifreq request = {0};
     int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    int error = 0;
 
     if (multi_queue) {
         flags |= IFF_MULTI_QUEUE;
@@ -54,7 +69,11 @@ tap_attach(int fd, const char *name, bool multi_queue, bool first)
     if (ioctl(fd, TUNSETIFF, &request) != 0) {
         return -errno;
     }
-    return tap_set_offloads(fd);
+    if (first) {
+        /* Before all else: udev is about to look. */
+        error = tap_keep_mac(fd);
+    }
+    return error != 0 ? error : tap_set_offloads(fd);
 }
 
 int

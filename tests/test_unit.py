@@ -2,8 +2,10 @@
 """The systemd unit, as systemd itself judges it; no systemd needs to run."""
 
 import json
+import re
 import shutil
 import subprocess
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from lagg import daemon
 from tests.tree import ROOT
 
 PACKAGING = ROOT / "packaging"
+DEB = PACKAGING / "build-deb"
 EXPOSURE_MAX = 2.0
 EXPOSURE_WITH_METRICS_MAX = 2.3
 USER = "laggd"
@@ -60,7 +63,7 @@ def test_systemd_understands_every_line(unit: Path) -> None:
 
 
 def test_the_drop_in_for_metrics_changes_what_it_must_and_no_more(unit: Path) -> None:
-    before = judged(unit)
+    before = judged(sandbox(unit))
     drop_in(unit)
     done = analyze("verify", "--man=no", unit)
     assert (done.returncode, done.stdout) == (0, "")
@@ -81,6 +84,13 @@ def drop_in(unit: Path) -> None:
     path.write_text(text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/"))
 
 
+def sandbox(unit: Path) -> Path:
+    """The unit as one of any time: of an early one systemd does not judge every row."""
+    text = unit.read_text().replace("DefaultDependencies=no\n", "")
+    unit.write_text(text)
+    return unit
+
+
 def judged(unit: Path) -> dict[str, bool | None]:
     """What systemd asks of a unit, and whether it is so."""
     said = analyze("security", "--offline=true", "--json=short", unit)
@@ -93,7 +103,7 @@ def test_a_line_that_systemd_does_not_understand_is_found(unit: Path) -> None:
 
 
 def test_the_unit_is_little_exposed(unit: Path) -> None:
-    said = analyze("security", "--offline=true", "--json=short", unit)
+    said = analyze("security", "--offline=true", "--json=short", sandbox(unit))
     assert said.returncode == 0, said.stdout
     rows = {row["name"]: row for row in json.loads(said.stdout)}
     assert rows["NoNewPrivileges="]["set"] is True
@@ -103,10 +113,64 @@ def test_the_unit_is_little_exposed(unit: Path) -> None:
 
 
 def test_a_laxer_unit_would_be_refused(unit: Path) -> None:
-    lax = unit.read_text().replace("CapabilityBoundingSet=", "#")
+    lax = sandbox(unit).read_text().replace("CapabilityBoundingSet=", "#")
     unit.write_text(lax.replace("SystemCallFilter=", "#"))
     threshold = f"--threshold={int(EXPOSURE_MAX * 10)}"
     assert analyze("security", "--offline=true", threshold, unit).returncode != 0
+
+
+# What else boots, in the words of its own unit that are about order: ifupdown of
+# Debian 12, and cloud-init, which wants the network before sysinit.target.
+BOOTING = {
+    "networking.service": """
+        DefaultDependencies=no
+        Wants=network.target
+        After=local-fs.target network-pre.target systemd-sysctl.service
+        Before=network.target shutdown.target network-online.target
+        """,
+    "cloud-init.service": """
+        DefaultDependencies=no
+        After=networking.service systemd-networkd-wait-online.service
+        Before=network-online.target sysinit.target
+        """,
+}
+
+
+def test_ifupdown_finds_the_lagg_that_it_has_to_configure(
+    unit: Path, service: dict[str, str]
+) -> None:
+    """`auto lagg0` gets its address at boot, and no job is dropped for a cycle."""
+    assert "networking.service" in service["Before"].split()
+    boot(unit)
+    found = analyze("verify", "--man=no", unit, *unit.parent.glob("*-boots.target"))
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_default_dependencies_would_be_a_cycle(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("DefaultDependencies=no", ""))
+    boot(unit)
+    found = analyze("verify", "--man=no", unit, *unit.parent.glob("*-boots.target"))
+    assert "ordering cycle" in found.stdout
+
+
+def boot(unit: Path) -> None:
+    """A target beside the unit that wants it and all of BOOTING together."""
+    for name, order in BOOTING.items():
+        text = f"[Unit]\n{order}\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
+        unit.with_name(name).write_text("\n".join(map(str.strip, text.splitlines())))
+    all_units = " ".join([unit.name, *BOOTING])
+    target = f"[Unit]\nDescription=All of it\nWants=sysinit.target {all_units}\n"
+    unit.with_name("all-boots.target").write_text(target)
+
+
+def test_udev_leaves_a_lagg_its_mac() -> None:
+    rules = ConfigParser(interpolation=None)
+    rules.optionxform = str  # type: ignore[assignment, method-assign]
+    rules.read(PACKAGING / "laggd.link")
+    assert dict(rules["Match"]) == {"OriginalName": "lagg*", "Driver": "tun"}
+    assert rules["Link"]["MACAddressPolicy"] == "none"
+    (installed,) = re.findall(r"network/(\S+\.link)", DEB.read_text())
+    assert installed < "99-default.link"  # the first that matches counts
 
 
 def test_two_capabilities_and_a_user_of_its_own(service: dict[str, str]) -> None:

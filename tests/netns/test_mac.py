@@ -4,13 +4,16 @@
 import fcntl
 import socket
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import Lab, Pair, Stream
+from lagg.driver import Driver
 from lagg.model import Event, LaggConfig, MacPolicy, Options
+from lagg.native import Device, PortSockets
 from tests.netns.driver_world import World
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, Steer, Tally
@@ -121,6 +124,56 @@ def test_after_an_attach_that_fails_the_mac_is_as_it_was_and_told(world: World) 
     assert [macs(world, name) for name in ("lagg0", *NAMES)] == before
     world.wait_event("mac")  # p0's
     assert {world.wait_event("mac").details} == before[0] == {world.record().mac}
+
+
+# ---- udev --------------------------------------------------------------------------
+
+NET_ADDR_SET = 3
+"""What addr_assign_type says of a MAC that somebody has set; udev leaves it alone."""
+
+
+@pytest.mark.parametrize("ports", [(), ("--port", "p0")])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_lagg_s_mac_is_none_that_udev_would_change(
+    ports: tuple[str, ...], workers: str
+) -> None:
+    with Lab() as lab:
+        near, far = lab.host("a"), lab.host("b")
+        lab.cable(near, "p0", far, "q0")
+        laggd = lab.daemon(near, options=("--workers", workers))
+        laggd.ctl("create", "lagg0", *ports)
+        how = near.run("cat", "/sys/class/net/lagg0/addr_assign_type").stdout
+    assert int(how) == NET_ADDR_SET
+
+
+class RacedDevice(Device):
+    """udev looked at the TAP before its MAC was kept, and sets another meanwhile."""
+
+    def open_sockets(self, ifindex: int) -> PortSockets:
+        for _, name in socket.if_nameindex():
+            if name == "lagg0":
+                command = ["ip", "link", "set", name, "address", MAC]
+                subprocess.run(command, check=True)
+        return super().open_sockets(ifindex)
+
+
+@pytest.mark.parametrize("by", ["create", "reload"])
+def test_a_mac_that_udev_sets_while_a_lagg_is_made_is_not_the_user_s(
+    tmp_path: Path, by: str
+) -> None:
+    with World(tmp_path) as world:
+        world.plug(0)
+        world.start(lambda state_dir: Driver.open(state_dir, RacedDevice))
+        home = macs(world, "p0")
+        if by == "create":
+            world.create("lagg0", "p0")
+        else:
+            reload(world, "p0")
+        world.wait(lambda: macs(world, "lagg0", "p0") == home, "it is p0's")
+        (running,) = world.do(world.driver.running())
+        assert running.mac is None
+        world.ip(f"link set lagg0 address {MAC}")
+        world.wait(lambda: world.record().mac == MAC, "a user's is followed")
 
 
 # ---- two with one MAC --------------------------------------------------------------
