@@ -19,7 +19,8 @@ from tests.netns.steer import DEADLINE_S, LAGG
 
 SYSTEMS = {"b": "02:5e:00:00:80:0b", "c": "02:5e:00:00:80:0c"}
 PARTNERS = {"p0": "b", "p1": "c", "p2": "c"}
-PORTS = tuple(PARTNERS)
+CHANGES = 6
+"""Three are free."""
 
 
 class End:
@@ -202,3 +203,26 @@ def reasons(end: End) -> set[str | None]:
 def bad(port: Mapping[str, Any]) -> dict[str, int]:
     found: dict[str, int] = port["lacp"]["counters"]["bad"]
     return found
+
+
+def test_a_sole_partner_that_is_set_up_anew_is_not_held_off(world: World) -> None:
+    """H-14 protects the flows of others; here there are none."""
+    world.b.create("q0")
+    world.a.create("p0")
+    world.a.wait_carrying("p0")
+    for key in range(1, CHANGES + 1):
+        world.b.set(lacp_key=key)
+        wait_until(partial(has_key, world.a, key), DEADLINE_S, f"key {key} is heard")
+    seen: set[str | None] = set()
+
+    def carries() -> bool:
+        seen.update(reasons(world.a))
+        return world.a.carrying() == ["p0"]
+
+    wait_until(carries, DEADLINE_S, "p0 carries")
+    assert "held: the partner changes too often" not in seen
+
+
+def has_key(end: End, key: int) -> bool:
+    (port,) = end.record()["ports"]
+    return bool(port["lacp"]["partner"]["key"] == key)
