@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from lagg.control import ControlServer
 from lagg.daemon import main
@@ -34,9 +34,11 @@ from lagg.model import (
     Limbo,
     PortFlag,
     PortRecord,
+    Proto,
     Transmit,
 )
 from lagg.plan import plan
+from lagg.records import LaggJson, lagg_json
 from lagg.reload import diff, told
 from lagg.reloader import Reloader
 from lagg.shape import Port, Shape
@@ -374,3 +376,9 @@ def open_files_count() -> int:
 
 if __name__ == "__main__":
     sys.exit(main(open_driver=FakeDriver.open))
+
+
+def a_record(**changes: object) -> LaggJson:
+    """What laggd may tell of lagg0, with some of it changed."""
+    config = LaggConfig("lagg0", proto=Proto.FAILOVER, ports=("eth0", "eth1"))
+    return cast(LaggJson, {**lagg_json(record_of(config)), **changes})

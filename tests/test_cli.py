@@ -18,7 +18,6 @@ import pytest
 
 from lagg import cli
 from lagg.model import HashKind, HashLayer, LaggConfig, MacPolicy, Options, Proto
-from lagg.records import LaggJson, lagg_json
 from lagg.show import (
     byte_words,
     carrier_reason,
@@ -31,7 +30,7 @@ from lagg.show import (
 from tests.control_world import (
     DEADLINE_SECONDS,
     World,
-    record_of,
+    a_record,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -73,11 +72,6 @@ def spawned(*words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def a_record(**changes: object) -> LaggJson:
-    config = LaggConfig("lagg0", proto=Proto.FAILOVER, ports=("eth0", "eth1"))
-    return cast(LaggJson, {**lagg_json(record_of(config)), **changes})
 
 
 # Commands
@@ -347,20 +341,6 @@ lagg0: failover, link up, 10 Gbit/s
 def test_show_is_a_page(laggctl: Laggctl) -> None:
     laggctl("create", "lagg0", "--port", "eth0", "--port", "eth1")
     assert laggctl("show").out == PAGE
-
-
-def test_show_tells_who_holds_replaced_snapshots() -> None:
-    held = a_record(limbo={"snapshots": 2, "oldest_ms": 350, "worker": 1})
-    line = "  2 replaced snapshots in use by worker 1, the oldest for 350 ms\n"
-    assert line in show_page([held], plain)
-    assert "replaced" not in show_page([a_record()], plain)
-    assert "no replaced snapshot in use" in show_page([a_record()], plain, verbose=True)
-
-
-def test_show_warns_of_what_somebody_uses_a_port_for() -> None:
-    page = a_record()
-    page["ports"][0]["warnings"] = ["has vlan eth0.7 on it"]
-    assert "    warning: has vlan eth0.7 on it\n" in show_page([page], plain)
 
 
 @pytest.mark.usefixtures("world")

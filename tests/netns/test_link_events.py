@@ -315,8 +315,8 @@ def test_what_is_told_is_never_older_than_what_was_told_before(
 ) -> None:
     """Answers and events of a link that changes all the time; the MTU counts."""
     descriptor = near.run(partial(tap, "eth0"))
-    near.link("set", "eth0", state="up")
     mtus = range(1000, 1300)
+    near.link("set", "eth0", state="up", mtu=mtus[0])
 
     def change() -> None:
         for mtu in mtus:
