@@ -347,6 +347,13 @@ def test_a_file_that_is_not_there_is_named(capfd: pytest.CaptureFixture[str]) ->
     )
 
 
+def test_no_file_name_adds_a_line() -> None:
+    name = "a\n[[lagg]]\nname = 'x'\n\udcff"
+    toml = converted([Source(name, '{"device": "team0", "runner": {"name": "lacp"}}')])
+    assert toml.splitlines()[0].startswith("# From a\\n[[lagg]]\\n")
+    assert len(tomllib.loads(toml)["lagg"]) == 1
+
+
 def test_files_of_several_kinds_are_one_configuration() -> None:
     toml = converted(
         [each for case in ("teamd", "ip", "rc-lacp") for each in sources(case)]

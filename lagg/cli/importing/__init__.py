@@ -58,8 +58,7 @@ def converted(sources: Sequence[Source]) -> str:
         drafts = _drafts(sources)
         if not list(drafts):
             raise UsageError(f"{names}: {_nothing(drafts)}")
-        head = f"# From {names} by laggctl import; see laggd.toml(5).\n\n"
-        return head + written(drafts)
+        return written(drafts, [source.name for source in sources])
     except RecursionError as error:
         raise UsageError(f"{names}: not understood: too deep") from error
     except ValueError as error:

@@ -7,17 +7,23 @@ Owns the layout.  What comes out is read by laggd's own reader before anybody se
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from lagg.cli.importing.draft import Draft, Drafts, Note
+from lagg.cli.importing.text import printable
 from lagg.files import ConfigError, parse_toml
 
 LEFT_TITLE = "# Not of a lagg, and left where it is:"
 
 
-def written(drafts: Drafts) -> str:
-    """The tables, then what is no lagg's.  ValueError if laggd would refuse it."""
-    toml = "\n".join([*map(_table, drafts), *_left(drafts.left)])
+def written(drafts: Drafts, names: Sequence[str]) -> str:
+    """The tables, then what is no lagg's; `names` are the files they came from.
+
+    ValueError if laggd would refuse it.
+    """
+    origin = printable(" ".join(names))
+    head = f"# From {origin} by laggctl import; see laggd.toml(5).\n"
+    toml = "\n".join([head, *map(_table, drafts), *_left(drafts.left)])
     try:
         parse_toml(toml, "what was made of it")
     except ConfigError as error:
