@@ -226,10 +226,10 @@ class Follower:
             await self._look_once(ifindex, *told)
         except LaggError as error:
             log.warning("%s", error)
-            loop = asyncio.get_running_loop()
-            loop.call_later(AGAIN_S, self._look_again, ifindex, *told)
+            self._tasks.begin(self._look_again, ifindex, *told)
 
-    def _look_again(self, ifindex: int, left: bool, used: bool) -> None:
+    async def _look_again(self, ifindex: int, left: bool, used: bool) -> None:
+        await asyncio.sleep(AGAIN_S)
         if left:
             self._left.add(ifindex)
         if used:

@@ -97,11 +97,15 @@ class Guard:
             self._holder.release(slots)
         except LaggError as error:
             log.warning("%s", error)
-            asyncio.get_running_loop().call_later(RETRY_S, self._release, slots)
+            self._tasks.begin(self._release_soon, slots)
             return
         self._seen = self._holder.moves
         for slot in slots:
             self._asked.pop(slot, None)
+
+    async def _release_soon(self, slots: Collection[int]) -> None:
+        await asyncio.sleep(RETRY_S)
+        self._release(slots)
 
     async def close(self) -> None:
         """Asks no more; what waits is for the next plan to release."""

@@ -4,6 +4,9 @@
 Linux takes any bytes for a name but a blank and two signs.
 """
 
+import fcntl
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, wait_until
+from lagg.rules import BadValueError, parse_name
 from tests.netns.driver_world import World
 from tests.netns.test_upkeep import GROUP, GROUP_MAC
 
@@ -85,3 +89,42 @@ def test_a_lagg_and_its_ports_may_be_named_in_any_script(
         wait_until(lambda: links() == renamed, 30, "one has another name")
         assert daemon.stop() == 0
         assert near.link("網路").mac != near.link("bureau").mac
+
+
+SIOCSIFNAME = 0x8923
+NAME_BYTES = 16
+
+CHARACTERS = [chr(code) for code in (*range(1, 0x400), *range(0x2000, 0x2070))]
+
+
+def named(old: bytes, new: bytes) -> bool:
+    """Whether the kernel gives an interface another name."""
+    request = struct.pack(f"{NAME_BYTES}s{NAME_BYTES}s8x", old, new)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, SIOCSIFNAME, request)
+        except OSError:
+            return False
+    return True
+
+
+def test_every_name_that_check_accepts_is_one_the_kernel_takes(world: World) -> None:
+    world.ip("link set p1 down")
+
+    def refused() -> list[str]:
+        found, now = [], b"p1"
+        for each in filter(is_name, (f"a{c}b" for c in CHARACTERS)):
+            if named(now, each.encode()):
+                now = each.encode()
+            else:
+                found.append(each)
+        return found
+
+    assert world.near.run(refused) == []
+
+
+def is_name(text: str) -> bool:
+    try:
+        return bool(parse_name(text))
+    except BadValueError:
+        return False

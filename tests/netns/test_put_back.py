@@ -196,3 +196,29 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
 
     after = ask(near, there_and_back)
     assert (after.name, after.mac) == ("new0", MAC)
+
+
+def test_what_is_asked_of_a_port_that_was_given_back_is_refused(
+    near: Namespace, tmp_path: Path
+) -> None:
+    """As when a worker did not let go of it: it is still named, and not ours."""
+
+    async def ask_late(netlink: Netlink) -> list[str]:
+        async with DeafPorts(0) as deaf:
+            custody = await Custody.open(netlink, deaf, tmp_path)
+            index = (await netlink.by_name("eth0")).ifindex
+            await custody.take(await netlink.link(index))
+            await custody.give_back(index)
+            said = []
+            try:
+                await custody.rename(index, "new0")
+            except LaggError as error:
+                said.append(error.cause)
+            try:
+                custody.mtu_found(index)
+            except LaggError as error:
+                said.append(error.cause)
+            custody.close()
+            return said
+
+    assert ask(near, ask_late) == ["was put back"] * 2

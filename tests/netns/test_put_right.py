@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lagg import follow
+from lagg.bundle import Bundle
 from lagg.errors import LaggError
 from lagg.link import Link
 from lagg.netlink import Netlink
+from lagg.shape import Shape
 from tests.netns.driver_world import World
 
 PORTS = ("p0", "p1", "p2")
@@ -160,3 +163,23 @@ def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -
     record = world.record()
     assert (record.up, record.mtu) == (False, 1500)
     assert world.do(world.driver.running())[0].mtu is None
+
+
+def test_a_worker_that_holds_up_one_lagg_keeps_no_turn_from_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt, held = Bundle.adopt, [True]
+
+    def refuse(bundle: Bundle, shape: Shape) -> None:
+        if held and bundle.name == "lagg0":
+            raise bundle.refuse("for a test", errno.EAGAIN)
+        adopt(bundle, shape)
+
+    monkeypatch.setattr(Bundle, "adopt", refuse)
+    monkeypatch.setattr(follow, "GRACE_S", 0.05)
+    world.carrier(0, up=False)
+    world.wait(lambda: "LOWER_UP" not in world.link("p0")["flags"], "p0 has no carrier")
+    world.plug(3)
+    world.create("lagg1", "p3")
+    held.clear()
+    world.wait(lambda: world.carrying() == ["p1"], "the lost carrier is acted upon")
