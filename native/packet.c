@@ -53,6 +53,18 @@ packet_set_buffer(int fd, int forced, int limited)
     }
 }
 
+int
+packet_bind_sender(int fd, int ifindex)
+{
+    const int mark = LAGG_MARK;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
+        return -errno;
+    }
+    packet_set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+    return packet_bind(fd, ifindex, 0);
+}
+
 static void
 message_fill(struct mmsghdr *message, struct iovec parts[2], const struct frame *frame)
 {

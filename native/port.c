@@ -144,17 +144,9 @@ port_is_stuck(struct lagg_port *port)
 static int
 sender_open(struct lagg_port *port)
 {
-    const int mark = LAGG_MARK;
     int error = packet_open(&port->tx_fd);
 
-    if (error != 0) {
-        return error;
-    }
-    if (setsockopt(port->tx_fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
-        return -errno;
-    }
-    packet_set_buffer(port->tx_fd, SO_SNDBUFFORCE, SO_SNDBUF);
-    return packet_bind(port->tx_fd, port->ifindex, 0);
+    return error != 0 ? error : packet_bind_sender(port->tx_fd, port->ifindex);
 }
 
 /* Best effort: without it a port refuses frames that are long by their tags. */

@@ -95,6 +95,9 @@ error_is_full(int error)
     return error == -EAGAIN || error == -ENOBUFS;
 }
 
+/* Binds a socket that only sends, with our mark and room for frames.  0 or -errno. */
+int packet_bind_sender(int fd, int ifindex);
+
 /* Sends frames[order[0 ... count-1]], in that order, whatever they are, in as few calls
  * as can be; a full queue is tried 'tries' times in all.  Returns how many the kernel
  * took; when fewer than 'count', '*error' is -errno of the first it did not. */

@@ -62,8 +62,7 @@ txring_open(struct txring *ring, int ifindex)
         (error = entries_make(ring)) != 0) {
         return error;
     }
-    packet_set_buffer(ring->fd, SO_SNDBUFFORCE, SO_SNDBUF);
-    return packet_bind(ring->fd, ifindex, 0);
+    return packet_bind_sender(ring->fd, ifindex);
 }
 
 void
