@@ -15,7 +15,7 @@ from lagg.bundle import Bundle
 from lagg.custody import Custody
 from lagg.errors import LaggError
 from lagg.hearing import Hearing
-from lagg.link import Link
+from lagg.link import EgressRules, Link
 from lagg.model import Event, Transmit
 from lagg.native import Device
 from lagg.netlink import Netlink
@@ -45,6 +45,7 @@ class Fleet:
         # By ifindex, and to be doubted: who is in `bundles` and has it still?
         self._by_tap: dict[int, Bundle] = {}
         self._by_port: dict[int, Bundle] = {}
+        self._egress = EgressRules()  # when looked for last
         self._traffic = Traffic(
             lambda: [bundle.device for bundle in self.bundles.values()]
         )
@@ -131,8 +132,29 @@ class Fleet:
         ports = (ifindex for ports in taken for ifindex in ports)
         self.netlink.watch_closely(ports, self._traffic)
 
+    async def follow_filters(self) -> None:
+        """Learns whose frames are shaped or filtered as they leave.  LaggError."""
+        if any(bundle.shape.ports for bundle in self.bundles.values()):
+            self._egress = await self.netlink.egress_rules()
+
+    async def follow_filters_of(self, bundle: Bundle, slot: int, ifindex: int) -> None:
+        """Of a port that is to come: it must not pass them by before.  LaggError."""
+        self._egress = await self.netlink.egress_rules()
+        self._choose_transmit(bundle, slot, ifindex, sniffed=False)
+
+    def _choose_transmit(
+        self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
+    ) -> None:
+        filtered = ifindex in self._egress.filtered
+        seen = sniffed or filtered or ifindex in self._egress.shaped
+        wish = Transmit.PACKET if seen else Transmit.XDP
+        bundle.device.set_transmit(slot, wish)
+        bundle.device.set_filtered(slot, filtered)
+
     def spare_sniffers(self) -> None:
         """A port that somebody sniffs on sends all by the packet socket, to be seen.
+
+        So does one whose frames are shaped or filtered, by what was learnt last.
 
         LaggError, when the kernel does not say who listens.
         """
@@ -145,8 +167,9 @@ class Fleet:
             ours = 1 + (bundle.lacp is not None)
             for port in bundle.shape.ports:
                 sniffed = heard[""] > 0 or heard[port.link.name] > ours
-                wish = Transmit.PACKET if sniffed else Transmit.XDP
-                bundle.device.set_transmit(port.slot, wish)
+                self._choose_transmit(
+                    bundle, port.slot, port.link.ifindex, sniffed=sniffed
+                )
 
     def follow_speed_soon(self, bundle: Bundle) -> None:
         """The same, for who cannot wait."""

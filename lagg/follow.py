@@ -134,6 +134,8 @@ class Follower:
         self._stirred.clear()
         self._rings.look()
         with _logging():
+            await self._fleet.follow_filters()
+        with _logging():
             self._fleet.spare_sniffers()
         with _logging():
             await self._fleet.hearing.follow_all(self._fleet.bundles.values())

@@ -198,3 +198,11 @@ class Overrun:
 LinkEvent = (
     LinkChanged | LinkGone | MulticastChanged | AddressCame | AddressGone | Overrun
 )
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRules:
+    """What decides about frames as they leave an interface, by ifindex."""
+
+    shaped: frozenset[int] = frozenset()
+    filtered: frozenset[int] = frozenset()

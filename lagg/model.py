@@ -89,6 +89,7 @@ class Drop(Enum):
     TAP_OVERRUN = "tap-overrun"
     RING_OVERRUN = "ring-overrun"
     HOLD_FULL = "hold-full"
+    TX_FILTERED = "tx-filtered"
 
 
 class MacPolicy(Enum):

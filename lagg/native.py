@@ -149,6 +149,10 @@ class Device:
             wish = _TRANSMITS[transmit]
             _check(lib.lagg_device_set_transmit(self._device, slot, wish))
 
+    def set_filtered(self, slot: int, filtered: bool) -> None:
+        """Whether what a port refuses for want of room is a filter's doing."""
+        _check(lib.lagg_device_set_filtered(self._device, slot, filtered))
+
     def remove_port(self, slot: int) -> "PortSockets":
         """Delivers what its ring holds and takes it out.  EBUSY while still named."""
         out = ffi.new("struct lagg_port **")

@@ -54,6 +54,7 @@ enum lagg_drop {
     LAGG_DROP_TAP_OVERRUN,    /* tx: the kernel dropped it before we could take it */
     LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring, or the room beside it, was full */
     LAGG_DROP_HOLD_FULL,      /* tx: its flow was on the move, and no room to wait */
+    LAGG_DROP_TX_FILTERED,    /* tx: an egress filter of the port's dropped it */
     LAGG_DROP_COUNT
 };
 
@@ -85,13 +86,13 @@ struct lagg_plan {
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[16];                    /* frames, by enum lagg_drop */
+    uint64_t drops[17];                    /* frames, by enum lagg_drop */
 };
 
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[16]; /* frames, by enum lagg_drop */
+    uint64_t drops[17]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */
@@ -137,6 +138,11 @@ int lagg_device_add_port(
  * could make it possible.  No frame overtakes one of its flow.  -EINVAL, -ENOENT. */
 int lagg_device_set_transmit(
     struct lagg_device *device, uint32_t slot, uint32_t transmit);
+
+/* Whether frames that leave the port pass a filter that is not ours: what is refused
+ * for want of room then counts as LAGG_DROP_TX_FILTERED, because the kernel tells the
+ * two from each other to nobody.  -ENOENT. */
+int lagg_device_set_filtered(struct lagg_device *device, uint32_t slot, int filtered);
 
 /* Whether LACP and Marker PDUs that the port receives are frames of the lagg, as they
  * are at first; else its workers do not see them.  Live.  -ENOENT, or what

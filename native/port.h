@@ -182,6 +182,7 @@ struct lagg_port {
     struct txring txrings[LAGG_WORKERS_MAX];
     struct xdp xdp;          /* for the one worker there then is */
     _Atomic bool xdp_wanted; /* (a) set by the control thread */
+    _Atomic bool filtered;   /* (a) set by the control thread */
     bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
     bool long_queued;        /* (w) and its 'txrings' may */
     bool accepted;           /* (x) the last plan that named it took its frames */

@@ -75,6 +75,18 @@ lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t tra
 }
 
 int
+lagg_device_set_filtered(struct lagg_device *device, uint32_t slot, int filtered)
+{
+    struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    atomic_store(&port->filtered, filtered != 0);
+    return 0;
+}
+
+int
 lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
 {
     struct lagg_port *port = slot_port(device, slot);

@@ -210,29 +210,50 @@ queue_send(
     return SENT_ALL;
 }
 
+/* Why a frame is given up, by what refused it. */
+static uint32_t
+send_drop_reason(const struct lagg_port *port, int error)
+{
+    if (!error_is_full(error)) {
+        return LAGG_DROP_TX_ERROR;
+    }
+    /* Relaxed: a word for it, no more. */
+    return error == -ENOBUFS &&
+                   atomic_load_explicit(&port->filtered, memory_order_relaxed)
+               ? LAGG_DROP_TX_FILTERED
+               : LAGG_DROP_TX_FULL;
+}
+
 /* Sends what a full port did not take, when no other port's frames wait.  The first of
  * them has the patience of all: once it was in vain, and the port has carrier, each of
- * the others is tried once, for it may be shorter. */
+ * the others is tried once, for it may be shorter.  A filter changes its mind for no
+ * patience. */
 static enum sent
 queue_insist(
     struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
 {
     const struct queue queue = queue_take(worker, slot);
+    struct lagg_port *port = snap->ports[slot];
     uint32_t done = 0, tries = SEND_TRIES;
+    bool carrier = false; /* that is not known yet */
 
+    if (atomic_load_explicit(&port->filtered, memory_order_relaxed)) {
+        tries = 1;
+    }
     while (done < queue.count) {
         int error = queue_send_some(worker, snap, slot, &queue, &done, tries);
-        bool full = error_is_full(error);
 
-        if (error_is_port_down(error) ||
-            (full && tries > 1 && !port_has_carrier(snap->ports[slot]))) {
+        if (error_is_full(error)) {
+            carrier = carrier || port_has_carrier(port);
+            error = carrier ? error : -ENETDOWN;
+            tries = 1;
+        }
+        if (error_is_port_down(error)) {
             queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
             return SENT_TO_DEAD;
         }
-        tries = full ? 1 : tries;
         if (done < queue.count) {
-            count_port_drop(
-                worker, slot, full ? LAGG_DROP_TX_FULL : LAGG_DROP_TX_ERROR, 1);
+            count_port_drop(worker, slot, send_drop_reason(port, error), 1);
             done++;
         }
     }

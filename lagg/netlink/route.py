@@ -17,6 +17,7 @@ from lagg.errors import LaggError
 from lagg.link import (
     Address,
     AddrGenMode,
+    EgressRules,
     Link,
     LinkChanged,
     LinkEvent,
@@ -25,6 +26,7 @@ from lagg.link import (
     Reception,
 )
 from lagg.netlink import messages
+from lagg.netlink.egress import Egress
 from lagg.netlink.generic import Generic
 from lagg.netlink.stats import Stats
 from lagg.netlink.watch import Traffic, Watch
@@ -53,6 +55,7 @@ class Netlink:
             self._route = Socket(NETLINK_ROUTE)
             self._generic = Generic()
             self._stats = Stats()
+            self._egress = Egress()
         self._names: dict[int, str] = {}
 
     async def __aenter__(self) -> Self:
@@ -70,7 +73,8 @@ class Netlink:
 
     def close(self) -> None:
         """Closes the sockets; a pending watch() must have been cancelled before."""
-        for each in (self._watch, self._route, self._generic, self._stats):
+        sockets = (self._watch, self._route, self._generic, self._stats, self._egress)
+        for each in sockets:
             each.close()
 
     async def watch(self) -> AsyncIterator[LinkEvent]:
@@ -131,6 +135,11 @@ class Netlink:
         """
         with _refusal(self._name(ifindex), "read a counter"):
             return self._stats.tx_dropped(ifindex)
+
+    async def egress_rules(self) -> EgressRules:
+        """Whose frames are shaped or filtered as they leave, and not by us."""
+        with _refusal("netlink", "look for egress filters"):
+            return await self._egress.rules()
 
     def reception(self, ifindex: int) -> Reception | None:
         """What an interface receives by, of which the kernel tells no change.

@@ -78,6 +78,25 @@ a_full_port_blocks_no_other(int error)
     world_end(world, &expected);
 }
 
+/* The filter is asked once more for the first of a burst, and no more than that. */
+static void
+what_a_filter_drops_is_counted_as_that(int error, uint32_t reason)
+{
+    struct world *world = world_with(LAGG_SPREAD_TURN, 2);
+    struct lagg_counters expected = {.tx_in = 20, .tx_out = 10};
+
+    check_about("filtered", (uint32_t)error);
+    atomic_store(&world->ports[0]->filtered, true);
+    wire_fail(world, 0, error, 0, FOREVER);
+    host_send(world, 0, 20);
+    world_poll(world);
+    CHECK_EQ_U32(world->wires[0].calls, 11);
+    fd_expect(world->wires[1].far_fd, 1, 2, 20);
+    CHECK(port_counters(world, 0).drops[reason] == 10);
+    expected.drops[reason] = 10;
+    world_end(world, &expected);
+}
+
 /* ---- refused ----------------------------------------------------------------------
  */
 
@@ -269,6 +288,8 @@ late_and_refused_frames(void)
 int
 main(void)
 {
+    what_a_filter_drops_is_counted_as_that(ENOBUFS, LAGG_DROP_TX_FILTERED);
+    what_a_filter_drops_is_counted_as_that(EAGAIN, LAGG_DROP_TX_FULL);
     late_and_refused_frames();
     bad_frames();
     a_frame_just_long_enough_passes();
