@@ -65,6 +65,16 @@ RETRY_S = 0.01
 AGAIN_S = 1.0
 """After a look that failed, for what was told is not done yet."""
 
+_DELETED = (
+    "somebody deleted its interface, so it is destroyed; laggctl create or reload makes"
+    " it anew"
+)
+_MOVED = (
+    "somebody moved its interface to another network namespace, where no laggd follows"
+    " it, so it is destroyed; make it anew here (laggctl create or reload) and move a"
+    " VLAN or macvlan of it there, or run a laggd there that has the ports"
+)
+
 
 class Follower:
     """Keeps a fleet true to its kernel; an async context manager."""
@@ -86,6 +96,7 @@ class Follower:
         self._rings = Rings(fleet, whole, self._tasks)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
         self._used: set[int] = set()  # of these, the ones used for something else
+        self._moved: set[int] = set()  # of these, the ones that live on elsewhere
         self._left: set[int] = set()  # of these, the ones that were given up
 
     async def __aenter__(self) -> Self:
@@ -144,7 +155,9 @@ class Follower:
         match event:
             case LinkChanged(link):
                 self._link_changed(link)
-            case LinkGone(ifindex):
+            case LinkGone(ifindex, moved=moved):
+                if moved:
+                    self._moved.add(ifindex)
                 self._left.add(ifindex)
                 self._look_at(ifindex)
                 self._use_ended()
@@ -164,6 +177,7 @@ class Follower:
 
     def _look_at_all(self) -> None:
         for tap, ports in self._fleet.ports_by_tap().items():
+            self._left.add(tap)  # if it is gone nobody says so any more
             for ifindex in (tap, *ports):
                 self._used.add(ifindex)
                 self._look_at(ifindex)
@@ -243,8 +257,10 @@ class Follower:
         link = await self._link(ifindex)
         bundle = self._fleet.of_tap(ifindex)
         held = self._fleet.of_port(ifindex)
-        if bundle is not None:
+        if bundle is not None and link is not None:
             await self._look_at_lagg(bundle, link)
+        elif bundle is not None and left:  # else it is about to be told why
+            await self._lagg_lost(bundle)
         elif held is not None:
             if left and link is not None and link.mac != held[0].link.mac:
                 link = None  # another interface, which has the ifindex now (H-56)
@@ -253,6 +269,7 @@ class Follower:
                 await tell_uses(self._fleet, held[0], ifindex)
         if link is None:
             self._fleet.disclaim(ifindex)
+        self._moved.discard(ifindex)
 
     async def _link(self, ifindex: int) -> Link | None:
         """The interface as it is now; None when it is gone from this namespace."""
@@ -302,11 +319,12 @@ class Follower:
             bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
             await self._fleet.netlink.set_mac(link.ifindex, mac)
 
-    async def _look_at_lagg(self, bundle: Bundle, link: Link | None) -> None:
-        if link is None:
-            log.warning("%s: its interface was deleted", bundle.name)
-            await self._destroy(bundle.name)
-            return
+    async def _lagg_lost(self, bundle: Bundle) -> None:
+        moved = bundle.link.ifindex in self._moved
+        bundle.emit("lost", _MOVED if moved else _DELETED, level=logging.WARNING)
+        await self._destroy(bundle.name)
+
+    async def _look_at_lagg(self, bundle: Bundle, link: Link) -> None:
         bundle.hold_carrier(link)
         if link.name != bundle.name:
             self._renamed(bundle, link)

@@ -167,6 +167,7 @@ class LinkGone:
 
     ifindex: int
     name: str
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

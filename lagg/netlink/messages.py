@@ -125,10 +125,11 @@ def attributes_of(raw: bytes, offset: int) -> dict[int, bytes]:
     return found
 
 
-def gone_of(raw: bytes) -> tuple[int, str]:
-    """The ifindex and name of an interface that a link message takes leave of."""
+def gone_of(raw: bytes) -> tuple[int, str, bool]:
+    """What a link message takes leave of: ifindex, name, whether it lives elsewhere."""
     message = decode(ifinfmsg, raw)
-    return int(message["index"]), _name(message)
+    moved = message.get_attr("IFLA_NEW_NETNSID") is not None
+    return int(message["index"]), _name(message), moved
 
 
 def _name(message: Any) -> str:

@@ -370,10 +370,34 @@ def test_a_lagg_deleted_by_ip_is_destroyed_and_its_ports_put_back(
         world.start()
         world.create("lagg0", "p0", "p1", mac=MAC)
         world.ip("link del lagg0")
+        assert "deleted its interface" in world.wait_event("lost").details
         world.wait_event("destroyed")
         world.wait(lambda: world.kernel() == before, "all is as before")
         assert world.laggs() == []
         world.create("lagg0", "p0", "p1")
+
+
+def test_a_lagg_moved_to_another_namespace_is_destroyed_and_told_why(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path) as world:
+        world.plug(0, 1)
+        before = world.kernel()
+        there = world.far_ip("-br link")
+        world.start()
+        world.create("lagg0", "p0", "p1", mac=MAC)
+        world.near.link("set", "lagg0", net_ns_fd=world.far.descriptor)
+        lost = world.wait_event("lost").details
+        assert "moved its interface to another network namespace" in lost
+        assert "make it anew here" in lost
+        world.wait_event("destroyed")
+        world.wait(lambda: world.kernel() == before, "all is as before")
+        assert world.far_ip("-br link") == there
+        world.create("lagg0", "p0", "p1")  # what it says to do works
+        world.ip("link add link lagg0 name top type macvlan mode bridge")
+        world.near.link("set", "top", net_ns_fd=world.far.descriptor)
+        assert "top" in world.far_ip("-br link")
+        assert world.record().link == "up"
 
 
 def test_a_lagg_s_new_name_is_followed(world: World) -> None:

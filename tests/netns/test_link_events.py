@@ -89,7 +89,8 @@ def test_a_link_that_moves_to_another_namespace_is_gone(
         async with Netlink() as netlink:
             near.link("set", "eth0", net_ns_fd=far.descriptor)
             events = netlink.watch()
-            await until(events, lambda event: event == LinkGone(index, "eth0"))
+            gone = LinkGone(index, "eth0", moved=True)
+            await until(events, lambda event: event == gone)
 
     near.arun(run)
 
