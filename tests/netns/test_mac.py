@@ -330,7 +330,7 @@ def test_the_port_that_gave_the_mac_comes_and_goes_and_nothing_is_lost(
             taken(steer, RATE // 100)
         stream.stop()
         result = stream.result()
-        print(result)
+        print(result, [tally.drops for tally in tallies])
         lost_nothing(tallies, result)
         pair.conserved()
         for each in (steer, partner):
