@@ -96,6 +96,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[LOCK].unlink(missing_ok=True)
 
 
+MACHINES = Path(__file__).parent / "kernels"
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -103,8 +106,17 @@ def pytest_collection_modifyitems(
         left = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
-    # Last, so that they do not hold up the others.
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """First what one worker is to keep, for others take from the end of its queue.
+
+    Last what runs alone, so that it does not hold up the others.
+    """
+    if item.get_closest_marker("alone") is not None:
+        return 2
+    return 0 if MACHINES in item.path.parents else 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -125,7 +137,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the run when a namespace or nft table of ours outlives it."""
     here = Path(__file__).parent
-    worlds = {here / "netns", here / "interop"}
+    worlds = {here / "netns", here / "interop", MACHINES}
     touches_network = os.geteuid() == 0 and any(
         worlds.intersection(item.path.parents) for item in request.session.items
     )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What lagg0 is to hear from now on, its NICs are to let in: groups, new addresses.
+
+Before 6.14 no event says that an interface has joined a group.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.kernels.world import Machine
+
+PROBLEM_S = 3.0
+"""An interface that looks for itself found groups after 4 to 15 s under this load."""
+
+TRIES = 3
+
+
+@contextmanager
+def busy(machine: Machine) -> Iterator[None]:
+    """Every processor has something to do, and laggd frames to carry."""
+    pids = machine.run("""
+        for each in 1 2; do while :; do :; done & echo $!; done 2>&1
+        ping -f -q 10.9.0.2 >/dev/null 2>&1 & echo $!
+    """)
+    try:
+        yield
+    finally:
+        machine.run(f"kill {' '.join(pids.split())}")
+
+
+def seconds_until(machine: Machine, act: str, succeeds: str) -> float:
+    """How long after `act` a script first succeeds, by the clock inside; at most 30."""
+    said = machine.run(f"""
+        set -e
+        begin=$(date +%s%N)
+        {act}
+        for round in $(seq 600); do
+            if {succeeds} >/dev/null 2>&1; then break; fi
+            [ $(( $(date +%s%N) - begin )) -lt 30000000000 ] || break
+        done
+        echo $(( $(date +%s%N) - begin ))
+    """)
+    return int(said) / 1e9
+
+
+def shown(seconds: float) -> float:
+    """The same, and for who reads the run."""
+    print(f"after {seconds:.2f} s")
+    return seconds
+
+
+def test_a_new_ipv6_address_is_resolved_by_its_neighbours(machine: Machine) -> None:
+    machine.lagg(machine.nics("e1000"), proto="failover")
+    with busy(machine):
+        for number in range(1, TRIES + 1):
+            new = f"fd09::{number}:1"
+            resolves = f"ip netns exec peer ping -6 -n -c 1 -W 0.2 {new}"
+            act = f"ip addr add {new}/64 dev lagg0 nodad"
+            assert shown(seconds_until(machine, act, resolves)) < PROBLEM_S
+
+
+def test_a_group_that_is_joined_reaches_the_ports(machine: Machine) -> None:
+    one, other = machine.nics("e1000")
+    machine.lagg((one, other), proto="failover")
+    with busy(machine):
+        for number in range(1, TRIES + 1):
+            heard = f"grep -q 'n{one} .*01005e0909{number:02x}' /proc/net/dev_mcast"
+            act = f"ip addr add 239.9.9.{number}/32 dev lagg0 autojoin"
+            assert shown(seconds_until(machine, act, heard)) < PROBLEM_S
