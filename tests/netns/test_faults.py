@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lagg import bundle, custody, fleet
+from lagg import bundle, custody, hearing
 from lagg.announce import Announcer
 from lagg.driver import Driver
 from lagg.errors import LaggError
@@ -147,7 +147,7 @@ class SabotagedWorld(World):
         patch.setattr(bundle, "GRACE_S", GRACE_S)
         patch.setattr(custody, "Memberships", self._memberships)
         listed = partial(self.saboteur.call, multicast, "multicast")
-        patch.setattr(fleet, "multicast", listed)
+        patch.setattr(hearing, "multicast", listed)
         announce = Announcer._announce
 
         async def beside(announcer: Announcer, lagg: int) -> None:
@@ -167,7 +167,8 @@ class SabotagedWorld(World):
         device = partial(SabotagedDevice, self.saboteur)
         driver = await Driver.open(state_dir, device)
         whole, kept = driver._fleet, driver._fleet.custody
-        whole.netlink = kept._netlink = self._between(whole.netlink, "netlink")
+        netlink = self._between(whole.netlink, "netlink")
+        whole.netlink = kept._netlink = whole.hearing._netlink = netlink
         kept._deaf = self._between(kept._deaf, "deaf")
         kept._file = self._between(kept._file, "file")
         return driver
@@ -207,6 +208,7 @@ ATTACHING = frozenset(
     }
     | {"device.open_sockets", "device.publish", "netlink.links", "netlink.addresses"}
     | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.modes"}
+    | {"netlink.reception"}
 )
 FULL = LaggConfig("lagg0", Proto.LOADBALANCE, ports=("p0", "p1"), mac=MAC, mtu=1400)
 CHANGE = LaggChange(Proto.BROADCAST, mac=MAC, mtu=1300, options=(("rr_limit", 3),))
