@@ -22,30 +22,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made.start()
 
 
-# ---- a lagg of its own ---------------------------------------------------------------
-
-
-def test_a_seed_is_drawn_for_each_lagg_shown_and_kept(world: World) -> None:
-    def seed(name: str) -> int:
-        found = world.record(name).options.hash_seed
-        assert found is not None
-        return found
-
-    names = ("lagg0", "lagg1", "lagg2")
-    for name in names:
-        world.create(name)
-    drawn = [seed(name) for name in names]
-    assert len(set(drawn)) == len(names)  # but once in 10^9 runs
-    for proto in (Proto.LOADBALANCE, Proto.LACP, Proto.FAILOVER):
-        world.change(proto=proto, options=(("rr_limit", 3),))
-        assert seed("lagg0") == drawn[0]
-    world.destroy()
-    world.create("lagg0")
-    assert seed("lagg0") not in drawn
-    world.change(options=(("hash_seed", 7),))
-    assert seed("lagg0") == 7
-
-
 # ---- refusals ----------------------------------------------------------------------
 
 
