@@ -252,6 +252,7 @@ class ControlClient(Actor):
             "lacp_fallback_timeout": self.rng.choice((0, 1)),
             "lacp_system": self.rng.choice(("auto", mac_of(self.rng))),
             "ad_select": self.rng.choice(AD_SELECTS),
+            "mac_policy": self.rng.choice(("stable", "primary")),
         }
         chosen = self.rng.sample(sorted(every), self.rng.randint(1, len(every)))
         return {key: every[key] for key in chosen}
