@@ -198,7 +198,9 @@ class Follower:
             return
         bundle, port = held
         if link.active != port.link.active:
-            self._adopt_link(bundle, link, port.modes)
+            # A new name has more to it than a snapshot: it is seen in its turn.
+            known = replace(link, name=port.link.name)
+            self._adopt_link(bundle, known, port.modes)
         if link.master != port.link.master:
             self._look_at_use(link.ifindex)
         elif link != port.link or _is_foreign(bundle, link):

@@ -8,6 +8,7 @@ import fcntl
 import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def test_a_lagg_and_its_ports_may_be_named_in_any_script(
         wait_until(lambda: links() == renamed, 30, "one has another name")
         assert daemon.stop() == 0
         assert near.link("網路").mac != near.link("bureau").mac
+
+
+def test_a_port_that_is_renamed_and_down_at_once_is_known_by_its_new_name(
+    world: World,
+) -> None:
+    world.create("lagg0", "p0", "p1")
+    may_go_on = threading.Event()
+    world.loop.call_soon_threadsafe(may_go_on.wait)  # so that both are one event
+    world.ip("link set p0 down")
+    world.ip("link set p0 name wan0")
+    may_go_on.set()
+    assert world.wait_event("port-renamed", "wan0").details == "was p0"
+    world.ip("link set wan0 up")
+    world.wait(lambda: world.carrying() == ["wan0"], "it carries again")
+    assert not world.hears(0, "wan0")
 
 
 SIOCSIFNAME = 0x8923
