@@ -232,7 +232,7 @@ def test_creating_with_a_port_that_is_refused_leaves_nothing(world: World) -> No
 
 def test_settings_of_what_is_no_port_are_refused(world: World) -> None:
     world.plug(0, 1)
-    world.create("lagg0", "p0", proto=Proto.LACP)
+    world.create("lagg0", "p0")
     before = world.calm()
     settings = {"p1": (("lacp_port_priority", 7),)}
     error = world.refused(lambda: world.change(proto=Proto.NONE, port_options=settings))
