@@ -5,6 +5,7 @@ Owns a device's life: its TAP, its worker threads, its slots.  No cffi value lea
 file; a refusal of the C side is an OSError with its errno.  Knows no protocol.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterable
@@ -108,8 +109,19 @@ class Device:
             )
             for index in range(tuning.workers)
         ]
-        for thread in self._threads:
-            thread.start()
+        self._start()
+
+    def _start(self) -> None:
+        """All workers or, where the system has no thread for one, none and no TAP."""
+        started = []
+        try:
+            for thread in self._threads:
+                thread.start()
+                started.append(thread)
+        except RuntimeError as error:
+            self._threads = started
+            self.close()
+            raise OSError(errno.EAGAIN, f"a worker's thread: {error}") from error
 
     @property
     def _device(self) -> Any:
@@ -119,13 +131,14 @@ class Device:
 
     def close(self) -> None:
         """Stops the workers and frees everything; the TAP goes.  Once is enough."""
-        if self._pointer is None:
+        # First of all: from here on nobody may reach what is to be freed.
+        pointer, self._pointer = self._pointer, None
+        if pointer is None:
             return
-        lib.lagg_device_stop(self._pointer)
+        lib.lagg_device_stop(pointer)
         for thread in self._threads:
             thread.join()
-        _check(lib.lagg_device_destroy(self._pointer))
-        self._pointer = None
+        _check(lib.lagg_device_destroy(pointer))
 
     def ended(self) -> list[int]:
         """The workers that run no more though nobody stopped them: a bug."""

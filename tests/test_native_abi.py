@@ -116,6 +116,47 @@ def test_limits_and_spreads_are_the_compiler_s() -> None:
 # ---- a device's life ---------------------------------------------------------------
 
 
+def test_a_worker_without_a_thread_leaves_nothing_behind(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def start_but_one(thread: threading.Thread) -> None:
+        if thread.name == "lagg0/1":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_but_one)
+        refused = refusal(
+            lambda: namespace.run(lambda: Device("lagg0", Tuning(workers=2)))
+        )
+    assert refused == errno.EAGAIN
+    assert "lagg0/0" not in {thread.name for thread in threading.enumerate()}
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    namespace.run(lambda: Device("lagg0")).close()  # the name is free again
+
+
+def test_what_is_being_closed_cannot_be_reached(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = namespace.run(lambda: Device("lagg0"))
+    reached = []
+    join = threading.Thread.join
+
+    def look_and_join(thread: threading.Thread, timeout: float | None = None) -> None:
+        with pytest.raises(ValueError, match="closed"):
+            made.read()
+        reached.append(thread.name)
+        join(thread, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made._threads[0], "join", lambda: look_and_join(made._threads[0]))
+        made.close()
+    assert reached == ["lagg0/0"]
+
+
 def test_a_device_is_a_tap_without_carrier_and_goes_when_it_is_closed(
     namespace: Namespace,
 ) -> None:
