@@ -19,7 +19,8 @@ CACHE = SOURCE.parents[1] / ".venv" / "lab"
 NATIVE = SOURCE.parents[1] / "native"
 CFLAGS = ("-std=gnu11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversion")
 ACROSS = ("-flto",)
-"""As laggd's hot path is compiled: see native/build.py."""
+HARDENED = ("-D_FORTIFY_SOURCE=2", "-fstack-protector", "-fstack-clash-protection")
+"""Both as laggd's hot path is compiled: see native/build.py."""
 
 
 @cache
@@ -30,7 +31,7 @@ def build(name: str, *, native: bool = False) -> Path:
     """
     sources = sorted(SOURCE.glob(f"{name}*.[ch]"))
     sources += sorted(NATIVE.glob("*.[ch]")) if native else []
-    flags = (*CFLAGS, *ACROSS) if native else CFLAGS
+    flags = (*CFLAGS, *HARDENED, *ACROSS) if native else CFLAGS
     text = b"".join(path.read_bytes() for path in sources) + " ".join(flags).encode()
     program = CACHE / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
     if not program.exists():
