@@ -131,6 +131,42 @@ what_is_kept_again_stays_in_order(uint64_t random)
     }
 }
 
+/* As many frames as its bytes have room for, a header each, and each of them aligned.
+ */
+static void
+it_is_full_when_its_bytes_are(void)
+{
+    enum { HEADER = 16, HEAD = 96 };
+    static uint8_t bytes[2 * HEAD];
+
+    for (uint32_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i + 1);
+    }
+    for (uint32_t rest = 0; rest <= 2 * HEADER; rest++) {
+        const struct frame frame = {.head = bytes,
+            .head_bytes = HEAD,
+            .rest = bytes + HEAD,
+            .rest_bytes = rest};
+        uint32_t size = HEADER + (HEAD + rest + HEADER - 1) / HEADER * HEADER;
+        uint32_t count = 0;
+        struct frame taken;
+
+        check_about("rest", rest);
+        while (hold_put(&hold, &frame)) {
+            count++;
+        }
+        CHECK_EQ_U32(count, HOLD_BYTES / size);
+        for (hold_rewind(&hold, 0); hold_take(&hold, &taken); count--) {
+            CHECK((uintptr_t)taken.head % HEADER == 0);
+            CHECK_EQ_U32(taken.head_bytes, HEAD);
+            CHECK_EQ_U32(taken.rest_bytes, rest);
+            CHECK(memcmp(taken.head, bytes, HEAD + rest) == 0);
+        }
+        CHECK_EQ_U32(count, 0);
+        hold_rewind(&hold, 0);
+    }
+}
+
 /* ---- a worker ---------------------------------------------------------------------
  */
 
@@ -280,6 +316,7 @@ int
 main(int argc, char **argv)
 {
     what_is_kept_again_stays_in_order(check_seed(argc, argv));
+    it_is_full_when_its_bytes_are();
     held_flows_wait_and_leave_first_and_in_order();
     another_plan_comes_in_the_midst();
     without_room_a_frame_is_counted();
