@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.model import Proto
+from lagg.model import Options, Proto
 from tests.netns.driver_world import World
 
 MAC = "02:00:5e:00:53:99"
@@ -114,3 +114,20 @@ def test_port_detached_departed_and_destroyed(lagg: World) -> None:
 def test_active_port_of_failover(lagg: World) -> None:
     lagg.carrier(0, up=False)
     assert told(lagg, "active-port") == ("carries the lagg now", "p1")
+
+
+# ---- what is drawn by chance -------------------------------------------------------
+
+
+def test_each_lagg_draws_a_seed_of_its_own_and_keeps_it(world: World) -> None:
+    names = [f"lagg{number}" for number in range(4)]
+    for name in names:
+        world.create(name)
+    seeds = [world.record(name).options.hash_seed for name in names]
+    assert None not in seeds
+    assert len({*seeds}) == 4  # 32 bits: by chance once in 700 million runs
+    world.change(proto=Proto.LOADBALANCE)
+    world.change(options=(("rr_limit", 2),))
+    assert world.record().options.hash_seed == seeds[0]
+    world.create("set0", options=Options(hash_seed=7))
+    assert world.record("set0").options.hash_seed == 7
