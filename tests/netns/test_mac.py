@@ -186,12 +186,14 @@ def test_the_port_whose_mac_stayed_is_told_of_while_it_is_up(world: World) -> No
     assert mac in world.wait_event("mac-shared", "p0").details
     world.ip("link set p0 alias changed")
     world.ip("link set p0 down")
+    bundle = world.driver._fleet.bundles["lagg0"]
+    world.wait(lambda: not bundle._shares_mac, "it is seen down")
     world.ip("link set p0 up")
     world.wait_event("mac-shared", "p0")  # again, and once for each time
     assert not [each for each in world.events if each.event == "mac-shared"]
     world.attach("p0")
     world.ip(f"link set lagg0 address {MAC}")
-    world.wait_event("mac")
+    world.wait(lambda: bundle.shape.mac.fixed, "it is the user's")
     world.detach("p0")
     world.ip("link set p1 alias changed")
     world.wait(lambda: world.link("p1").get("ifalias") == "changed", "all is told")
