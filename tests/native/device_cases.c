@@ -87,8 +87,8 @@ two_hundred_devices_leave_nothing(void)
         check_about("again", i);
         if (i % 10 == 0) {
             CHECK(attach_port(device, i % LAGG_PORTS_MAX, LO) == 0);
-            CHECK_EQ_U32(fds_count(), fds + 4);
-            CHECK_EQ_U32(rings_count(), 1);
+            CHECK_EQ_U32(fds_count(), fds + 5);
+            CHECK_EQ_U32(rings_count(), 2);
         }
         CHECK(lagg_device_destroy(device) == 0); /* with the port still open */
         CHECK_EQ_U32(links_count(), links);
@@ -229,9 +229,9 @@ only_real_interfaces_become_ports(void)
     CHECK(detach_port(device, UINT32_MAX) == -ENOENT);
     CHECK_EQ_U32(fds_count(), fds);
     CHECK(attach_port(device, 31, LO) == 0);
-    CHECK_EQ_U32(fds_count(), fds + 3);
+    CHECK_EQ_U32(fds_count(), fds + 5);
     CHECK(attach_port(device, 31, LO) == -EEXIST);
-    CHECK_EQ_U32(fds_count(), fds + 3);
+    CHECK_EQ_U32(fds_count(), fds + 5);
     CHECK(detach_port(device, 31) == 0);
     CHECK(detach_port(device, 31) == -ENOENT);
     CHECK_EQ_U32(fds_count(), fds);
