@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab import CommandError, Lab
+from lab.program import build
 from lab.vm import disk, nic
 from lab.vm.machine import Vm
 from lab.vm.system import ARGUMENTS, system
@@ -61,6 +62,7 @@ class Machine:
         self.kinds = kinds
         host = lab.host("vm")
         image = system(version)
+        build("stream")  # of those that tests run: there is no compiler inside
         tree = host.directory / "tree"
         disk.tree(ROOT, tree)
         nics = [w for n, kind in enumerate(kinds) for w in nic.on_itself(n, kind)]
