@@ -27,6 +27,7 @@ def test_no_port_is_deaf_after_trains_of_datagrams(
         ip -n peer addr add {PEER}/24 dev d1
         ip netns exec peer sysctl -qw 'net.ipv4.ping_group_range=0 0'
     """)
+    machine.until(f"ip netns exec peer ping -n -c 1 -W 1 {ADDRESS}")
     rounds = ROUNDS_LONG if long_run else ROUNDS
     trains = f"python3 {ROOT}/tests/kernels/train.py {ADDRESS} {rounds}"
     deaf = machine.run(f"ip netns exec peer {trains}", TIMEOUT_S)
