@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What stands on a lagg, whatever is between, and what of it takes tagged frames."""
 
+from collections.abc import Iterator
+
 from lagg.link import Link
 from lagg.uppers import speakers, taggers
 
@@ -22,6 +24,17 @@ def link(ifindex: int, kind: str, *, lower: int = 0, master: int = 0) -> Link:
         lower=lower,
         master=master,
     )
+
+
+class Counted(dict[int, Link]):
+    """Links that count how many of them were looked at."""
+
+    looks = 0
+
+    def values(self) -> Iterator[Link]:  # type: ignore[override]
+        for each in super().values():
+            self.looks += 1
+            yield each
 
 
 def test_what_stands_on_a_lagg_speaks_whatever_is_between() -> None:
@@ -46,6 +59,17 @@ def test_what_stands_on_a_lagg_speaks_whatever_is_between() -> None:
     found = speakers(links, LAGG)
     assert found[0].ifindex == LAGG
     assert sorted(each.ifindex for each in found) == [7, 11, 12, 13, 20, 21]
+
+
+def test_on_a_lagg_that_is_gone_nothing_speaks() -> None:
+    assert speakers({11: link(11, "vlan", lower=LAGG)}, LAGG) == []
+
+
+def test_of_thousands_of_vlans_each_is_looked_at_once() -> None:
+    vlans = [link(100 + i, "vlan", lower=LAGG) for i in range(4094)]
+    links = Counted({each.ifindex: each for each in (link(LAGG, "tun"), *vlans)})
+    assert len(speakers(links, LAGG)) == 1 + len(vlans)
+    assert links.looks <= 2 * len(links)
 
 
 def test_a_vlan_or_a_bridge_anywhere_above_takes_tagged_frames() -> None:
