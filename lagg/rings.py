@@ -6,7 +6,8 @@ closed, and what it still held goes up.  The kernel's part of it is in native/ri
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,18 +74,29 @@ class Rings:
 
 async def _reopen(bundle: Bundle, port: Port) -> None:
     device, slot = bundle.device, port.slot
-    try:
+    with _blaming(port):
         # In a thread, as all that the kernel takes its time for.
         await asyncio.to_thread(device.open_rings, slot)
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(asyncio.to_thread, device.close_rings, slot)
         await bundle.grace()  # so that no snapshot in limbo refuses the publication
-        device.change_rings(slot)
-    except OSError as error:
-        raise LaggError.of_os(
-            port.link.name, "open its receive ring anew", error
-        ) from error
+        with _blaming(port):
+            device.change_rings(slot)
+        undo.pop_all()
     bundle.publish_again()
     await bundle.grace()
     device.drain_rings(slot)
     await asyncio.to_thread(device.close_rings, slot)
     why = "the kernel let no frame in after one whose offload packet(7) cannot describe"
     bundle.emit(REOPENED, why, port.link.name)
+
+
+@contextmanager
+def _blaming(port: Port) -> Iterator[None]:
+    """A refusal inside names the port."""
+    try:
+        yield
+    except OSError as error:
+        raise LaggError.of_os(
+            port.link.name, "open its receive ring anew", error
+        ) from error

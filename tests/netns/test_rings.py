@@ -6,6 +6,7 @@ On Linux 6.1 any UDP GSO train does it; on every kernel UDP that is to be fragme
 a TAP takes it from its guest.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lagg.bundle import Bundle
 from lagg.model import Proto
 from tests.netns.driver_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
@@ -139,6 +141,27 @@ def test_while_they_go_on_the_port_hears_most_of_the_time(
     wires[0].send_indescribable()
     world.wait_event("ring-reopened", "t0")
     assert time.monotonic() - began < PAUSE_S
+
+
+def test_it_hears_again_later_when_a_worker_holds_that_up(
+    world: World, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grace, refusals = Bundle.grace, [1]
+
+    async def grace_later(bundle: Bundle) -> None:
+        if refusals:
+            refusals.pop()
+            raise bundle.refuse("worker 0 did not leave its section", errno.ETIMEDOUT)
+        await grace(bundle)
+
+    monkeypatch.setattr(Bundle, "grace", grace_later)
+    wires[0].send_indescribable()
+    world.wait_event("ring-reopened", "t0")
+    assert refusals == []
+    before = received(world, 0)
+    wires[0].send(ether(b"heard"))
+    world.wait(lambda: received(world, 0) == before + 1, "t0 hears")
+    assert conserved(world)
 
 
 def test_what_is_sound_stays_as_it_is(world: World, wires: list[Wire]) -> None:
