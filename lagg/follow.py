@@ -267,7 +267,7 @@ class Follower:
             if left and link is not None and link.mac != held[0].link.mac:
                 link = None  # another interface, which has the ifindex now (H-56)
             await self._look_at_port(*held, link)
-            if used:
+            if used or _has_other_master(*held):
                 await tell_uses(self._fleet, held[0], ifindex)
         if link is None:
             self._fleet.disclaim(ifindex)
@@ -367,6 +367,12 @@ class Follower:
             links = propagate.members(bundle)
             await propagate.rule(netlink, bundle, links, wanted, undo)
             undo.pop_all()
+
+
+def _has_other_master(bundle: Bundle, before: Port) -> bool:
+    """Whether a port was seen under another master before that was told."""
+    port = bundle.shape.find(before.link.ifindex)
+    return port is not None and port.link.master != before.link.master
 
 
 def _is_foreign(bundle: Bundle, link: Link) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lagg.link import Modes
 from lagg.model import LaggConfig
+from lagg.netlink import Netlink
 from tests.netns.driver_world import World
 
 
@@ -126,6 +128,23 @@ def test_what_somebody_does_with_a_port_is_told_until_it_ends(
     assert world.wait_event("port-warning-over", "p0").details == words
     assert warnings(world) == []
     assert "port-warning" not in [each.event for each in world.events]
+
+
+def test_a_bridge_that_takes_a_port_while_it_is_looked_at_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create("lagg0", "p0")
+    world.ip("link add br7 type bridge")
+    modes, taken = Netlink.modes, list[str]()
+
+    async def modes_slowly(netlink: Netlink, ifindex: int) -> Modes:
+        if not taken:
+            taken.append(world.ip("link set p0 master br7"))
+        return await modes(netlink, ifindex)
+
+    monkeypatch.setattr(Netlink, "modes", modes_slowly)
+    world.ip("link set p0 mtu 1400")  # so that it is looked at
+    assert "bridge br7" in world.wait_event("port-warning", "p0").details
 
 
 def test_it_is_logged_as_a_warning(
