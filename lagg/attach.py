@@ -135,13 +135,24 @@ async def _open(
         refuse_lacp(bundle, slot)
     await fleet.hearing.follow_port(bundle, link.ifindex)
     await fleet.follow_filters_of(bundle, slot, link.ifindex)
-    now = await fleet.netlink.link(link.ifindex)
+    now = await _as_it_is(fleet, link)
     modes = await fleet.netlink.modes(link.ifindex)
     port = Port(slot, now, home_mac=link.mac, modes=modes)
     bundle.adopt(bundle.shape.with_port(port))
     # Its carrier may have come while it was nobody's port and events passed it by.
-    now = await fleet.netlink.link(link.ifindex)
+    now = await _as_it_is(fleet, link)
     bundle.adopt(bundle.shape.with_link(now, modes))
+
+
+async def _as_it_is(fleet: Fleet, link: Link) -> Link:
+    """The interface by now.  LaggError (ENODEV) when it has another name.
+
+    It is deaf under the one that it had, and nobody would tell of the other any more.
+    """
+    now = await fleet.netlink.link(link.ifindex)
+    if now.name != link.name:
+        raise LaggError(link.name, f"is called {now.name} by now", errno.ENODEV)
+    return now
 
 
 async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -> None:

@@ -306,8 +306,12 @@ class Follower:
             await asyncio.sleep(RETRY_S)
 
     async def _newest(self, link: Link) -> Link:
-        """The link as told by now: while we looked, its carrier may have changed."""
-        return (await self._fleet.netlink.links()).get(link.ifindex, link)
+        """The link as told by now: while we looked, its carrier may have changed.
+
+        A newer name has more to it than a snapshot, and is seen when it is told.
+        """
+        newest = (await self._fleet.netlink.links()).get(link.ifindex, link)
+        return replace(newest, name=link.name)
 
     async def _put_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """A port's MAC and MTU are its lagg's; lagg(4) refuses to change them."""

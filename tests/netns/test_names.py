@@ -9,12 +9,14 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import Lab, wait_until
+from lagg.link import Modes
+from lagg.netlink import Netlink
 from lagg.rules import BadValueError, parse_name
 from tests.netns.driver_world import World
 from tests.netns.test_upkeep import GROUP, GROUP_MAC
@@ -90,6 +92,40 @@ def test_a_lagg_and_its_ports_may_be_named_in_any_script(
         wait_until(lambda: links() == renamed, 30, "one has another name")
         assert daemon.stop() == 0
         assert near.link("網路").mac != near.link("bureau").mac
+
+
+@pytest.fixture
+def rename_at_look(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, p0 is called wan0 as soon as a port's modes are asked for."""
+    modes, done = Netlink.modes, list[str]()
+
+    async def modes_slowly(netlink: Netlink, ifindex: int) -> Modes:
+        if not done:
+            done.append(world.ip("link set p0 name wan0"))
+        return await modes(netlink, ifindex)
+
+    return lambda: monkeypatch.setattr(Netlink, "modes", modes_slowly)
+
+
+def test_an_interface_that_is_renamed_while_it_becomes_a_port_is_refused(
+    world: World, rename_at_look: Callable[[], None]
+) -> None:
+    world.create("lagg0", "p1")
+    rename_at_look()
+    error = world.refused(lambda: world.attach("p0"))
+    assert (error.thing, error.cause) == ("lagg0: port p0", "is called wan0 by now")
+    assert world.port_names() == ["p1"]
+    assert world.hears(0, "wan0")
+
+
+def test_a_port_that_is_renamed_while_it_is_looked_at_is_known_by_its_new_name(
+    world: World, rename_at_look: Callable[[], None]
+) -> None:
+    world.create("lagg0", "p0", "p1")
+    rename_at_look()
+    world.ip("link set p0 mtu 1400")  # so that it is looked at
+    assert world.wait_event("port-renamed", "wan0").details == "was p0"
+    assert not world.hears(0, "wan0")
 
 
 def test_a_port_that_is_renamed_and_down_at_once_is_known_by_its_new_name(
