@@ -11,6 +11,7 @@ import errno
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from lagg.link import AddrGenMode, Link
 from lagg.membership import Memberships
 from lagg.netlink import DeafPorts, Netlink
 from lagg.state import Original, StateFile, put_back, remember
+from lagg.tasks import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +109,7 @@ class Custody:
         """The port is called so now, and deaf under that name.  LaggError."""
         original = self._original(ifindex)
         self._originals[ifindex] = replace(original, name=name)
-        await self._save()
-        await self._deaf.deafen(ifindex, name)
+        await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
 
     def listen(
         self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]

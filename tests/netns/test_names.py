@@ -4,20 +4,23 @@
 Linux takes any bytes for a name but a blank and two signs.
 """
 
+import errno
 import fcntl
 import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import Lab, wait_until
+from lagg.errors import LaggError
 from lagg.link import Modes
 from lagg.netlink import Netlink
 from lagg.rules import BadValueError, parse_name
+from lagg.state import Original, StateFile
 from tests.netns.driver_world import World
 from tests.netns.test_upkeep import GROUP, GROUP_MAC
 
@@ -126,6 +129,18 @@ def test_a_port_that_is_renamed_while_it_is_looked_at_is_known_by_its_new_name(
     world.ip("link set p0 mtu 1400")  # so that it is looked at
     assert world.wait_event("port-renamed", "wan0").details == "was p0"
     assert not world.hears(0, "wan0")
+
+
+def test_a_port_that_is_renamed_stays_deaf_though_that_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: StateFile, originals: Iterable[Original]) -> None:
+        raise LaggError("ports.json", "save: No space left on device", errno.ENOSPC)
+
+    world.create("lagg0", "p0", "p1")
+    monkeypatch.setattr(StateFile, "save", full)
+    world.ip("link set p0 name wan0")
+    world.wait(lambda: not world.hears(0, "wan0"), "it is deaf")
 
 
 def test_a_port_that_is_renamed_and_down_at_once_is_known_by_its_new_name(
