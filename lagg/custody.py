@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, done_if
 from lagg.link import AddrGenMode, Link
 from lagg.membership import Memberships
 from lagg.netlink import DeafPorts, Netlink
@@ -101,7 +101,9 @@ class Custody:
         ]
         for address in found:
             if not address.temporary:  # those go with the one they were made of
-                await self._netlink.delete_address(ifindex, address)
+                # It expired meanwhile, or all IPv6 went with an MTU below 1280.
+                with done_if(errno.EADDRNOTAVAIL, errno.ENODEV):
+                    await self._netlink.delete_address(ifindex, address)
         if found:
             await self._netlink.delete_kernel_routes(ifindex)
 

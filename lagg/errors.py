@@ -5,6 +5,8 @@ Owns how a refusal is worded; knows no part that raises one.
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class LaggError(Exception):
@@ -44,3 +46,13 @@ class UsageError(LaggError):
     def __init__(self, thing: str, cause: str, code: int = errno.EINVAL) -> None:
         """As LaggError, EINVAL unless lagg(4) answers something else."""
         super().__init__(thing, cause, code)
+
+
+@contextmanager
+def done_if(*codes: int) -> Iterator[None]:
+    """A refusal with one of these errnos says that what was wanted is so already."""
+    try:
+        yield
+    except LaggError as error:
+        if error.code not in codes:
+            raise

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, done_if
 from lagg.link import (
     Address,
     AddrGenMode,
@@ -289,7 +289,8 @@ class Netlink:
             body = messages.kernel_route(raw)
             if body is not None:
                 request = Request(body, messages.RTM_DELROUTE)
-                await self._do(ifindex, "delete a route", request)
+                with done_if(errno.ESRCH):  # it expired, or went with its address
+                    await self._do(ifindex, "delete a route", request)
 
     async def modes(self, ifindex: int) -> Modes:
         """What ethtool says; unknown is ordinary for a virtual NIC."""

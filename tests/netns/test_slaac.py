@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lagg.netlink import messages
+from lagg.netlink.wire import Request, Socket
 from tests.netns.driver_world import World
 from tests.waiting import wait_until
 
@@ -99,6 +101,26 @@ def test_it_is_attached_and_neither_speaks_nor_is_spoken_through(
     assert routes(world, "p0") == set()
     world.detach("p0")
     assert lasting(world) == grown
+
+
+@pytest.mark.usefixtures("grown")
+def test_what_expires_before_it_is_taken_away_keeps_it_from_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, gone = Socket.ask, {messages.RTM_DELADDR: 0, messages.RTM_DELROUTE: 0}
+
+    async def ask_too_late(asker: Socket, *requests: Request) -> list[bytes]:
+        if requests[0].kind in gone:
+            gone[requests[0].kind] += 1
+            await ask(asker, *requests)  # so that it is gone already
+        return await ask(asker, *requests)
+
+    monkeypatch.setattr(Socket, "ask", ask_too_late)
+    world.start()
+    world.create("lagg0", "p0")
+    assert all(gone.values())
+    assert world.link("p0")["addresses"] == []
+    assert routes(world, "p0") == set()
 
 
 @pytest.mark.usefixtures("grown")
