@@ -55,19 +55,23 @@ _EGRESS = 1
 
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 
+_NO_NFTABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL)
+"""A kernel without them answers so: to who opens the socket, or to who asks."""
+
 
 class Egress:
     """What is in the way of frames that leave, in this thread's namespace."""
 
     def __init__(self) -> None:
-        """Opens the sockets.  OSError if refused."""
+        """Opens what every kernel has.  OSError if refused."""
         self._route = Socket(NETLINK_ROUTE)
-        self._netfilter = Socket(NETLINK_NETFILTER)
+        self._netfilter: Socket | None = None
 
     def close(self) -> None:
         """Closes the sockets."""
         self._route.close()
-        self._netfilter.close()
+        if self._netfilter is not None:
+            self._netfilter.close()
 
     async def rules(self) -> EgressRules:
         """What there is, and is not ours.  OSError."""
@@ -90,9 +94,11 @@ class Egress:
     async def _chained(self) -> set[int]:
         """The interfaces with a chain of nftables at their egress hook."""
         try:
+            if self._netfilter is None:
+                self._netfilter = Socket(NETLINK_NETFILTER)
             answers = await self._netfilter.ask(Request(_chains(), _GETCHAIN, _DUMP))
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # no nftables here
+            if error.errno in _NO_NFTABLES:
                 return set()
             raise
         found = set()

@@ -3,17 +3,24 @@
 for AF_XDP would pass that by: from its first frame on, and as long as it is so.
 """
 
+import errno
+import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from lagg.errors import LaggError
+from lagg.link import EgressRules
 from lagg.model import Drop, Proto, Transmit
-from lagg.netlink import nft
+from lagg.netlink import DeafPorts, Netlink, nft, wire
 from lagg.netlink.wire import NETLINK_NETFILTER, Socket
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
+from tests.netns.ns_links import Namespace
 
 SHAPER = "root tbf rate 20mbit burst 32k latency 50ms"
 FRAMES = 40
@@ -130,3 +137,26 @@ def test_a_port_that_has_a_shaper_when_it_is_attached_never_passes_it_by(
     tc(world, f"add dev p0 {SHAPER}")
     world.create("lagg0", "p0", "p1", proto=Proto.ROUNDROBIN)
     assert transmits(world)[0] is Transmit.PACKET
+
+
+def test_a_kernel_without_nftables_filters_nothing_and_is_told_of_at_attach(
+    near: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(family: int, kind: int, protocol: int) -> socket.socket:
+        if protocol == NETLINK_NETFILTER:
+            raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+        return socket.socket(family, kind, protocol)
+
+    async def start() -> tuple[EgressRules, LaggError]:
+        async with Netlink() as netlink, DeafPorts(mark=1) as deaf:
+            rules = await netlink.egress_rules()
+            with pytest.raises(LaggError) as caught:
+                await deaf.claim(1, "lo")
+            return rules, caught.value
+
+    monkeypatch.setattr(
+        wire, "socket", SimpleNamespace(**vars(socket) | {"socket": lacking})
+    )
+    rules, refusal = near.arun(start)
+    assert rules == EgressRules()
+    assert "this kernel has no CONFIG_NETFILTER_NETLINK" in str(refusal)
