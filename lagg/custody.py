@@ -64,6 +64,9 @@ class Custody:
     async def take(self, link: Link) -> None:
         """Makes an interface ours and nobody else's: remembered and deaf.
 
+        Without offloads that would stop a receive ring; a driver that keeps one on is
+        logged.
+
         All or nothing: raises LaggError with everything put back.
         """
         await self._deaf.claim(link.ifindex, link.name)
@@ -74,9 +77,16 @@ class Custody:
             await self._save()
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
             await self._deaf.deafen(link.ifindex, link.name)
+            await self._switch_off(original)
         except BaseException:
             await self.give_back(link.ifindex)
             raise
+
+    async def _switch_off(self, original: Original) -> None:
+        """No offload that packet(7) cannot describe, if the driver allows."""
+        for offload in original.offloads:
+            with _logging():
+                await self._netlink.set_offload(original.ifindex, offload, on=False)
 
     def holds(self, ifindex: int) -> bool:
         """Whether an interface is ours, also while it becomes so or is put back."""
@@ -222,7 +232,7 @@ async def _put_back_for_the_dead(
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """What fails on the way back is logged; the rest of the way is still to go."""
+    """What fails is logged, and the rest of the way is still to go."""
     try:
         yield
     except LaggError as error:

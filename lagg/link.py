@@ -32,6 +32,17 @@ class AddrGenMode(enum.IntEnum):
         return mode
 
 
+class Offload(enum.StrEnum):
+    """Receive offloads that make of frames what packet(7) cannot describe.
+
+    Under ethtool(8)'s names.
+    """
+
+    GRO_LIST = "rx-gro-list"
+    UDP_GRO_FORWARDING = "rx-udp-gro-forwarding"
+    LRO = "rx-lro"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One interface of this network namespace as the kernel last described it."""

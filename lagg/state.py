@@ -22,7 +22,7 @@ from socket import AF_INET, AF_INET6
 from typing import Any, cast
 
 from lagg.errors import LaggError
-from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link
+from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link, Offload
 from lagg.netlink import Netlink
 from lagg.proc import boot_id
 
@@ -51,6 +51,7 @@ class Original:
     addr_gen_mode: AddrGenMode | None
     addresses: tuple[Address, ...]  # those of its own, which attach takes away
     found_s: int = 0  # when that was, by the clock of this boot: addresses grow old
+    offloads: tuple[Offload, ...] = ()  # those that were on
 
 
 async def remember(netlink: Netlink, ifindex: int) -> Original:
@@ -70,6 +71,7 @@ async def remember(netlink: Netlink, ifindex: int) -> Original:
             each for each in addresses if each.self_made and not each.temporary
         ),
         found_s=_now_s(),
+        offloads=await netlink.offloads(ifindex),
     )
 
 
@@ -130,6 +132,8 @@ def _steps(
         yield netlink.set_mtu(ifindex, original.mtu)
     if link.mac != original.mac:
         yield netlink.set_mac(ifindex, original.mac)
+    for offload in original.offloads:  # before up: some drivers begin anew for it
+        yield _switch_on(netlink, ifindex, offload)
     if original.addr_gen_mode is not None:  # before up, which makes addresses by it
         yield netlink.set_addr_gen_mode(ifindex, original.addr_gen_mode)
     if link.up != original.up:
@@ -141,6 +145,11 @@ def _steps(
             # It was this host's until a moment ago; a probe could only delay it.
             flags = lasting.flags | IFA_F_NODAD
             yield netlink.add_address(ifindex, replace(lasting, flags=flags))
+
+
+async def _switch_on(netlink: Netlink, ifindex: int, offload: Offload) -> None:
+    if offload not in await netlink.offloads(ifindex):
+        await netlink.set_offload(ifindex, offload, on=True)
 
 
 class StateFile:
@@ -278,6 +287,7 @@ def _original_of(row: dict[str, Any]) -> Original:
         | {
             "addr_gen_mode": None if mode is None else AddrGenMode(mode),
             "addresses": tuple(Address(**each) for each in row["addresses"]),
+            "offloads": tuple(map(Offload, row.get("offloads", ()))),
         }
     )
     if not _is_sound(found) or not all(map(_is_sound_address, found.addresses)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The generic netlink families we ask: ethtool for link modes, nl80211 for wireless.
+"""The generic netlink families we ask: ethtool for link modes and features, nl80211.
 
 Owns their numbers.  Names an interface by its index, so a rename cannot mislead it,
 and reads no /sys, which may show another network namespace.
@@ -13,13 +13,14 @@ from pyroute2.netlink.generic.ethtool import (
     ETHTOOL_GENL_NAME,
     ETHTOOL_GENL_VERSION,
     ETHTOOL_MSG_FEATURES_GET,
+    ETHTOOL_MSG_FEATURES_SET,
     ETHTOOL_MSG_LINKMODES_GET,
     ETHTOOL_MSG_LINKMODES_SET,
     ethtool_linkmode_msg,
 )
 from pyroute2.netlink.nl80211 import NL80211_CMD_GET_INTERFACE, nl80211cmd
 
-from lagg.link import Modes
+from lagg.link import Modes, Offload
 from lagg.netlink.messages import attributes_of, decode
 from lagg.netlink.wire import NETLINK_GENERIC, Request, Socket
 
@@ -27,6 +28,7 @@ _GENL_ID_CTRL = 0x10
 _CTRL_CMD_GETFAMILY = 3
 
 _GENL_BYTES = 20  # the netlink header, then its own
+_ETHTOOL_A_FEATURES_WANTED = "ETHTOOL_A_LINKMODES_OURS"  # 3, and a bitset, too
 _ETHTOOL_A_FEATURES_ACTIVE = 4
 _VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
 
@@ -75,16 +77,44 @@ class Generic:
 
     async def filters_vlans(self, ifindex: int) -> bool:
         """Whether the driver's VLAN filter, of either kind of tag, is on."""
-        # A list of what is on, by name; it is long, so that it is not decoded.
+        active = await self._features(ifindex)
+        return any(each in active for each in _VLAN_FILTERS)
+
+    async def offloads(self, ifindex: int) -> tuple[Offload, ...]:
+        """Which of them are on."""
+        active = await self._features(ifindex)
+        return tuple(each for each in Offload if f"{each}\0".encode() in active)
+
+    async def set_offload(self, ifindex: int, offload: Offload, on: bool) -> None:
+        """Sets one; OSError(EOPNOTSUPP) if the driver leaves it as it is."""
+        await self._wish(ifindex, offload, on)
+        # Of what is fixed, and of what a driver refuses, no errno tells.
+        if (offload in await self.offloads(ifindex)) is not on:
+            # Else the kernel asks the driver again with each change of another one.
+            await self._wish(ifindex, offload, not on)
+            raise OSError(errno.EOPNOTSUPP, "the driver leaves it as it is")
+
+    async def _wish(self, ifindex: int, feature: str, on: bool) -> None:
+        bit: list[tuple[str, object]] = [("ETHTOOL_A_BITSET_BIT_NAME", feature)]
+        if on:
+            bit += [("ETHTOOL_A_BITSET_BIT_VALUE", True)]
+        bits = {"attrs": [("ETHTOOL_A_BITSET_BITS_BIT", {"attrs": bit})]}
+        wanted = {"attrs": [("ETHTOOL_A_BITSET_BITS", bits)]}
+        body = _ethtool(ETHTOOL_MSG_FEATURES_SET, ifindex)
+        body["attrs"] += [(_ETHTOOL_A_FEATURES_WANTED, wanted)]
+        await self._ask(ETHTOOL_GENL_NAME, body)
+
+    async def _features(self, ifindex: int) -> bytes:
+        """The names of those that are on, each with a NUL, somewhere in an answer."""
+        # The list is long, so that it is not decoded.
         body = _ethtool(ETHTOOL_MSG_FEATURES_GET, ifindex)
         try:
             (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)
         except OSError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
-                return False
+                return b""
             raise
-        active = attributes_of(answer, _GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
-        return any(each in active for each in _VLAN_FILTERS)
+        return attributes_of(answer, _GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 knows the interface."""
@@ -117,7 +147,8 @@ class Generic:
 
 
 def _ethtool(command: int, ifindex: int) -> Any:
-    # Of another command's message this is one, too: its header is its first attribute.
+    # Of another command's message this is one, too: an attribute is but a number, and
+    # that of the header is the same.
     body = ethtool_linkmode_msg()
     body["cmd"] = command
     body["version"] = ETHTOOL_GENL_VERSION

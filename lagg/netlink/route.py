@@ -23,6 +23,7 @@ from lagg.link import (
     LinkEvent,
     LinkGone,
     Modes,
+    Offload,
     Reception,
 )
 from lagg.netlink import messages
@@ -156,6 +157,16 @@ class Netlink:
         """
         with _refusal(self._name(ifindex), "ask whether it filters VLANs"):
             return await self._generic.filters_vlans(ifindex)
+
+    async def offloads(self, ifindex: int) -> tuple[Offload, ...]:
+        """Which of these are on.  Of an interface that is gone: none."""
+        with _refusal(self._name(ifindex), "read its offloads"):
+            return await self._generic.offloads(ifindex)
+
+    async def set_offload(self, ifindex: int, offload: Offload, *, on: bool) -> None:
+        """Sets one.  LaggError(EOPNOTSUPP): its driver leaves it as it is."""
+        with _refusal(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
+            await self._generic.set_offload(ifindex, offload, on)
 
     async def link(self, ifindex: int) -> Link:
         """One interface by its index.  LaggError(ENODEV) if there is none."""

@@ -8,14 +8,17 @@ code that asks, changes the kernel by ip(8), and waits for what follows.
 """
 
 import asyncio
+import errno
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +29,7 @@ from pyroute2.nftables.main import NFTables
 from lagg.driver import Driver
 from lagg.errors import LaggError
 from lagg.model import Counters, Event, LaggChange, LaggConfig, LaggRecord
+from tests.netns import ethtool
 from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
 
@@ -33,6 +37,9 @@ T = TypeVar("T")
 
 DEADLINE_S = 60.0
 """Far longer than anything takes; reached only by what never happens."""
+
+OFFLOADS = {"rx-gro-list", "rx-udp-gro-forwarding", "rx-lro"}
+"""Those that a driver switches off while an interface is a port."""
 
 SETTLED_S = 20.0
 """The kernel joins the multicast group of an address from a queue, some time later."""
@@ -128,6 +135,11 @@ class World:
     def ip(self, words: str) -> str:
         """ip(8) in the near namespace."""
         return self.near.run(lambda: _ip(words))
+
+    def offload(self, name: str, *offloads: str, on: bool = True) -> None:
+        """As `ethtool -K` sets them."""
+        for each in offloads:
+            self.near.run(partial(ethtool.set_feature, name, each, on=on))
 
     def far_ip(self, words: str) -> str:
         return self.far.run(lambda: _ip(words))
@@ -354,6 +366,7 @@ def _kernel() -> dict[str, Any]:
     up = {name for name, link in links.items() if "UP" in link.get("flags", ())}
     return {
         "links": links,
+        "offloads": _offloads(),
         "chains": _chains(),
         # Of a link that is down they mean nothing, and show whether it was ever up.
         "groups": sorted(
@@ -361,6 +374,17 @@ def _kernel() -> dict[str, Any]:
         ),
         "packet sockets": sorted(row[2:5] for row in _proc("packet")[1:]),
     }
+
+
+def _offloads() -> dict[str, list[str]]:
+    found = {}
+    for _, name in socket.if_nameindex():
+        try:
+            found[name] = sorted(ethtool.features(name) & OFFLOADS)
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # it has gone at this moment
+                raise
+    return found
 
 
 def _proc(name: str) -> list[list[str]]:

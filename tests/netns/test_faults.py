@@ -39,14 +39,14 @@ UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
 """Closing fails for nobody; the others are no steps of an operation."""
 
 LOGGED = frozenset(
-    {"netlink.set_speed", "netlink.set_alias"}
+    {"netlink.set_speed", "netlink.set_alias", "netlink.set_offload"}
     | {"netlink.tx_dropped", "device.set_carrier"}
 )
 """Of these a failure is a line in the log, and the operation goes on."""
 
 GIVING_BACK = (
     LOGGED
-    | {"file.save", "netlink.link", "memberships.apply"}
+    | {"file.save", "netlink.link", "netlink.offloads", "memberships.apply"}
     | {
         f"netlink.{call}"
         for call in ("set_mtu", "set_mac", "set_addr_gen_mode", "set_up", "add_address")
@@ -216,7 +216,7 @@ ATTACHING = frozenset(
     }
     | {"device.open_sockets", "device.publish", "netlink.links", "netlink.addresses"}
     | {"netlink.set_mac", "netlink.set_addr_gen_mode", "netlink.modes"}
-    | {"netlink.reception"}
+    | {"netlink.reception", "netlink.offloads", "netlink.set_offload"}
 )
 FULL = LaggConfig("lagg0", Proto.LOADBALANCE, ports=("p0", "p1"), mac=MAC, mtu=1400)
 CHANGE = LaggChange(Proto.BROADCAST, mac=MAC, mtu=1300, options=(("rr_limit", 3),))
@@ -305,6 +305,8 @@ def made(
     try:
         world.plug(0, 1)
         world.plug(2, up=False, mtu=1400)
+        for port in ("p1", "p2"):
+            world.offload(port, "rx-gro-list")
         world.start(world.open_driver)
         world.warm_up()
         if operation.before is not None:

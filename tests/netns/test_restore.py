@@ -15,6 +15,7 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.model import Proto
+from lagg.netlink.generic import Generic
 from lagg.state import _digest
 from tests.netns.driver_world import World, differences
 from tests.waiting import wait_until
@@ -52,6 +53,9 @@ PORTS = {
     "that hears all multicast already": ["link set p1 allmulticast on"],
     "with a multicast address by hand": ["maddr add 01:00:5e:7f:00:01 dev p1"],
 }
+
+# Those that a veth has; of LRO only hardware knows.
+OFFLOADS = ("rx-gro-list", "rx-udp-gro-forwarding")
 
 WAYS: dict[str, Callable[[World], None]] = {
     "detach": lambda world: world.detach("p1"),
@@ -130,6 +134,69 @@ def test_ipv6_that_a_small_mtu_took_does_not_come_back_on_a_port(world: World) -
     world.wait(lambda: world.kernel() == before, "the ports are as they were")
 
 
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+@pytest.mark.parametrize("on", [OFFLOADS, OFFLOADS[:1], OFFLOADS[1:]])
+def test_offloads_that_stop_a_ring_are_off_while_an_interface_is_a_port(
+    world: World, on: tuple[str, ...], up: bool
+) -> None:
+    """packet(7) cannot describe what they make of frames."""
+    world.plug(0, 1)
+    world.plug(2, up=up)
+    for name in ("p1", "p2"):
+        world.offload(name, *on)
+    before = world.kernel()
+    assert before["offloads"]["p2"] == sorted(on)
+    world.start()
+    world.create("lagg0", "p0", "p1", "p2")
+    assert not any(world.kernel()["offloads"].values())
+    world.detach("p1")
+    world.wait(lambda: world.link("p1") == before["links"]["p1"], "p1 is as it was")
+    assert world.kernel()["offloads"] == before["offloads"] | {"p2": [], "lagg0": []}
+    world.destroy()
+    world.wait(lambda: world.kernel() == before, "all is as it was")
+
+
+def test_an_offload_that_somebody_sets_on_a_port_is_let_be(world: World) -> None:
+    world.plug(0)
+    world.start()
+    world.create("lagg0", "p0")
+    world.offload("p0", OFFLOADS[0])
+    world.calm()
+    assert world.kernel()["offloads"]["p0"] == [OFFLOADS[0]]
+    world.destroy()
+    assert world.kernel()["offloads"]["p0"] == [OFFLOADS[0]]
+
+
+@pytest.fixture
+def lro_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LRO is on and [fixed], as no driver of this kernel without hardware has it."""
+    told = Generic._features
+
+    async def features(generic: Generic, ifindex: int) -> bytes:
+        return await told(generic, ifindex) + b"rx-lro\0"
+
+    monkeypatch.setattr(Generic, "_features", features)
+
+
+@pytest.mark.usefixtures("lro_fixed")
+def test_a_port_whose_driver_keeps_an_offload_on_is_taken_and_it_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.plug(0)
+    world.offload("p0", *OFFLOADS)
+    before = world.kernel()
+    world.start()
+    world.create("lagg0", "p0")
+    assert world.carrying() == ["p0"]
+    assert world.kernel()["offloads"]["p0"] == []  # the others are off all the same
+    world.change(proto=Proto.BROADCAST)
+    world.destroy()
+    world.wait(lambda: world.kernel() == before, "all is as it was")
+    (record,) = caplog.records
+    said = "p0: set rx-lro off: the driver leaves it as it is (EOPNOTSUPP)"
+    assert record.getMessage() == said
+
+
 # ---- SIGKILL -----------------------------------------------------------------------
 
 
@@ -167,8 +234,10 @@ def killed(world: World) -> dict[str, object]:
     world.plug(0)
     world.plug(1, mtu=1400)
     world.plug(2, up=False)
+    world.offload("p1", *OFFLOADS)
     before = world.kernel()
     daemon = laggd(world, "p0", "p1", "p2")
+    assert world.kernel()["offloads"]["p1"] == []
     world.ip("link set lagg0 promisc on")
     world.wait(lambda: world.link("p1")["promiscuity"] > 0, "p1 is promiscuous")
     kill(daemon)

@@ -16,6 +16,7 @@ import pytest
 from lab import Lab, Pair, wait_until
 from lab.daemon import AS_USER, LAGGD, UNPRIVILEGED
 from tests.leftovers import nft_tables
+from tests.netns.ethtool import features, set_feature
 from tests.netns.partners import Steered, lost_nothing
 from tests.netns.steer import Tally
 from tests.tree import ROOT
@@ -107,6 +108,18 @@ def test_a_port_is_deaf_and_is_put_back(pair: Pair) -> None:
     laggd.ctl("detach", "lagg0", "q1")
     assert host.link("q1").mtu == 1500
     assert host.link("q1").mac != host.link("lagg0").mac
+    laggd.ctl("attach", "lagg0", "q1")
+
+
+def test_an_offload_of_a_port_is_off_and_is_put_back(pair: Pair) -> None:
+    laggd, host, offload = pair.b.laggd, pair.b.host, "rx-gro-list"
+    laggd.ctl("detach", "lagg0", "q1")
+    host.inside(set_feature, "q1", offload, on=True)
+    laggd.ctl("attach", "lagg0", "q1")
+    assert offload not in host.inside(features, "q1")
+    laggd.ctl("detach", "lagg0", "q1")
+    assert offload in host.inside(features, "q1")
+    host.inside(set_feature, "q1", offload, on=False)
     laggd.ctl("attach", "lagg0", "q1")
 
 
