@@ -46,6 +46,7 @@ class Fleet:
         self._by_tap: dict[int, Bundle] = {}
         self._by_port: dict[int, Bundle] = {}
         self._egress = EgressRules()  # when looked for last
+        self._spread: set[int] = set()  # then had several transmit queues
         self._traffic = Traffic(
             lambda: [bundle.device for bundle in self.bundles.values()]
         )
@@ -132,29 +133,40 @@ class Fleet:
         ports = (ifindex for ports in taken for ifindex in ports)
         self.netlink.watch_closely(ports, self._traffic)
 
-    async def follow_filters(self) -> None:
-        """Learns whose frames are shaped or filtered as they leave.  LaggError."""
-        if any(bundle.shape.ports for bundle in self.bundles.values()):
+    async def follow_egress(self) -> None:
+        """Learns what AF_XDP would pass by: shapers, filters, queues.  LaggError."""
+        ports = [port for each in self.bundles.values() for port in each.shape.ports]
+        if ports:
             self._egress = await self.netlink.egress_rules()
+        for port in ports:
+            await self._count_queues(port.link)
 
-    async def follow_filters_of(self, bundle: Bundle, slot: int, ifindex: int) -> None:
-        """Of a port that is to come: it must not pass them by before.  LaggError."""
+    async def follow_egress_of(self, bundle: Bundle, slot: int, link: Link) -> None:
+        """The same of a port that is to come, before its first frame.  LaggError."""
         self._egress = await self.netlink.egress_rules()
-        self._choose_transmit(bundle, slot, ifindex, sniffed=False)
+        await self._count_queues(link)
+        self._choose_transmit(bundle, slot, link.ifindex, sniffed=False)
+
+    async def _count_queues(self, link: Link) -> None:
+        """AF_XDP sends by one queue: with more, frames of a flow could overtake."""
+        several = await self.netlink.transmits_by_several(link)
+        (self._spread.add if several else self._spread.discard)(link.ifindex)
 
     def _choose_transmit(
         self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
     ) -> None:
         filtered = ifindex in self._egress.filtered
         seen = sniffed or filtered or ifindex in self._egress.shaped
-        wish = Transmit.PACKET if seen else Transmit.XDP
+        spread = ifindex in self._spread
+        wish = Transmit.PACKET if seen or spread else Transmit.XDP
         bundle.device.set_transmit(slot, wish)
         bundle.device.set_filtered(slot, filtered)
 
     def spare_sniffers(self) -> None:
         """A port that somebody sniffs on sends all by the packet socket, to be seen.
 
-        So does one whose frames are shaped or filtered, by what was learnt last.
+        So does one whose frames are shaped or filtered, or leave by several queues, by
+        what was learnt last.
 
         LaggError, when the kernel does not say who listens.
         """

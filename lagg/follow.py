@@ -145,7 +145,7 @@ class Follower:
         self._stirred.clear()
         self._rings.look()
         with _logging():
-            await self._fleet.follow_filters()
+            await self._fleet.follow_egress()
         with _logging():
             self._fleet.spare_sniffers()
         with _logging():

@@ -66,6 +66,7 @@ class Link:
     router: bool = False  # IPv6 forwards what comes in here
     alias: str = ""
     altnames: tuple[str, ...] = ()
+    queues: int = 1  # to transmit by, the most that it can have
     # A counter is no change of the link, so it does not count in comparisons.
     tx_dropped: int = field(default=0, compare=False)
 

@@ -120,9 +120,9 @@ int lagg_device_set_carrier(struct lagg_device *device, int up);
 
 /* Opens the sockets of the interface 'ifindex' for the workers of 'device'.  Slow: the
  * kernel waits for grace periods of its own; so any thread may call it.  'transmit'
- * (enum lagg_transmit) is a wish: without AF_XDP, with more than one worker or transmit
- * queue, the packet socket sends all; lagg_device_read() tells.  -EINVAL, -ENOMEM, or
- * what packet(7) answers. */
+ * (enum lagg_transmit) is a wish: without AF_XDP, or with more than one worker, the
+ * packet socket sends all; lagg_device_read() tells.  -EINVAL, -ENOMEM, or what
+ * packet(7) answers. */
 int lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
     struct lagg_port **port);
 
@@ -135,7 +135,9 @@ int lagg_device_add_port(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port);
 
 /* How frames leave an open port from the next burst on, as far as lagg_port_open()
- * could make it possible.  No frame overtakes one of its flow.  -EINVAL, -ENOENT. */
+ * could make it possible.  No frame overtakes one of its flow, but by AF_XDP while the
+ * port has more than one transmit queue, so that is the caller's to see to.  -EINVAL,
+ * -ENOENT. */
 int lagg_device_set_transmit(
     struct lagg_device *device, uint32_t slot, uint32_t transmit);
 

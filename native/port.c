@@ -240,6 +240,17 @@ socket_holds_frames(int fd)
     return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
+/* Nor may a packet socket pass what AF_XDP sent before, when it takes over because the
+ * port has more transmit queues now. */
+static void
+port_drain_xdp(struct lagg_port *port)
+{
+    if (port->xdp_queued && !port_uses_xdp(port)) {
+        xdp_drain(&port->xdp);
+        port->xdp_queued = false;
+    }
+}
+
 /* AF_XDP passes the port's queueing discipline by.  So it may only send while nothing
  * that went before waits there: what the packet sockets sent has left it. */
 static bool
@@ -284,6 +295,7 @@ port_insist(
 {
     uint32_t sent = 0;
 
+    port_drain_xdp(port);
     port->queued = port->xdp.chunks != NULL;
     while (sent < shipment->count) {
         const uint8_t *order = shipment->order + sent;
@@ -311,6 +323,7 @@ port_send(struct lagg_port *port, const struct shipment *shipment, int *error)
     if (port_uses_xdp(port) && xdp_fits(&shipment->frames[shipment->order[0]]) &&
         port_is_drained(port)) {
         sent = xdp_send(&port->xdp, shipment->frames, shipment->order, shipment->count);
+        port->xdp_queued = true;
     }
     if (sent < shipment->count) {
         /* Whatever was not taken, the packet socket sends or says why it cannot. */

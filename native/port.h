@@ -42,9 +42,9 @@ struct xdp {
     uint64_t spoiled;             /* (w) entries the kernel passed over so far */
 };
 
-/* Opens '*xdp' (its fd -1, all else 0) on a port with one transmit queue.  0 or -errno:
- * -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EOPNOTSUPP (more queues), -EBUSY
- * (another has the queue) ... */
+/* Opens '*xdp' (its fd -1, all else 0) on a port's first transmit queue.  0 or -errno:
+ * -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another has the queue) ...
+ */
 int xdp_open(struct xdp *xdp, int ifindex);
 void xdp_close(struct xdp *xdp);
 
@@ -56,6 +56,10 @@ bool xdp_fits(const struct frame *frame);
  * and none is on its way. */
 uint32_t xdp_send(
     struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count);
+
+/* Waits until what was sent has left the port; but 5 ms at most, for a link that went
+ * down may keep it. */
+void xdp_drain(struct xdp *xdp);
 
 /* ---- filter.c ---------------------------------------------------------------------
  */
@@ -184,6 +188,7 @@ struct lagg_port {
     _Atomic bool xdp_wanted; /* (a) set by the control thread */
     _Atomic bool filtered;   /* (a) set by the control thread */
     bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool xdp_queued;         /* (w) 'xdp' may hold frames that the others must not */
     bool long_queued;        /* (w) and its 'txrings' may */
     bool accepted;           /* (x) the last plan that named it took its frames */
     uint64_t overruns;       /* (x) frames the kernel had no entry for */

@@ -31,6 +31,8 @@ enum {
     NO_ADDRESS = XDP_CHUNKS * CHUNK_BYTES, /* behind the last chunk: never valid */
     TAKE_TRIES = 50,
     TAKE_WAIT_MS = 2,
+    DRAIN_TRIES = 5,
+    DRAIN_WAIT_MS = 1,
     SEND_BUFFER_BYTES = 8 << 20, /* as the packet sockets have */
 };
 
@@ -123,12 +125,20 @@ rings_map(struct xdp *xdp)
     return error;
 }
 
-/* A queue is free again a moment after the socket that had it was closed. */
+/* The port's first queue.  It is free again a moment after the socket that had it was
+ * closed. */
 static int
-queue_take(int fd, const struct sockaddr_xdp *address)
+queue_bind(int fd, int ifindex)
 {
+    const struct sockaddr_xdp address = {
+        .sxdp_family = AF_XDP,
+        .sxdp_flags = XDP_COPY,
+        .sxdp_ifindex = (uint32_t)ifindex,
+        .sxdp_queue_id = 0,
+    };
+
     for (int tries = 0; tries < TAKE_TRIES; tries++) {
-        if (bind(fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+        if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
             return 0;
         }
         if (errno != EBUSY) {
@@ -137,28 +147,6 @@ queue_take(int fd, const struct sockaddr_xdp *address)
         poll(NULL, 0, TAKE_WAIT_MS);
     }
     return -errno;
-}
-
-/* This socket sends by the port's first queue, and a packet socket by one of the
- * kernel's choice: with more than one, frames of a flow could overtake each other. */
-static int
-queue_bind(int fd, int ifindex)
-{
-    struct sockaddr_xdp address = {
-        .sxdp_family = AF_XDP,
-        .sxdp_flags = XDP_COPY,
-        .sxdp_ifindex = (uint32_t)ifindex,
-        .sxdp_queue_id = 1,
-    };
-
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0) {
-        return -EOPNOTSUPP;
-    }
-    if (errno != EINVAL) {
-        return -errno;
-    }
-    address.sxdp_queue_id = 0;
-    return queue_take(fd, &address);
 }
 
 int
@@ -285,6 +273,16 @@ entries_put(
     /* Release: the kernel reads the entries after this. */
     atomic_store_explicit(xdp->waiting.producer, first + put, memory_order_release);
     return put;
+}
+
+void
+xdp_drain(struct xdp *xdp)
+{
+    chunks_reclaim(xdp);
+    for (int tries = 0; xdp->free_count < XDP_CHUNKS && tries < DRAIN_TRIES; tries++) {
+        poll(NULL, 0, DRAIN_WAIT_MS);
+        chunks_reclaim(xdp);
+    }
 }
 
 /* Has the kernel send what is in the ring.  -EBUSY: it dropped the last one it took. */

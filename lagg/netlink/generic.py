@@ -6,6 +6,7 @@ and reads no /sys, which may show another network namespace.
 """
 
 import errno
+import struct
 from typing import Any
 
 from pyroute2.netlink import ctrlmsg
@@ -30,6 +31,9 @@ _CTRL_CMD_GETFAMILY = 3
 _GENL_BYTES = 20  # the netlink header, then its own
 _ETHTOOL_A_FEATURES_WANTED = "ETHTOOL_A_LINKMODES_OURS"  # 3, and a bitset, too
 _ETHTOOL_A_FEATURES_ACTIVE = 4
+_ETHTOOL_MSG_CHANNELS_GET = 17
+_CHANNELS_TX, _CHANNELS_COMBINED = 7, 9
+_COUNT = struct.Struct("=I")
 _VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
 
 _SPEED_UNKNOWN = 0xFFFFFFFF
@@ -115,6 +119,19 @@ class Generic:
                 return b""
             raise
         return attributes_of(answer, _GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
+
+    async def transmit_queues(self, ifindex: int) -> int | None:
+        """How many an interface has now; None when its driver does not say."""
+        body = _ethtool(_ETHTOOL_MSG_CHANNELS_GET, ifindex)
+        try:
+            (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
+                return None
+            raise
+        found = attributes_of(answer, _GENL_BYTES)
+        counts = (found.get(kind) for kind in (_CHANNELS_TX, _CHANNELS_COMBINED))
+        return sum(0 if c is None else int(_COUNT.unpack(c)[0]) for c in counts)
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 knows the interface."""

@@ -94,6 +94,7 @@ def link_of(raw: bytes) -> Link | None:
         router=_is_router(message),
         alias=message.get_attr("IFLA_IFALIAS") or "",
         altnames=_altnames(message),
+        queues=int(message.get_attr("IFLA_NUM_TX_QUEUES") or 1),
         tx_dropped=_tx_dropped(message),
     )
 

@@ -168,6 +168,17 @@ class Netlink:
         with _refusal(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
             await self._generic.set_offload(ifindex, offload, on)
 
+    async def transmits_by_several(self, link: Link) -> bool:
+        """Whether an interface has several transmit queues now, or may for all we know.
+
+        Of an interface that is gone: anything.
+        """
+        if link.queues == 1:
+            return False
+        with _refusal(link.name, "ask for its transmit queues"):
+            queues = await self._generic.transmit_queues(link.ifindex)
+        return queues is None or queues > 1
+
     async def link(self, ifindex: int) -> Link:
         """One interface by its index.  LaggError(ENODEV) if there is none."""
         return await self._get(messages.link_request(ifindex), self._name(ifindex))

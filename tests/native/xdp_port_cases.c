@@ -299,24 +299,6 @@ a_port_without_memory_for_xdp_leaks_nothing(void)
     CHECK_EQ_U32(fds_count(), fds);
 }
 
-/* A TAP with two queues of its own. */
-static void
-a_port_with_two_transmit_queues_sends_by_the_packet_socket(void)
-{
-    struct lagg_port *port = aligned_alloc(CACHE_LINE_BYTES, sizeof *port);
-    int first = tap_open("port0", true, true), second = tap_open("port0", true, false);
-
-    check_about("two queues", 0);
-    CHECK(first >= 0 && second >= 0);
-    memset(port, 0, sizeof *port);
-    CHECK(port_open(port, (int)if_nametoindex("port0"), 1, true) == 0);
-    CHECK(!port_uses_xdp(port));
-    port_close(port);
-    close(first);
-    close(second);
-    free(port);
-}
-
 int
 main(void)
 {
@@ -332,6 +314,5 @@ main(void)
     whatever_lacks_the_port_opens_and_nothing_is_left(1, true, true);
     whatever_lacks_the_port_opens_and_nothing_is_left(1, false, false);
     whatever_lacks_the_port_opens_and_nothing_is_left(3, true, false);
-    a_port_with_two_transmit_queues_sends_by_the_packet_socket();
     return check_report();
 }

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <linux/if_xdp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -163,6 +164,20 @@ sendto(int fd, const void *bytes, size_t size, int flags,
     error = kernel.refuse_error != 0 ? kernel.refuse_error : kernel_send();
     errno = -error;
     return error == 0 ? 0 : -1;
+}
+
+static uint32_t polls, polls_until_complete;
+
+/* A pause, in which a driver may complete what it holds. */
+int
+poll(struct pollfd *fds, nfds_t count, int milliseconds)
+{
+    CHECK(fds == NULL && count == 0 && milliseconds == 1);
+    if (++polls == polls_until_complete) {
+        kernel.holds = 0;
+        kernel_complete(NEVER * (uint64_t)CHUNK_BYTES);
+    }
+    return 0;
 }
 
 int
@@ -329,6 +344,42 @@ without_a_free_chunk_nothing_is_sent(const struct manners *how)
     sender_free(xdp);
 }
 
+/* A packet socket may send after it: nothing is on its way, or it was waited for long.
+ */
+static void
+whoever_drains_it_waits_for_what_left(const struct manners *how)
+{
+    struct xdp *xdp = sender_make(how);
+
+    check_about(how->name, 0);
+    kernel.holds = 8;
+    CHECK_EQ_U32(burst_send(xdp, 0, 24), 24);
+    polls = 0;
+    polls_until_complete = 3;
+    xdp_drain(xdp);
+    CHECK_EQ_U32(polls, 3);
+    CHECK_EQ_U32(xdp->free_count, XDP_CHUNKS);
+    xdp_drain(xdp);
+    CHECK_EQ_U32(polls, 3);
+    sender_free(xdp);
+}
+
+static void
+whoever_drains_a_stuck_port_goes_on(const struct manners *how)
+{
+    struct xdp *xdp = sender_make(how);
+
+    check_about(how->name, 0);
+    kernel.holds = 8;
+    CHECK_EQ_U32(burst_send(xdp, 0, 24), 24);
+    polls = 0;
+    polls_until_complete = NEVER;
+    xdp_drain(xdp);
+    CHECK_EQ_U32(polls, 5);
+    CHECK_EQ_U32(xdp->free_count, XDP_CHUNKS - 8);
+    sender_free(xdp);
+}
+
 /* Gone in the middle of it: nobody can tell how far it came.  No frame may leave twice,
  * so none is given back, and the socket is not asked again. */
 static void
@@ -388,6 +439,8 @@ main(int argc, char **argv)
     for (size_t i = 0; i < sizeof manners / sizeof manners[0]; i++) {
         every_stop_leaves_each_frame_gone_or_ours(&manners[i], &seed);
         without_a_free_chunk_nothing_is_sent(&manners[i]);
+        whoever_drains_it_waits_for_what_left(&manners[i]);
+        whoever_drains_a_stuck_port_goes_on(&manners[i]);
         a_port_that_goes_away_under_a_burst_ends_it(&manners[i], -EIO);
     }
     only_short_plain_frames_fit();

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The offloads of an interface, off and on: ethtool(8), which a fresh machine lacks.
+"""The offloads of an interface, off and on, and its queues: ethtool(8), which a fresh
+machine lacks.
 
 Owns ETHTOOL_S...'s numbers.  Knows no lagg.
 """
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from lab import Host
 
 _SIOCETHTOOL = 0x8946
+_SCHANNELS = 0x3D
 _SET = {"tx": 0x17, "sg": 0x19, "tso": 0x1F}
 _GSTRINGS, _GFEATURES, _SFEATURES = 0x1B, 0x3A, 0x3B
 _ETH_SS_FEATURES, _NAME_BYTES = 4, 32
@@ -31,6 +33,14 @@ def without(host: Host, name: str, *offloads: str) -> Iterator[None]:
     yield
     for offload in reversed(offloads):
         _set(host, name, offload, on=True)
+
+
+def set_queues(name: str, *, receive: int, transmit: int) -> None:
+    """How many an interface of this namespace has, of those it was made with."""
+    limits, others = (0, 0, 0, 0), (0, 0)
+    value = array.array("I", [_SCHANNELS, *limits, receive, transmit, *others])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        _ask(opened, name, value)
 
 
 def _set(host: Host, name: str, offload: str, *, on: bool) -> None:

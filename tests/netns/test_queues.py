@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""AF_XDP sends by a port's first transmit queue, a packet socket by any: with several,
+frames of a flow could overtake each other, so then the packet socket sends all.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lagg.model import Proto, Transmit
+from tests.netns import ethtool
+from tests.netns.driver_world import World
+from tests.netns.frames import ether
+from tests.netns.ns_links import waiting
+
+FRAMES = 80
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Of four queues each way that p0 may have, it has one; p1 is a usual veth."""
+    with World(tmp_path) as made:
+        made.start()
+        far = {"ifname": "q0", "net_ns_fd": made.far.descriptor}
+        queues: dict[str, Any] = {"num_tx_queues": 4, "num_rx_queues": 4}
+        made.near.link("add", ifname="p0", kind="veth", peer=far, **queues)
+        set_queues(made, receive=1, transmit=1)
+        made.far.link("set", "q0", state="up")
+        made.near.link("set", "p0", state="up")
+        made.plug(1)
+        yield made
+
+
+def set_queues(world: World, *, receive: int, transmit: int) -> None:
+    counts = {"receive": receive, "transmit": transmit}
+    world.near.run(lambda: ethtool.set_queues("p0", **counts))
+
+
+def create(world: World) -> None:
+    world.create("lagg0", "p0", "p1", proto=Proto.FAILOVER)
+    if transmits(world)[1] is Transmit.PACKET:
+        pytest.skip("no AF_XDP here")
+
+
+def transmits(world: World) -> list[Transmit]:
+    tx = {port.name: port.tx for port in world.record().ports}
+    return [tx["p0"], tx["p1"]]
+
+
+def carries_by(world: World, way: Transmit) -> bool:
+    (port,) = world.record().ports
+    return port.reason is None and port.tx is way
+
+
+def await_transmits(world: World, *wanted: Transmit) -> None:
+    world.wait(lambda: transmits(world) == list(wanted), f"the ports send by {wanted}")
+
+
+def test_a_port_sends_by_the_packet_socket_while_it_has_several_queues(
+    world: World,
+) -> None:
+    create(world)
+    assert transmits(world) == [Transmit.XDP, Transmit.XDP]
+    set_queues(world, receive=1, transmit=4)
+    await_transmits(world, Transmit.PACKET, Transmit.XDP)
+    set_queues(world, receive=1, transmit=1)
+    await_transmits(world, Transmit.XDP, Transmit.XDP)
+
+
+def test_a_port_that_has_several_when_it_is_attached_sends_so_from_the_first_frame(
+    world: World,
+) -> None:
+    set_queues(world, receive=1, transmit=2)
+    create(world)
+    assert transmits(world) == [Transmit.PACKET, Transmit.XDP]
+    set_queues(world, receive=1, transmit=1)
+    await_transmits(world, Transmit.XDP, Transmit.XDP)
+
+
+def test_receive_queues_do_not_matter(world: World) -> None:
+    set_queues(world, receive=4, transmit=1)
+    create(world)
+    assert transmits(world) == [Transmit.XDP, Transmit.XDP]
+
+
+def test_no_frame_is_lost_or_overtaken_while_the_queues_change(world: World) -> None:
+    world.without_ipv6()
+    world.create("lagg0", "p0", proto=Proto.FAILOVER)
+    got: list[bytes] = []
+    wanted = [ether(b"%06d" % number) for number in range(FRAMES)]
+    with (
+        world.near.packet_socket("lagg0") as above,
+        world.far.packet_socket("q0") as beyond,
+    ):
+        for number, frame in enumerate(wanted):
+            if number % (FRAMES // 4) == 0:
+                queues = 4 if number // (FRAMES // 4) % 2 else 1
+                set_queues(world, receive=1, transmit=queues)
+                way = Transmit.PACKET if queues > 1 else Transmit.XDP
+                world.wait(lambda way=way: carries_by(world, way), "p0 carries")  # type: ignore[misc]
+            above.send(frame)
+
+        def all_came() -> bool:
+            got.extend(frame for frame in waiting(beyond) if frame in wanted)
+            return len(got) >= FRAMES
+
+        world.wait(all_came, "all frames came")
+    assert got == wanted
+    counters = world.record().counters
+    assert counters.tx_in == counters.tx_out + sum(counters.drops.values())
