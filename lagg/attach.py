@@ -134,7 +134,7 @@ async def _open(
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
     await fleet.hearing.follow_port(bundle, link.ifindex)
-    await fleet.follow_egress_of(bundle, slot, link)
+    fleet.await_egress(bundle, slot, link.ifindex)
     now = await _as_it_is(fleet, link)
     modes = await fleet.netlink.modes(link.ifindex)
     port = Port(slot, now, home_mac=link.mac, modes=modes)

@@ -185,6 +185,7 @@ class Driver:
         async with self._turn:
             try:
                 result = await operation()
+                await self._fleet.know_egress()
             except Exception as error:
                 if answer.cancelled():
                     raise

@@ -47,6 +47,7 @@ class Fleet:
         self._by_port: dict[int, Bundle] = {}
         self._egress = EgressRules()  # when looked for last
         self._spread: set[int] = set()  # then had several transmit queues
+        self._came_since: set[int] = set()  # ifindexes of ports: theirs is not known
         self._traffic = Traffic(
             lambda: [bundle.device for bundle in self.bundles.values()]
         )
@@ -136,27 +137,45 @@ class Fleet:
     async def follow_egress(self) -> None:
         """Learns what AF_XDP would pass by: shapers, filters, queues.  LaggError."""
         ports = [port for each in self.bundles.values() for port in each.shape.ports]
+        came = frozenset(self._came_since)
         if ports:
             self._egress = await self.netlink.egress_rules()
         for port in ports:
             await self._count_queues(port.link)
+        self._came_since -= came
 
-    async def follow_egress_of(self, bundle: Bundle, slot: int, link: Link) -> None:
-        """The same of a port that is to come, before its first frame.  LaggError."""
-        self._egress = await self.netlink.egress_rules()
-        await self._count_queues(link)
-        self._choose_transmit(bundle, slot, link.ifindex, sniffed=False)
+    def await_egress(self, bundle: Bundle, slot: int, ifindex: int) -> None:
+        """A port that is to come sends by the packet socket until that is known.
+
+        So it passes none by.  All are listed once for the ports of an operation, or
+        the cost of each that comes would grow with the ports there are.
+        """
+        self._came_since.add(ifindex)
+        self._choose_transmit(bundle, slot, ifindex, sniffed=False)
 
     async def _count_queues(self, link: Link) -> None:
         """AF_XDP sends by one queue: with more, frames of a flow could overtake."""
         several = await self.netlink.transmits_by_several(link)
         (self._spread.add if several else self._spread.discard)(link.ifindex)
 
+    async def know_egress(self) -> None:
+        """That of the ports that came, at the end of an operation.
+
+        A failure is logged: it is looked for again with that of all others.
+        """
+        if self._came_since:
+            try:
+                await self.follow_egress()
+                self.spare_sniffers()
+            except LaggError as error:
+                log.warning("%s", error)
+
     def _choose_transmit(
         self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
     ) -> None:
         filtered = ifindex in self._egress.filtered
-        seen = sniffed or filtered or ifindex in self._egress.shaped
+        shaped = ifindex in self._egress.shaped or ifindex in self._came_since
+        seen = sniffed or filtered or shaped
         spread = ifindex in self._spread
         wish = Transmit.PACKET if seen or spread else Transmit.XDP
         bundle.device.set_transmit(slot, wish)

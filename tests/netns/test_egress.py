@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from lagg.errors import LaggError
+from lagg.follow import Follower
 from lagg.link import EgressRules
 from lagg.model import Drop, Proto, Transmit
 from lagg.netlink import DeafPorts, Netlink, nft, wire
@@ -137,6 +138,43 @@ def test_a_port_that_has_a_shaper_when_it_is_attached_never_passes_it_by(
     tc(world, f"add dev p0 {SHAPER}")
     world.create("lagg0", "p0", "p1", proto=Proto.ROUNDROBIN)
     assert transmits(world)[0] is Transmit.PACKET
+
+
+def test_filters_are_listed_once_for_all_ports_that_come_together(
+    world: World, lagg: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, listed = Netlink.egress_rules, []
+
+    async def listing(netlink: Netlink) -> EgressRules:
+        listed.append(len(world.driver._fleet.bundles))
+        return await rules(netlink)
+
+    async def no_poll(follower: Follower) -> None:
+        pass
+
+    lagg.destroy()
+    world.stop()
+    monkeypatch.setattr(Follower, "_look_around", no_poll)
+    monkeypatch.setattr(Netlink, "egress_rules", listing)
+    world.start()
+    world.create("lagg0", "p0", "p1")
+    assert transmits(world) == [Transmit.XDP, Transmit.XDP]
+    assert listed == [1]
+
+
+@pytest.mark.parametrize("code", [errno.EINTR, errno.ENOBUFS])
+def test_filters_that_cannot_be_listed_refuse_no_port_and_are_passed_by_by_none(
+    lagg: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    async def fail(_: Netlink) -> EgressRules:
+        raise LaggError("netlink", "look for egress filters: for a test", code)
+
+    lagg.destroy()
+    with monkeypatch.context() as patch:
+        patch.setattr(Netlink, "egress_rules", fail)
+        lagg.create("lagg0", "p0", "p1", proto=Proto.ROUNDROBIN)
+        assert transmits(lagg) == [Transmit.PACKET, Transmit.PACKET]
+    await_transmits(lagg, Transmit.XDP, Transmit.XDP)
 
 
 def test_a_kernel_without_nftables_filters_nothing_and_is_told_of_at_attach(
