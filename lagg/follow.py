@@ -37,7 +37,7 @@ from lagg.link import (
 )
 from lagg.rings import Rings
 from lagg.shape import LaggMac, Port
-from lagg.tasks import Tasks
+from lagg.tasks import Tasks, in_turn
 from lagg.uppers import UPPERS
 from lagg.uses import tell_uses
 
@@ -291,10 +291,14 @@ class Follower:
         if link.name != port.link.name:
             await self._fleet.custody.rename(link.ifindex, link.name)
             bundle.emit("port-renamed", f"was {port.link.name}", link.name)
-        with _logging():
-            await self._put_right(bundle, port, link)
-        await self._adopt_newest(bundle, link)
-        await self._fleet.follow_speed(bundle)
+        # Whatever is refused, the rest is done; and it is looked at again.
+        await in_turn(
+            partial(self._silence, link),
+            partial(self._put_mtu_right, bundle, port, link),
+            partial(self._put_mac_right, bundle, port, link),
+            partial(self._adopt_newest, bundle, link),
+            partial(self._fleet.follow_speed, bundle),
+        )
 
     async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
         """What was put right, and told meanwhile.  LaggError: a worker hangs."""
@@ -313,17 +317,22 @@ class Follower:
         newest = (await self._fleet.netlink.links()).get(link.ifindex, link)
         return replace(newest, name=link.name)
 
-    async def _put_right(self, bundle: Bundle, port: Port, link: Link) -> None:
-        """A port's MAC and MTU are its lagg's; lagg(4) refuses to change them."""
+    async def _silence(self, link: Link) -> None:
         if link.addr_gen_mode not in (None, AddrGenMode.NONE):
             await self._fleet.custody.silence(link.ifindex)
+
+    async def _put_mtu_right(self, bundle: Bundle, port: Port, link: Link) -> None:
+        """A port's MTU is its lagg's; lagg(4) refuses to change it."""
         if link.mtu != bundle.link.mtu:
-            bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
             await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
+            bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
+
+    async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
+        """So is its MAC."""
         mac = bundle.shape.mac.address
         if link.mac != mac:
-            bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
             await self._fleet.netlink.set_mac(link.ifindex, mac)
+            bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
 
     async def _lagg_lost(self, bundle: Bundle) -> None:
         moved = bundle.link.ifindex in self._moved

@@ -10,6 +10,7 @@ import pytest
 
 from lagg import follow
 from lagg.bundle import Bundle
+from lagg.custody import Custody
 from lagg.errors import LaggError
 from lagg.link import Link
 from lagg.netlink import Netlink
@@ -143,6 +144,33 @@ def test_an_event_whose_look_fails_once_is_not_lost(
     assert world.wait_event("port-renamed", "lan1").details == "was p1"
     assert not failures
     assert world.port_names() == ["p0", "lan1", "p2"]
+
+
+def test_what_could_not_be_put_right_on_a_port_is_put_right_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And keeps nothing else waiting: of one look all three are asked."""
+    asked: list[str] = []
+
+    def failing_once(owner: type, step: str) -> None:
+        does = getattr(owner, step)
+
+        async def fail_once(*args: object) -> None:
+            asked.append(step)
+            if asked.count(step) == 1:
+                raise LaggError("p1", f"{step}: for a test", errno.ENOBUFS)
+            await does(*args)
+
+        monkeypatch.setattr(owner, step, fail_once)
+
+    failing_once(Custody, "silence")
+    failing_once(Netlink, "set_mtu")
+    failing_once(Netlink, "set_mac")
+    world.ip(f"link set p1 mtu 1400 address {MACS[0]} addrgenmode eui64")
+    world.wait(lambda: len(asked) >= 6, "each was asked twice")
+    assert asked[:3] == ["silence", "set_mtu", "set_mac"]
+    for key in ("mtu", "address", "inet6_addr_gen_mode"):
+        world.wait(lambda key=key: len(seen(world, key, "p0", "p1")) == 1, key)  # type: ignore[misc]
 
 
 def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -> None:
