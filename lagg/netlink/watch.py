@@ -222,9 +222,9 @@ class Watch:
         except BlockingIOError:
             pass
         except OSError as error:
+            self._lost(error)
             if error.errno != errno.ENOBUFS:
                 raise
-            self._lost(error)
             return count
         try:
             for message in _latest(burst, self._socket.port):
@@ -256,10 +256,10 @@ class Watch:
         return known is not None and known.flags == flags
 
     def _lost(self, error: Exception) -> None:
-        self._drain()
         log.warning("netlink events were lost (%s): a dump is due", error)
         self._table = Table()
         self._aside = [Overrun()]
+        self._drain()
 
     def _drain(self) -> None:
         while True:

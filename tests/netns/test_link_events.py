@@ -2,6 +2,7 @@
 """The stream of link events: what it tells, how soon, and after an overrun."""
 
 import asyncio
+import errno
 import os
 import socket
 import statistics
@@ -16,7 +17,7 @@ import pytest
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
 from lagg.netlink import Netlink
 from lagg.netlink.watch import RTNLGRP_LINK
-from lagg.netlink.wire import Socket
+from lagg.netlink.wire import Message, Socket
 from lagg.proc import multicast
 from tests.netns.ns_links import Namespace, set_tap_carrier, tap
 
@@ -200,6 +201,35 @@ def test_an_overrun_is_told_and_what_follows_is_new(near: Namespace) -> None:
                 seen = only(LinkChanged, await until(events, changed("eth0", mtu=new)))
                 eth0 = [each.link for each in seen if each.link.name == "eth0"]
                 assert [link.mtu for link in eth0] == [new]
+
+    near.arun(run)
+
+
+def test_what_was_read_before_the_socket_failed_is_not_believed_known(
+    near: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive_now = Socket.receive_now
+    read: list[Message] = []
+
+    def fail_after_one(receiver: Socket) -> list[Message]:
+        if read:
+            raise OSError(errno.EIO, "for a test")
+        read.extend(receive_now(receiver))
+        return read
+
+    async def run() -> None:
+        async with Netlink() as netlink:
+            near.veth("eth0", "eth1")
+            assert (await netlink.links())[near.ifindex("eth0")].mtu == 1500
+            near.link("set", "eth0", mtu=1400)
+            watch = netlink._watch
+            with monkeypatch.context() as patch:
+                patch.setattr(Socket, "receive_now", fail_after_one)
+                with pytest.raises(OSError, match="for a test"):
+                    watch._settle()
+            assert read
+            assert await watch.events() == [Overrun()]
+            assert (await netlink.links())[near.ifindex("eth0")].mtu == 1400
 
     near.arun(run)
 
