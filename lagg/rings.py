@@ -39,6 +39,7 @@ class Rings:
         self._whole = whole
         self._tasks = tasks
         self._due: set[int] = set()  # ifindexes that wait for their turn
+        self._changed: set[int] = set()  # of these the rings before are to be closed
         self._often_until_s = 0.0
 
     def look(self) -> None:
@@ -46,18 +47,25 @@ class Rings:
         for bundle in self._fleet.bundles.values():
             stuck = bundle.device.stuck()
             for port in bundle.shape.ports:
-                if port.slot in stuck and port.link.ifindex not in self._due:
-                    self._due.add(port.link.ifindex)
-                    self._tasks.begin(
-                        self._whole, partial(self._mend, port.link.ifindex)
-                    )
+                ifindex = port.link.ifindex
+                wanting = port.slot in stuck or ifindex in self._changed
+                if wanting and ifindex not in self._due:
+                    self._due.add(ifindex)
+                    self._tasks.begin(self._whole, partial(self._mend, ifindex))
 
     async def _mend(self, ifindex: int) -> None:
         self._due.discard(ifindex)
         held = self._fleet.of_port(ifindex)
-        if held is not None and held[1].slot in held[0].device.stuck():
-            await _reopen(*held)
+        if held is None:
+            self._changed.discard(ifindex)
+            return
+        if ifindex not in self._changed and held[1].slot in held[0].device.stuck():
+            await _change(*held)
+            self._changed.add(ifindex)
             self._look_often()
+        if ifindex in self._changed:  # also by a look before, that a worker held up
+            await _close_former(*held)
+            self._changed.discard(ifindex)
 
     def _look_often(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -72,7 +80,8 @@ class Rings:
             self.look()
 
 
-async def _reopen(bundle: Bundle, port: Port) -> None:
+async def _change(bundle: Bundle, port: Port) -> None:
+    """Has the frames of a port come in by new rings, once that is published."""
     device, slot = bundle.device, port.slot
     with _blaming(port):
         # In a thread, as all that the kernel takes its time for.
@@ -83,6 +92,14 @@ async def _reopen(bundle: Bundle, port: Port) -> None:
         with _blaming(port):
             device.change_rings(slot)
         undo.pop_all()
+
+
+async def _close_former(bundle: Bundle, port: Port) -> None:
+    """Publishes the change; the rings before are drained when no worker sees them.
+
+    LaggError: a worker holds that up.  To be called again.
+    """
+    device, slot = bundle.device, port.slot
     bundle.publish_again()
     await bundle.grace()
     device.drain_rings(slot)

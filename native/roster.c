@@ -199,7 +199,10 @@ lagg_device_drain_rings(struct lagg_device *device, uint32_t slot)
     if (port == NULL) {
         return -ENOENT;
     }
-    rings_drain(device, slot, 1 - port->live);
+    /* None are open when the port was attached anew since they were changed. */
+    if (port->rings[1 - port->live][0].fd >= 0) {
+        rings_drain(device, slot, 1 - port->live);
+    }
     return 0;
 }
 

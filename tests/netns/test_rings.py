@@ -143,13 +143,16 @@ def test_while_they_go_on_the_port_hears_most_of_the_time(
     assert time.monotonic() - began < PAUSE_S
 
 
+@pytest.mark.parametrize("held_up", [1, 2])  # before the change, and after it
 def test_it_hears_again_later_when_a_worker_holds_that_up(
-    world: World, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
+    world: World, wires: list[Wire], monkeypatch: pytest.MonkeyPatch, held_up: int
 ) -> None:
-    grace, refusals = Bundle.grace, [1]
+    grace, refusals = Bundle.grace, [held_up]
 
     async def grace_later(bundle: Bundle) -> None:
         if refusals:
+            refusals[0] -= 1
+        if refusals == [0]:
             refusals.pop()
             raise bundle.refuse("worker 0 did not leave its section", errno.ETIMEDOUT)
         await grace(bundle)
@@ -162,6 +165,9 @@ def test_it_hears_again_later_when_a_worker_holds_that_up(
     wires[0].send(ether(b"heard"))
     world.wait(lambda: received(world, 0) == before + 1, "t0 hears")
     assert conserved(world)
+    wires[0].send_indescribable()
+    world.wait_event("ring-reopened", "t0")  # again, for none was left open
+    assert reopened(world) == [2, 0]
 
 
 def test_what_is_sound_stays_as_it_is(world: World, wires: list[Wire]) -> None:
