@@ -169,7 +169,7 @@ def test_a_planned_detach_loses_nothing_either_way(world: World) -> None:
 
 def test_the_others_stay_when_the_port_that_lent_the_mac_leaves(world: World) -> None:
     """lagg(4)'s system id follows the MAC, and all ports begin anew."""
-    world.form(ports=3)
+    world.form(ports=3, mac_policy="primary")
     world.wait_until_agreed()
     before = world.record()
     world.call("Detach", ports=["p0"])

@@ -3,7 +3,7 @@
  * The Internet checksum against RFC 1071's own words and example, and the filling in of
  * one that the sender left open.  tests/netns/test_transmit.py holds it to scapy's.
  */
-#include "internal.h"
+#include "port.h"
 
 #include "check.h"
 
