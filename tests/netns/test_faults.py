@@ -41,6 +41,7 @@ UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
 LOGGED = frozenset(
     {"netlink.set_speed", "netlink.set_alias", "netlink.set_offload"}
     | {"netlink.tx_dropped", "device.set_carrier"}
+    | {"netlink.egress_rules", "netlink.transmits_by_several"}
 )
 """Of these a failure is a line in the log, and the operation goes on."""
 
