@@ -16,15 +16,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
-from lagg.actor import NS, Actor
-from lagg.bundle import Bundle
+from lagg.kernel.native import Device
 from lagg.lacp.pdu import Lacpdu, decode
 from lagg.lacp.values import State
 from lagg.link import Link, Modes
 from lagg.model import Event, Options, Proto
-from lagg.native import Device
-from lagg.plan import Plan
-from lagg.shape import Port, Shape, port_number
+from lagg.plan.plan import Plan
+from lagg.plan.shape import Port, Shape, port_number
+from lagg.running.bundle import Bundle
+from lagg.running.lacp_io import NS, Actor
 
 PORTS = 2
 READS_MAX = 4

@@ -17,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-from lagg.control import ControlServer
-from lagg.daemon import main
+from lagg.config.diff import diff, told
+from lagg.config.files import load
+from lagg.control.records import LaggJson, lagg_json
+from lagg.control.server import ControlServer
+from lagg.daemon.process import main
+from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
-from lagg.explain import Bucket, Explanation, buckets, explain
-from lagg.files import load
 from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
@@ -37,11 +39,9 @@ from lagg.model import (
     Proto,
     Transmit,
 )
-from lagg.plan import plan
-from lagg.records import LaggJson, lagg_json
-from lagg.reload import diff, told
-from lagg.reloader import Reloader
-from lagg.shape import Port, Shape
+from lagg.plan.explain import Bucket, Explanation, buckets, explain
+from lagg.plan.plan import plan
+from lagg.plan.shape import Port, Shape
 from tests import waiting
 
 DEADLINE_SECONDS = 60
@@ -55,7 +55,7 @@ def wait_until(
 
 
 class FakeDriver:
-    """lagg.driver.Driver as the socket sees it, with dictionaries for a kernel."""
+    """lagg.operations' Driver as the socket sees it, with dictionaries for a kernel."""
 
     def __init__(self, state_dir: Path | None = None) -> None:
         self.configs: dict[str, LaggConfig] = {}
@@ -70,7 +70,7 @@ class FakeDriver:
 
     @classmethod
     async def open(cls, state_dir: Path) -> Self:
-        state_dir.mkdir(exist_ok=True)  # as lagg.state does
+        state_dir.mkdir(exist_ok=True)  # as lagg.ports.originals does
         return cls(state_dir)
 
     async def create(self, config: LaggConfig) -> None:

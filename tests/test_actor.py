@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from lagg.actor import (
+from lagg.errors import LaggError
+from lagg.lacp.values import AdSelect, Bad, Settings, State, System
+from lagg.link import Modes
+from lagg.model import HashKind, PortOptions
+from lagg.plan.flow_moves import Moves
+from lagg.plan.shape import LaggMac
+from lagg.running.lacp_io import (
     ANSWER_S,
     FRAMES_PER_SLOT,
     GOODBYE_S,
@@ -18,12 +24,6 @@ from lagg.actor import (
     STOPPED_S,
     Actor,
 )
-from lagg.errors import LaggError
-from lagg.lacp.values import AdSelect, Bad, Settings, State, System
-from lagg.link import Modes
-from lagg.model import HashKind, PortOptions
-from lagg.moving import Moves
-from lagg.shape import LaggMac
 from tests.actor_world import AGREE_S, READS_MAX, Line, World, link_of, passes, run
 
 

@@ -7,8 +7,8 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from lagg.announce import IFA_F_DADFAILED, IFA_F_TENTATIVE, announcements
 from lagg.link import Address
+from lagg.operations.announce import IFA_F_DADFAILED, IFA_F_TENTATIVE, announcements
 
 MAC = "02:00:5e:00:53:01"
 

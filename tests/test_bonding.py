@@ -8,8 +8,8 @@ import pytest
 
 from lagg import cli
 from lagg.cli.bonding import bonding_page
+from lagg.control.records import LaggJson, lagg_json
 from lagg.model import LaggConfig, Proto
-from lagg.records import LaggJson, lagg_json
 from tests.control_world import record_of, world_at
 
 PARTY = {

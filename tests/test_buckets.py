@@ -7,10 +7,10 @@ import pytest
 
 from lagg import cli
 from lagg.errors import LaggError
-from lagg.explain import Bucket, buckets
 from lagg.model import HashKind, LaggConfig, Options, Proto
-from lagg.plan import plan
-from lagg.shape import Shape
+from lagg.plan.explain import Bucket, buckets
+from lagg.plan.plan import plan
+from lagg.plan.shape import Shape
 from tests.control_world import World, shape_of
 
 PORTS = ("eth0", "eth1", "eth2")  # eth2 is down

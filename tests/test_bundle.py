@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from lagg.bundle import Bundle
 from lagg.errors import LaggError
+from lagg.kernel.native import Device
 from lagg.link import Link
 from lagg.model import Event, Limbo, Options, Proto
-from lagg.native import Device
-from lagg.plan import Plan
-from lagg.shape import Shape
+from lagg.plan.plan import Plan
+from lagg.plan.shape import Shape
+from lagg.running.bundle import Bundle
 from tests.waiting import wait_until
 
 LINK = Link(9, "lagg0", "02:00:5e:00:53:01", 1500, True, False, "DOWN", 1)
@@ -47,7 +47,7 @@ class StuckDevice:
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[StuckDevice, Bundle, list[Event]]:
-    monkeypatch.setattr("lagg.bundle.GRACE_S", 0.01)
+    monkeypatch.setattr("lagg.running.bundle.GRACE_S", 0.01)
     device, events = StuckDevice(), list[Event]()
     shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
     bundle = Bundle(LINK, cast(Device, device), shape, emit=events.append)

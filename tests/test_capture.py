@@ -11,11 +11,11 @@ from scapy.utils import RawPcapNgReader
 from lagg import cli
 from lagg.cli import pcap
 from lagg.cli.capture import ANY_DROP, Answers, Remark, is_wanted, remark
-from lagg.cli.packet import Seen
-from lagg.client import Client
+from lagg.cli.capture_socket import Seen
+from lagg.control.client import Client
+from lagg.control.records import ExplanationJson
 from lagg.model import LaggConfig, Proto
-from lagg.plan import PLANNED_DROPS, plan
-from lagg.records import ExplanationJson
+from lagg.plan.plan import PLANNED_DROPS, plan
 from tests.control_world import shape_of
 
 FRAME = bytes(range(61))

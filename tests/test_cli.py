@@ -17,8 +17,7 @@ from typing import cast
 import pytest
 
 from lagg import cli
-from lagg.model import HashKind, HashLayer, LaggConfig, MacPolicy, Options, Proto
-from lagg.show import (
+from lagg.cli.show_page import (
     byte_words,
     carrier_reason,
     coloured,
@@ -27,6 +26,7 @@ from lagg.show import (
     show_page,
     speed_words,
 )
+from lagg.model import HashKind, HashLayer, LaggConfig, MacPolicy, Options, Proto
 from tests.control_world import (
     DEADLINE_SECONDS,
     World,

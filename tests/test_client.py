@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lagg import client
-from lagg.client import Client, NoDaemonError
+from lagg.control import client
+from lagg.control.client import Client, NoDaemonError
 
 MOMENT = struct.pack("ll", 0, 20_000)
 """As struct timeval: in place of REPLY_SECONDS."""

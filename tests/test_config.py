@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.config import (
+from lagg.config.files import ConfigError, load, parse_toml
+from lagg.config.requests import (
     parse_create,
     parse_lagg_name,
     parse_port_names,
     parse_set,
 )
+from lagg.config.rules import OPTION_RULES, PORT_RULES
 from lagg.errors import UsageError
-from lagg.files import ConfigError, load, parse_toml
 from lagg.lacp.values import AdSelect
 from lagg.model import (
     HashKind,
@@ -28,7 +29,6 @@ from lagg.model import (
     PortOptions,
     Proto,
 )
-from lagg.rules import OPTION_RULES, PORT_RULES
 
 GOOD = """
 [[lagg]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lagg.control import Peer, peer_of
+from lagg.control.server import Peer, peer_of
 from lagg.model import Options, Proto
 from tests.control_world import (
     World,

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lagg import control, varlink
-from lagg.control import EVENTS_MAX, EventQueue
+from lagg.control import server, varlink
+from lagg.control.server import EVENTS_MAX, EventQueue
+from lagg.control.varlink import MESSAGE_BYTES_MAX
 from lagg.model import Event
-from lagg.varlink import MESSAGE_BYTES_MAX
 from tests.control_world import (
     World,
     open_files_count,
@@ -123,7 +123,7 @@ def test_1000_half_messages_keep_nobody_out(world: World) -> None:
             client = crowd.enter_context(world.connect())
             client.send(b'{"method":')
         assert_serves(world)
-        assert world.soon(lambda: len(world.server._clients)) <= control.CLIENTS_MAX
+        assert world.soon(lambda: len(world.server._clients)) <= server.CLIENTS_MAX
     wait_until(lambda: world.soon(lambda: len(world.server._clients)) == 0)
 
 
@@ -147,11 +147,9 @@ def test_200_silent_clients_keep_nobody_out(world: World) -> None:
     with ExitStack() as crowd:
         clients = [crowd.enter_context(world.connect()) for _ in range(200)]
         assert_serves(world)
-        assert world.soon(lambda: len(world.server._clients)) <= control.CLIENTS_MAX
+        assert world.soon(lambda: len(world.server._clients)) <= server.CLIENTS_MAX
         wait_until(
-            lambda: (
-                sum(not each.is_dropped() for each in clients) <= control.CLIENTS_MAX
-            )
+            lambda: sum(not each.is_dropped() for each in clients) <= server.CLIENTS_MAX
         )
         assert clients[0].is_dropped()
         assert not clients[-1].is_dropped()
@@ -178,7 +176,7 @@ def test_clients_leave_most_descriptors_to_laggs_and_ports(
 def test_when_everybody_waits_for_a_change_a_newcomer_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "CLIENTS_MAX", 2)
+    monkeypatch.setattr(server, "CLIENTS_MAX", 2)
     world.driver.gate = asyncio.Event()
     with world.connect() as one, world.connect() as two:
         one.request("Create", name="lagg1")
@@ -293,21 +291,21 @@ def test_a_monitor_that_speaks_is_dropped(world: World) -> None:
 def test_monitors_are_counted_and_leave_room_for_calls(world: World) -> None:
     with ExitStack() as crowd:
         first = crowd.enter_context(world.connect()).monitor()
-        for _ in range(control.MONITORS_MAX - 1):
+        for _ in range(server.MONITORS_MAX - 1):
             crowd.enter_context(world.connect()).monitor()
         late = crowd.enter_context(world.connect())
         late.request_more("Monitor")
         assert late.reply()["parameters"]["errno_name"] == "EUSERS"
         assert_serves(world)
         first.socket.close()
-        wait_until(lambda: len(world.driver.sinks) < control.MONITORS_MAX)
+        wait_until(lambda: len(world.driver.sinks) < server.MONITORS_MAX)
         crowd.enter_context(world.connect()).monitor()
 
 
 def test_silent_clients_do_not_push_a_monitor_out(world: World) -> None:
     with ExitStack() as crowd:
         monitor = crowd.enter_context(world.connect()).monitor()
-        for _ in range(control.CLIENTS_MAX * 2):
+        for _ in range(server.CLIENTS_MAX * 2):
             crowd.enter_context(world.connect())
         world.call("Create", name="lagg0")
         assert monitor.reply()["parameters"]["event"]["event"] == "created"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.eligible import check_port
 from lagg.errors import LaggError
 from lagg.link import Address, Link
+from lagg.ports.eligible import check_port
 
 TAP, OTHER_TAP = 100, 101  # lagg0 and lagg1
 LAGGS: dict[int, tuple[int, ...]] = {TAP: (), OTHER_TAP: ()}

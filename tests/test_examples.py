@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.files import load
+from lagg.config.files import load
 from tests.tree import ROOT
 
 FILES = sorted((ROOT / "examples").glob("*.toml"))

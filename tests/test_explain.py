@@ -19,11 +19,11 @@ from lagg.cli.explain import neighbour
 from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import UsageError
 from lagg.cli.pcap import FormatError, frames
-from lagg.explain import Choice, Explanation, explain
+from lagg.kernel.native import flow_hash
 from lagg.model import Drop, HashKind, LaggConfig, Options, Proto
-from lagg.native import flow_hash
-from lagg.plan import plan
-from lagg.shape import Shape
+from lagg.plan.explain import Choice, Explanation, explain
+from lagg.plan.plan import plan
+from lagg.plan.shape import Shape
 from tests.control_world import World, shape_of
 
 PORTS = ("eth0", "eth1", "eth2")  # eth2 is down

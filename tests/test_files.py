@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.files import FILE_BYTES_MAX, ConfigError, load
+from lagg.config.files import FILE_BYTES_MAX, ConfigError, load
 
 
 @pytest.fixture

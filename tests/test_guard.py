@@ -7,8 +7,8 @@ from collections.abc import Collection, Coroutine
 from typing import Any
 
 from lagg.errors import LaggError
-from lagg.guard import Guard
-from lagg.moving import Moves
+from lagg.plan.flow_moves import Moves
+from lagg.running.markers import Guard
 
 
 class Flows:

@@ -17,8 +17,8 @@ from lagg.cli.ifconfig_words import Elsewhere, Step, parse_line
 from lagg.cli.interface import Facts, Inet
 from lagg.cli.output import UsageError
 from lagg.cli.sysctl import KNOBS, MEANINGLESS
+from lagg.control.records import LaggJson, lagg_json
 from lagg.model import HashLayer, LaggConfig, MacPolicy, Options, Proto
-from lagg.records import LaggJson, lagg_json
 from tests.control_world import World, record_of
 from tests.tree import ROOT
 

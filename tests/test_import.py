@@ -22,7 +22,7 @@ from lagg.cli.importing import converted, ifcfg, linux
 from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import LEFT_TITLE
 from lagg.cli.output import UsageError
-from lagg.files import parse_toml
+from lagg.config.files import parse_toml
 from tests.tree import ROOT
 
 DATA = ROOT / "tests" / "data" / "import"

@@ -14,8 +14,8 @@ from lagg.cli.importing.bonding import AD_SELECT, MODES, POLICIES, set_options
 from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.shell import commands
 from lagg.cli.importing.text import LEFT_OUT, mentions, shown
+from lagg.config.rules import OPTION_RULES
 from lagg.model import HashLayer, LaggConfig, Options, Proto
-from lagg.rules import OPTION_RULES
 
 # ---- sh ----------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from dataclasses import fields, replace
 import pytest
 
 from lagg.cli import main
+from lagg.cli.show_page import plain, show_page
+from lagg.control.records import OptionsChangeJson, OptionsJson, lagg_json
 from lagg.lacp.values import (
     Bad,
     Churn,
@@ -22,8 +24,6 @@ from lagg.lacp.values import (
     View,
 )
 from lagg.model import LaggConfig, LaggRecord, Options, PortOptions, Proto
-from lagg.records import OptionsChangeJson, OptionsJson, lagg_json
-from lagg.show import plain, show_page
 from tests.control_world import World, record_of
 
 AGREED = (

@@ -12,8 +12,8 @@ from book.__main__ import FILES, write
 from book.man import Page
 from book.words import Option, Words, commands, globals_of_laggctl, words_of
 from lagg.cli.parser import COMMANDS
-from lagg.daemon import make_parser
-from lagg.rules import OPTION_RULES
+from lagg.config.rules import OPTION_RULES
+from lagg.daemon.process import make_parser
 
 PAGES = [name for name in FILES if "/man/" in name]
 SHELLS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}

@@ -14,11 +14,11 @@ from typing import cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lagg import metrics
+from lagg.control.records import LaggJson, PortLacpJson, lagg_json
+from lagg.daemon import metrics
+from lagg.daemon.metrics import FAMILIES, Metrics, listener_of, names, text_of
 from lagg.errors import LaggError
-from lagg.metrics import FAMILIES, Metrics, listener_of, names, text_of
 from lagg.model import LaggConfig
-from lagg.records import LaggJson, PortLacpJson, lagg_json
 from tests.control_world import FakeDriver, record_of
 from tests.tree import ROOT
 
@@ -201,7 +201,9 @@ def test_what_is_no_address_is_a_usage_error(word: str) -> None:
 
 
 def test_metrics_are_off_by_default_and_cost_no_import() -> None:
-    program = "import sys, lagg.daemon; print('prometheus_client' in sys.modules)"
+    program = (
+        "import sys, lagg.daemon.process; print('prometheus_client' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.model import Drop, HashKind, HashLayer, Spread
-from lagg.moving import Moves, moves
-from lagg.plan import Plan
+from lagg.plan.flow_moves import Moves, moves
+from lagg.plan.plan import Plan
 
 SLOTS = range(4)
 

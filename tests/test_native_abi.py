@@ -33,6 +33,7 @@ from scapy.packet import Packet, Raw
 
 from lab.publish import EMPTY
 from lagg import _native
+from lagg.kernel.native import Device, flow_hash
 from lagg.model import (
     ALL_LAYERS,
     BUCKETS,
@@ -43,7 +44,6 @@ from lagg.model import (
     Spread,
     Tuning,
 )
-from lagg.native import Device, flow_hash
 from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
 

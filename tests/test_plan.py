@@ -22,7 +22,7 @@ from lagg.model import (
     Proto,
     Spread,
 )
-from lagg.plan import Plan, Situation, flags, link_active, plan, reason, rehome
+from lagg.plan.plan import Plan, Situation, flags, link_active, plan, reason, rehome
 
 SLOTS = (5, 1, 3, 8)
 """Slots in order of ifindex, so that no test passes by the order of slots."""

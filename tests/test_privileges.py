@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg import privileges
+from lagg.kernel import privileges
 from tests.tree import ROOT, name_of, python_files
 
 NOBODY = 65534
@@ -47,7 +47,7 @@ def run(
     )
 
 
-LAGGD = "import sys; from lagg.daemon import main; sys.exit(main())"
+LAGGD = "import sys; from lagg.daemon.process import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_capabilities_of_another_user_namespace_count_for_nothing() -> None:
 CONFINED = """
 import os, resource, threading
 from pathlib import Path
-from lagg import privileges
+from lagg.kernel import privileges
 
 def caps():
     text = Path("/proc/thread-self/status").read_text()

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.files import parse_toml, to_toml
+from lagg.config.diff import Diff, diff, told
+from lagg.config.files import parse_toml, to_toml
 from lagg.model import (
     HashKind,
     HashLayer,
@@ -17,7 +18,6 @@ from lagg.model import (
     Options,
     Proto,
 )
-from lagg.reload import Diff, diff, told
 
 MAC = "02:00:5e:00:53:01"
 SEED = 7

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lagg import cli
-from lagg.files import load
+from lagg.config.files import load
 from tests.control_world import World, wait_until
 from tests.test_config import BAD_FILES
 from tests.tree import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from lagg.schema import schema
+from lagg.config.schema import schema
 from tests.test_config import BAD_FILES, GOOD
 from tests.tree import ROOT
 
@@ -36,7 +36,7 @@ def validator() -> Draft202012Validator:
 
 def test_the_shipped_schema_is_the_one_the_rules_make() -> None:
     assert json.loads(SHIPPED.read_text()) == json.loads(json.dumps(schema())), (
-        f"python -m lagg.schema > {SHIPPED.relative_to(ROOT)}"
+        f"python -m lagg.config.schema > {SHIPPED.relative_to(ROOT)}"
     )
 
 

@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from lab.screen import CELL_PX, CLEAR, COLOURS, MARGIN_PX, bare, last_page, runs, svg
-from lagg.show import coloured
+from lagg.cli.show_page import coloured
 
 LINES = ["plain", f"a {coloured('red', '31')} <b> & c", "", "x" * 40]
 SVG = "{http://www.w3.org/2000/svg}"

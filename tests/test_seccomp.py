@@ -50,8 +50,8 @@ PERMITTED = {
 
 PROGRAM = """
 import asyncio, ctypes, errno, fcntl, os, socket, sys, tempfile, threading, time
-from lagg import privileges
-from lagg.native import restrict_calls
+from lagg.kernel import privileges
+from lagg.kernel.native import restrict_calls
 
 libc = ctypes.CDLL(None, use_errno=True)
 

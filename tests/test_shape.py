@@ -19,7 +19,7 @@ from lagg.model import (
     PortOptions,
     Proto,
 )
-from lagg.shape import LaggMac, Port, Shape
+from lagg.plan.shape import LaggMac, Port, Shape
 
 EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))
 STABLE, PRIMARY = MacPolicy.STABLE, MacPolicy.PRIMARY

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`laggctl show` as a page: what it says beside the table."""
 
-from lagg.show import plain, show_page
+from lagg.cli.show_page import plain, show_page
 from tests.control_world import a_record
 
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg import state
 from lagg.errors import LaggError
+from lagg.kernel.netlink import messages
 from lagg.link import Address, AddrGenMode, Offload
-from lagg.netlink import messages
-from lagg.state import Original, StateFile
+from lagg.ports import originals
+from lagg.ports.originals import Original, StateFile
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,7 +103,7 @@ def test_a_port_noted_by_an_older_version_is_loaded(
     del row["found_s"], row["offloads"]
     for key in ("proto", "valid_s", "preferred_s"):
         del row["addresses"][0][key]
-    path.write_text(json.dumps(saved | {"sha256": state._digest(saved["body"])}))
+    path.write_text(json.dumps(saved | {"sha256": originals._digest(saved["body"])}))
     assert file.load() == (replace(ETH0, offloads=()),)
 
 
@@ -118,7 +118,7 @@ def test_a_second_daemon_is_told_who_holds_the_directory(
     file: StateFile, tmp_path: Path
 ) -> None:
     program = (
-        "import pathlib, sys; from lagg.state import StateFile;"
+        "import pathlib, sys; from lagg.ports.originals import StateFile;"
         "StateFile(pathlib.Path(sys.argv[1]))"
     )
     done = subprocess.run(
@@ -201,7 +201,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Changes the body of the file and mends the checksum."""
     body = json.loads(path.read_text())["body"]
     change(body)
-    path.write_text(json.dumps({"sha256": state._digest(body), "body": body}))
+    path.write_text(json.dumps({"sha256": originals._digest(body), "body": body}))
 
 
 def test_a_row_that_is_no_original_is_damage(file: StateFile, path: Path) -> None:
@@ -245,7 +245,7 @@ def test_one_odd_value_under_a_sound_checksum_is_damage_or_can_be_put_back(
         for key in way:
             place = place[key]
         place[last] = data.draw(ODD)
-        path.write_text(json.dumps({"sha256": state._digest(body), "body": body}))
+        path.write_text(json.dumps({"sha256": originals._digest(body), "body": body}))
         for found in file.load():
             encode_all(found)
         file.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg import supervise
+from lagg.daemon import supervise
 from lagg.model import Health
 from tests.control_world import DEADLINE_SECONDS, RawClient
 from tests.tree import ROOT

@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import pytest
 
-from lagg import switch as switching
-from lagg.actor import Actor
-from lagg.bundle import Bundle
 from lagg.errors import LaggError
-from lagg.fleet import Fleet
+from lagg.kernel.native import Device
 from lagg.link import Link, Modes
 from lagg.model import Event, Options, Proto
-from lagg.native import Device
-from lagg.plan import Plan
-from lagg.shape import Port, Shape
-from lagg.switch import switch
+from lagg.operations import protocol_change
+from lagg.operations.laggs import Fleet
+from lagg.operations.protocol_change import switch
+from lagg.plan.plan import Plan
+from lagg.plan.shape import Port, Shape
+from lagg.running.bundle import Bundle
+from lagg.running.lacp_io import Actor
 
 PORTS = 3
 LISTEN, FILTER, PUBLISH = "listen", "filter", "publish"
@@ -115,7 +115,7 @@ def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
     def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
         return Actor(bundle, changed, open_socket=world.socket)
 
-    monkeypatch.setattr(switching, "Actor", actor)
+    monkeypatch.setattr(protocol_change, "Actor", actor)
 
     async def work() -> None:
         async with AsyncExitStack() as undo:
@@ -172,5 +172,5 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
     def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
         return Actor(bundle, changed, open_socket=world.socket)
 
-    monkeypatch.setattr(switching, "Actor", actor)
+    monkeypatch.setattr(protocol_change, "Actor", actor)
     asyncio.run(both())

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from lagg import cli
+from lagg.cli.show_page import coloured, plain
 from lagg.cli.top_page import (
     BARS,
     HISTORY,
@@ -18,9 +19,8 @@ from lagg.cli.top_page import (
     spark,
     top_page,
 )
+from lagg.control.records import LaggJson, lagg_json
 from lagg.model import LaggConfig
-from lagg.records import LaggJson, lagg_json
-from lagg.show import coloured, plain
 from tests.control_world import World, record_of
 
 SECOND = 1_000_000_000

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
-from lagg.traffic import Traffic
+from lagg.running.traffic import Traffic
 
 
 class Counting:

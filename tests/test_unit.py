@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg import daemon
+from lagg.daemon import process
 from tests.tree import ROOT
 
 PACKAGING = ROOT / "packaging"
@@ -181,7 +181,7 @@ def test_two_capabilities_and_a_user_of_its_own(service: dict[str, str]) -> None
 
 
 def test_what_trying_again_would_not_help_is_not_tried(service: dict[str, str]) -> None:
-    final = {str(daemon.NO_PERMISSION), str(daemon.BAD_CONFIG)}
+    final = {str(process.NO_PERMISSION), str(process.BAD_CONFIG)}
     assert set(service["RestartPreventExitStatus"].split()) == final
 
 

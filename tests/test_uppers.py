@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 
 from lagg.link import Link
-from lagg.uppers import speakers, taggers
+from lagg.operations.uppers import speakers, taggers
 
 MAC = "02:00:5e:00:53:01"
 LAGG = 7

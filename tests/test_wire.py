@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lagg.netlink import messages, wire
-from lagg.netlink.wire import Message, Request, Socket
+from lagg.kernel.netlink import messages, wire
+from lagg.kernel.netlink.wire import Message, Request, Socket
 
 INTERRUPTED = 0x12  # NLM_F_MULTI | NLM_F_DUMP_INTR
 DONE, ERROR = 3, 2

@@ -26,7 +26,7 @@ from lagg.cli.output import (
     run_as_ifconfig,
 )
 from lagg.cli.parser import make_parser
-from lagg.client import NoDaemonError
+from lagg.control.client import NoDaemonError
 from lagg.errors import LaggError
 
 

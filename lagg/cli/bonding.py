@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from lagg.records import LaggJson, PortJson
+    from lagg.control.records import LaggJson, PortJson
 
 _MODES = {
     "failover": "fault-tolerance (active-backup)",

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.show import count_words
+from lagg.cli.show_page import count_words
 
 if TYPE_CHECKING:
-    from lagg.records import BucketJson
-    from lagg.show import Paint
+    from lagg.cli.show_page import Paint
+    from lagg.control.records import BucketJson
 
 BUSIEST_MAX = 8
 """More rows than flows that fill a port by themselves."""

@@ -11,19 +11,19 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from lagg.cli import pcap
+from lagg.cli.capture_socket import Seen
+from lagg.cli.capture_sources import Place, Places
 from lagg.cli.explain import HEAD_BYTES
 from lagg.cli.output import DONE, UsageError, on_terminal, say_bytes
-from lagg.cli.packet import Seen
-from lagg.cli.places import Place, Places
-from lagg.client import Client
+from lagg.config.rules import nearest
+from lagg.control.client import Client
 from lagg.model import Drop
-from lagg.plan import PLANNED_DROPS
-from lagg.rules import nearest
+from lagg.plan.plan import PLANNED_DROPS
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.records import ExplanationJson, LaggJson
+    from lagg.control.records import ExplanationJson, LaggJson
 
 ANY_DROP = "any"
 CAPTURED_DROPS = tuple(drop.value for drop in PLANNED_DROPS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lagg.cli.options import wanted, wanted_of_port
 from lagg.cli.output import UsageError, done
-from lagg.client import Client
+from lagg.control.client import Client
 
 if TYPE_CHECKING:
     import argparse

@@ -17,15 +17,15 @@ from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
-from lagg.proc import rows_of
+from lagg.kernel.proc import rows_of
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.records import ChoiceJson, ExplanationJson, LaggJson
-    from lagg.show import Paint
+    from lagg.cli.show_page import Paint
+    from lagg.control.records import ChoiceJson, ExplanationJson, LaggJson
 
 HEAD_BYTES = 512
 """More of a frame than any header that a hash reads."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lagg.cli.output import DONE, REFUSED, complain, say, say_file
-from lagg.client import Client, ComplaintsError
+from lagg.config.files import ConfigError, load
+from lagg.control.client import Client, ComplaintsError
 from lagg.errors import LaggError
-from lagg.files import ConfigError, load
 
 if TYPE_CHECKING:
     import argparse

@@ -19,13 +19,13 @@ from lagg.cli import interface
 from lagg.cli.ifconfig_page import facts_of, interface_page
 from lagg.cli.ifconfig_words import Elsewhere, Line, Step, parse_line
 from lagg.cli.output import DONE, REFUSED, UsageError, complain, say
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.records import LaggJson
+    from lagg.control.records import LaggJson
 
 CLONER = "lagg"
 """`ifconfig lagg create` makes the first laggN that is free, and prints its name."""

@@ -14,7 +14,7 @@ from lagg.cli import interface
 from lagg.cli.interface import Facts
 
 if TYPE_CHECKING:
-    from lagg.records import LaggJson, PortJson
+    from lagg.control.records import LaggJson, PortJson
 
 _UP = {"UP": 0x1, "RUNNING": 0x40}  # FreeBSD's RUNNING: the driver's, not the carrier's
 _INTERFACE_FLAGS = {

@@ -11,8 +11,8 @@ import argparse
 from typing import Any
 
 from lagg.cli.output import UsageError
+from lagg.cli.show_page import LACP_OPTIONS
 from lagg.cli.words import listed, number
-from lagg.show import LACP_OPTIONS
 
 PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
 

@@ -154,8 +154,8 @@ COMMANDS = (
     Command("release", "end LACP's hold of ports", "change", "1", _port_words),
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
-    Command("show", "what is there and how it does", "look", "?", _show_words),
-    Command("stats", "counters", "look", "?", _stats_words),
+    Command("show", "what is there and how it does", "show", "?", _show_words),
+    Command("stats", "counters", "show", "?", _stats_words),
     Command("top", "rates and history, live", "top", "?", _top_words),
     Command(
         "capture",
@@ -164,7 +164,7 @@ COMMANDS = (
         "1",
         _capture_words,
     ),
-    Command("monitor", "events as they happen, until ^C", "look", None),
+    Command("monitor", "events as they happen, until ^C", "show", None),
     Command(
         "import",
         "another system's configuration as ours",

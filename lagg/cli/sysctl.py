@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from lagg.cli.output import DONE, UsageError, say
 from lagg.cli.words import whole
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, on_terminal, paint, say
 from lagg.cli.top_page import History, rates_json, top_page
-from lagg.client import Client
+from lagg.control.client import Client
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.records import LaggJson
+    from lagg.control.records import LaggJson
 
 _HOME_AND_CLEAR = "\033[H\033[J"
 _WIDTH_WITHOUT_TERMINAL = 120

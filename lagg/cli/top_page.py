@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from lagg.show import carrier_reason, count_words, speed_words
+from lagg.cli.show_page import carrier_reason, count_words, speed_words
 
 if TYPE_CHECKING:
-    from lagg.records import LaggJson, PortJson
-    from lagg.show import Paint
+    from lagg.cli.show_page import Paint
+    from lagg.control.records import LaggJson, PortJson
 
 HISTORY = 60
 """Pages that a port's history goes back."""

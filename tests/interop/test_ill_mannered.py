@@ -19,7 +19,7 @@ from scapy.contrib.lacp import LACP, MarkerProtocol
 from scapy.layers.l2 import Dot1Q, Ether
 
 from lab import Lab, conserved, wait_until
-from lagg.client import Client
+from lagg.control.client import Client
 from tests.interop.hand import COLLECTING, DISTRIBUTING, RESPONSE, SYNC, Hand
 from tests.kept import Kept
 from tests.netns.frames import ETH_P_LOCAL, Capture, ether

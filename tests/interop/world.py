@@ -11,7 +11,7 @@ from typing import Any
 
 from lab import Host, Lab, wait_until
 from lab.partner import Lacp, Member, Partner
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.lacp.values import State
 
 LAGG = "lagg0"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 
 ASK, ANSWER = "/run/ask", "/run/answer"

@@ -26,9 +26,9 @@ from typing import Any, Self, TypeVar
 import pytest
 from pyroute2.nftables.main import NFTables
 
-from lagg.driver import Driver
 from lagg.errors import LaggError
 from lagg.model import Counters, Event, LaggChange, LaggConfig, LaggRecord
+from lagg.operations.commands import Driver
 from tests.netns import ethtool
 from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until

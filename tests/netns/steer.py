@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lab import Daemon, conserved, overload, wait_until
-from lagg import privileges
-from lagg.client import Client
+from lagg.control.client import Client
+from lagg.kernel import privileges
 
 LAGG = "lagg0"
 BY_XDP = "xdp+packet"

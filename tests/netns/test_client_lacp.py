@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from lab import Lab, Pair, wait_until
-from lagg.client import Client
+from lagg.control.client import Client
 from tests.netns.flows import random_flows
 from tests.netns.frames import Capture
 from tests.netns.steer import DEADLINE_S, LAGG

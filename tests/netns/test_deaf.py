@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from lagg.errors import LaggError
-from lagg.netlink import DeafPorts, deaf, nft
+from lagg.kernel.netlink import DeafPorts, ingress, nft
 from tests.netns.ns_links import ETH_P_ARP, ETH_P_IP, Namespace, waiting
 from tests.waiting import wait_until
 
@@ -327,7 +327,7 @@ def test_a_kernel_without_egress_hook_makes_ports_deaf_and_says_so_once(
 
 OWNER = """
 import asyncio, sys
-from lagg.netlink import DeafPorts
+from lagg.kernel.netlink import DeafPorts
 
 async def main():
     async with DeafPorts(0) as ports:
@@ -404,7 +404,7 @@ def test_a_kernel_without_nftables_says_what_it_lacks(
     def refuse(protocol: int) -> None:
         raise OSError(code, "refused")
 
-    monkeypatch.setattr(deaf, "Socket", refuse)
+    monkeypatch.setattr(ingress, "Socket", refuse)
 
     async def steps(ports: DeafPorts) -> None:
         with pytest.raises(LaggError, match=lacking) as caught:

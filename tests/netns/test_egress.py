@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 from lagg.errors import LaggError
-from lagg.follow import Follower
+from lagg.kernel.netlink import DeafPorts, Netlink, nft, wire
+from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Socket
 from lagg.link import EgressRules
 from lagg.model import Drop, Proto, Transmit
-from lagg.netlink import DeafPorts, Netlink, nft, wire
-from lagg.netlink.wire import NETLINK_NETFILTER, Socket
+from lagg.operations.kernel_events import Follower
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
 from tests.netns.ns_links import Namespace

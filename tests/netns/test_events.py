@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from lagg.kernel.netlink import Netlink
 from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
-from lagg.netlink import Netlink
 from tests.netns.driver_world import World
 
 MAC = "02:00:5e:00:53:99"

@@ -11,7 +11,7 @@ import pytest
 
 from lab import wait_until
 from lab.daemon import LAGGCTL
-from lagg.client import Client
+from lagg.control.client import Client
 from tests.netns.bare import PORTS, Bare, Ways
 from tests.netns.flows import random_flows
 from tests.netns.frames import ETH_P_IP, ETH_P_IPV6, ether, ipv4, ipv6, udp

@@ -18,15 +18,17 @@ from typing import Any
 
 import pytest
 
-from lagg import bundle, custody, hearing
-from lagg.announce import Announcer
-from lagg.driver import Driver
 from lagg.errors import LaggError
-from lagg.membership import Memberships
+from lagg.kernel.native import Device, PortSockets
+from lagg.kernel.proc import multicast
+from lagg.kernel.rx_filter import Memberships
 from lagg.model import LaggChange, LaggConfig, MacPolicy, Options, Proto, Tuning
-from lagg.native import Device, PortSockets
-from lagg.plan import Plan
-from lagg.proc import multicast
+from lagg.operations import rx_wanted
+from lagg.operations.announce import Announcer
+from lagg.operations.commands import Driver
+from lagg.plan.plan import Plan
+from lagg.ports import takeover
+from lagg.running import bundle
 from tests.netns.driver_world import World
 
 MAC = "02:00:5e:00:53:99"
@@ -146,9 +148,9 @@ class SabotagedWorld(World):
         super().__init__(state_dir)
         self.saboteur = Saboteur()
         patch.setattr(bundle, "GRACE_S", GRACE_S)
-        patch.setattr(custody, "Memberships", self._memberships)
+        patch.setattr(takeover, "Memberships", self._memberships)
         listed = partial(self.saboteur.call, multicast, "multicast")
-        patch.setattr(hearing, "multicast", listed)
+        patch.setattr(rx_wanted, "multicast", listed)
         announce = Announcer._announce
 
         async def beside(announcer: Announcer, lagg: int) -> None:

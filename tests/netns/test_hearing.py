@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lagg import follow, uppers
-from lagg.fleet import Fleet
-from lagg.netlink import Netlink
-from lagg.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
-from lagg.netlink.wire import Socket
+from lagg.kernel.netlink import Netlink
+from lagg.kernel.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
+from lagg.kernel.netlink.wire import Socket
+from lagg.operations import kernel_events, uppers
+from lagg.operations.laggs import Fleet
 from tests.netns.driver_world import World
 
 PORTS = ("p0", "p1")
@@ -34,8 +34,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def without_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only events have anybody look."""
-    monkeypatch.setattr(follow, "POLL_S", NEVER_S)
-    monkeypatch.setattr(follow, "POLL_UNTOLD_S", NEVER_S)
+    monkeypatch.setattr(kernel_events, "POLL_S", NEVER_S)
+    monkeypatch.setattr(kernel_events, "POLL_UNTOLD_S", NEVER_S)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_poll_that_waited_for_the_cpu_is_soon_followed_by_the_next(
     monkeypatch.setattr(Fleet, "spare_sniffers", busy)
     start(world)
     world.wait(lambda: len(looks_s) > 2, "the third poll")
-    assert looks_s[2] - looks_s[1] < WAITED_S * follow.POLL_REST / 2
+    assert looks_s[2] - looks_s[1] < WAITED_S * kernel_events.POLL_REST / 2
 
 
 # ---- NICs that filter VLANs --------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 
 from lab import Daemon, Lab, wait_until
 from lab.pair import agreeing
-from lagg.client import Client
+from lagg.control.client import Client
 from tests.netns.steer import DEADLINE_S, LAGG
 
 SYSTEMS = {"b": "02:5e:00:00:80:0b", "c": "02:5e:00:00:80:0c"}

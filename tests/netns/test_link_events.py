@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import pytest
 
+from lagg.kernel.netlink import Netlink
+from lagg.kernel.netlink.watch import RTNLGRP_LINK
+from lagg.kernel.netlink.wire import Message, Socket
+from lagg.kernel.proc import multicast
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
-from lagg.netlink import Netlink
-from lagg.netlink.watch import RTNLGRP_LINK
-from lagg.netlink.wire import Message, Socket
-from lagg.proc import multicast
 from tests.netns.ns_links import Namespace, set_tap_carrier, tap
 
 PATIENCE_S = 60.0

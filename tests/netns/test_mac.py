@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, Pair, Stream
-from lagg.driver import Driver
+from lagg.kernel.native import Device, PortSockets
 from lagg.model import Event, LaggConfig, MacPolicy, Options
-from lagg.native import Device, PortSockets
+from lagg.operations.commands import Driver
 from tests.netns.driver_world import World
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, Steer, Tally

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink
+from lagg.kernel.proc import multicast
+from lagg.kernel.rx_filter import Memberships
 from lagg.link import Link
-from lagg.membership import Memberships
-from lagg.netlink import Netlink
-from lagg.proc import multicast
 from tests.netns.ns_links import Namespace
 
 ONE, TWO = "01:00:5e:7c:00:01", "01:00:5e:7c:00:02"

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, wait_until
+from lagg.config.rules import BadValueError, parse_name
 from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink
 from lagg.link import Modes
-from lagg.netlink import Netlink
-from lagg.rules import BadValueError, parse_name
-from lagg.state import Original, StateFile
+from lagg.ports.originals import Original, StateFile
 from tests.netns.driver_world import World
 from tests.netns.test_upkeep import GROUP, GROUP_MAC
 

@@ -10,9 +10,9 @@ from contextlib import closing
 import pytest
 
 from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink, generic
+from lagg.kernel.netlink.generic import Generic
 from lagg.link import Address, AddrGenMode, Link, Modes, Reception
-from lagg.netlink import Netlink, generic
-from lagg.netlink.generic import Generic
 from tests.netns.ns_links import Namespace, tap
 
 MAC = "02:00:5e:00:53:01"

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import pytest
 
-from lagg.custody import Custody
 from lagg.errors import LaggError
+from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.link import Address, AddrGenMode, Link
-from lagg.netlink import DeafPorts, Netlink
-from lagg.state import Original, put_back, remember
+from lagg.ports.originals import Original, put_back, remember
+from lagg.ports.takeover import Custody
 from tests.netns.ns_links import Namespace
 
 MAC, LAGG_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:99"

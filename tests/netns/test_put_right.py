@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lagg import follow
-from lagg.bundle import Bundle
-from lagg.custody import Custody
 from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink
 from lagg.link import Link
-from lagg.netlink import Netlink
-from lagg.shape import Shape
+from lagg.operations import kernel_events
+from lagg.plan.shape import Shape
+from lagg.ports.takeover import Custody
+from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 
 PORTS = ("p0", "p1", "p2")
@@ -204,7 +204,7 @@ def test_a_worker_that_holds_up_one_lagg_keeps_no_turn_from_another(
         adopt(bundle, shape)
 
     monkeypatch.setattr(Bundle, "adopt", refuse)
-    monkeypatch.setattr(follow, "GRACE_S", 0.05)
+    monkeypatch.setattr(kernel_events, "GRACE_S", 0.05)
     world.carrier(0, up=False)
     world.wait(lambda: "LOWER_UP" not in world.link("p0")["flags"], "p0 has no carrier")
     world.plug(3)

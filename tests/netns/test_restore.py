@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from lagg.errors import LaggError
+from lagg.kernel.netlink.generic import Generic
 from lagg.model import Proto
-from lagg.netlink.generic import Generic
-from lagg.state import _digest
+from lagg.ports.originals import _digest
 from tests.netns.driver_world import World, differences
 from tests.waiting import wait_until
 
 MAC = "02:00:5e:00:53:99"
 
-LAGGD = "from lagg.daemon import main; raise SystemExit(main())"
+LAGGD = "from lagg.daemon.process import main; raise SystemExit(main())"
 
 
 @pytest.fixture

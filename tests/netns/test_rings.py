@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lagg.bundle import Bundle
 from lagg.model import Proto
+from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
 from tests.netns.ns_links import IFF_NO_PI, IFF_TAP, TUNSETIFF

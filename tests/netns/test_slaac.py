@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lagg.netlink import messages
-from lagg.netlink.wire import Request, Socket
+from lagg.kernel.netlink import messages
+from lagg.kernel.netlink.wire import Request, Socket
 from tests.netns.driver_world import World
 from tests.waiting import wait_until
 
@@ -25,7 +25,7 @@ _PREFIX_OPTION = struct.Struct("!BBBBIII16s")
 _ON_LINK_AUTONOMOUS = 0xC0
 _ALL_NODES = "ff02::1"
 
-LAGGD = "from lagg.daemon import main; raise SystemExit(main())"
+LAGGD = "from lagg.daemon.process import main; raise SystemExit(main())"
 
 
 @pytest.fixture

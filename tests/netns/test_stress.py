@@ -17,7 +17,7 @@ from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
 from lab.sanitized import SANITIZERS
 from lab.soak import Soak, connections
-from lagg.client import Client
+from lagg.control.client import Client
 
 SECONDS = 20.0
 RATE = 20_000  # frames a second

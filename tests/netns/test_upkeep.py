@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from lagg.fleet import Fleet
-from lagg.hearing import Hearing
+from lagg.kernel.netlink import messages
+from lagg.kernel.netlink.watch import Watch
 from lagg.link import Link, LinkEvent
-from lagg.netlink import messages
-from lagg.netlink.watch import Watch
+from lagg.operations.laggs import Fleet
+from lagg.operations.rx_wanted import Hearing
 from tests.netns.driver_world import World
 from tests.waiting import wait_until
 

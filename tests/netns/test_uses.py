@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lagg.kernel.netlink import Netlink
 from lagg.link import Modes
 from lagg.model import LaggConfig
-from lagg.netlink import Netlink
 from tests.netns.driver_world import World
 
 

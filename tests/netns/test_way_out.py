@@ -11,9 +11,9 @@ import pytest
 
 from lab import Daemon, Host, Lab, wait_until
 from lagg.errors import LaggError
+from lagg.kernel.native import Device
+from lagg.kernel.netlink import Netlink
 from lagg.model import LaggConfig
-from lagg.native import Device
-from lagg.netlink import Netlink
 from tests.netns.driver_world import World
 
 

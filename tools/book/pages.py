@@ -8,9 +8,9 @@ from enum import Enum
 from book import text
 from book.man import Page
 from book.words import Option, Place, Words, commands, globals_of_laggctl, words_of
-from lagg.daemon import make_parser as make_laggd_parser
+from lagg.config.rules import OPTION_RULES
+from lagg.daemon.process import make_parser as make_laggd_parser
 from lagg.model import Options
-from lagg.rules import OPTION_RULES
 
 CONFIGURED = frozenset({"proto", "mac", "mtu", *OPTION_RULES})
 """What is a key of the configuration and an option of a command, with one text."""

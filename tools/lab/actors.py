@@ -19,7 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from lab.daemon import Daemon
 from lab.host import CommandError, Host
 from lab.witness import Witness
-from lagg.client import Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 
 MAIN, OTHER = "lagg0", "lagg1"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How long a publication takes, and the grace period after it, under traffic.
 
-Owns a device of its own, without a laggd: plans go straight to lagg.native.
+Owns a device of its own, without a laggd: plans go straight to lagg.kernel.native.
 """
 
 import time
@@ -13,9 +13,9 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.stream import Stream
 from lab.waiting import wait_until
+from lagg.kernel.native import Device
 from lagg.model import ALL_LAYERS, BUCKETS, PORTS_MAX, Drop, HashKind, Spread
-from lagg.native import Device
-from lagg.plan import Plan
+from lagg.plan.plan import Plan
 
 TAP = "lagg0"
 MAC = "02:00:00:77:00:02"

@@ -247,9 +247,7 @@ def operations(laggds: TwoLaggds, ovs: OvsAndSwitch | None) -> Operations:
         "`laggctl set --proto`, process start included": lambda _: none(
             laggd.ctl("set", "lagg0", "--proto", next(turns))
         ),
-        "the same over an open lagg.client connection": lambda _: connection.set(
-            next(turns)
-        ),
+        "the same over one open connection": lambda _: connection.set(next(turns)),
     }
     if ovs is not None:
         bond, modes = ovs.bond, itertools.cycle(("balance-slb", "active-backup"))

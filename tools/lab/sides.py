@@ -15,7 +15,7 @@ from lab.lab import Lab
 from lab.ovs import BRIDGE, OpenVswitch
 from lab.pair import LAGG, Pair
 from lab.waiting import wait_until
-from lagg.client import Client
+from lagg.control.client import Client
 
 SWITCH = "sw0"
 PORTS = ("p0", "p1")

@@ -42,7 +42,7 @@ from lab.program import build
 from lab.sanitized import SANITIZERS, SanitizedDaemon
 from lab.waiting import wait_until
 from lab.witness import Witness
-from lagg.client import Client
+from lagg.control.client import Client
 
 CLIENTS = 4
 WIRES = 7  # p0 ... p6 to q0 ... q6

@@ -27,7 +27,7 @@ from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import written
 from lagg.cli.output import DONE, UsageError, say, say_file
 from lagg.cli.reading import read_file
-from lagg.files import FILE_BYTES_MAX
+from lagg.config.files import FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     import argparse

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lagg.cli.importing.text import printable, shown
-from lagg.model import PORTS_MAX
-from lagg.rules import (
+from lagg.config.rules import (
     BASIC_RULES,
     OPTION_RULES,
     PORT_RULES,
     BadValueError,
     parse_name,
 )
+from lagg.model import PORTS_MAX
 
 _RULES: Mapping[str, Callable[[object], object]] = {**BASIC_RULES, **OPTION_RULES}
 _MACS = ("mac", "lacp_system")

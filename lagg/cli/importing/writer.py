@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lagg.cli.importing.draft import Draft, Drafts, Note
 from lagg.cli.importing.text import printable
-from lagg.files import ConfigError, parse_toml
+from lagg.config.files import ConfigError, parse_toml
 
 LEFT_TITLE = "# Not of a lagg, and left where it is:"
 

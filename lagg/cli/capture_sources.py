@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where `capture` sees frames: the lagg and its ports, as they come and go.
+
+Owns the watched interfaces, the number each has in the file, and what laggd tells of
+them.  Knows no frame.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
+
+from lagg.cli import pcap
+from lagg.cli.capture_socket import Watch
+from lagg.errors import LaggError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lagg.control.client import Client
+    from lagg.control.records import EventJson, LaggJson
+
+_OF_ONE = {"port-attached", "port-detached", "port-departed", "port-renamed"}
+_OF_ALL = {"renamed", "destroyed", "events-lost"}
+"""Events that may be about this lagg whatever they call it."""
+
+
+class Place(NamedTuple):
+    """An interface in the file."""
+
+    number: int  # of its block
+    name: str
+    watch: Watch | None  # None: its frames are not wanted
+
+
+class Places:
+    """The interfaces of one lagg; a context manager."""
+
+    def __init__(
+        self, laggd: Client, listening: Client, name: str, wanted: Collection[str]
+    ) -> None:
+        """Of the lagg `name`; `wanted` names those to be watched, none: all.
+
+        `listening` is ours alone, for laggd's events.
+        """
+        self._laggd, self._listening = laggd, listening
+        self._events = listening.stream("Monitor")
+        next(self._events)  # from here on every change is told
+        self._wanted = frozenset(wanted)
+        self._places: dict[_Key, Place] = {}
+        self._blocks = 0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listening, selectors.EVENT_READ)
+        self.lagg = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])[0]
+
+    def __enter__(self) -> Self:
+        """The places themselves."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is watched any more."""
+        for key in tuple(self._places):
+            self._leave(key)
+        self._selector.close()
+
+    def begin(self) -> bytes:
+        """Watches; the blocks of all there are.  LaggError where that is refused."""
+        found = _interfaces(self.lagg).items()
+        return b"".join(self._appear(key, comment) for key, comment in found)
+
+    def ready(self) -> list[Place | None]:
+        """Waits, and tells where frames are to be taken; None: follow() is due."""
+        return [key.data for key, _ in self._selector.select()]
+
+    def follow(self) -> bytes:
+        """Takes what laggd told; the blocks of interfaces that are new.
+
+        LaggError (ENOENT) when the lagg is gone.
+        """
+        told = [self._told()]
+        while self._listening.unread:
+            told.append(self._told())
+        if not any(map(self._concerns, told)):
+            return b""
+        self.lagg = self._record()
+        now = _interfaces(self.lagg)
+        for key in self._places.keys() - now.keys():
+            self._leave(key)
+        new = (each for each in now.items() if each[0] not in self._places)
+        return b"".join(self._appear_if_there(*each) for each in new)
+
+    def _told(self) -> EventJson:
+        return cast("EventJson", next(self._events)["event"])
+
+    def _concerns(self, event: EventJson) -> bool:
+        ours = event["lagg"] == self.lagg["name"]
+        return event["event"] in _OF_ALL or (ours and event["event"] in _OF_ONE)
+
+    def _record(self) -> LaggJson:
+        for lagg in cast("list[LaggJson]", self._laggd.call("List")["laggs"]):
+            if lagg["ifindex"] == self.lagg["ifindex"]:
+                return lagg
+        raise LaggError(self.lagg["name"], "no such lagg any more", errno.ENOENT)
+
+    def _appear_if_there(self, key: _Key, comment: str) -> bytes:
+        try:
+            return self._appear(key, comment)
+        except LaggError as error:
+            if error.code != errno.ENODEV:  # gone already, which we are to be told
+                raise
+            return b""
+
+    def _appear(self, key: _Key, comment: str) -> bytes:
+        name = key[1]
+        watch = Watch(name) if not self._wanted or name in self._wanted else None
+        place = self._places[key] = Place(self._blocks, name, watch)
+        self._blocks += 1
+        if watch is not None:
+            self._selector.register(watch, selectors.EVENT_READ, place)
+        return pcap.interface(name, comment)
+
+    def _leave(self, key: _Key) -> None:
+        watch = self._places.pop(key).watch
+        if watch is not None:
+            self._selector.unregister(watch)
+            watch.close()
+
+
+_Key = tuple[int, str]
+"""ifindex and name: one that is renamed is another one in the file, which has names."""
+
+
+def _interfaces(lagg: LaggJson) -> dict[_Key, str]:
+    """The lagg and its ports, and what the file says of each."""
+    name = lagg["name"]
+    own: dict[_Key, str] = {
+        (lagg["ifindex"], name): f"the lagg, laggproto {lagg['proto']}"
+    }
+    return own | {
+        (port["ifindex"], port["name"]): f"port of {name}, slot {port['slot']}"
+        for port in lagg["ports"]
+    }

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands that only look: show, stats, monitor.
+
+Owns which call each makes; the pages are lagg/cli/show_page.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, cast
+
+from lagg.cli.output import DONE, UsageError, paint, say
+from lagg.cli.show_page import counter_part, event_line, show_page, stats_page
+from lagg.control.client import Client, NoDaemonError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lagg.control.records import BucketJson, EventJson, LaggJson
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Each lagg, its ports and its traffic."""
+    laggs = laggs_of(arguments)
+    if arguments.json:
+        say(json.dumps(laggs))
+    elif arguments.bonding:
+        from lagg.cli.bonding import bonding_page  # of no use to the usual `show`
+
+        say("\n\n".join(map(bonding_page, laggs)) or "no laggs")
+    else:
+        say(show_page(laggs, paint(), verbose=arguments.verbose))
+    return DONE
+
+
+def stats(arguments: argparse.Namespace) -> int:
+    """The counters alone."""
+    if arguments.buckets:
+        return _buckets(arguments)
+    laggs = laggs_of(arguments)
+    if arguments.json:
+        say(json.dumps([counter_part(lagg) for lagg in laggs]))
+    else:
+        say(stats_page(laggs, paint()))
+    return DONE
+
+
+def _buckets(arguments: argparse.Namespace) -> int:
+    from lagg.cli.buckets import buckets_page  # of no use to the usual `stats`
+
+    name: str | None = arguments.name
+    if name is None:
+        raise UsageError("stats: --buckets is of one lagg: give its NAME")
+    with Client(arguments.socket) as laggd:
+        found = cast("list[BucketJson]", laggd.call("Buckets", name=name)["buckets"])
+    say(json.dumps(found) if arguments.json else buckets_page(name, found, paint()))
+    return DONE
+
+
+def monitor(arguments: argparse.Namespace) -> int:
+    """Events, a line each, until laggd or the reader goes."""
+    colours = paint()
+    with Client(arguments.socket) as laggd:
+        for reply in laggd.stream("Monitor"):
+            event = cast("EventJson | None", reply.get("event"))
+            if event is None:  # the first reply only says that events follow
+                continue
+            if arguments.json:
+                say(json.dumps(event))
+            else:
+                say(event_line(event, time.strftime("%H:%M:%S"), colours))
+    raise NoDaemonError(f"{arguments.socket}: laggd has no more events")
+
+
+def laggs_of(arguments: argparse.Namespace) -> list[LaggJson]:
+    """The record of the lagg that was named, or of all."""
+    with Client(arguments.socket) as laggd:
+        return cast("list[LaggJson]", laggd.call("List", name=arguments.name)["laggs"])

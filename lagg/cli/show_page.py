@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The pages of `laggctl show`, `stats` and `monitor` for a person.
+
+Owns layout and wording.  Pure: records as they come from the socket go in, text comes
+out.  Knows no terminal but the choice of colours it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
+    from lagg.control.records import (
+        EventJson,
+        LacpJson,
+        LaggJson,
+        LimboJson,
+        OptionsJson,
+        PartyJson,
+        PortJson,
+        PortLacpJson,
+    )
+
+Paint = Callable[[str, str | None], str]
+"""Gives a text an SGR colour, or not."""
+
+_LIGHT = {"up": "32", "down": "31"}
+_BOLD = "1"
+_WARNING = "33"
+
+LACP_OPTIONS = (
+    "lacp_strict",
+    "lacp_fast_timeout",
+    "lacp_active",
+    "lacp_system_priority",
+    "lacp_system",
+    "lacp_key",
+    "ad_select",
+    "lacp_max_ports",
+    "lacp_min_links",
+    "lacp_fallback_timeout",
+    "lacp_coupled",
+    "lacp_txtest",
+    "lacp_rxtest",
+)
+"""The options of laggproto lacp alone, by their record names."""
+
+_OPTIONS_OF_PROTO = {
+    "failover": ("failover_rx_all",),
+    "roundrobin": ("rr_limit",),
+    "loadbalance": ("lagghash", "hash", "hash_seed", "use_flowid", "flowid_shift"),
+    "lacp": ("lagghash", "hash", "hash_seed", *LACP_OPTIONS),
+}
+"""The options that count while the protocol runs; the others wait for theirs."""
+
+_OPTIONS_IN_LINE = 5
+"""So that it is no longer than a terminal is wide."""
+
+
+def coloured(text: str, code: str | None) -> str:
+    """The Paint of a terminal: the text in the colour, if one is given."""
+    return f"\033[{code}m{text}\033[0m" if code else text
+
+
+def plain(text: str, code: str | None) -> str:
+    """The Paint of everything else: the text alone."""
+    return text
+
+
+def show_page(laggs: Sequence[LaggJson], paint: Paint, *, verbose: bool = False) -> str:
+    """What `show` prints: each lagg with its ports and its traffic.
+
+    `verbose`: and how many replaced snapshots wait for a worker, if none does, too.
+    """
+    if not laggs:
+        return "no laggs"
+    return "\n\n".join("\n".join(_lagg_lines(each, paint, verbose)) for each in laggs)
+
+
+def stats_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
+    """What `stats` prints: only the counters, each with its name."""
+    if not laggs:
+        return "no laggs"
+    return "\n\n".join("\n".join(_stats_lines(each, paint)) for each in laggs)
+
+
+def event_line(event: EventJson, clock: str, paint: Paint) -> str:
+    """A line of `monitor`; `clock` the time of day."""
+    place = event["lagg"] or "laggd"
+    if event["port"] is not None:
+        place += f" port {event['port']}"
+    details = f": {event['details']}" if event["details"] else ""
+    return f"{clock} {paint(place, _BOLD)} {event['event']}{details}"
+
+
+def counter_part(lagg: LaggJson) -> dict[str, object]:
+    """What `stats --json` prints of a record."""
+    names = ("name", "tx_frames", "tx_bytes", "rx_frames", "rx_bytes", "drops")
+    ports = [{key: port[key] for key in names} for port in _loose(lagg["ports"])]
+    return {"name": lagg["name"], "counters": lagg["counters"], "ports": ports}
+
+
+def carrier_reason(lagg: LaggJson) -> str | None:
+    """Why the lagg has no carrier, in words; None when it has."""
+    if lagg["link"] == "up":
+        return None
+    if not lagg["ports"]:
+        return "no ports"
+    if lagg["proto"] == "none":
+        return "protocol none carries nothing"
+    if not lagg["up"]:
+        return "administratively down"
+    reasons = {port["reason"] for port in lagg["ports"] if port["reason"]}
+    return (
+        f"no active port: {', '.join(sorted(reasons))}" if reasons else "no active port"
+    )
+
+
+def speed_words(mbps: int) -> str:
+    """10000 -> "10 Gbit/s"; a dash when unknown."""
+    if mbps <= 0:
+        return "-"
+    return f"{mbps / 1000:g} Gbit/s" if mbps >= 1000 else f"{mbps} Mbit/s"
+
+
+def count_words(count: int) -> str:
+    """1234567 -> "1 234 567"."""
+    return f"{count:,}".replace(",", " ")
+
+
+def byte_words(size: int) -> str:
+    """1500000 -> "1.5 MB"; decimal units, as line speeds have."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} PB"
+
+
+def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
+    reason = carrier_reason(lagg)
+    link = paint(f"link {lagg['link']}", _LIGHT.get(lagg["link"]))
+    title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
+    if lagg["speed_mbps"] > 0:
+        title.append(speed_words(lagg["speed_mbps"]))
+    if not lagg["up"]:
+        title.append(paint("administratively down", _WARNING))
+    return [
+        f"{paint(lagg['name'], _BOLD)}: {', '.join(title)}",
+        f"  mac {lagg['mac']}  mtu {lagg['mtu']}  ifindex {lagg['ifindex']}"
+        f"  generation {lagg['generation']}",
+        *_limbo_lines(lagg["limbo"], verbose),
+        *_option_lines(lagg["proto"], lagg["options"]),
+        *(f"  altname {name}" for name in lagg["options"]["altname"]),
+        *_lacp_lines(lagg["lacp"]),
+        *_port_lines(lagg["ports"], paint, verbose),
+        *(
+            f"  waiting for {', '.join(names)}"
+            for names in (lagg["waiting_for"],)
+            if names
+        ),
+        *(_way_lines(lagg["ports"]) if verbose else []),
+        *_traffic_lines(lagg, paint),
+    ]
+
+
+def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
+    if limbo["snapshots"] == 0:
+        return ["  no replaced snapshot in use"] if verbose else []
+    return [
+        f"  {limbo['snapshots']} replaced snapshots in use by worker {limbo['worker']},"
+        f" the oldest for {limbo['oldest_ms']} ms"
+    ]
+
+
+def _option_lines(proto: str, options: OptionsJson) -> list[str]:
+    values: dict[str, object] = {**options}
+    words = [
+        f"{name} {_option_words(values[name])}"
+        for name in _OPTIONS_OF_PROTO.get(proto, ())
+        if values.get(name) is not None
+    ]
+    return [
+        f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"
+        for at in range(0, len(words), _OPTIONS_IN_LINE)
+    ]
+
+
+def _option_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _lacp_lines(lacp: LacpJson | None) -> list[str]:
+    """The active aggregator, as ifconfig(8) -v prints the lag id."""
+    if lacp is None:
+        return []
+    actor, partner = lacp["actor"], lacp["partner"]
+    if actor is None or partner is None:
+        return [f"  no active aggregator  flapping {lacp['flapping']}"]
+    return [
+        f"  lag id [{_party_words(actor)},",
+        f"          {_party_words(partner)}]  flapping {lacp['flapping']}",
+    ]
+
+
+def _party_words(party: PartyJson) -> str:
+    return (
+        f"({party['system_priority']:04X},{party['system'].upper().replace(':', '-')},"
+        f"{party['key']:04X},{party['port_priority']:04X},{party['port']:04X})"
+    )
+
+
+def _state_words(party: PartyJson) -> str:
+    """As ifconfig(8) prints a state: 3d<ACTIVITY,AGGREGATION,...>."""
+    return f"{party['state']:02x}<{','.join(party['state_bits'])}>"
+
+
+def _port_lacp_lines(lacp: PortLacpJson, verbose: bool) -> list[str]:
+    """Below the line of a port: each end's state; `verbose`: its machines."""
+    lines = [
+        f"    state {_state_words(lacp['actor'])}"
+        f" partner {_state_words(lacp['partner'])}"
+    ]
+    if not verbose:
+        return lines
+    machines = ("selected", "receive", "periodic", "mux", "actor_churn")
+    values: dict[str, object] = {**lacp}
+    words = [f"{machine} {values[machine]}" for machine in machines]
+    counters: dict[str, object] = {**lacp["counters"]}
+    bad = lacp["counters"]["bad"]
+    counted = [f"{key} {n}" for key, n in {**counters, **bad}.items() if _counts(n)]
+    return [
+        *lines,
+        f"    [{_party_words(lacp['actor'])},",
+        f"     {_party_words(lacp['partner'])}]",
+        f"    {', '.join(words)}, partner_churn {lacp['partner_churn']}",
+        f"    {', '.join(counted) or 'no LACPDU'}",
+    ]
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _port_lines(ports: Sequence[PortJson], paint: Paint, verbose: bool) -> list[str]:
+    if not ports:
+        return ["  no ports"]
+    head = ("port", "link", "speed", "flags", "sent", "received", "")
+    rows = [head, *(_port_row(port) for port in ports)]
+    colours = [None, *(_LIGHT.get(port["link"]) for port in ports)]
+    lines = _columns(rows, lambda row: colours[row], paint)
+    return ["", lines[0], *_with_details(lines[1:], ports, paint, verbose)]
+
+
+def _port_row(port: PortJson) -> tuple[str, ...]:
+    return (
+        port["name"],
+        port["link"],
+        speed_words(port["speed_mbps"]),
+        ",".join(port["flags"]) or "-",
+        f"{count_words(port['tx_frames'])} ({byte_words(port['tx_bytes'])})",
+        f"{count_words(port['rx_frames'])} ({byte_words(port['rx_bytes'])})",
+        port["reason"] or "",
+    )
+
+
+def _columns(
+    rows: Sequence[tuple[str, ...]], colour: Callable[[int], str | None], paint: Paint
+) -> list[str]:
+    """Rows as wide as their widest cells; the second column is coloured by row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[1] = paint(cells[1], colour(number))
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    return lines
+
+
+def _with_details(
+    lines: Sequence[str], ports: Sequence[PortJson], paint: Paint, verbose: bool
+) -> list[str]:
+    """Each port's line; below it its LACP, warnings, and drops if there are any."""
+    found = []
+    for line, port in zip(lines, ports, strict=True):
+        found.append(line)
+        if port["lacp"] is not None:
+            found += _port_lacp_lines(port["lacp"], verbose)
+        found += [paint(f"    warning: {each}", _WARNING) for each in port["warnings"]]
+        drops = drop_words(port["drops"])
+        if port["rings_reopened"]:
+            times = f"{port['rings_reopened']} times"
+            found.append(paint(f"    receive ring opened anew: {times}", _WARNING))
+        if drops:
+            found.append(paint(f"    dropped: {drops}", _WARNING))
+    return found
+
+
+def _way_lines(ports: Sequence[PortJson]) -> list[str]:
+    """How frames leave by each port, and why it takes more than is for it."""
+    found = [f"  {port['name']} transmits by {port['tx']}" for port in ports]
+    opened = (port for port in ports if port["promisc"] is not None)
+    return found + [f"  {p['name']} is promiscuous: {p['promisc']}" for p in opened]
+
+
+def _traffic_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+    counters = lagg["counters"]
+    lines = [
+        "",
+        f"  sent      {count_words(counters['tx_in'])} frames from {lagg['name']},"
+        f" {count_words(counters['tx_out'])} to ports",
+        f"  received  {count_words(counters['rx_in'])} frames from ports,"
+        f" {count_words(counters['rx_out'])} to {lagg['name']}",
+    ]
+    drops = drop_words(counters["drops"])
+    return [*lines, paint(f"  dropped   {drops}", _WARNING)] if drops else lines
+
+
+def drop_words(drops: dict[str, int]) -> str:
+    """The reasons that count anything, "no-port 3, tx-full 1"."""
+    counted = (f"{name} {count_words(n)}" for name, n in drops.items() if n)
+    return ", ".join(counted)
+
+
+def _stats_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+    lines = [paint(lagg["name"], _BOLD), *_counter_lines({**lagg["counters"]})]
+    for port in _loose(lagg["ports"]):
+        lines.append(f"  {paint('port ' + str(port['name']), _BOLD)}")
+        numbers = {key: port[key] for key in port if key.startswith(("tx_", "rx_"))}
+        numbers["drops"] = port["drops"]
+        lines += [f"  {line}" for line in _counter_lines(numbers)]
+    return lines
+
+
+def _counter_lines(counters: dict[str, object]) -> list[str]:
+    """One line for each number; a drop reason only when it counted something."""
+    drops = counters.pop("drops")
+    assert isinstance(drops, dict)
+    dropped = {f"drops {name}": count for name, count in drops.items() if count}
+    return [f"  {name:<20} {n:>20}" for name, n in (counters | dropped).items()]
+
+
+def _loose(ports: Sequence[PortJson]) -> list[dict[str, object]]:
+    return [{**port} for port in ports]

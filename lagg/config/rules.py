@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What each word and value that a user gives may be: the rule of every key.
+
+Owns the wording of what is allowed, once for files and for requests.  Pure; knows
+neither: requests.py reads them by these rules.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from errno import EEXIST, EINVAL, ENOSPC, EPROTONOSUPPORT
+from functools import partial
+from typing import TypeVar
+
+from lagg.lacp.values import AdSelect
+from lagg.model import PORTS_MAX, HashKind, HashLayer, MacPolicy, OptionValue, Proto
+
+_Word = TypeVar("_Word", bound=Enum)
+
+NAME_BYTES_MAX = 15
+"""The kernel's IFNAMSIZ less its NUL."""
+
+ALTNAME_BYTES_MAX = 127
+"""ALTIFNAMSIZ less its NUL."""
+
+ALTNAMES_MAX = 32
+"""Every message about an interface carries them all."""
+
+MTU_MIN = 68
+MTU_MAX = 65521
+"""Bytes; what a TAP accepts, and a lagg is a TAP."""
+
+U32_MAX = 2**32 - 1
+
+U16_MAX = 2**16 - 1
+"""A priority or key of LACP; priority 0 is the highest."""
+
+FALLBACK_S_MAX = 3600
+
+SHOWN_CHARS = 40
+"""Of a value in a complaint, which is one line."""
+
+
+class BadValueError(Exception):
+    """A value that a rule refuses; the caller knows the key."""
+
+    def __init__(self, cause: str, code: int = EINVAL) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.code = code
+
+
+def interface_name(value: object, *, most: int) -> str:
+    """A name of an interface as the kernel accepts it, without its traps."""
+    if not isinstance(value, str):
+        raise BadValueError(f"{shown(value)} is not an interface name")
+    if value in ("", ".", "..", "all", "default"):
+        # "all" and "default" would mean every interface under /proc/sys/net.
+        raise BadValueError(f"{shown(value)} cannot name an interface")
+    if len(value.encode(errors="replace")) > most:
+        raise BadValueError(f"{shown(value)} has more than {most} bytes")
+    # The kernel would number a name with "%d" by itself.
+    if any(c in "/:%" or c.isspace() or not c.isprintable() for c in value):
+        raise BadValueError(f"{shown(value)} holds a character no name may hold")
+    return value
+
+
+def parse_name(value: object) -> str:
+    """The name that an interface is made with."""
+    name = interface_name(value, most=NAME_BYTES_MAX)
+    if b"\xa0" in name.encode():  # as in "à": to the kernel it is Latin-1's blank
+        raise BadValueError(f"{shown(value)} holds a character the kernel refuses")
+    return name
+
+
+parse_any_name = partial(interface_name, most=ALTNAME_BYTES_MAX)
+"""That, or an alternative one."""
+
+
+def altnames(value: object) -> tuple[str, ...]:
+    """Alternative names of an interface, each once; may be none."""
+    if not isinstance(value, list):
+        raise BadValueError(f"{shown(value)} is not a list of interface names")
+    names = tuple(map(parse_any_name, value))
+    for name in names:
+        if names.count(name) > 1:
+            raise BadValueError(f"{shown(name)} is given more than once", EEXIST)
+    if len(names) > ALTNAMES_MAX:
+        cause = f"{len(names)} names; an interface has at most {ALTNAMES_MAX} of these"
+        raise BadValueError(cause, ENOSPC)
+    return names
+
+
+def parse_proto(value: object) -> Proto:
+    """A protocol by lagg(4)'s word.  EPROTONOSUPPORT as SIOCSLAGG answers."""
+    words = [proto.value for proto in Proto]
+    if value in words:
+        return Proto(value)
+    if not isinstance(value, str):
+        raise BadValueError(f"{shown(value)} is not one of {listed(words)}")
+    cause = f"no such protocol {shown(value)}{nearest(value, words)}"
+    raise BadValueError(f"{cause}; one of {listed(words)}", EPROTONOSUPPORT)
+
+
+def parse_mac(value: object) -> str:
+    """A unicast MAC address, in lower case."""
+    wanted = "a unicast MAC address such as 02:00:5e:00:53:01"
+    octets = value.split(":") if isinstance(value, str) else []
+    if len(octets) != 6 or not all(_is_octet(each) for each in octets):
+        raise BadValueError(f"{shown(value)} is not {wanted}")
+    if int(octets[0], 16) & 1 or not any(int(each, 16) for each in octets):
+        raise BadValueError(f"{shown(value)} is multicast or zero, not {wanted}")
+    return ":".join(octets).lower()
+
+
+def _is_octet(text: str) -> bool:
+    return len(text) == 2 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+def whole_number(value: object, *, least: int, most: int) -> int:
+    """An integer in a range, its ends included."""
+    # A bool is an int to Python, and to no user.
+    if type(value) is not int or not least <= value <= most:
+        cause = f"{shown(value)} is not a whole number from {least} to {most}"
+        raise BadValueError(cause)
+    return value
+
+
+def switch(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise BadValueError(f"{shown(value)} is neither true nor false")
+    return value
+
+
+def word_of(value: object, *, kind: type[_Word]) -> _Word:
+    """One of the words of an enumeration."""
+    words = [str(each.value) for each in kind]
+    if value not in words:
+        cause = f"{shown(value)} is not one of {listed(words)}"
+        raise BadValueError(cause + nearest(value, words))
+    return kind(value)
+
+
+def mac_or_auto(value: object) -> str | None:
+    """A MAC; None for "auto": the lagg's own, whatever it is."""
+    return None if value == "auto" else parse_mac(value)
+
+
+def layers(value: object) -> tuple[HashLayer, ...]:
+    """Some of lagghash's layers, each once."""
+    words = [layer.value for layer in HashLayer]
+    if not isinstance(value, list) or not value:
+        cause = f"{shown(value)} is not a list of one or more of {listed(words)}"
+        raise BadValueError(cause)
+    for each in value:
+        if each not in words:
+            raise BadValueError(f"no layer {shown(each)}; any of {listed(words)}")
+        if value.count(each) > 1:
+            raise BadValueError(f"{each} is given more than once")
+    return tuple(layer for layer in HashLayer if layer.value in value)
+
+
+_u32 = partial(whole_number, least=0, most=U32_MAX)
+_u16 = partial(whole_number, least=0, most=U16_MAX)
+_ports_count = partial(whole_number, least=1, most=PORTS_MAX)
+_mtu = partial(whole_number, least=MTU_MIN, most=MTU_MAX)
+
+OPTION_RULES: Mapping[str, Callable[[object], OptionValue]] = {
+    "altname": altnames,
+    "mac_policy": partial(word_of, kind=MacPolicy),
+    "lagghash": layers,
+    "hash": partial(word_of, kind=HashKind),
+    "hash_seed": _u32,
+    "use_flowid": switch,
+    "flowid_shift": partial(whole_number, least=0, most=31),
+    "rr_limit": partial(whole_number, least=1, most=U32_MAX),
+    "failover_rx_all": switch,
+    "lacp_strict": switch,
+    "lacp_fast_timeout": switch,
+    "lacp_active": switch,
+    "lacp_system_priority": _u16,
+    "lacp_system": mac_or_auto,
+    "lacp_key": _u16,
+    "ad_select": partial(word_of, kind=AdSelect),
+    "lacp_max_ports": _ports_count,
+    "lacp_min_links": _ports_count,
+    "lacp_fallback_timeout": partial(whole_number, least=0, most=FALLBACK_S_MAX),
+    "lacp_coupled": switch,
+    "lacp_txtest": switch,
+    "lacp_rxtest": switch,
+}
+"""The rule of every field of Options."""
+
+PORT_RULES: Mapping[str, Callable[[object], int]] = {"lacp_port_priority": _u16}
+"""The rule of every field of PortOptions."""
+
+BASIC_RULES: Mapping[str, Callable[[object], object]] = {
+    "proto": parse_proto,
+    "mac": parse_mac,
+    "mtu": _mtu,
+}
+"""The rule of what else may be set."""
+
+
+def shown(value: object) -> str:
+    """The value as it was written, short enough for a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python refuses to print an integer of thousands of digits.
+        return "a huge number"
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 3] + "..."
+
+
+def listed(words: Iterable[str]) -> str:
+    """The words as a complaint names them."""
+    return ", ".join(words)
+
+
+def nearest(word: object, words: Sequence[str]) -> str:
+    """As " (did you mean ...?)"; empty when none is near."""
+    near = difflib.get_close_matches(str(word), words, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

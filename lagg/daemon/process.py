@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""laggd: the process.  Command line, logging, claims, signals, exit codes.
+
+Owns the order of start and stop, and that there is one laggd for a socket and for a
+state directory.  Knows no kernel interface and no protocol: those are the driver's.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import gc
+import grp
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from errno import EADDRINUSE, EPERM
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+from lagg.config.files import ConfigError, load
+from lagg.control.server import BACKLOG, ControlServer, Driver
+from lagg.daemon.metrics import Metrics, listener_of
+from lagg.daemon.reloader import Reloader
+from lagg.daemon.streams import fill_closed
+from lagg.daemon.supervise import Pulse, notify
+from lagg.errors import LaggError
+from lagg.kernel import privileges
+from lagg.model import (
+    BUSY_POLL_US_MAX,
+    USUAL_TUNING,
+    WORKERS_MAX,
+    LaggConfig,
+    Transmit,
+    Tuning,
+)
+from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
+
+DONE = 0
+FAILED = 1
+BAD_CONFIG = 78
+"""sysexits.h EX_CONFIG, which systemd knows."""
+
+NO_PERMISSION = 77
+"""sysexits.h EX_NOPERM: a capability or a device is missing."""
+
+SOCKET_MODE = 0o660
+
+PORT_MAX = 65535
+
+KERNEL_THREADS = 32
+"""Sockets that open or close at a time: a lagg's ports.  The kernel lets each wait tens
+of milliseconds, and all that wait together no longer than one."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+MEANINGLESS_SIGNALS = (
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
+    *(signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGSTKFLT),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
+"""Ignored.  Their default would end the process with every port still deaf."""
+
+_JOURNAL_PRIORITY = {
+    logging.CRITICAL: 2,
+    logging.ERROR: 3,
+    logging.WARNING: 4,
+    logging.INFO: 6,
+    logging.DEBUG: 7,
+}
+
+OpenDriver = Callable[[Path], Awaitable[Driver]]
+
+_log = logging.getLogger("laggd")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says."""
+
+    config: Path | None  # None: the default one, if it exists
+    socket: Path
+    state_dir: Path
+    gid: int
+    log_level: str
+    tuning: Tuning
+    seccomp: bool
+    metrics: tuple[str, int] | None  # address and port to be scraped at
+
+
+def main(
+    words: Sequence[str] | None = None, open_driver: OpenDriver | None = None
+) -> int:
+    """Runs until one of STOP_SIGNALS; returns the exit code."""
+    fill_closed()
+    settings = _settings(words)
+    for number in (signal.SIGHUP, *MEANINGLESS_SIGNALS):  # SIGHUP until it can reload
+        signal.signal(number, signal.SIG_IGN)
+    _start_log(settings.log_level)
+    try:
+        laggs = _configured(settings.config)
+        if open_driver is None:
+            privileges.require()
+        with ExitStack() as claims:
+            listener = claims.enter_context(_claimed_socket(settings))
+            opener = open_driver or partial(_open_driver, settings)
+            asyncio.run(_serve(settings, laggs, listener, opener))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            _log.error("%s", line)
+        return BAD_CONFIG
+    except privileges.MissingError as error:
+        _log.error("%s", error)
+        return NO_PERMISSION
+    except LaggError as error:
+        _log.error("%s", error)
+        return FAILED
+    except Exception:  # noqa: BLE001  the last resort: said in the log, not on a tty
+        _log.exception("laggd failed")
+        return FAILED
+    return DONE
+
+
+async def _open_driver(settings: Settings, state_dir: Path) -> Driver:
+    # Here, for the driver brings the C part, which no test of this module needs.
+    from lagg.operations.commands import Driver as LaggDriver
+
+    privileges.confine()  # now, for the socket may have had to be given to its group
+    return await LaggDriver.open(state_dir, tuning=settings.tuning)
+
+
+def _restrict_calls() -> None:
+    from lagg.kernel.native import restrict_calls  # here: see _open_driver
+
+    try:
+        restrict_calls()
+    except OSError as error:
+        raise LaggError.of_os("--seccomp", "filter system calls", error) from error
+
+
+async def _serve(
+    settings: Settings,
+    laggs: Sequence[LaggConfig],
+    listener: socket.socket,
+    open_driver: OpenDriver,
+) -> None:
+    stop = _stop_signal()
+    kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
+    asyncio.get_running_loop().set_default_executor(kernel)
+    scraped = listener_of(*settings.metrics) if settings.metrics else None
+    driver = await open_driver(settings.state_dir)
+    reloader = Reloader(partial(_configured, settings.config), driver.reload, notify)
+    server = ControlServer(driver, settings.gid, reloader.reload)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
+    async with AsyncExitStack() as way_out:  # last first, each whatever another does
+        way_out.push_async_callback(driver.close)
+        way_out.push_async_callback(server.close)
+        way_out.push_async_callback(reloader.close)
+        way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
+        if settings.seccomp:
+            _restrict_calls()
+        await driver.reload(laggs)
+        await server.start(listener)
+        # What start-up made stays: to collect it takes longer than a failover may.
+        gc.collect()
+        gc.freeze()
+        notify("READY=1")
+        _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
+        async with Pulse(driver), Metrics(driver, scraped):
+            await stop.wait()
+    _log.info("every port is as it was found")
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by STOP_SIGNALS; a second one does not cut the putting back short."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _configured(config: Path | None) -> tuple[LaggConfig, ...]:
+    return load(config or Path(DEFAULT_CONFIG), required=config is not None)
+
+
+def _make_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)  # whatever the umask: clients must pass through it
+
+
+@contextmanager
+def _claimed_socket(settings: Settings) -> Iterator[socket.socket]:
+    """The listening socket, of which there is one; its file goes with it."""
+    path = settings.socket
+    try:
+        _make_directory(path.parent)
+        with _locked(path.parent):
+            listener = _bound(path, settings.gid)
+    except OSError as error:
+        raise LaggError.of_os(str(path), "cannot listen", error) from error
+    try:
+        yield listener
+    finally:
+        path.unlink(missing_ok=True)
+        listener.close()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keeps two laggds from replacing the same stale socket at the same time."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _bound(path: Path, gid: int) -> socket.socket:
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(str(path))
+        # Nobody can connect before listen(), so these two come in time.
+        _give(path, gid)
+        path.chmod(SOCKET_MODE)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _give(path: Path, gid: int) -> None:
+    if path.stat().st_gid == gid:  # where laggd's unit refuses it the call itself
+        return
+    try:
+        os.chown(path, -1, gid)
+    except PermissionError as error:
+        cause = f"uid {os.geteuid()} cannot give it to group {gid}: it is no member"
+        raise LaggError(str(path), cause, EPERM) from error
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes the socket of a dead laggd.  Raises LaggError when one answers."""
+    if not path.is_socket():
+        return  # bind() says what is wrong with anything else
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            pass  # a crowd waits there, so somebody listens
+    raise LaggError(str(path), "another laggd listens here", EADDRINUSE)
+
+
+def _start_log(level: str) -> None:
+    # None: it was closed, and there is nobody to say anything to.
+    stream = logging.StreamHandler(sys.stderr) if sys.stderr else logging.NullHandler()
+    stream.setFormatter(_JournalFormatter() if _stderr_is_journal() else _PLAIN)
+    logging.basicConfig(level=level.upper(), handlers=[stream])
+    # It reports every poll at this level, and laggd's own debug log is wanted.
+    logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.root.level))
+
+
+_PLAIN = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+class _JournalFormatter(logging.Formatter):
+    """sd-daemon(3): a priority in front of each line; the journal has the time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = _JOURNAL_PRIORITY.get(record.levelno, 6)
+        text = f"{record.name}: {super().format(record)}"
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+
+
+def _stderr_is_journal() -> bool:
+    """systemd.exec(5): JOURNAL_STREAM holds while stderr is that very stream."""
+    with suppress(OSError):
+        stat = os.fstat(2)
+        named = os.environ.get("JOURNAL_STREAM")
+        return named == f"{stat.st_dev}:{stat.st_ino}"
+    return False
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Laggd's command line; its manual page is made from it."""
+    parser = argparse.ArgumentParser(
+        prog="laggd",
+        description="lagg(4) link aggregation for Linux: the daemon.",
+        epilog="Exit: 0 done, 1 failed, 2 usage, 77 may not, 78 bad configuration.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="laggs to create at start, TOML"
+    )
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        default=socket_path(),
+        help="where laggctl finds it",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        default=DEFAULT_STATE_DIR,
+        help="what ports were before, for the next laggd",
+    )
+    parser.add_argument(
+        "--group",
+        type=_gid,
+        default=os.getegid(),
+        metavar="G",
+        help="who may change things; laggd's own group by default",
+    )
+    _add_service(parser)
+    levels = ("debug", "info", "warning", "error")
+    parser.add_argument(
+        "--log-level", choices=levels, default="info", help="the least that is logged"
+    )
+    _add_tuning(parser)
+    return parser
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    usual = USUAL_TUNING
+    parser.add_argument(
+        "--workers",
+        type=_number(1, WORKERS_MAX),
+        default=usual.workers,
+        metavar="N",
+        help=f"threads that carry each lagg's frames, 1 to {WORKERS_MAX}; default 1",
+    )
+    parser.add_argument(
+        "--busy-poll",
+        type=_number(0, BUSY_POLL_US_MAX),
+        default=usual.busy_poll_us,
+        metavar="US",
+        help="microseconds for which a worker looks on before it sleeps, while frames"
+        f" come closely, 0 to {BUSY_POLL_US_MAX}; default {usual.busy_poll_us}",
+    )
+    parser.add_argument(
+        "--no-xdp",
+        dest="transmit",
+        action="store_const",
+        const=Transmit.PACKET,
+        default=usual.transmit,
+        help="send by packet sockets only",
+    )
+
+
+def _settings(words: Sequence[str] | None) -> Settings:
+    found = make_parser().parse_args(words)
+    return Settings(
+        config=found.config,
+        socket=Path(found.socket),
+        state_dir=found.state_dir,
+        gid=found.group,
+        log_level=found.log_level,
+        tuning=Tuning(found.workers, found.transmit, found.busy_poll),
+        seccomp=found.seccomp,
+        metrics=found.metrics,
+    )
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def number(word: str) -> int:
+        if not word.isdecimal() or not lowest <= int(word) <= highest:
+            raise argparse.ArgumentTypeError(f"not a number from {lowest} to {highest}")
+        return int(word)
+
+    return number
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seccomp", action="store_true", help="only the system calls laggd needs"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="ADDRESS:PORT",
+        help="serves Prometheus metrics there",
+    )
+
+
+def _gid(word: str) -> int:
+    """A group by name or number."""
+    try:
+        return int(word) if word.isdecimal() else grp.getgrnam(word).gr_gid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no group {word!r}") from None
+
+
+def _address(word: str) -> tuple[str, int]:
+    """As "127.0.0.1:9750" or "[::1]:9750"."""
+    address, _, port = word.rpartition(":")
+    if not port.isdecimal() or int(port) > PORT_MAX or not address:
+        raise argparse.ArgumentTypeError(f"{word!r} is not ADDRESS:PORT")
+    try:
+        ip_address(address := address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{address!r} is no IP address") from None
+    return address, int(port)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reading the configuration again while all runs, whoever asks for it.
+
+Owns that one reload runs at a time and that the supervisor knows of it.  Knows no file
+name, no signal and no socket: process.py has them.
+"""
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from lagg.config.files import ConfigError
+from lagg.errors import LaggError
+from lagg.model import LaggConfig
+from lagg.tasks import Tasks
+
+Read = Callable[[], tuple[LaggConfig, ...]]
+Apply = Callable[[Sequence[LaggConfig]], Awaitable[tuple[str, ...]]]
+
+_log = logging.getLogger("laggd")
+
+
+class Reloader:
+    """Brings what runs into line with the files.  For the event loop's thread alone."""
+
+    def __init__(self, read: Read, apply: Apply, notify: Callable[[str], None]) -> None:
+        """`read` may raise ConfigError, `apply` LaggError; both then change nothing.
+
+        `notify` is sd_notify(3).
+        """
+        self._read = read
+        self._apply = apply
+        self._notify = notify
+        self._turn = asyncio.Lock()
+        self._tasks = Tasks()
+        self._signalled: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """Waits for a reload that runs, and refuses every other from now on."""
+        self._closed = True
+        async with self._turn:
+            await self._tasks.close()
+
+    async def reload(self) -> tuple[str, ...]:
+        """A line for each change that was made.  ConfigError, LaggError: none was."""
+        async with self._turn:
+            if self._closed:
+                raise LaggError("reload", "laggd is stopping", errno.ESHUTDOWN)
+            # systemd wants the time to tell this reload from an earlier one.
+            now_us = time.monotonic_ns() // 1000
+            self._notify(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+            try:
+                # In a thread: a slow disk must not hold up a failover.
+                wanted = await asyncio.to_thread(self._read)
+                changes = await self._apply(wanted)
+            finally:
+                self._notify("READY=1")
+        for line in changes:
+            _log.info("reload: %s", line)
+        return changes
+
+    def signal(self) -> None:
+        """As reload, for who gets no answer: what is wrong goes to the log."""
+        if self._signalled is not None and not self._signalled.done():
+            self._signalled.add_done_callback(lambda _: self._start())
+            return
+        self._start()
+
+    def _start(self) -> None:
+        self._signalled = self._tasks.begin(self._logged)
+
+    async def _logged(self) -> None:
+        try:
+            changes = await self.reload()
+        except (ConfigError, LaggError) as error:
+            for line in str(error).splitlines():
+                _log.error("reload: %s", line)
+            _log.error("reload: nothing was changed")
+        else:
+            _log.info("reload: %d changes", len(changes))

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The door to the C hot path.
+
+Owns a device's life: its TAP, its worker threads, its slots.  No cffi value leaves this
+file; a refusal of the C side is an OSError with its errno.  Knows no protocol.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lagg._native import ffi, lib
+from lagg.kernel import privileges
+from lagg.model import (
+    BUSY_POLL_US_MAX,
+    PORTS_MAX,
+    SNAPSHOTS_MAX,
+    USUAL_TUNING,
+    WORKERS_MAX,
+    Counters,
+    Drop,
+    HashKind,
+    HashLayer,
+    Transmit,
+    Tuning,
+)
+from lagg.plan.plan import Plan
+
+_HASH_KINDS = {
+    HashKind.FNV1: lib.LAGG_HASH_FNV1,
+    HashKind.CRC32C: lib.LAGG_HASH_CRC32C,
+}
+_LAYERS = {
+    HashLayer.L2: lib.LAGG_LAYER_L2,
+    HashLayer.L3: lib.LAGG_LAYER_L3,
+    HashLayer.L4: lib.LAGG_LAYER_L4,
+}
+_TRANSMITS = {
+    Transmit.PACKET: lib.LAGG_TRANSMIT_PACKET,
+    Transmit.XDP: lib.LAGG_TRANSMIT_XDP,
+}
+MARK: int = lib.LAGG_MARK
+"""SO_MARK of what a device sends by its ports."""
+
+_DROPS = {drop: number for number, drop in enumerate(Drop)}
+
+assert len(_DROPS) == lib.LAGG_DROP_COUNT
+assert lib.LAGG_PORTS_MAX == PORTS_MAX
+assert lib.LAGG_SNAPSHOTS_MAX == SNAPSHOTS_MAX
+assert lib.LAGG_WORKERS_MAX == WORKERS_MAX
+assert lib.LAGG_BUSY_POLL_US_MAX == BUSY_POLL_US_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """One slot's frames and bytes since it was opened."""
+
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    drops: dict[Drop, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All counters of a device at one instant between two bursts."""
+
+    generation: int
+    xdp: frozenset[int]  # slots that transmit as Transmit.XDP says
+    reopened: tuple[int, ...]  # by slot: times that its receive rings were changed
+    total: Counters
+    ports: tuple[PortCounters, ...]  # by slot
+
+
+class PortSockets:
+    """The sockets of an interface, while no device has them."""
+
+    def __init__(self, pointer: Any) -> None:
+        """`pointer` is a struct lagg_port of C's."""
+        self.pointer = pointer
+
+    def close(self) -> None:
+        """Closes them, if no device took them.  As slow, and for any thread."""
+        if self.pointer is not None:
+            lib.lagg_port_close(self.pointer)
+        self.pointer = None
+
+
+class Device:
+    """One TAP and the workers that carry it.  Control thread only."""
+
+    def __init__(self, name: str, tuning: Tuning = USUAL_TUNING) -> None:
+        """Makes the TAP `name`.  OSError when the kernel refuses (EBUSY, EPERM ...)."""
+        self.workers = tuning.workers
+        self._transmit = tuning.transmit
+        out = ffi.new("struct lagg_device **")
+        _check(lib.lagg_device_create(name.encode(), tuning.workers, out))
+        self._pointer: Any = out[0]
+        self._threads = [
+            threading.Thread(
+                target=_carry,
+                args=(self._pointer, index, tuning.busy_poll_us),
+                name=f"{name}/{index}",
+                daemon=True,
+            )
+            for index in range(tuning.workers)
+        ]
+        self._start()
+
+    def _start(self) -> None:
+        """All workers or, where the system has no thread for one, none and no TAP."""
+        started = []
+        try:
+            for thread in self._threads:
+                thread.start()
+                started.append(thread)
+        except RuntimeError as error:
+            self._threads = started
+            self.close()
+            raise OSError(errno.EAGAIN, f"a worker's thread: {error}") from error
+
+    @property
+    def _device(self) -> Any:
+        if self._pointer is None:
+            raise ValueError("the device is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Stops the workers and frees everything; the TAP goes.  Once is enough."""
+        # First of all: from here on nobody may reach what is to be freed.
+        pointer, self._pointer = self._pointer, None
+        if pointer is None:
+            return
+        lib.lagg_device_stop(pointer)
+        for thread in self._threads:
+            thread.join()
+        _check(lib.lagg_device_destroy(pointer))
+
+    def ended(self) -> list[int]:
+        """The workers that run no more though nobody stopped them: a bug."""
+        return [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+
+    def open_sockets(self, ifindex: int) -> "PortSockets":
+        """Opens a port's sockets.  Takes tens of milliseconds; any thread may call."""
+        wish = _TRANSMITS[self._transmit]
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_port_open(self._device, ifindex, wish, out))
+        return PortSockets(out[0])
+
+    def add_port(self, slot: int, sockets: "PortSockets") -> None:
+        """Gives a port to the device; no worker sees it before a plan names it."""
+        _check(lib.lagg_device_add_port(self._device, slot, sockets.pointer))
+        sockets.pointer = None
+
+    def set_transmit(self, slot: int, transmit: Transmit) -> None:
+        """How frames leave a port from now on, within what the device may do."""
+        if self._transmit is Transmit.XDP:
+            wish = _TRANSMITS[transmit]
+            _check(lib.lagg_device_set_transmit(self._device, slot, wish))
+
+    def set_filtered(self, slot: int, filtered: bool) -> None:
+        """Whether what a port refuses for want of room is a filter's doing."""
+        _check(lib.lagg_device_set_filtered(self._device, slot, filtered))
+
+    def remove_port(self, slot: int) -> "PortSockets":
+        """Delivers what its ring holds and takes it out.  EBUSY while still named."""
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_device_remove_port(self._device, slot, out))
+        return PortSockets(out[0])
+
+    def stuck(self) -> frozenset[int]:
+        """The slots whose receive rings cannot move any more; usually none."""
+        bits = lib.lagg_device_stuck(self._device)
+        return frozenset(slot for slot in range(PORTS_MAX) if bits >> slot & 1)
+
+    def open_rings(self, slot: int) -> None:
+        """Opens rings beside a port's own.  As slow as open_sockets; any thread."""
+        _check(lib.lagg_device_open_rings(self._device, slot))
+
+    def change_rings(self, slot: int) -> None:
+        """Frames come in by the rings opened last.  To be followed by publish()."""
+        _check(lib.lagg_device_change_rings(self._device, slot))
+
+    def drain_rings(self, slot: int) -> None:
+        """Delivers what the rings before hold, once no worker can see them."""
+        _check(lib.lagg_device_drain_rings(self._device, slot))
+
+    def close_rings(self, slot: int) -> None:
+        """Closes these.  As slow; any thread."""
+        _check(lib.lagg_device_close_rings(self._device, slot))
+
+    def admit_lacp(self, slot: int, admit: bool) -> None:
+        """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
+        _check(lib.lagg_device_admit_lacp(self._device, slot, admit))
+
+    def publish(self, plan: Plan) -> int:
+        """Publishes a plan and returns its ticket; never blocks.  EAGAIN: in limbo."""
+        ticket = ffi.new("uint64_t *")
+        _check(lib.lagg_device_publish(self._device, _lower(plan), ticket))
+        return int(ticket[0])
+
+    def held_by(self, ticket: int) -> int | None:
+        """A worker that may still see what `ticket` replaced; None: it has passed."""
+        worker = ffi.new("uint32_t *")
+        passed = lib.lagg_device_passed(self._device, ticket, worker)
+        return None if passed else int(worker[0])
+
+    def reclaim(self) -> int:
+        """Frees what has passed and returns the number of snapshots still in limbo."""
+        return int(lib.lagg_device_reclaim(self._device))
+
+    def set_carrier(self, up: bool) -> None:
+        """The TAP's carrier, as users and routes see it."""
+        _check(lib.lagg_device_set_carrier(self._device, up))
+
+    @property
+    def frames(self) -> int:
+        """Frames that came in so far, both ways; cheaper than `read`."""
+        return int(lib.lagg_device_frames(self._device))
+
+    def alert(self, eventfd: int) -> None:
+        """Has the next frame that comes in, either way, make `eventfd` readable."""
+        lib.lagg_device_alert(self._device, eventfd)
+
+    def buckets(self) -> tuple[int, ...]:
+        """Frames that went out by each entry, 0 ... 255, of the flow table so far."""
+        frames = ffi.new("uint64_t[]", lib.LAGG_BUCKETS)
+        lib.lagg_device_buckets(self._device, frames)
+        return tuple(frames)
+
+    def read(self) -> Reading:
+        """All counters, consistent with each other, while the workers run."""
+        reading = ffi.new("struct lagg_reading *")
+        lib.lagg_device_read(self._device, reading)
+        return Reading(
+            generation=reading.generation,
+            xdp=frozenset(s for s in range(PORTS_MAX) if reading.xdp >> s & 1),
+            reopened=tuple(reading.reopened),
+            total=Counters(
+                tx_in=reading.total.tx_in,
+                tx_out=reading.total.tx_out,
+                rx_in=reading.total.rx_in,
+                rx_out=reading.total.rx_out,
+                drops=_drops(reading.total.drops),
+            ),
+            ports=tuple(_port_counters(port) for port in reading.ports),
+        )
+
+
+def flow_hash(plan: Plan, frame: bytes) -> int:
+    """The hash of an Ethernet frame under a plan.  ValueError for a runt."""
+    result = ffi.new("uint32_t *")
+    if lib.lagg_flow_hash(_lower(plan), frame, len(frame), result) != 0:
+        raise ValueError("shorter than an Ethernet header")
+    return int(result[0])
+
+
+def restrict_calls() -> None:
+    """No thread of this process makes another system call than laggd's, for good.
+
+    What is refused is PermissionError.  OSError when this kernel filters none.
+    """
+    _check(lib.lagg_seccomp())
+
+
+def _carry(device: Any, worker: int, busy_poll_us: int) -> None:
+    # What a worker does to its sockets needs no right; only to open them does.
+    privileges.drop_all()
+    _check(lib.lagg_worker_run(device, worker, busy_poll_us))
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+
+
+def _bits(slots: Iterable[int]) -> int:
+    return sum(1 << slot for slot in slots)
+
+
+def _drops(counts: Any) -> dict[Drop, int]:
+    return {drop: int(counts[number]) for drop, number in _DROPS.items()}
+
+
+def _port_counters(port: Any) -> PortCounters:
+    return PortCounters(
+        tx_frames=port.tx_frames,
+        tx_bytes=port.tx_bytes,
+        rx_frames=port.rx_frames,
+        rx_bytes=port.rx_bytes,
+        drops=_drops(port.drops),
+    )
+
+
+def _lower(plan: Plan) -> Any:
+    lowered = ffi.new("struct lagg_plan *")
+    lowered.spread = plan.spread.value
+    lowered.tx_drop = _DROPS[plan.tx_drop]
+    lowered.rx_drop = _DROPS[plan.rx_drop]
+    lowered.stride = plan.stride
+    lowered.ports = _bits(plan.ports)
+    lowered.rx_accept = _bits(plan.rx_accept)
+    lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
+    lowered.hash_layers = sum(_LAYERS[layer] for layer in plan.hash_layers)
+    lowered.hash_seed = plan.hash_seed
+    lowered.tx_slots_count = len(plan.tx_slots)
+    lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
+    for index in plan.held:
+        lowered.held[index // 8] |= 1 << index % 8
+    return lowered

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Everything laggd asks of the kernel by netlink: links, addresses, speed, deafness.
+
+Owns the netlink sockets and the only imports of pyroute2; no pyroute2 value leaves
+it.  Knows no lagg, plan or protocol.
+"""
+
+from lagg.kernel.netlink.ingress import DeafPorts
+from lagg.kernel.netlink.route import Netlink
+
+__all__ = ["DeafPorts", "Netlink"]

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Deaf and dumb ports: the host stack gets none of their frames and sends none there.
+
+Owns a nftables table of the netdev family for each port, with two chains.  What comes
+in is dropped, after packet sockets have seen it.  Of what goes out IPv4, IPv6 and ARP
+are dropped unless they bear our mark: a switch that hears the lagg's MAC from a port on
+standby sends all for the lagg there.  What else others send there on purpose (LLDP,
+EAPOL, PTP) leaves.  AF_XDP passes by all this.
+
+A table belongs to our socket (NFT_TABLE_F_OWNER): nobody else can change it, and the
+kernel removes it when the socket closes, even by SIGKILL.  There is one of a name, so
+whose table it is has the port, among all laggds of a network namespace.  Knows no port
+but by ifindex and name.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from lagg.errors import LaggError
+from lagg.kernel.netlink import nft
+from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Request, Socket
+from lagg.kernel.proc import ifindex_of
+
+log = logging.getLogger(__name__)
+
+HOST_STACK = (0x0800, 0x86DD, 0x0806)
+"""The ethertypes of what the kernel sends by itself or for an address of its own."""
+
+_LACKING = {
+    errno.EPROTONOSUPPORT: "CONFIG_NETFILTER_NETLINK",
+    errno.EOPNOTSUPP: "nf_tables with CONFIG_NF_TABLES_NETDEV",
+    errno.EAFNOSUPPORT: "nf_tables with CONFIG_NF_TABLES_NETDEV",
+}
+"""What the kernel lacks when it answers so."""
+
+_NO_EGRESS = (
+    "this kernel has no egress hook (Linux 5.16, CONFIG_NETFILTER_EGRESS): what the "
+    "host sends by a port itself is not held back; a host that forwards IPv6 should "
+    "have disable_ipv6 = 1 on its ports"
+)
+
+
+class DeafPorts:
+    """The deaf and dumb ports of this daemon; an async context manager."""
+
+    def __init__(self, mark: int) -> None:
+        """Asks nothing of the kernel until there is a port.
+
+        `mark`: SO_MARK of the sockets that may send.
+        """
+        self._mark = mark
+        self._socket: Socket | None = None
+        self._chains: dict[int, tuple[str, ...]] = {}  # of each table, by ifindex
+        self._chains_made = 0
+        self._egress = True  # as far as we know
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open yet."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """All ports hear again."""
+        self.close()
+
+    def close(self) -> None:
+        """All ports hear again, at once."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._chains.clear()
+
+    async def claim(self, ifindex: int, name: str) -> None:
+        """Makes a port ours, as it is.  LaggError(EBUSY) if another laggd has it.
+
+        undeafen() gives it up.
+        """
+        if ifindex in self._chains:
+            return
+        try:
+            made = nft.new_table(_table(ifindex), f"pid {os.getpid()}")
+            await nft.batch(self._opened(), made)
+        except OSError as error:
+            if error.errno == errno.EPERM:  # we are privileged, so it is another's
+                raise await self._held(ifindex, name) from error
+            raise _refusal(name, error) from error
+        self._chains[ifindex] = ()
+
+    async def _held(self, ifindex: int, name: str) -> LaggError:
+        holder = "another laggd"
+        with contextlib.suppress(OSError):  # it gave the port up meanwhile
+            holder += f" ({await nft.comment_of(self._opened(), _table(ifindex))})"
+        cause = f"is a port of {holder}; detach it there first"
+        return LaggError(name, cause, errno.EBUSY)
+
+    async def deafen(self, ifindex: int, name: str) -> None:
+        """Makes a port ours, deaf and dumb.  LaggError; then nothing changed.
+
+        On a kernel that has no egress hook it is deaf, and that is logged once.
+
+        To be called again after a rename: since Linux 6.16 a hook follows the name,
+        leaves a port that no longer bears it and takes the next that does.
+        """
+        await self.claim(ifindex, name)
+        before = self._chains[ifindex]
+        self._chains_made += 1
+        try:
+            chains = await self._hook(ifindex, name)
+            await self._check_hooked(ifindex, name, chains)
+            # The new ones are hooked already, so nothing passes while the old ones go.
+            await self._delete(ifindex, before)
+        except OSError as error:
+            if not before:
+                await self.undeafen(ifindex)
+            raise _refusal(name, error) from error
+        self._chains[ifindex] = chains
+
+    async def _hook(self, ifindex: int, name: str) -> tuple[str, ...]:
+        owner, table = self._opened(), _table(ifindex)
+        suffix = f"{ifindex}.{self._chains_made}"
+        heard, said = f"in{suffix}", f"out{suffix}"
+        deaf = nft.new_chain(table, heard, nft.INGRESS, name, nft.DROP)
+        if self._egress:
+            try:
+                await nft.batch(owner, deaf, *self._dumb(table, said, name))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            else:
+                return heard, said
+        await nft.batch(owner, deaf)
+        if self._egress:
+            self._egress = False
+            log.warning("%s", _NO_EGRESS)
+        return (heard,)
+
+    def _dumb(self, table: str, chain: str, name: str) -> Iterator[Request]:
+        yield nft.new_chain(table, chain, nft.EGRESS, name, nft.ACCEPT)
+        mark = self._mark.to_bytes(4, sys.byteorder)
+        yield nft.new_rule(table, chain, nft.META_MARK, mark, nft.ACCEPT)
+        for ethertype in HOST_STACK:
+            wire = ethertype.to_bytes(2, "big")
+            yield nft.new_rule(table, chain, nft.META_PROTOCOL, wire, nft.DROP)
+
+    async def _check_hooked(
+        self, ifindex: int, name: str, chains: tuple[str, ...]
+    ) -> None:
+        """Takes the chains back and raises OSError if `name` is not the port's name."""
+        # Since Linux 6.16 a hook for a name that nobody bears is no error.
+        try:
+            if ifindex_of(name) == ifindex:
+                return
+        except OSError:
+            pass
+        await self._delete(ifindex, chains)
+        raise OSError(errno.ENODEV, "the port has another name by now")
+
+    async def undeafen(self, ifindex: int) -> None:
+        """Lets the host stack hear a port and speak by it again; no matter if it did.
+
+        It is ours no more.  To be called for a port that is gone, too, or its name
+        would stay deaf.
+        """
+        if self._chains.pop(ifindex, None) is None:
+            return
+        table = _table(ifindex)
+        try:
+            await nft.batch(self._opened(), nft.delete_table(table))
+        except OSError as error:
+            raise LaggError.of_os(table, "let the port hear", error) from error
+
+    async def _delete(self, ifindex: int, chains: tuple[str, ...]) -> None:
+        """Takes some of a port's chains away; those that are gone are fine."""
+        gone = [nft.delete_chain(_table(ifindex), chain) for chain in chains]
+        try:
+            if gone:
+                await nft.batch(self._opened(), *gone)
+        except OSError as error:
+            # Before Linux 6.16 a chain goes with its only interface.
+            if error.errno != errno.ENOENT:
+                raise
+
+    def _opened(self) -> Socket:
+        """The socket that owns our tables."""
+        if self._socket is None:
+            self._socket = Socket(NETLINK_NETFILTER)
+        return self._socket
+
+
+def _table(ifindex: int) -> str:
+    return f"laggd-port{ifindex}"
+
+
+def _refusal(name: str, error: OSError) -> LaggError:
+    step = "keep the host stack from hearing the port"
+    for code, lacking in _LACKING.items():
+        if code == error.errno:
+            return LaggError(name, f"{step}: this kernel has no {lacking}", code)
+    return LaggError.of_os(name, step, error)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""nftables messages of the netdev family, through pyroute2's codecs.
+
+Owns how a table, a chain, a rule and a transaction are written.  Knows no port, and not
+what a chain is for.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyroute2.netlink.nfnetlink import nfgen_msg
+from pyroute2.netlink.nfnetlink.nftsocket import (
+    nft_chain_msg,
+    nft_rule_msg,
+    nft_table_msg,
+)
+
+from lagg.kernel.netlink.wire import (
+    NLM_F_ACK,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    Request,
+    Socket,
+)
+
+INGRESS = 0
+EGRESS = 1  # since Linux 5.16
+DROP, ACCEPT = 0, 1
+
+META_PROTOCOL, META_MARK = 1, 3
+
+_SUBSYS_NFTABLES = 10
+_BATCH_BEGIN = 0x10
+_BATCH_END = 0x11
+_NEWTABLE = _SUBSYS_NFTABLES << 8 | 0
+_GETTABLE = _SUBSYS_NFTABLES << 8 | 1
+_DELTABLE = _SUBSYS_NFTABLES << 8 | 2
+_NEWCHAIN = _SUBSYS_NFTABLES << 8 | 3
+_DELCHAIN = _SUBSYS_NFTABLES << 8 | 5
+_NEWRULE = _SUBSYS_NFTABLES << 8 | 6
+
+_NFPROTO_NETDEV = 5
+_TABLE_OWNER = 0x2  # since Linux 5.12
+_FIRST = -(1 << 31)
+"""The hook priority: before whatever else listens there."""
+
+_VERDICT, _REGISTER = 0, 1
+_CMP_EQ = 0
+
+_QUIET = NLM_F_REQUEST
+_CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+_APPEND = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND
+
+
+async def batch(owner: Socket, *changes: Request) -> None:
+    """Changes as a transaction, the only way nftables takes any.  OSError: none is."""
+    begin = Request(_message(nfgen_msg, (), _SUBSYS_NFTABLES), _BATCH_BEGIN, _QUIET)
+    end = Request(_message(nfgen_msg, (), _SUBSYS_NFTABLES), _BATCH_END, _QUIET)
+    await owner.ask(begin, *changes, end)
+
+
+def new_table(table: str, comment: str) -> Request:
+    """A table that is gone with the socket that makes it; EPERM if it is another's.
+
+    `comment`: shown by nft(8), at most 127 bytes.
+    """
+    attributes = (
+        ("NFTA_TABLE_NAME", table),
+        ("NFTA_TABLE_FLAGS", _TABLE_OWNER),
+        ("NFTA_TABLE_USERDATA", {"value": comment}),
+    )
+    return Request(_message(nft_table_msg, attributes), _NEWTABLE, _CREATE)
+
+
+def delete_table(table: str) -> Request:
+    """Takes a table away with its chains."""
+    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    return Request(message, _DELTABLE)
+
+
+async def comment_of(asker: Socket, table: str) -> str:
+    """The comment of a table, "" when it has none.  OSError(ENOENT): no such table."""
+    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    (raw,) = await asker.ask(Request(message, _GETTABLE))
+    found = nft_table_msg(raw)
+    found.decode()
+    said = found.get_attr("NFTA_TABLE_USERDATA")
+    return str(said or "")
+
+
+def new_chain(table: str, chain: str, hook: int, device: str, policy: int) -> Request:
+    """A chain at the hook of one device; what no rule decides falls to `policy`."""
+    hooked = (
+        ("NFTA_HOOK_HOOKNUM", hook),
+        ("NFTA_HOOK_PRIORITY", _FIRST),
+        ("NFTA_HOOK_DEV", device),
+    )
+    attributes = (
+        ("NFTA_CHAIN_TABLE", table),
+        ("NFTA_CHAIN_NAME", chain),
+        ("NFTA_CHAIN_HOOK", _nest(hooked)),
+        ("NFTA_CHAIN_POLICY", policy),
+        ("NFTA_CHAIN_TYPE", "filter"),
+    )
+    return Request(_message(nft_chain_msg, attributes), _NEWCHAIN, _CREATE)
+
+
+def delete_chain(table: str, chain: str) -> Request:
+    """Takes a chain away with its rules."""
+    attributes = (("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", chain))
+    return Request(_message(nft_chain_msg, attributes), _DELCHAIN)
+
+
+def new_rule(table: str, chain: str, meta: int, value: bytes, verdict: int) -> Request:
+    """The chain's next rule: frames whose `meta` (META_*) is `value` get `verdict`."""
+    attributes = (
+        ("NFTA_RULE_TABLE", table),
+        ("NFTA_RULE_CHAIN", chain),
+        ("NFTA_RULE_EXPRESSIONS", list(_expressions(meta, value, verdict))),
+    )
+    return Request(_message(nft_rule_msg, attributes), _NEWRULE, _APPEND)
+
+
+def _expressions(meta: int, value: bytes, verdict: int) -> Iterable[object]:
+    load = (("NFTA_META_KEY", meta), ("NFTA_META_DREG", _REGISTER))
+    yield _expression("meta", load)
+    compare = (
+        ("NFTA_CMP_SREG", _REGISTER),
+        ("NFTA_CMP_OP", _CMP_EQ),
+        ("NFTA_CMP_DATA", _nest((("NFTA_DATA_VALUE", value),))),
+    )
+    yield _expression("cmp", compare)
+    code = _nest((("NFTA_VERDICT_CODE", verdict),))
+    decide = (
+        ("NFTA_IMMEDIATE_DREG", _VERDICT),
+        ("NFTA_IMMEDIATE_DATA", _nest((("NFTA_DATA_VERDICT", code),))),
+    )
+    yield _expression("immediate", decide)
+
+
+def _expression(name: str, attributes: tuple[tuple[str, object], ...]) -> object:
+    return _nest((("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", _nest(attributes))))
+
+
+def _nest(attributes: tuple[tuple[str, object], ...]) -> dict[str, object]:
+    return {"attrs": list(attributes)}
+
+
+def _message(
+    kind: Any, attributes: tuple[tuple[str, object], ...], resource: int = 0
+) -> Any:
+    message = kind()
+    message["nfgen_family"] = _NFPROTO_NETDEV
+    message["res_id"] = resource
+    if attributes:
+        message["attrs"] = list(attributes)
+    return message

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port comes and goes: attach, detach, departure.
+
+Owns the order: a port is seen by the workers only when all else has succeeded, and is
+closed only when no worker can see it any more.  Runs inside one operation of
+commands.py.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+
+from lagg.errors import LaggError
+from lagg.link import Link, Modes
+from lagg.model import MAC_HEARD
+from lagg.operations import propagate
+from lagg.operations.laggs import Fleet
+from lagg.operations.protocol_change import refuse_lacp
+from lagg.operations.uses import tell_uses
+from lagg.plan.shape import Port, Shape, port_number
+from lagg.ports.eligible import check_port
+from lagg.running.bundle import Bundle
+from lagg.tasks import together
+
+log = logging.getLogger(__name__)
+
+
+async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
+    """Makes the interface `name` a port; `undo` then has the way back.
+
+    It is deaf and dumb before it has the lagg's MAC.  A port of this lagg already is
+    fine (F-AT-IDEM).  LaggError names what refused.
+    """
+    if bundle.shape.named(name) is not None:
+        return
+    slot = _free_slot(bundle, name)
+    link = await _candidate(fleet, bundle, name)
+    heard = bool(bundle.shape.ports) and link.mac == bundle.shape.mac.address
+    undo.push_async_callback(fleet.follow_speed, bundle)
+    undo.callback(fleet.watch_ports)
+    with propagate.blaming(bundle, link):
+        await fleet.custody.take(link)
+        undo.push_async_callback(fleet.custody.give_back, link.ifindex)
+    await _make_alike(fleet, bundle, slot, link, undo)
+    with propagate.blaming(bundle, link):
+        await _open(fleet, bundle, slot, link, undo)
+    if heard:
+        bundle.emit(MAC_HEARD, "it had the lagg's MAC before", link.name)
+    fleet.watch_ports()
+    await fleet.follow_speed(bundle)
+    await tell_uses(fleet, bundle, link.ifindex)  # begun while it became a port
+
+
+def _free_slot(bundle: Bundle, name: str) -> int:
+    slot = bundle.shape.free_slot(name)
+    if slot is None:
+        raise _refusal(bundle, name, "a lagg has at most 32 ports", errno.ENOSPC)
+    return slot
+
+
+async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
+    """The interface, if it may become a port."""
+    try:
+        link = await _named(fleet, name)
+        _check_free(fleet, link)
+        check_port(
+            link,
+            bundle.link.ifindex,
+            await fleet.netlink.links(),
+            fleet.ports_by_tap(),
+            await fleet.netlink.addresses(link.ifindex),
+            wireless=await fleet.netlink.wireless(link.ifindex),
+        )
+    except LaggError as error:
+        raise _refusal(bundle, name, error.cause, error.code) from error
+    return link
+
+
+async def _named(fleet: Fleet, name: str) -> Link:
+    try:
+        return await fleet.netlink.by_name(name)
+    except LaggError as error:
+        if error.code != errno.ENODEV:
+            raise
+        raise LaggError(name, "no such interface", errno.ENODEV) from error
+
+
+def _check_free(fleet: Fleet, link: Link) -> None:
+    held = fleet.of_port(link.ifindex)
+    if held is not None:
+        raise LaggError(link.name, f"already a port of {held[0].name}", errno.EBUSY)
+
+
+def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
+    return LaggError(f"{bundle.name}: port {port}", cause, code)
+
+
+async def _make_alike(
+    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+) -> None:
+    """The first port gives the lagg its MTU, a later one takes the lagg's.
+
+    So with its MAC, or the port gives it its own when that is the policy.
+    """
+    gives_mtu = not bundle.shape.ports and not bundle.mtu_fixed
+    mtu_links = [bundle.link] if gives_mtu else [link]
+    mtu = link.mtu if gives_mtu else bundle.link.mtu
+    await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)
+    port = Port(slot, link, home_mac=link.mac, modes=Modes())
+    mac, all_links = bundle.shape.with_port(port).wanted_mac, propagate.members(bundle)
+    await propagate.rule(fleet.netlink, bundle, (*all_links, link), mac, undo)
+    with propagate.blaming(bundle, link):
+        await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
+        if bundle.link.up != link.up:
+            await fleet.netlink.set_up(link.ifindex, bundle.link.up)
+
+
+async def _open(
+    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+) -> None:
+    """Sockets, receive filter, and at last the snapshot that names the port."""
+    device = bundle.device
+    fleet.claim(link.ifindex, bundle)
+    await _listen(bundle, slot, link, undo)
+    try:
+        # In a thread: the kernel takes its time, and a lost carrier must not wait.
+        sockets = await asyncio.to_thread(device.open_sockets, link.ifindex)
+    except OSError as error:
+        raise LaggError.of_os(link.name, "open packet sockets", error) from error
+    device.add_port(slot, sockets)
+    undo.push_async_callback(withdraw, fleet, bundle, [slot], bundle.shape)
+    if bundle.lacp is not None:
+        refuse_lacp(bundle, slot)
+    await fleet.hearing.follow_port(bundle, link.ifindex)
+    fleet.await_egress(bundle, slot, link.ifindex)
+    now = await _as_it_is(fleet, link)
+    modes = await fleet.netlink.modes(link.ifindex)
+    port = Port(slot, now, home_mac=link.mac, modes=modes)
+    bundle.adopt(bundle.shape.with_port(port))
+    # Its carrier may have come while it was nobody's port and events passed it by.
+    now = await _as_it_is(fleet, link)
+    bundle.adopt(bundle.shape.with_link(now, modes))
+
+
+async def _as_it_is(fleet: Fleet, link: Link) -> Link:
+    """The interface by now.  LaggError (ENODEV) when it has another name.
+
+    It is deaf under the one that it had, and nobody would tell of the other any more.
+    """
+    now = await fleet.netlink.link(link.ifindex)
+    if now.name != link.name:
+        raise LaggError(link.name, f"is called {now.name} by now", errno.ENODEV)
+    return now
+
+
+async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -> None:
+    if bundle.lacp is not None:
+        number = port_number(slot)
+        await bundle.lacp.listen(number, link)
+        undo.push_async_callback(bundle.lacp.ignore, [number])
+
+
+async def withdraw(
+    fleet: Fleet, bundle: Bundle, slots: Sequence[int], rest: Shape
+) -> None:
+    """Ports leave the workers' sight, then their sockets are drained and closed.
+
+    `rest` is the shape without them.  LaggError when a worker does not let go; then
+    they are ports as before.
+    """
+    before = bundle.shape
+    async with AsyncExitStack() as undo:
+        undo.callback(lambda: bundle.adopt(_with_news_of(bundle.shape, before)))
+        await _lower(fleet, bundle, slots, rest, undo)
+        await _pass(bundle, rest)
+        undo.pop_all()
+    taken = [bundle.device.remove_port(slot) for slot in slots]
+    await together(asyncio.to_thread(sockets.close) for sockets in taken)
+    if bundle.lacp is not None:
+        await bundle.lacp.ignore([port_number(slot) for slot in slots])
+
+
+async def _lower(
+    fleet: Fleet,
+    bundle: Bundle,
+    slots: Sequence[int],
+    rest: Shape,
+    undo: AsyncExitStack,
+) -> None:
+    """Sets those down that will be so, while the workers take what they still get.
+
+    Their partners see it and send elsewhere; until then nothing may be missed.
+    """
+    leaving = [port.link for port in bundle.shape.ports if port.slot in slots]
+    lowered = [each for each in leaving if fleet.custody.to_be_down(each.ifindex)]
+    if lowered:
+        closing = bundle.plan.rx_accept.intersection(slots)
+        await _pass(bundle, replace(rest, closing=closing))
+        await propagate.set_down(fleet.netlink, lowered, undo)
+
+
+async def _pass(bundle: Bundle, shape: Shape) -> None:
+    """When this returns, no worker sees another shape.  LaggError."""
+    bundle.adopt(_with_news_of(bundle.shape, shape))
+    await bundle.grace()
+
+
+def _with_news_of(newer: Shape, shape: Shape) -> Shape:
+    """`shape` with what was heard of its ports since it was made."""
+    for port in newer.ports:
+        shape = shape.with_link(port.link, port.modes)
+    shape = replace(shape, mac=newer.mac)
+    return shape.with_agreements({port.slot: port.lacp for port in newer.ports})
+
+
+async def detach(
+    fleet: Fleet, bundle: Bundle, names: Iterable[str], undo: AsyncExitStack
+) -> None:
+    """Takes ports out, as they were found.  LaggError (ENOENT) if one is none.
+
+    All that can be refused comes before the first is given back.  When the lagg's MAC
+    is to be its next primary's it is so first, and no two interfaces have it.
+    """
+    leaving = [attached(bundle, name) for name in dict.fromkeys(names)]
+    rest = bundle.shape
+    for port in leaving:
+        rest = rest.without_port(port.slot)
+    await _pass_mac(fleet, bundle, rest, undo)
+    if bundle.lacp is not None:
+        numbers = [port.number for port in leaving]
+        undo.callback(bundle.lacp.stay, numbers)
+        await bundle.lacp.leave(numbers)
+    await withdraw(fleet, bundle, [port.slot for port in leaving], rest)
+    for port in leaving:
+        await fleet.custody.give_back(port.link.ifindex)
+        bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
+        with suppress(LaggError):  # it has gone at this moment
+            fleet.meet(await fleet.netlink.link(port.link.ifindex))
+    fleet.watch_ports()
+    await fleet.follow_speed(bundle)
+
+
+def attached(bundle: Bundle, name: str) -> Port:
+    """The port of that name.  LaggError (ENOENT)."""
+    port = bundle.shape.named(name)
+    if port is None:
+        raise _refusal(bundle, name, "not a port of this lagg", errno.ENOENT)
+    return port
+
+
+async def _pass_mac(
+    fleet: Fleet, bundle: Bundle, rest: Shape, undo: AsyncExitStack
+) -> None:
+    """The lagg's MAC is what it is to be with the `rest` of its ports (F-DT-1)."""
+    links = [bundle.link, *(port.link for port in rest.ports)]
+    await propagate.rule(fleet.netlink, bundle, links, rest.wanted_mac, undo)
+
+
+async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
+    """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
+    rest = bundle.shape.without_port(port.slot)
+    try:
+        async with AsyncExitStack() as undo:
+            await _pass_mac(fleet, bundle, rest, undo)
+            undo.pop_all()
+    except LaggError as error:
+        log.warning("%s", error)
+    await withdraw(fleet, bundle, [port.slot], rest)
+    await fleet.custody.forget(port.link.ifindex)
+    fleet.watch_ports()
+    await fleet.follow_speed(bundle)
+    bundle.emit("port-departed", f"slot {port.slot}", port.link.name)

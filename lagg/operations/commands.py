@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The imperative shell: every operation a user may ask for.
+
+Owns the life of all laggs of this network namespace.  An operation is done whole or
+undone: each step registers its way back before the next is tried.  One runs at a time,
+and to its end even when the client that asked has gone.
+"""
+
+import asyncio
+import errno
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from lagg.config.diff import Diff, diff, told
+from lagg.errors import LaggError
+from lagg.kernel.native import MARK, Device
+from lagg.kernel.netlink import DeafPorts, Netlink
+from lagg.model import (
+    USUAL_TUNING,
+    Event,
+    Health,
+    LaggChange,
+    LaggConfig,
+    LaggRecord,
+    Options,
+    Proto,
+    Tuning,
+)
+from lagg.operations import propagate
+from lagg.operations.altname import rename
+from lagg.operations.announce import Announcer
+from lagg.operations.apply import Changeover, tell_attached
+from lagg.operations.attach import attach, attached, detach, withdraw
+from lagg.operations.hotplug import HotPlug
+from lagg.operations.kernel_events import Follower
+from lagg.operations.laggs import Fleet
+from lagg.operations.protocol_change import begin, switch
+from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.shape import LaggMac, Port, Shape
+from lagg.ports.takeover import Custody
+from lagg.running.bundle import Bundle
+from lagg.tasks import Tasks, in_turn, together
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+QUEUE_FRAMES = 4096
+"""A lagg's txqueuelen: 40 ms at 100 kpps; a busy CPU keeps a worker off so long.
+
+reference: docs/adr/0013.
+"""
+
+
+class Driver:
+    """All laggs of this network namespace.  For the event loop's thread alone."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Nothing is followed yet; see `open`."""
+        self._fleet = fleet
+        self._parts = AsyncExitStack()  # closes what this and the fleet are made of
+        self._turn = asyncio.Lock()
+        self._operations = Tasks()
+        self._hotplug = HotPlug(fleet, self.whole)
+        self._follower = Follower(fleet, self.whole, self._destroy, self._hotplug)
+        self._changeover = Changeover(fleet, self._make, self._change)
+
+    @classmethod
+    async def open(
+        cls,
+        state_dir: Path,
+        make_device: Callable[[str, Tuning], Device] = Device,
+        tuning: Tuning = USUAL_TUNING,
+    ) -> Self:
+        """A driver on the real kernel, with a dead predecessor's ports put back."""
+        async with AsyncExitStack() as parts:
+            netlink = await parts.enter_async_context(Netlink())
+            deaf = await parts.enter_async_context(DeafPorts(MARK))
+            custody = await Custody.open(netlink, deaf, state_dir)
+            parts.callback(custody.close)
+            fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))
+            parts.push_async_callback(fleet.close)
+            driver = cls(fleet)
+            parts.push_async_callback(driver._operations.close)
+            await parts.enter_async_context(driver._hotplug)
+            await parts.enter_async_context(driver._follower)
+            await parts.enter_async_context(Announcer(fleet))
+            driver._parts = parts.pop_all()
+        return driver
+
+    async def close(self) -> None:
+        """Destroys every lagg: all ports are put back.
+
+        LaggError (EIO) names those that could not be; all others are.
+        """
+        await in_turn(partial(self.whole, self._destroy_every), self._parts.aclose)
+        self._fleet.custody.require_all_put_back()
+
+    def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls `sink` with each event from now on; returns what ends it."""
+        return self._fleet.subscribe(sink)
+
+    async def records(self, name: str | None) -> tuple[LaggRecord, ...]:
+        """The record of one lagg or of all.  LaggError (ENOENT) when there is none."""
+        bundles = self._fleet.bundles
+        chosen = bundles.values() if name is None else [self._fleet.find(name)]
+        return tuple(bundle.record() for bundle in chosen)
+
+    def health(self) -> Health:
+        """How laggs and workers are; cheap."""
+        bundles = self._fleet.bundles.values()
+        return Health(
+            laggs=len(bundles),
+            ports=sum(len(bundle.shape.ports) for bundle in bundles),
+            carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
+            ailments=(
+                *self._follower.ailments,
+                *(ailment for each in bundles for ailment in each.ailments()),
+            ),
+        )
+
+    async def explain(self, name: str, frame: bytes) -> Explanation:
+        """Which port carries this frame now.  LaggError (ENOENT)."""
+        return self._fleet.find(name).explain(frame)
+
+    async def buckets(self, name: str) -> tuple[Bucket, ...]:
+        """Frames sent by each bucket so far.  LaggError (ENOENT, EOPNOTSUPP)."""
+        return self._fleet.find(name).buckets()
+
+    async def create(self, config: LaggConfig) -> None:
+        """Creates a lagg with its ports, and sets it up."""
+        await self.whole(partial(self._create, config))
+
+    async def destroy(self, name: str) -> None:
+        """Puts every port back and takes the interface away."""
+        await self.whole(partial(self._destroy, name))
+
+    async def set(self, name: str, change: LaggChange) -> None:
+        """Changes protocol, options, MAC or MTU, live."""
+        await self.whole(partial(self._set, name, change))
+
+    async def attach(self, name: str, ports: Sequence[str]) -> None:
+        """Attaches interfaces, live."""
+        await self.whole(partial(self._attach, name, ports))
+
+    async def detach(self, name: str, ports: Sequence[str]) -> None:
+        """Detaches ports, live, and puts them back as they were found."""
+        await self.whole(partial(self._detach, name, ports))
+
+    async def release(self, name: str, ports: Sequence[str]) -> None:
+        """Ends LACP's hold of ports whose partner changed too often."""
+        await self.whole(partial(self._release, name, ports))
+
+    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        """Makes what runs be what the files say; answers a line for each change."""
+        return await self.whole(partial(self._reload, wanted))
+
+    async def running(self) -> tuple[LaggConfig, ...]:
+        """What would make all that runs anew, MACs included whose port has left."""
+        return tuple(bundle.lasting_config for bundle in self._fleet.bundles.values())
+
+    async def whole(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs one operation when it is its turn, and to its end.
+
+        A failure that nobody waits for any more is logged.  LaggError (ESHUTDOWN).
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        task = self._operations.begin(self._run, operation, answer)
+        if task is None:
+            raise LaggError("laggd", "is stopping", errno.ESHUTDOWN)
+        task.add_done_callback(lambda _: answer.cancel())
+        return await answer
+
+    async def _run(
+        self,
+        operation: Callable[[], Coroutine[Any, Any, T]],
+        answer: "asyncio.Future[T]",
+    ) -> None:
+        async with self._turn:
+            try:
+                result = await operation()
+                await self._fleet.know_egress()
+            except Exception as error:
+                if answer.cancelled():
+                    raise
+                answer.set_exception(error)
+            else:
+                if not answer.cancelled():
+                    answer.set_result(result)
+
+    async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+        bundles = self._fleet.bundles
+        running = {bundle.name: bundle.config for bundle in bundles.values()}
+        said = {each.name: each.said for each in bundles.values() if each.said}
+        found = diff(running, said, wanted)
+        async with _undoing() as undo:
+            await self._changeover.apply(found, undo)
+            for config in found.create:
+                await self._keep_mac(self._fleet.find(config.name))
+        self._tell(found)
+        try:
+            await self._destroy_all([doomed.name for doomed in found.destroy])
+        finally:
+            for config in wanted:
+                self._hotplug.expect(self._fleet.find(config.name), config)
+        return told(found, self._hotplug.waiting)
+
+    def _tell(self, done: Diff) -> None:
+        for config in done.create:
+            bundle = self._fleet.find(config.name)
+            bundle.emit("created", f"laggproto {config.proto.value}")
+            tell_attached(bundle, config.ports)
+        for each in done.change:
+            tell_attached(self._fleet.find(each.name), each.coming)
+
+    async def _create(self, config: LaggConfig) -> None:
+        async with _undoing() as undo:
+            bundle = await self._make(config, undo)
+            await self._keep_mac(bundle)
+        bundle.emit("created", f"laggproto {config.proto.value}")
+        tell_attached(bundle, config.ports)
+
+    async def _keep_mac(self, bundle: Bundle) -> None:
+        """Another MAC that it has now is no user's, who is told of the lagg only then.
+
+        It is udev's, when that looked before the TAP's own was kept (native/tap.c).
+        """
+        ifindex, mac = bundle.link.ifindex, bundle.shape.mac.address
+        if (await self._fleet.netlink.link(ifindex)).mac != mac:
+            await self._fleet.netlink.set_mac(ifindex, mac)
+
+    async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
+        if self._fleet.named(config.name) is not None:
+            raise LaggError(config.name, "already exists", errno.EEXIST)
+        bundle = await self._make_bundle(config, undo)
+        await self._apply(bundle, config.mac, config.mtu, undo)
+        for port in config.ports:
+            await attach(self._fleet, bundle, port, undo)
+        return bundle
+
+    async def _make_bundle(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
+        netlink = self._fleet.netlink
+        try:
+            device = self._fleet.make_device(config.name)
+        except OSError as error:
+            raise await self._no_tap(config.name, error) from error
+        undo.callback(device.close)
+        ifindex = (await netlink.by_name(config.name)).ifindex
+        await netlink.set_queue(ifindex, QUEUE_FRAMES)
+        await netlink.set_up(ifindex, True)
+        shape = Shape(
+            config.proto,
+            _with_seed(config.options),
+            port_options=config.port_options,
+        )
+        link = await netlink.link(ifindex)
+        bundle = Bundle(
+            link,
+            device,
+            shape,
+            emit=self._fleet.emit,
+            tx_dropped=netlink.tx_dropped,
+        )
+        self._fleet.add(bundle)
+        undo.callback(self._fleet.bundles.pop, config.name)
+        await rename(netlink, bundle, (), config.options.altname, undo)
+        if config.proto is Proto.LACP:
+            await begin(self._fleet, bundle, undo)
+        await self._fleet.follow_speed(bundle)
+        return bundle
+
+    async def _destroy_every(self) -> None:
+        """By the names of now: the last operation may have taken one away."""
+        await self._destroy_all(tuple(self._fleet.bundles))
+
+    async def _no_tap(self, name: str, error: OSError) -> LaggError:
+        """Why there is none: nearly always because there is such an interface."""
+        there = (await self._fleet.netlink.links()).values()
+        also = [link for link in there if name in (link.name, *link.altnames)]
+        if error.errno != errno.EBUSY or not also:
+            return LaggError.of_os(name, "create the TAP", error)
+        kind = f" ({also[0].kind})" if also[0].kind else ""
+        cause = (
+            f"there is an interface of that name{kind}, which is no lagg of this laggd;"
+            " choose another name or take that away"
+        )
+        return LaggError(name, cause, errno.EBUSY)
+
+    async def _destroy_all(self, names: Sequence[str]) -> None:
+        """Together, for it is the kernel that takes its time."""
+        await together(map(self._destroy, names))
+
+    async def _destroy(self, name: str) -> None:
+        """Whatever fails on the way, the lagg is gone and its ports are put back."""
+        bundle = self._fleet.find(name)
+        ports = bundle.shape.ports
+        await in_turn(
+            partial(_end_lacp, bundle),
+            partial(_let_go, self._fleet, bundle),
+            partial(self._remove, bundle),
+            partial(self._give_back, bundle, ports),
+        )
+
+    async def _remove(self, bundle: Bundle) -> None:
+        del self._fleet.bundles[bundle.name]
+        await asyncio.to_thread(bundle.device.close)
+
+    async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:
+        give_back = self._fleet.custody.give_back
+        found = await together([give_back(port.link.ifindex) for port in ports])
+        self._fleet.watch_ports()
+        bundle.emit("destroyed", f"{sum(found)} of {len(ports)} ports put back")
+
+    async def _set(self, name: str, change: LaggChange) -> None:
+        bundle = self._fleet.find(name)
+        _refuse_strangers(bundle, change.port_options)
+        async with _undoing() as undo:
+            await self._change(bundle, change, undo)
+
+    async def _change(
+        self, bundle: Bundle, change: LaggChange, undo: AsyncExitStack
+    ) -> None:
+        proto = change.proto or bundle.shape.proto
+        await self._apply(bundle, change.mac, change.mtu, undo)
+        if "altname" in dict(change.options):
+            ours = bundle.shape.options.altname
+            wanted = change.options_after(bundle.shape.options).altname
+            await rename(self._fleet.netlink, bundle, ours, wanted, undo)
+        changed = partial(_changed, change=change)
+        everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
+        await propagate.rule(self._fleet.netlink, bundle, everyone, mac, undo)
+        await switch(self._fleet, bundle, proto, changed, undo)
+        await self._fleet.follow_speed(bundle)
+
+    async def _apply(
+        self, bundle: Bundle, mac: str | None, mtu: int | None, undo: AsyncExitStack
+    ) -> None:
+        """The MAC and MTU a user asked for: they stay when ports come and go."""
+        netlink, everyone = self._fleet.netlink, propagate.members(bundle)
+        if mtu is not None:
+            undo.callback(setattr, bundle, "mtu_fixed", bundle.mtu_fixed)
+            await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
+            bundle.mtu_fixed = True
+        if mac is not None:
+            wanted = LaggMac(mac, fixed=True)
+            await propagate.rule(netlink, bundle, everyone, wanted, undo)
+
+    async def _attach(self, name: str, ports: Sequence[str]) -> None:
+        bundle = self._fleet.find(name)
+        new = [port for port in ports if bundle.shape.named(port) is None]
+        async with _undoing() as undo:
+            for port in new:
+                await attach(self._fleet, bundle, port, undo)
+        tell_attached(bundle, new)
+
+    async def _detach(self, name: str, ports: Sequence[str]) -> None:
+        bundle = self._fleet.find(name)
+        waiting = [port for port in ports if port in bundle.waiting_for]
+        there = [port for port in ports if port not in waiting]
+        if there:
+            async with _undoing() as undo:
+                await detach(self._fleet, bundle, there, undo)
+        self._hotplug.give_up(bundle, waiting)
+
+    async def _release(self, name: str, ports: Sequence[str]) -> None:
+        bundle = self._fleet.find(name)
+        numbers = [attached(bundle, port).number for port in ports]
+        if bundle.lacp is None:
+            cause = f"laggproto {bundle.shape.proto.value} holds no port off"
+            raise bundle.refuse(cause, errno.EINVAL)
+        bundle.lacp.release(numbers)
+
+
+async def _end_lacp(bundle: Bundle) -> None:
+    """The partners are told before the sockets close."""
+    negotiator = bundle.lacp
+    if negotiator is not None:
+        await negotiator.leave([port.number for port in bundle.shape.ports])
+        await negotiator.close()
+        bundle.lacp = None
+
+
+async def _let_go(fleet: Fleet, bundle: Bundle) -> None:
+    """The ports' sockets close beside each other; with the device's, one by one."""
+    slots = [port.slot for port in bundle.shape.ports]
+    rest = bundle.shape
+    for slot in slots:
+        rest = rest.without_port(slot)
+    try:
+        await withdraw(fleet, bundle, slots, rest)
+    except LaggError as error:
+        log.warning("%s", error)
+
+
+@asynccontextmanager
+async def _undoing() -> AsyncIterator[AsyncExitStack]:
+    """What is pushed here runs, last first, unless the block ends well."""
+    async with AsyncExitStack() as undo:
+        yield undo
+        undo.pop_all()
+
+
+def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:
+    """Settings of what is no port would be lost: they go to nobody and no file."""
+    ports = [port.link.name for port in bundle.shape.ports] + [*bundle.waiting_for]
+    for name in named:
+        if name not in ports:
+            thing = f"{bundle.name}: port {name}"
+            raise LaggError(thing, "no port of it", errno.ENOENT)
+
+
+def _changed(shape: Shape, change: LaggChange) -> Shape:
+    return replace(
+        shape,
+        proto=change.proto or shape.proto,
+        options=_with_seed(change.options_after(shape.options)),
+        port_options=change.port_options_after(shape.port_options),
+    )
+
+
+def _with_seed(options: Options) -> Options:
+    """lagg(4) draws a seed at each attach of a protocol; ours is drawn once."""
+    if options.hash_seed is not None:
+        return options
+    return replace(options, hash_seed=secrets.randbits(32))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Configured ports that are not there: waited for, and attached when they appear.
+
+Owns which names are waited for, and that one which will not become a port is tried
+again when something about it has changed, never in a loop.  Only ports that a file
+names are waited for.  Knows no file and no netlink message.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
+
+from lagg.errors import LaggError
+from lagg.model import Event, LaggConfig
+from lagg.operations.apply import tell_attached
+from lagg.operations.attach import attach
+from lagg.operations.laggs import Fleet
+from lagg.ports.eligible import Use, uses
+from lagg.running.bundle import Bundle
+from lagg.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+PACE_S = 1.0
+"""The least time between two attempts with one interface, whatever becomes of it."""
+
+Operation = Coroutine[Any, Any, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """All of an interface that an attempt may depend on; so not its carrier."""
+
+    ifindex: int
+    facts: tuple[object, ...]
+    uses: frozenset[Use]
+    lagg: str | None  # whose port it is
+
+
+class HotPlug:
+    """Attaches what is waited for; an async context manager."""
+
+    def __init__(
+        self, fleet: Fleet, whole: Callable[[Callable[[], Operation]], Operation]
+    ) -> None:
+        """`whole` runs an operation in its turn."""
+        self._fleet = fleet
+        self._whole = whole
+        self._waiting: dict[str, Bundle] = {}
+        self._refused: dict[str, _Seen | None] = {}  # as each was that would not
+        self._tried_s: dict[str, float] = {}
+        self._due: set[str] = set()  # names that wait for their turn already
+        self._tasks = Tasks()
+
+    async def __aenter__(self) -> Self:
+        """Listens to the fleet's events."""
+        self._leave = self._fleet.subscribe(self._told)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Waits for nothing more."""
+        self._leave()
+        await self._tasks.close()
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The names that are waited for."""
+        return frozenset(self._waiting)
+
+    def expect(self, bundle: Bundle, config: LaggConfig) -> None:
+        """What a file says of a lagg from now on: all its ports, there or not."""
+        bundle.said = config
+        self._set_waiting(
+            bundle, [name for name in config.ports if bundle.shape.named(name) is None]
+        )
+
+    def give_up(self, bundle: Bundle, names: Iterable[str]) -> None:
+        """Waits for these no more, until a file says so again."""
+        left = set(bundle.waiting_for).difference(names)
+        self._set_waiting(bundle, [n for n in bundle.waiting_for if n in left])
+
+    def look(self, name: str) -> None:
+        """Tries an interface of which something was told, if it is waited for."""
+        if name in self._waiting and name not in self._due:
+            self._due.add(name)
+            self._tasks.begin(self._try_in_turn, name)
+
+    def look_at(self, ifindex: int) -> None:
+        """As look(), by index: tries it if it was refused before."""
+        for name, seen in tuple(self._refused.items()):
+            if seen is not None and seen.ifindex == ifindex:
+                self.look(name)
+
+    def look_at_refused(self) -> None:
+        """Tries again whatever was refused, if it is not as it was."""
+        for name in tuple(self._refused):
+            self.look(name)
+
+    def look_at_all(self) -> None:
+        """Tries every name that is waited for."""
+        for name in tuple(self._waiting):
+            self.look(name)
+
+    def _told(self, event: Event) -> None:
+        bundle = self._fleet.bundles.get(event.lagg)
+        match event.event:
+            case "port-departed" if bundle is not None:
+                said = () if bundle.said is None else bundle.said.ports
+                if event.port in said:
+                    self._set_waiting(bundle, [*bundle.waiting_for, event.port])
+            case "port-attached" if bundle is not None:
+                self._set_waiting(bundle, bundle.waiting_for)
+            case "destroyed":
+                self._forget(event.lagg)
+                self.look_at_all()
+            case "port-detached":
+                self.look_at_all()
+
+    def _set_waiting(self, bundle: Bundle, names: Iterable[str]) -> None:
+        before = bundle.waiting_for
+        for name in before:
+            self._waiting.pop(name, None)
+        bundle.waiting_for = tuple(n for n in names if bundle.shape.named(n) is None)
+        for name in bundle.waiting_for:
+            self._waiting[name] = bundle
+            if name not in before:
+                self._refused.pop(name, None)
+                bundle.emit("port-waiting", "attached when it appears", name)
+                self.look(name)  # it may have come meanwhile
+
+    def _forget(self, lagg: str) -> None:
+        for name, bundle in tuple(self._waiting.items()):
+            if bundle.name == lagg:
+                del self._waiting[name]
+
+    async def _try_in_turn(self, name: str) -> None:
+        try:
+            await asyncio.sleep(self._pause_s(name))
+        finally:
+            self._due.discard(name)
+        await self._whole(partial(self._try, name))
+
+    def _pause_s(self, name: str) -> float:
+        now_s = asyncio.get_running_loop().time()
+        return max(self._tried_s.get(name, now_s - PACE_S) + PACE_S - now_s, 0)
+
+    async def _try(self, name: str) -> None:
+        bundle = self._waiting.get(name)
+        if bundle is None:
+            return
+        state = await self._state(name)
+        if state is None or state == self._refused.get(name):
+            return
+        self._tried_s[name] = asyncio.get_running_loop().time()
+        try:
+            await self._attach(bundle, name)
+        except LaggError as error:
+            # As it is after all was undone: our own doing is no reason to try again.
+            undone = await self._state(name)
+            # What it is used for is others' doing, and may have ended meanwhile.
+            self._refused[name] = undone and replace(undone, uses=state.uses)
+            log.warning("%s", error)
+            bundle.emit("port-refused", error.cause, name)
+
+    async def _attach(self, bundle: Bundle, name: str) -> None:
+        async with AsyncExitStack() as undo:
+            await attach(self._fleet, bundle, name, undo)
+            undo.pop_all()
+        tell_attached(bundle, [name])
+
+    async def _state(self, name: str) -> _Seen | None:
+        """The interface as it is now; None: it is not there."""
+        netlink = self._fleet.netlink
+        try:
+            link = await netlink.by_name(name)
+            addresses = await netlink.addresses(link.ifindex)
+            links = await netlink.links()
+        except LaggError:
+            return None
+        held = self._fleet.of_port(link.ifindex)
+        return _Seen(
+            link.ifindex,
+            (link.mac, link.mtu, link.up, link.arphrd, link.kind, link.lower),
+            frozenset(uses(link, links, addresses)),
+            None if held is None else held[0].name,
+        )

@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the kernel tells, acted upon: carrier, renames, departures, a user's ip(8).
+
+Owns two ways: a port's carrier takes effect at once, for frames wait on it; all else
+waits its turn among the operations and looks at the kernel again then, because what an
+event said may be over.  Knows no control socket.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+from lagg.errors import LaggError
+from lagg.link import (
+    AddressCame,
+    AddressGone,
+    AddrGenMode,
+    Link,
+    LinkChanged,
+    LinkEvent,
+    LinkGone,
+    Modes,
+    MulticastChanged,
+    Overrun,
+)
+from lagg.operations import propagate
+from lagg.operations.attach import depart
+from lagg.operations.hotplug import HotPlug
+from lagg.operations.laggs import Fleet
+from lagg.operations.stuck_rings import Rings
+from lagg.operations.uppers import UPPERS
+from lagg.operations.uses import tell_uses
+from lagg.plan.shape import LaggMac, Port
+from lagg.running.bundle import GRACE_S, Bundle
+from lagg.tasks import Tasks, in_turn
+
+log = logging.getLogger(__name__)
+
+Operation = Coroutine[Any, Any, None]
+
+POLL_S = 1.0
+"""The kernel does not tell sniffers, link-layer groups without an IP group, and what a
+macvlan in another namespace makes of the lagg below it."""
+
+POLL_UNTOLD_S = 0.25
+"""Before Linux 6.14 it does not tell IP groups either."""
+
+POLL_REST = 50
+"""So many times as long as a poll took the CPU is its pause: what it reads has a row
+for each packet socket, and for each group of each interface there is."""
+
+REST_S_MAX = 0.25
+"""When there is reason to look, that is the longest pause."""
+
+RETRY_S = 0.01
+"""After a publication was refused because a worker held snapshots in limbo."""
+
+AGAIN_S = 1.0
+"""After a look that failed, for what was told is not done yet."""
+
+_DELETED = (
+    "somebody deleted its interface, so it is destroyed; laggctl create or reload makes"
+    " it anew"
+)
+_MOVED = (
+    "somebody moved its interface to another network namespace, where no laggd follows"
+    " it, so it is destroyed; make it anew here (laggctl create or reload) and move a"
+    " VLAN or macvlan of it there, or run a laggd there that has the ports"
+)
+
+
+class Follower:
+    """Keeps a fleet true to its kernel; an async context manager."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        whole: Callable[[Callable[[], Operation]], Operation],
+        destroy: Callable[[str], Operation],
+        hotplug: HotPlug,
+    ) -> None:
+        """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
+        self._hotplug = hotplug
+        self._stirred = asyncio.Event()  # what ports are to receive may be other now
+        self._fleet = fleet
+        self._whole = whole
+        self._destroy = destroy
+        self._tasks = Tasks()
+        self._rings = Rings(fleet, whole, self._tasks)
+        self._due: set[int] = set()  # ifindexes that wait for their turn already
+        self._used: set[int] = set()  # of these, the ones used for something else
+        self._moved: set[int] = set()  # of these, the ones that live on elsewhere
+        self._left: set[int] = set()  # of these, the ones that were given up
+
+    async def __aenter__(self) -> Self:
+        """Starts to follow."""
+        self._tasks.keep("following the kernel's events", self._watch)
+        self._tasks.keep("looking for groups and sniffers", self._poll)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Follows no more."""
+        await self._tasks.close()
+
+    @property
+    def ailments(self) -> tuple[str, ...]:
+        """What of this is not done at the moment; usually nothing."""
+        return self._tasks.ailments
+
+    async def _watch(self) -> None:
+        try:
+            async for event in self._fleet.netlink.watch():
+                self._told_one(event)
+        except Exception:
+            self._look_at_all()  # what waited to be told is lost
+            raise
+
+    def _told_one(self, event: LinkEvent) -> None:
+        try:
+            self._told(event)
+        except Exception:  # one event must not end them all
+            log.exception("%r could not be acted upon", event)
+
+    async def _poll(self) -> None:
+        tells_groups = self._fleet.netlink.tells_groups
+        pace_s = POLL_S if tells_groups else POLL_UNTOLD_S
+        while True:
+            # Of the CPU, not of the clock: on a busy host a poll takes long to be done.
+            began_s = time.thread_time()
+            await self._look_around()
+            rest_s = POLL_REST * (time.thread_time() - began_s)
+            await asyncio.sleep(min(rest_s, REST_S_MAX))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(rest_s, pace_s)):
+                    await self._stirred.wait()
+
+    async def _look_around(self) -> None:
+        self._stirred.clear()
+        self._rings.look()
+        with _logging():
+            await self._fleet.follow_egress()
+        with _logging():
+            self._fleet.spare_sniffers()
+        with _logging():
+            await self._fleet.hearing.follow_all(self._fleet.bundles.values())
+
+    def _told(self, event: LinkEvent) -> None:
+        match event:
+            case LinkChanged(link):
+                self._link_changed(link)
+            case LinkGone(ifindex, moved=moved):
+                if moved:
+                    self._moved.add(ifindex)
+                self._left.add(ifindex)
+                self._look_at(ifindex)
+                self._use_ended()
+                self._stirred.set()
+            case MulticastChanged():
+                # Of whatever stands on a lagg, too: its groups become the lagg's.
+                self._stirred.set()
+            case AddressCame(ifindex):
+                self._stirred.set()  # an IPv6 address has a group
+                self._look_at_use(ifindex)
+            case AddressGone(ifindex):
+                self._look_at_use(ifindex)
+                self._hotplug.look_at(ifindex)
+            case Overrun():
+                log.warning("netlink events were lost: looking at every interface")
+                self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        for tap, ports in self._fleet.ports_by_tap().items():
+            self._left.add(tap)  # if it is gone nobody says so any more
+            for ifindex in (tap, *ports):
+                self._used.add(ifindex)
+                self._look_at(ifindex)
+        self._hotplug.look_at_all()
+
+    def _link_changed(self, link: Link) -> None:
+        if link.lower and link.kind != "veth":
+            self._look_at_use(link.lower)
+        held = self._fleet.of_port(link.ifindex)
+        if held is None:
+            if self._fleet.of_tap(link.ifindex) is not None:
+                self._look_at(link.ifindex)
+            else:
+                self._fleet.meet(link)
+                self._hotplug.look(link.name)
+                if link.kind in UPPERS:
+                    self._stirred.set()
+            return
+        bundle, port = held
+        if link.active != port.link.active:
+            # A new name has more to it than a snapshot: it is seen in its turn.
+            known = replace(link, name=port.link.name)
+            self._adopt_link(bundle, known, port.modes)
+        if link.master != port.link.master:
+            self._look_at_use(link.ifindex)
+        elif link != port.link or _is_foreign(bundle, link):
+            self._look_at(link.ifindex)
+
+    def _look_at_use(self, ifindex: int) -> None:
+        """Looks at what somebody uses an interface for, if it is a port."""
+        if self._fleet.of_port(ifindex) is not None:
+            self._used.add(ifindex)
+            self._look_at(ifindex)
+
+    def _use_ended(self) -> None:
+        """An interface is gone; nobody says any more what it stood on."""
+        for bundle in self._fleet.bundles.values():
+            for port in bundle.shape.ports:
+                if port.warnings:
+                    self._look_at_use(port.link.ifindex)
+        self._hotplug.look_at_refused()
+
+    def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> bool:
+        """The fast way: no await between the kernel's word and the snapshot."""
+        try:
+            bundle.adopt(bundle.shape.with_link(link, modes))
+        except LaggError as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def _look_at(self, ifindex: int) -> None:
+        """Looks at one of our interfaces again, in turn; once for many events."""
+        if ifindex not in self._due:
+            self._due.add(ifindex)
+            self._tasks.begin(self._whole, partial(self._look, ifindex))
+
+    async def _look(self, ifindex: int) -> None:
+        self._due.discard(ifindex)
+        told = ifindex in self._left, ifindex in self._used
+        self._left.discard(ifindex)
+        self._used.discard(ifindex)
+        try:
+            await self._look_once(ifindex, *told)
+        except LaggError as error:
+            log.warning("%s", error)
+            self._tasks.begin(self._look_again, ifindex, *told)
+
+    async def _look_again(self, ifindex: int, left: bool, used: bool) -> None:
+        await asyncio.sleep(AGAIN_S)
+        if left:
+            self._left.add(ifindex)
+        if used:
+            self._used.add(ifindex)
+        self._look_at(ifindex)
+
+    async def _look_once(self, ifindex: int, left: bool, used: bool) -> None:
+        """Acts upon what one of our interfaces is now.  LaggError: not on all of it."""
+        link = await self._link(ifindex)
+        bundle = self._fleet.of_tap(ifindex)
+        held = self._fleet.of_port(ifindex)
+        if bundle is not None and link is not None:
+            await self._look_at_lagg(bundle, link)
+        elif bundle is not None and left:  # else it is about to be told why
+            await self._lagg_lost(bundle)
+        elif held is not None:
+            if left and link is not None and link.mac != held[0].link.mac:
+                link = None  # another interface, which has the ifindex now (H-56)
+            await self._look_at_port(*held, link)
+            if used or _has_other_master(*held):
+                await tell_uses(self._fleet, held[0], ifindex)
+        if link is None:
+            self._fleet.disclaim(ifindex)
+        self._moved.discard(ifindex)
+
+    async def _link(self, ifindex: int) -> Link | None:
+        """The interface as it is now; None when it is gone from this namespace."""
+        try:
+            return await self._fleet.netlink.link(ifindex)
+        except LaggError as error:
+            if error.code != errno.ENODEV:
+                raise
+            return None
+
+    async def _look_at_port(
+        self, bundle: Bundle, port: Port, link: Link | None
+    ) -> None:
+        if link is None:
+            await depart(self._fleet, bundle, port)
+            return
+        if link.name != port.link.name:
+            await self._fleet.custody.rename(link.ifindex, link.name)
+            bundle.emit("port-renamed", f"was {port.link.name}", link.name)
+        # Whatever is refused, the rest is done; and it is looked at again.
+        await in_turn(
+            partial(self._silence, link),
+            partial(self._put_mtu_right, bundle, port, link),
+            partial(self._put_mac_right, bundle, port, link),
+            partial(self._adopt_newest, bundle, link),
+            partial(self._fleet.follow_speed, bundle),
+        )
+
+    async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
+        """What was put right, and told meanwhile.  LaggError: a worker hangs."""
+        modes = await self._fleet.netlink.modes(link.ifindex)
+        end_s = time.monotonic() + GRACE_S
+        while not self._adopt_link(bundle, await self._newest(link), modes):
+            if time.monotonic() > end_s:
+                raise bundle.refuse("is held up by a worker", errno.EAGAIN)
+            await asyncio.sleep(RETRY_S)
+
+    async def _newest(self, link: Link) -> Link:
+        """The link as told by now: while we looked, its carrier may have changed.
+
+        A newer name has more to it than a snapshot, and is seen when it is told.
+        """
+        newest = (await self._fleet.netlink.links()).get(link.ifindex, link)
+        return replace(newest, name=link.name)
+
+    async def _silence(self, link: Link) -> None:
+        if link.addr_gen_mode not in (None, AddrGenMode.NONE):
+            await self._fleet.custody.silence(link.ifindex)
+
+    async def _put_mtu_right(self, bundle: Bundle, port: Port, link: Link) -> None:
+        """A port's MTU is its lagg's; lagg(4) refuses to change it."""
+        if link.mtu != bundle.link.mtu:
+            await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
+            bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
+
+    async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
+        """So is its MAC."""
+        mac = bundle.shape.mac.address
+        if link.mac != mac:
+            await self._fleet.netlink.set_mac(link.ifindex, mac)
+            bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
+
+    async def _lagg_lost(self, bundle: Bundle) -> None:
+        moved = bundle.link.ifindex in self._moved
+        bundle.emit("lost", _MOVED if moved else _DELETED, level=logging.WARNING)
+        await self._destroy(bundle.name)
+
+    async def _look_at_lagg(self, bundle: Bundle, link: Link) -> None:
+        bundle.hold_carrier(link)
+        if link.name != bundle.name:
+            self._renamed(bundle, link)
+        if link.mtu != bundle.link.mtu:
+            with _logging():
+                await self._take_mtu(bundle, link.mtu)
+        if link.mac != bundle.link.mac:
+            with _logging():
+                await self._take_mac(bundle, link.mac)
+        if link.up != bundle.link.up:
+            bundle.emit("admin", "up" if link.up else "down")
+            await propagate.set_up(self._fleet.netlink, bundle, link.up)
+        # MTU and MAC are what was taken, or put back because a port refused.
+        bundle.link = replace(link, mtu=bundle.link.mtu, mac=bundle.link.mac)
+        await self._fleet.hearing.follow(bundle)
+
+    def _renamed(self, bundle: Bundle, link: Link) -> None:
+        del self._fleet.bundles[bundle.name]
+        self._fleet.bundles[link.name] = bundle
+        bundle.note(link.ifindex, lambda known: replace(known, name=link.name))
+        bundle.emit("renamed", f"now {link.name}")
+
+    async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
+        """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
+        async with AsyncExitStack() as undo:
+            propagate.note_mtu(self._fleet.netlink, bundle, mtu, undo)
+            links = propagate.members(bundle)
+            await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
+            bundle.mtu_fixed = True
+            undo.pop_all()
+        bundle.emit("mtu", str(mtu))
+
+    async def _take_mac(self, bundle: Bundle, mac: str) -> None:
+        """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
+        async with AsyncExitStack() as undo:
+            netlink, wanted = self._fleet.netlink, LaggMac(mac, fixed=True)
+            propagate.note_mac(netlink, bundle, mac, undo)
+            links = propagate.members(bundle)
+            await propagate.rule(netlink, bundle, links, wanted, undo)
+            undo.pop_all()
+
+
+def _has_other_master(bundle: Bundle, before: Port) -> bool:
+    """Whether a port was seen under another master before that was told."""
+    port = bundle.shape.find(before.link.ifindex)
+    return port is not None and port.link.master != before.link.master
+
+
+def _is_foreign(bundle: Bundle, link: Link) -> bool:
+    """Whether a port is not as its lagg wants it, whatever it was when seen last."""
+    return (link.mac, link.mtu) != (bundle.shape.mac.address, bundle.link.mtu)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """What the kernel refused is logged, and the rest is still to be done."""
+    try:
+        yield
+    except LaggError as error:
+        log.warning("%s", error)

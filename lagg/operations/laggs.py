@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The laggs of this network namespace, and what operations on them share.
+
+Owns who is whose port, the event sinks, and the upkeep that follows any change: the
+lagg's speed, and whether its ports send by AF_XDP.  Knows no order of effects, which
+is commands.py's.
+"""
+
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from lagg.errors import LaggError
+from lagg.kernel.native import Device
+from lagg.kernel.netlink import Netlink
+from lagg.kernel.proc import listeners
+from lagg.link import EgressRules, Link
+from lagg.model import Event, Transmit
+from lagg.operations.rx_wanted import Hearing
+from lagg.plan.shape import Port
+from lagg.ports.takeover import Custody
+from lagg.running.bundle import Bundle
+from lagg.running.traffic import Traffic
+from lagg.tasks import Tasks
+
+ALIAS = "laggd: "
+"""What our aliases begin with, by which we know them."""
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """All laggs.  For the event loop's thread alone."""
+
+    def __init__(
+        self, netlink: Netlink, custody: Custody, make_device: Callable[[str], Device]
+    ) -> None:
+        """`make_device` makes the TAP of a name, its workers running."""
+        self.netlink = netlink
+        self.custody = custody
+        self.hearing = Hearing(netlink, custody)
+        self.make_device = make_device
+        self.bundles: dict[str, Bundle] = {}
+        # By ifindex, and to be doubted: who is in `bundles` and has it still?
+        self._by_tap: dict[int, Bundle] = {}
+        self._by_port: dict[int, Bundle] = {}
+        self._egress = EgressRules()  # when looked for last
+        self._spread: set[int] = set()  # then had several transmit queues
+        self._came_since: set[int] = set()  # ifindexes of ports: theirs is not known
+        self._traffic = Traffic(
+            lambda: [bundle.device for bundle in self.bundles.values()]
+        )
+        self._tasks = Tasks()
+        self._sinks: list[Callable[[Event], None]] = []
+
+    async def close(self) -> None:
+        """When there is no lagg any more."""
+        await self._tasks.close()
+        self._traffic.close()
+
+    def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls `sink` with each event from now on; returns what ends it."""
+        self._sinks.append(sink)
+        return lambda: self._sinks.remove(sink)
+
+    def emit(self, event: Event) -> None:
+        """Tells every sink."""
+        for sink in tuple(self._sinks):
+            sink(event)
+
+    def named(self, name: str) -> Bundle | None:
+        """The lagg of that name, or with that alternative name, as ip(8) finds it."""
+        if name in self.bundles:
+            return self.bundles[name]
+        also = (b for b in self.bundles.values() if name in b.link.altnames)
+        return next(also, None)
+
+    def find(self, name: str) -> Bundle:
+        """The same.  LaggError (ENOENT)."""
+        bundle = self.named(name)
+        if bundle is None:
+            raise LaggError(name, "no such lagg", errno.ENOENT)
+        return bundle
+
+    def add(self, bundle: Bundle) -> None:
+        """A lagg that is there from now on."""
+        self.bundles[bundle.name] = bundle
+        self._by_tap[bundle.link.ifindex] = bundle
+
+    def claim(self, ifindex: int, bundle: Bundle) -> None:
+        """An interface is to become a port of this lagg; once it is, of_port knows."""
+        self._by_port[ifindex] = bundle
+
+    def disclaim(self, ifindex: int) -> None:
+        """An interface is gone, and is no port any more, if it was one."""
+        if self.of_port(ifindex) is None:
+            self._by_port.pop(ifindex, None)
+
+    def of_tap(self, ifindex: int) -> Bundle | None:
+        """The lagg whose own interface this is."""
+        bundle = self._by_tap.get(ifindex)
+        if bundle is None or self.bundles.get(bundle.name) is bundle:
+            return bundle
+        del self._by_tap[ifindex]
+        return None
+
+    def of_port(self, ifindex: int) -> tuple[Bundle, Port] | None:
+        """The lagg whose port this is, and the port."""
+        bundle = self._by_port.get(ifindex)
+        if bundle is None:
+            return None
+        port = bundle.shape.find(ifindex)
+        if port is None or self.bundles.get(bundle.name) is not bundle:
+            return None
+        return bundle, port
+
+    def meet(self, link: Link) -> None:
+        """Warns of an interface that is none of ours and has the MAC of a lagg."""
+        if not self.custody.holds(link.ifindex):
+            for bundle in self.bundles.values():
+                bundle.meet(link)
+
+    def ports_by_tap(self) -> dict[int, list[int]]:
+        """The ifindexes of each lagg's ports by that of its own interface."""
+        return {
+            bundle.link.ifindex: [port.link.ifindex for port in bundle.shape.ports]
+            for bundle in self.bundles.values()
+        }
+
+    def watch_ports(self) -> None:
+        """Has the kernel tell every port's carrier at once (see netlink/watch.py)."""
+        taken = self.ports_by_tap().values()
+        ports = (ifindex for ports in taken for ifindex in ports)
+        self.netlink.watch_closely(ports, self._traffic)
+
+    async def follow_egress(self) -> None:
+        """Learns what AF_XDP would pass by: shapers, filters, queues.  LaggError."""
+        ports = [port for each in self.bundles.values() for port in each.shape.ports]
+        came = frozenset(self._came_since)
+        if ports:
+            self._egress = await self.netlink.egress_rules()
+        for port in ports:
+            await self._count_queues(port.link)
+        self._came_since -= came
+
+    def await_egress(self, bundle: Bundle, slot: int, ifindex: int) -> None:
+        """A port that is to come sends by the packet socket until that is known.
+
+        So it passes none by.  All are listed once for the ports of an operation, or
+        the cost of each that comes would grow with the ports there are.
+        """
+        self._came_since.add(ifindex)
+        self._choose_transmit(bundle, slot, ifindex, sniffed=False)
+
+    async def _count_queues(self, link: Link) -> None:
+        """AF_XDP sends by one queue: with more, frames of a flow could overtake."""
+        several = await self.netlink.transmits_by_several(link)
+        (self._spread.add if several else self._spread.discard)(link.ifindex)
+
+    async def know_egress(self) -> None:
+        """That of the ports that came, at the end of an operation.
+
+        A failure is logged: it is looked for again with that of all others.
+        """
+        if self._came_since:
+            try:
+                await self.follow_egress()
+                self.spare_sniffers()
+            except LaggError as error:
+                log.warning("%s", error)
+
+    def _choose_transmit(
+        self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
+    ) -> None:
+        filtered = ifindex in self._egress.filtered
+        shaped = ifindex in self._egress.shaped or ifindex in self._came_since
+        seen = sniffed or filtered or shaped
+        spread = ifindex in self._spread
+        wish = Transmit.PACKET if seen or spread else Transmit.XDP
+        bundle.device.set_transmit(slot, wish)
+        bundle.device.set_filtered(slot, filtered)
+
+    def spare_sniffers(self) -> None:
+        """A port that somebody sniffs on sends all by the packet socket, to be seen.
+
+        So does one whose frames are shaped or filtered, or leave by several queues, by
+        what was learnt last.
+
+        LaggError, when the kernel does not say who listens.
+        """
+        if not any(bundle.shape.ports for bundle in self.bundles.values()):
+            return
+        heard = listeners()
+        for bundle in self.bundles.values():
+            # Its ring, of which there are more only where AF_XDP is not used, and what
+            # LACP hears by.
+            ours = 1 + (bundle.lacp is not None)
+            for port in bundle.shape.ports:
+                sniffed = heard[""] > 0 or heard[port.link.name] > ours
+                self._choose_transmit(
+                    bundle, port.slot, port.link.ifindex, sniffed=sniffed
+                )
+
+    def follow_speed_soon(self, bundle: Bundle) -> None:
+        """The same, for who cannot wait."""
+        self._tasks.begin(self.follow_speed, bundle)
+
+    async def follow_speed(self, bundle: Bundle) -> None:
+        """ethtool(8) shows what its ports carry together, ip(8) how many carry."""
+        try:
+            await self.netlink.set_speed(bundle.link.ifindex, bundle.speed_mbps)
+            await self._follow_alias(bundle)
+        except LaggError as error:
+            log.debug("%s", error)
+
+    async def _follow_alias(self, bundle: Bundle) -> None:
+        """As "laggd: loadbalance 2/2 ports"; an alias that somebody gave it stays."""
+        has, alias = bundle.link.alias, f"{ALIAS}{bundle.summary}"
+        if has != alias and (not has or has.startswith(ALIAS)):
+            await self.netlink.set_alias(bundle.link.ifindex, alias)
+            bundle.link = replace(bundle.link, alias=alias)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a lagg and its ports must have alike: MAC, MTU, up or down (F-PR-*).
+
+Owns the way back: each change registers its undo before it is tried.  Knows no plan and
+no device; what "alike" means for a lagg is in its `link`, which only this file sets.
+"""
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from typing import ParamSpec
+
+from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink
+from lagg.link import Link
+from lagg.plan.shape import LaggMac
+from lagg.running.bundle import Bundle
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+Operation = Awaitable[None]
+
+
+def members(bundle: Bundle) -> tuple[Link, ...]:
+    """The lagg's own interface, then its ports."""
+    return (bundle.link, *(port.link for port in bundle.shape.ports))
+
+
+def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -> None:
+    """Somebody set it on the lagg's own interface; `undo` has the way back.
+
+    It is not set again: by now it may be another, which is still to be looked at.
+    """
+    step, tap = _mtu_step(netlink, bundle), bundle.link
+    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mtu)
+    bundle.note(tap.ifindex, lambda known: replace(known, mtu=mtu))
+
+
+def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -> None:
+    """As note_mtu(), of the MAC."""
+    step, tap = _mac_step(netlink, bundle), bundle.link
+    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mac)
+    bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
+
+
+async def set_mtu(
+    netlink: Netlink,
+    bundle: Bundle,
+    links: Iterable[Link],
+    mtu: int,
+    undo: AsyncExitStack,
+) -> None:
+    """The MTU in bytes on all of `links`, or on none (F-PR-MTU).
+
+    Raises LaggError naming the interface that refused; `undo` then has the way back.
+    """
+    step = _mtu_step(netlink, bundle)
+    for link in (link for link in links if link.mtu != mtu):
+        undo.push_async_callback(_quietly, step, link.ifindex, link.mtu)
+        with blaming(bundle, link), _unless_gone(bundle, link):
+            await step(link.ifindex, mtu)
+
+
+def _mtu_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, int], Operation]:
+    """What sets an interface's MTU and notes it."""
+
+    async def step(ifindex: int, mtu: int) -> None:
+        await netlink.set_mtu(ifindex, mtu)
+        bundle.note(ifindex, lambda known: replace(known, mtu=mtu))
+
+    return step
+
+
+async def set_mac(
+    netlink: Netlink,
+    bundle: Bundle,
+    links: Iterable[Link],
+    mac: str,
+    undo: AsyncExitStack,
+) -> None:
+    """The MAC on all of `links`, or on none (F-PR-MAC).  Raises as set_mtu()."""
+    step = _mac_step(netlink, bundle)
+    for link in (link for link in links if link.mac != mac):
+        undo.push_async_callback(_quietly, step, link.ifindex, link.mac)
+        with blaming(bundle, link), _unless_gone(bundle, link):
+            await step(link.ifindex, mac)
+
+
+def _mac_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, str], Operation]:
+    """What sets an interface's MAC and notes it."""
+
+    async def step(ifindex: int, mac: str) -> None:
+        await netlink.set_mac(ifindex, mac)
+        bundle.note(ifindex, lambda known: replace(known, mac=mac))
+
+    return step
+
+
+async def rule(
+    netlink: Netlink,
+    bundle: Bundle,
+    links: Iterable[Link],
+    mac: LaggMac,
+    undo: AsyncExitStack,
+) -> None:
+    """As set_mac(): the MAC of the lagg and all its ports, which are `links`.
+
+    Whoever follows the lagg is told when all have it, on the way back, too.
+    """
+    undo.callback(bundle.rule, bundle.shape.mac)
+    await set_mac(netlink, bundle, links, mac.address, undo)
+    bundle.rule(mac)
+
+
+async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
+    """The ports follow the lagg up and down (F-PR-UP); one that will not is logged."""
+    for port in bundle.shape.ports:
+        await _quietly(netlink.set_up, port.link.ifindex, up)
+
+
+async def set_down(
+    netlink: Netlink, links: Iterable[Link], undo: AsyncExitStack
+) -> None:
+    """Ports that are to leave; one that will not is logged, `undo` has the way back."""
+    for link in links:
+        undo.push_async_callback(_quietly, netlink.set_up, link.ifindex, link.up)
+        await _quietly(netlink.set_up, link.ifindex, False)
+
+
+@contextmanager
+def blaming(bundle: Bundle, link: Link) -> Iterator[None]:
+    """A refusal inside names the lagg, and the port when it is the port's."""
+    try:
+        yield
+    except LaggError as error:
+        thing = bundle.name
+        if link.ifindex != bundle.link.ifindex:
+            thing += f": port {link.name}"
+        raise LaggError(thing, error.cause, error.code) from error
+
+
+@contextmanager
+def _unless_gone(bundle: Bundle, link: Link) -> Iterator[None]:
+    """A port that is gone has no say; it departs as soon as the kernel tells."""
+    try:
+        yield
+    except LaggError as error:
+        if error.code != errno.ENODEV or bundle.shape.find(link.ifindex) is None:
+            raise
+
+
+async def _quietly(
+    step: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    try:
+        await step(*args, **kwargs)
+    except LaggError as error:
+        log.warning("%s", error)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From one protocol to another, live: the one that was carries until the other can.
+
+Owns the order: what LACP needs is open before the shape that needs it is adopted, and
+closed when no shape needs it any more.  Runs inside one operation of commands.py.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from lagg.errors import LaggError
+from lagg.model import Proto
+from lagg.operations.laggs import Fleet
+from lagg.plan.shape import Shape
+from lagg.running.bundle import Bundle, Negotiator
+from lagg.running.lacp_io import Actor
+
+log = logging.getLogger(__name__)
+
+
+async def switch(
+    fleet: Fleet,
+    bundle: Bundle,
+    proto: Proto,
+    change: Callable[[Shape], Shape],
+    undo: AsyncExitStack,
+) -> None:
+    """Adopts what `change` makes of the shape, whose protocol is to be `proto`.
+
+    LaggError when something refused; `undo` then has the way back.
+    """
+    if proto is Proto.LACP and bundle.lacp is None:
+        await begin(fleet, bundle, undo)
+        bundle.adopt(change(bundle.shape.with_agreements({})))
+    elif proto is not Proto.LACP and bundle.lacp is not None:
+        bundle.adopt(change(bundle.shape))
+        await _end(bundle, bundle.lacp)
+    else:
+        bundle.adopt(change(bundle.shape))
+
+
+async def begin(fleet: Fleet, bundle: Bundle, undo: AsyncExitStack) -> None:
+    """Gives a lagg its negotiator, which listens to all ports and says nothing yet."""
+    actor = Actor(bundle, lambda: fleet.follow_speed_soon(bundle))
+    undo.push_async_callback(actor.close)
+    for port in bundle.shape.ports:
+        await actor.listen(port.number, port.link)
+        undo.callback(_quietly_admit, bundle, port.slot)
+        refuse_lacp(bundle, port.slot)
+    bundle.lacp = actor
+    undo.callback(setattr, bundle, "lacp", None)
+
+
+async def _end(bundle: Bundle, negotiator: Negotiator) -> None:
+    """The partners are told, when the workers send as a static protocol does."""
+    await negotiator.say_goodbye()
+    bundle.lacp = None
+    for port in bundle.shape.ports:
+        _quietly_admit(bundle, port.slot)
+    await negotiator.close()
+
+
+def refuse_lacp(bundle: Bundle, slot: int) -> None:
+    """The port's LACP and Marker PDUs are no frames of the lagg.  LaggError."""
+    try:
+        bundle.device.admit_lacp(slot, False)
+    except OSError as error:
+        raise LaggError.of_os(bundle.name, "filter LACPDUs", error) from error
+
+
+def _quietly_admit(bundle: Bundle, slot: int) -> None:
+    try:
+        bundle.device.admit_lacp(slot, True)
+    except OSError as error:
+        log.warning("%s: slot %d: admit LACPDUs: %s", bundle.name, slot, error.strerror)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a lagg is to receive, and that its ports receive it (F-PR-FLAGS, F-PR-MC).
+
+Owns when the kernel is asked, for it tells little of this by itself, and what a port
+holds for its lagg: all multicast, groups, and promiscuity, which it needs when the lagg
+is promiscuous (also for another MAC above it), and when VLANs stand on the lagg and the
+port's NIC keeps out tags that nobody registered with it.  Knows no memberships.
+"""
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from lagg.errors import LaggError
+from lagg.kernel.netlink import Netlink
+from lagg.kernel.proc import multicast
+from lagg.operations.uppers import UPPERS, taggers
+from lagg.ports.takeover import Custody
+from lagg.running.bundle import Bundle
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a lagg is to receive besides its own MAC."""
+
+    promisc: bool
+    allmulti: bool
+    groups: frozenset[str]
+    taggers: tuple[str, ...]  # what stands on it and takes tagged frames
+    filters: frozenset[int]  # ifindexes of ports whose NIC would keep these out
+
+    def opening(self, ifindex: int) -> str | None:
+        """Why this port is to be promiscuous, in words."""
+        if self.promisc:
+            return "its lagg is"
+        if ifindex in self.filters:
+            return f"its NIC filters VLANs, and {', '.join(self.taggers)} needs them"
+        return None
+
+
+class Hearing:
+    """Keeps the ports' receive filters.  For the event loop's thread alone."""
+
+    def __init__(self, netlink: Netlink, custody: Custody) -> None:
+        """Nothing is read before it is asked for."""
+        self._netlink = netlink
+        self._custody = custody
+        self._met: dict[int, Wish] = {}  # by the lagg's ifindex
+
+    async def follow_all(self, bundles: Collection[Bundle]) -> None:
+        """Meets the wish of every lagg that has another than the one met last.
+
+        LaggError when the kernel does not answer.
+        """
+        wishes = await self._wishes(bundles) if bundles else {}
+        self._met = {tap: wish for tap, wish in self._met.items() if tap in wishes}
+        for bundle in bundles:
+            tap = bundle.link.ifindex
+            if tap in wishes and wishes[tap] != self._met.get(tap):
+                self._meet(bundle, wishes[tap])
+
+    async def follow(self, bundle: Bundle) -> None:
+        """The same for one lagg, whatever was met last."""
+        for tap, wish in (await self._wishes([bundle])).items():
+            self._met.pop(tap, None)
+            self._meet(bundle, wish)
+
+    async def follow_port(self, bundle: Bundle, ifindex: int) -> None:
+        """Meets its lagg's wish for a port that is to be.  LaggError; then not."""
+        for wish in (await self._wishes([bundle], ifindex)).values():
+            self._apply(bundle, wish, ifindex)
+
+    async def _wishes(self, bundles: Collection[Bundle], *more: int) -> dict[int, Wish]:
+        """By the lagg's ifindex; `more`: interfaces that are to be ports."""
+        taps = {bundle.link.ifindex for bundle in bundles}
+        # All at once, which takes the kernel time for each interface there is.
+        groups = multicast(taps)
+        links = await self._netlink.links()
+        near = {
+            i: link for i, link in links.items() if link.kind in UPPERS or i in taps
+        }
+        found = {}
+        for bundle in bundles:
+            tap = bundle.link.ifindex
+            counts = self._netlink.reception(tap)
+            if counts is None:
+                continue  # it is gone, and we are not told yet
+            above = tuple(taggers(near, tap))
+            ports = [port.link.ifindex for port in bundle.shape.ports]
+            found[tap] = Wish(
+                promisc=counts.promiscuity > 0,
+                allmulti=counts.allmulti > 0,
+                groups=groups.get(tap, frozenset()),
+                taggers=above,
+                filters=await self._filters([*ports, *more] if above else []),
+            )
+        return found
+
+    async def _filters(self, ports: Iterable[int]) -> frozenset[int]:
+        """Those whose NIC keeps out VLANs that nobody registered with it."""
+        return frozenset(
+            [port for port in ports if await self._netlink.filters_vlans(port)]
+        )
+
+    def _meet(self, bundle: Bundle, wish: Wish) -> None:
+        tap = bundle.link.ifindex
+        self._met[tap] = wish
+        for port in bundle.shape.ports:
+            try:
+                self._apply(bundle, wish, port.link.ifindex)
+            except LaggError as error:
+                log.warning("%s: %s", bundle.name, error)
+                self._met.pop(tap, None)  # to be tried again
+
+    def _apply(self, bundle: Bundle, wish: Wish, ifindex: int) -> None:
+        opening = wish.opening(ifindex)
+        self._custody.listen(
+            ifindex,
+            promisc=opening is not None,
+            allmulti=wish.allmulti,
+            multicast=wish.groups,
+        )
+        bundle.openings[ifindex] = opening

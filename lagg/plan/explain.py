@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which port a frame takes, why, and which it would take were a port to go down.
+
+Owns the words of the reason, and what is said of a bucket, an entry of the flow table.
+Pure: reads the very plan that the workers have and the frame's flow hash as C computes
+it; what a dead port changes is a plan made anew.
+"""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lagg.errors import LaggError
+from lagg.model import Drop, HashKind, Proto, Spread
+from lagg.plan.plan import Plan, link_active, plan
+from lagg.plan.shape import Port, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who carries a frame, or why nobody does."""
+
+    ports: tuple[str, ...]  # several take turns, or carry a copy each
+    drop: Drop | None  # what the frame is counted under without any
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A frame's way out of a lagg, under one snapshot."""
+
+    lagg: str
+    proto: Proto
+    generation: int
+    hash: int | None  # None where the protocol does not ask for it
+    bucket: int | None
+    buckets: int  # entries of the table; 0 when nobody carries
+    choice: Choice
+    why: str
+    without: tuple[tuple[str, Choice], ...]  # each port, and the choice were it down
+    accepts: tuple[str, ...]  # ports whose frames go up
+    rx_drop: Drop  # what those of the others are counted under
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """An entry of the flow table, and the frames that went out by it so far."""
+
+    index: int
+    port: str | None  # None: the table has it no more
+    frames: int
+
+
+def buckets(
+    name: str, shape: Shape, running: Plan, frames: Sequence[int]
+) -> tuple[Bucket, ...]:
+    """Every bucket of the table, and what earlier, longer tables sent by others.
+
+    `running` is the plan of `shape`; `frames` by index.  LaggError (EOPNOTSUPP) when
+    the protocol has no flow table.
+    """
+    if running.spread is not Spread.FLOW:
+        cause = f"laggproto {shape.proto.value} has no flow table"
+        remedy = "loadbalance and lacp have one"
+        raise LaggError(name, f"{cause}; {remedy}", errno.EOPNOTSUPP)
+    ports = [shape.at(slot).link.name for slot in running.tx_slots]
+    return tuple(
+        Bucket(index, ports[index] if index < len(ports) else None, count)
+        for index, count in enumerate(frames)
+        if index < len(ports) or count
+    )
+
+
+def explain(
+    name: str, shape: Shape, running: Plan, generation: int, flow_hash: int
+) -> Explanation:
+    """The way of a frame with this hash; `running` is the plan of `shape`."""
+    index = flow_hash % len(running.tx_slots) if _by_flow(running) else None
+    return Explanation(
+        lagg=name,
+        proto=shape.proto,
+        generation=generation,
+        hash=flow_hash if running.spread is Spread.FLOW else None,
+        bucket=index,
+        buckets=len(running.tx_slots) if index is not None else 0,
+        choice=_choice(shape, running, flow_hash),
+        why=_why(shape, running, flow_hash),
+        without=tuple(
+            (port.link.name, _choice_without(shape, port, flow_hash))
+            for port in shape.ports
+        ),
+        accepts=tuple(
+            port.link.name for port in shape.ports if port.slot in running.rx_accept
+        ),
+        rx_drop=running.rx_drop,
+    )
+
+
+def _by_flow(running: Plan) -> bool:
+    return running.spread is Spread.FLOW and bool(running.tx_slots)
+
+
+def _choice(shape: Shape, running: Plan, flow_hash: int) -> Choice:
+    slots = running.tx_slots
+    if not slots:
+        return Choice((), running.tx_drop)
+    match running.spread:
+        case Spread.FIRST:
+            slots = slots[:1]
+        case Spread.FLOW:
+            slots = (slots[flow_hash % len(slots)],)
+        case _:
+            slots = tuple(dict.fromkeys(slots))
+    return Choice(tuple(shape.at(slot).link.name for slot in slots), None)
+
+
+def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
+    dead = replace(port.link, lower_up=False, operstate="DOWN")
+    after = shape.with_link(dead, port.modes)
+    return _choice(after, plan(after.situation), flow_hash)
+
+
+def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
+    if not running.tx_slots:
+        return _NOBODY[running.tx_drop]
+    match running.spread:
+        case Spread.FIRST:
+            return _why_first(shape, running)
+        case Spread.TURN:
+            return f"the ports take turns of {_counted(running.stride, 'frame')}"
+        case Spread.FLOW:
+            return f"{_hashed(running, flow_hash)}{_moved(shape, running, flow_hash)}"
+        case Spread.ALL:
+            return "every port that is up carries a copy"
+
+
+_NOBODY = {
+    Drop.NO_PORT: "the lagg has no port",
+    Drop.NO_ACTIVE_PORT: "no port can carry: each is down, or not distributing",
+    Drop.PROTO_NONE: "laggproto none carries nothing",
+}
+
+
+def _why_first(shape: Shape, running: Plan) -> str:
+    primary = shape.primary_port
+    if primary is None or primary.slot == running.tx_slots[0]:
+        return "the primary carries all"
+    return f"the primary, {primary.link.name}, is down; this port stands in"
+
+
+def _hashed(running: Plan, flow_hash: int) -> str:
+    layers = ",".join(layer.value for layer in running.hash_layers)
+    count = len(running.tx_slots)
+    return (
+        f"{running.hash_kind.value} of {layers} with seed {running.hash_seed:#x} is"
+        f" {flow_hash:#010x}, modulo {count} is {flow_hash % count}"
+    )
+
+
+def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
+    """Whose flow it is, when that port cannot carry it."""
+    if shape.proto is not Proto.LOADBALANCE:
+        return ""
+    if running.hash_kind is HashKind.FNV1:
+        home = shape.ports[flow_hash % len(shape.ports)].slot
+        answers = link_active(shape.situation.ports, home) != home
+    else:
+        home = shape.homes[flow_hash % len(shape.homes)]
+        answers = home != running.tx_slots[flow_hash % len(running.tx_slots)]
+    if not answers:
+        return ""
+    return f"; its port, {shape.at(home).link.name}, is down, and this one stands in"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A lagg's shape: its protocol, options and ports as one value, and how it changes.
+
+Owns which slot a port gets, who is primary, and which port a flow bucket belongs to.
+Pure: each change is a new Shape; knows no kernel and no device.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lagg.link import Link, Modes
+from lagg.model import (
+    PORTS_MAX,
+    Agreement,
+    MacPolicy,
+    Options,
+    PortFlag,
+    PortOptions,
+    PortView,
+    Proto,
+)
+from lagg.plan.plan import Homes, Situation, flags, plan, reason, rehome
+
+
+@dataclass(frozen=True, slots=True)
+class LaggMac:
+    """The MAC that a lagg and all its ports have, and whose it is."""
+
+    address: str
+    fixed: bool = False  # the user's: it stays whatever ports come and go
+    donor: str | None = None  # the port that gave it, which may have left
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One attached port."""
+
+    slot: int
+    link: Link  # as the kernel last described it
+    home_mac: str  # what it had before it was attached
+    modes: Modes
+    lacp: Agreement = field(default_factory=Agreement)
+    warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
+
+    @property
+    def number(self) -> int:
+        """As port_number()."""
+        return port_number(self.slot)
+
+    @property
+    def lends(self) -> LaggMac:
+        """The MAC that it can give its lagg."""
+        return LaggMac(self.home_mac, donor=self.link.name)
+
+    @property
+    def view(self) -> PortView:
+        """What a plan needs to know of it."""
+        return PortView(
+            self.slot, self.link.ifindex, active=self.link.active, lacp=self.lacp
+        )
+
+
+def port_number(slot: int) -> int:
+    """A port's number in LACPDUs, which is never 0 (6.3.4)."""
+    return slot + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a port is to its lagg."""
+
+    flags: tuple[PortFlag, ...]  # as ifconfig(8) prints them
+    reason: str | None  # why it carries nothing, in words; None when it does
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that a lagg's plan depends on."""
+
+    proto: Proto
+    options: Options  # hash_seed drawn
+    ports: tuple[Port, ...] = ()  # by ifindex, as lagg(4) keeps them (F-ID-5)
+    primary: int | None = None  # slot
+    homes: Homes = ()
+    closing: frozenset[int] = frozenset()  # of ports that went; what comes in counts
+    # By name, of interfaces that are no ports, too.
+    port_options: Mapping[str, PortOptions] = field(default_factory=dict)
+    # The ports that a file names, as it names them, there or not; none made by hand.
+    order: tuple[str, ...] = ()
+    mac: LaggMac = LaggMac("")  # when all have it, and not before
+
+    @property
+    def situation(self) -> Situation:
+        """The same, as plan.py wants it."""
+        views = tuple(port.view for port in self._preferred(self.ports))
+        wanted = self.proto, self.options, views, self.primary, self.homes
+        return Situation(*wanted, closing=self.closing)
+
+    @property
+    def primary_port(self) -> Port | None:
+        """The port that is preferred (F-AT-7)."""
+        return None if self.primary is None else self.at(self.primary)
+
+    @property
+    def wanted_mac(self) -> LaggMac:
+        """What the lagg's MAC is to be, with these ports and its policy."""
+        primary = self.primary_port
+        if self.mac.fixed or primary is None:
+            return self.mac
+        keeps = self.options.mac_policy is MacPolicy.STABLE and self._keeps_mac(primary)
+        return self.mac if keeps else primary.lends
+
+    def _keeps_mac(self, primary: Port) -> bool:
+        """Whether the one that gave the MAC has it for good.
+
+        It has, but for a port that the file puts before it, which came later.
+        """
+        donor = self.mac.donor
+        if donor is None:
+            return False
+        has_place = donor in self.order or self.named(donor) is not None
+        return not has_place or self.rank(donor) <= self.rank(primary.link.name)
+
+    def at(self, slot: int) -> Port:
+        """The port in a slot; it must be there."""
+        return next(port for port in self.ports if port.slot == slot)
+
+    def find(self, ifindex: int) -> Port | None:
+        """The port with this ifindex."""
+        return next((p for p in self.ports if p.link.ifindex == ifindex), None)
+
+    def named(self, name: str) -> Port | None:
+        """The port with this interface name."""
+        return next((p for p in self.ports if p.link.name == name), None)
+
+    def options_of(self, port: str) -> PortOptions:
+        """What is set for the port of that name."""
+        return self.port_options.get(port, PortOptions())
+
+    def rank(self, port: str) -> int:
+        """The place that the file gives a port by its name, 0 the first.
+
+        What it does not name comes after all that it does.
+        """
+        return self.order.index(port) if port in self.order else len(self.order)
+
+    def _preferred(self, ports: Iterable[Port]) -> list[Port]:
+        """In the file's order; those it does not name as lagg(4) keeps them."""
+        return sorted(ports, key=lambda p: (self.rank(p.link.name), p.link.ifindex))
+
+    def free_slot(self, name: str) -> int | None:
+        """The slot for the port of that name; None when all PORTS_MAX are taken.
+
+        Its place in the file, so that its number in LACPDUs is that of every start;
+        else the lowest that is nobody's place.
+        """
+        taken = {port.slot for port in self.ports}
+        free = [slot for slot in range(PORTS_MAX) if slot not in taken]
+        place = self.rank(name)
+        return min(
+            free, key=lambda s: (s != place, s < len(self.order), s), default=None
+        )
+
+    def in_order(self, order: Sequence[str]) -> "Shape":
+        """The file names these ports, in this order: the first of them is primary."""
+        shape = replace(self, order=tuple(order))
+        first = next(iter(shape._preferred(shape.ports)), None)
+        if first is None or first.link.name not in order:
+            return shape
+        return replace(shape, primary=first.slot)
+
+    def with_port(self, port: Port) -> "Shape":
+        """Attached: the first in the file, else the first that came, is primary."""
+        ports = sorted((*self.ports, port), key=lambda port: port.link.ifindex)
+        primary = self.primary_port
+        keeps = primary is not None and (
+            self.rank(primary.link.name) <= self.rank(port.link.name)
+        )
+        return self._with_ports(ports, self.primary if keeps else port.slot)
+
+    def without_port(self, slot: int) -> "Shape":
+        """Detached: the next primary is the first port left (F-DT-1)."""
+        ports = [port for port in self.ports if port.slot != slot]
+        primary = self.primary
+        if primary == slot:
+            primary = self._preferred(ports)[0].slot if ports else None
+        return self._with_ports(ports, primary)
+
+    def _with_ports(self, ports: Sequence[Port], primary: int | None) -> "Shape":
+        slots = [port.slot for port in ports]
+        homes = rehome(self.homes, slots)
+        return replace(self, ports=tuple(ports), primary=primary, homes=homes)
+
+    def with_link(self, link: Link, modes: Modes) -> "Shape":
+        """A port whose link the kernel describes anew."""
+        known = self.find(link.ifindex)
+        if known is not None and known.link.name != link.name:
+            return self._renamed(known.link.name, link.name).with_link(link, modes)
+        ports = tuple(
+            replace(port, link=link, modes=modes)
+            if port.link.ifindex == link.ifindex
+            else port
+            for port in self.ports
+        )
+        return replace(self, ports=ports)
+
+    def _renamed(self, was: str, name: str) -> "Shape":
+        """What is said of a port by its name is said of its new one."""
+        ports = tuple(
+            replace(port, link=replace(port.link, name=name))
+            if port.link.name == was
+            else port
+            for port in self.ports
+        )
+        options = dict(self.port_options)
+        if was in options:
+            options[name] = options.pop(was)
+        order = dict.fromkeys(name if each == was else each for each in self.order)
+        return replace(
+            self,
+            ports=ports,
+            port_options=options,
+            order=tuple(order),
+            mac=replace(self.mac, donor=name) if self.mac.donor == was else self.mac,
+        )
+
+    def with_warnings(self, slot: int, warnings: tuple[str, ...]) -> "Shape":
+        """What is to be said of a port, until something else is."""
+        ports = tuple(
+            replace(port, warnings=warnings) if port.slot == slot else port
+            for port in self.ports
+        )
+        return replace(self, ports=ports)
+
+    def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
+        """What LACP says now, by slot; of a port that is not named it says nothing."""
+        ports = tuple(
+            replace(port, lacp=agreed.get(port.slot, Agreement()))
+            for port in self.ports
+        )
+        return replace(self, ports=ports)
+
+    def standings(self) -> dict[int, Standing]:
+        """How each port stands, by slot; all at once, for each needs the whole plan."""
+        situation = self.situation
+        carrying = plan(situation).distributing
+        return {
+            port.slot: Standing(
+                flags(situation, port.slot),
+                reason(situation, port.slot, carrying, admin_up=port.link.up),
+            )
+            for port in self.ports
+        }

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Ports in our custody: what is done to an interface that becomes a port, and undone.
+
+Owns what each port was before (also on disk, for the next daemon), its deafness to the
+host stack, and the receive filter it keeps for its lagg.  Knows no lagg and no plan.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from lagg.errors import LaggError, done_if
+from lagg.kernel.netlink import DeafPorts, Netlink
+from lagg.kernel.rx_filter import Memberships
+from lagg.link import AddrGenMode, Link
+from lagg.ports.originals import Original, StateFile, put_back, remember
+from lagg.tasks import in_turn
+
+log = logging.getLogger(__name__)
+
+
+class Custody:
+    """The interfaces that are ports.  Control thread only."""
+
+    def __init__(self, netlink: Netlink, deaf: DeafPorts, file: StateFile) -> None:
+        """`file` is locked by us; use `open` to put back a dead predecessor's ports."""
+        self._netlink = netlink
+        self._deaf = deaf
+        self._file = file
+        self._originals: dict[int, Original] = {}
+        self._memberships: dict[int, Memberships] = {}
+        self._lost: dict[int, str] = {}  # names of those that could not be put back
+        self._writing = asyncio.Lock()
+        self._changes = self._changes_saved = 0  # of the originals, and in the file
+
+    @classmethod
+    async def open(cls, netlink: Netlink, deaf: DeafPorts, directory: Path) -> Self:
+        """Locks the state directory and puts back what a killed daemon left changed.
+
+        Raises LaggError when another daemon holds the directory.
+        """
+        file = StateFile(directory)
+        for original in file.load():
+            await _put_back_for_the_dead(netlink, deaf, original)
+        file.clear()
+        return cls(netlink, deaf, file)
+
+    def close(self) -> None:
+        """Gives up the state directory; every port must have been given back."""
+        self._file.close()
+
+    def require_all_put_back(self) -> None:
+        """LaggError (EIO) unless every port was put back as it was found."""
+        if self._lost:
+            names = ", ".join(sorted(self._lost.values()))
+            raise LaggError(names, "not as found: see the log", errno.EIO)
+
+    async def take(self, link: Link) -> None:
+        """Makes an interface ours and nobody else's: remembered and deaf.
+
+        Without offloads that would stop a receive ring; a driver that keeps one on is
+        logged.
+
+        All or nothing: raises LaggError with everything put back.
+        """
+        await self._deaf.claim(link.ifindex, link.name)
+        self._lost.pop(link.ifindex, None)
+        try:
+            original = await remember(self._netlink, link.ifindex)
+            self._originals[link.ifindex] = original
+            await self._save()
+            self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
+            await self._deaf.deafen(link.ifindex, link.name)
+            await self._switch_off(original)
+        except BaseException:
+            await self.give_back(link.ifindex)
+            raise
+
+    async def _switch_off(self, original: Original) -> None:
+        """No offload that packet(7) cannot describe, if the driver allows."""
+        for offload in original.offloads:
+            with _logging():
+                await self._netlink.set_offload(original.ifindex, offload, on=False)
+
+    def holds(self, ifindex: int) -> bool:
+        """Whether an interface is ours, also while it becomes so or is put back."""
+        return ifindex in self._originals
+
+    def mtu_found(self, ifindex: int) -> int:
+        """The MTU in bytes that a port had before it was one.  LaggError."""
+        return self._original(ifindex).mtu
+
+    async def silence(self, ifindex: int) -> None:
+        """No address or route of the port's own: the host must not speak through it.
+
+        To be called again when IPv6 has come back to it: an MTU below 1280 takes it
+        away with all that was set.  The port must be deaf, or a router's next word
+        would make them again.
+        """
+        link = await self._netlink.link(ifindex)
+        if link.addr_gen_mode not in (None, AddrGenMode.NONE):
+            await self._netlink.set_addr_gen_mode(ifindex, AddrGenMode.NONE)
+        found = [
+            each for each in await self._netlink.addresses(ifindex) if each.self_made
+        ]
+        for address in found:
+            if not address.temporary:  # those go with the one they were made of
+                # It expired meanwhile, or all IPv6 went with an MTU below 1280.
+                with done_if(errno.EADDRNOTAVAIL, errno.ENODEV):
+                    await self._netlink.delete_address(ifindex, address)
+        if found:
+            await self._netlink.delete_kernel_routes(ifindex)
+
+    async def rename(self, ifindex: int, name: str) -> None:
+        """The port is called so now, and deaf under that name.  LaggError."""
+        original = self._original(ifindex)
+        self._originals[ifindex] = replace(original, name=name)
+        await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
+
+    def listen(
+        self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]
+    ) -> None:
+        """What the port must receive besides its MAC.  LaggError: nothing changed."""
+        memberships = self._memberships.get(ifindex)
+        if memberships is None:
+            raise _was_put_back(ifindex)
+        memberships.apply(promisc=promisc, allmulti=allmulti, multicast=multicast)
+
+    def to_be_down(self, ifindex: int) -> bool:
+        """Whether the interface is there, and was down before it became a port."""
+        memberships = self._memberships.get(ifindex)
+        there = memberships is not None and memberships.same
+        return there and not self._original(ifindex).up
+
+    def _original(self, ifindex: int) -> Original:
+        original = self._originals.get(ifindex)
+        if original is None:
+            raise _was_put_back(ifindex)
+        return original
+
+    async def give_back(self, ifindex: int) -> bool:
+        """Puts an interface back as it was found, if it is ours; what fails is logged.
+
+        False when something failed.
+        """
+        original = self._originals.get(ifindex)
+        if original is None:
+            await self._hear(ifindex)
+            return True
+        memberships = self._memberships.get(ifindex)
+        if memberships is None:
+            done = await put_back(self._netlink, original)
+        else:
+            with _logging():
+                memberships.apply(promisc=False, allmulti=False)
+            # It may have been renamed, and we are not told yet.
+            done = await put_back(
+                self._netlink, original, same=lambda: memberships.same
+            )
+        if not done:
+            self._lost[ifindex] = original.name
+        await self.forget(ifindex)
+        return done
+
+    async def forget(self, ifindex: int) -> None:
+        """The interface is gone, or put back: there is nothing more to do for it."""
+        await self._close_memberships(ifindex)
+        await self._hear(ifindex)
+        self._originals.pop(ifindex, None)
+        with contextlib.suppress(LaggError):
+            await self._save()
+
+    async def _hear(self, ifindex: int) -> None:
+        # Even if the interface is gone: the next one of its name would be deaf.
+        with _logging():
+            await self._deaf.undeafen(ifindex)
+
+    async def _close_memberships(self, ifindex: int) -> None:
+        memberships = self._memberships.pop(ifindex, None)
+        if memberships is not None:
+            # In a thread: the kernel takes 10 ms, for many at once as for one.
+            await asyncio.to_thread(memberships.close)
+
+    async def _save(self) -> None:
+        """Returns when the file has all that is known by now.  LaggError.
+
+        One writing serves all who ask while another runs, or the cost of a port would
+        grow with the ports that come together.
+        """
+        self._changes += 1
+        mine = self._changes
+        async with self._writing:
+            if self._changes_saved >= mine:
+                return
+            latest, originals = self._changes, tuple(self._originals.values())
+            await asyncio.to_thread(self._write, originals)
+            self._changes_saved = latest
+
+    def _write(self, originals: Sequence[Original]) -> None:
+        if originals:
+            self._file.save(originals)
+        else:
+            self._file.clear()
+
+
+def _was_put_back(ifindex: int) -> LaggError:
+    """Of a port that a worker did not let go of when it was put back."""
+    return LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
+
+
+async def _put_back_for_the_dead(
+    netlink: Netlink, deaf: DeafPorts, original: Original
+) -> None:
+    try:
+        await deaf.claim(original.ifindex, original.name)
+    except LaggError as error:
+        if error.code == errno.EBUSY:
+            log.warning("not put back: %s", error)
+            return
+        log.warning("%s", error)
+    log.warning("%s: putting it back for a daemon that died", original.name)
+    await put_back(netlink, original)
+    with _logging():
+        await deaf.undeafen(original.ifindex)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """What fails is logged, and the rest of the way is still to go."""
+    try:
+        yield
+    except LaggError as error:
+        log.warning("%s", error)

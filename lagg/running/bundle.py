@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One lagg at work: its device, and the shape its workers are under.
+
+Owns the one door by which a shape takes effect (`adopt`), what follows from it
+(carrier, speed, events), and the lagg's record.  Knows no netlink request and no
+other lagg.
+"""
+
+import asyncio
+import errno
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from lagg.errors import LaggError
+from lagg.kernel.native import Device, Reading, flow_hash
+from lagg.lacp.values import View
+from lagg.link import Link
+from lagg.model import (
+    ACTIVE_PORT,
+    LINK,
+    MAC,
+    MAC_SHARED,
+    SNAPSHOTS_MAX,
+    Counters,
+    Drop,
+    Event,
+    LaggConfig,
+    LaggRecord,
+    Limbo,
+    PortRecord,
+    Proto,
+    Spread,
+    Transmit,
+)
+from lagg.plan.explain import Bucket, Explanation, buckets, explain
+from lagg.plan.flow_moves import Moves, moves
+from lagg.plan.plan import Plan, plan
+from lagg.plan.shape import LaggMac, Port, Shape, Standing
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 1.0
+"""A worker leaves its section within microseconds; later than this it is stuck."""
+
+GRACE_POLL_S = 0.0002
+
+
+class Negotiator(Protocol):
+    """Who agrees with the partner on the ports, while laggproto is lacp: lacp_io.py."""
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Numbers of the ports whose partner answers markers."""
+
+    def follow(self) -> None:
+        """To be called when the shape has changed: ports, links, options or MAC."""
+
+    def view(self) -> View:
+        """All there is to see of it."""
+
+    async def listen(self, number: int, link: Link) -> None:
+        """Makes ready for a port that is to come.  LaggError."""
+
+    async def ignore(self, numbers: Collection[int]) -> None:
+        """Of ports that are gone."""
+
+    async def leave(self, numbers: Iterable[int]) -> None:
+        """Has the partner stop to send to ports that are to go."""
+
+    def stay(self, numbers: Iterable[int]) -> None:
+        """They do not go."""
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Ends the hold of these ports, whose partner changed too often."""
+
+    async def say_goodbye(self) -> None:
+        """Tells the partner that all leave."""
+
+    async def close(self) -> None:
+        """Ends it."""
+
+
+class Bundle:
+    """A lagg whose device carries frames.  Control thread only."""
+
+    def __init__(
+        self,
+        link: Link,
+        device: Device,
+        shape: Shape,
+        *,
+        emit: Callable[[Event], None],
+        tx_dropped: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
+        """`device` is the TAP of `link`, its workers running; `shape` has no port.
+
+        The lagg's MAC is the TAP's until a port or the user gives it one.
+
+        `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
+        """
+        self._tx_dropped = tx_dropped
+        self.link = link  # of the TAP, as the kernel last described it
+        self.device = device
+        self.shape = replace(shape, mac=LaggMac(link.mac))
+        self.plan: Plan = plan(shape.situation)
+        self.lacp: Negotiator | None = None  # while laggproto is lacp
+        self.moves = Moves()  # what the workers hold back beside the plan
+        self.mtu_fixed = False  # by the user: it stays when ports come and go
+        self.said: LaggConfig | None = None  # by the files, when they named it last
+        # Why a port is promiscuous, by its ifindex, if it is: operations/rx_wanted.py.
+        self.openings: dict[int, str | None] = {}
+        self.waiting_for: tuple[str, ...] = ()  # ports that are not there yet
+        # The tickets that may not have passed, and when they were drawn.
+        self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
+        self._host_drops_seen = self._host_drops_now() or 0
+        self._dropped: dict[Drop, int] = {}
+        self._emit = emit
+        self._shares_mac = False  # with the port that gave it, which has left
+
+    @property
+    def name(self) -> str:
+        """The lagg's interface name."""
+        return self.link.name
+
+    @property
+    def speed_mbps(self) -> int:
+        """What the distributing ports carry together; 0 when unknown."""
+        return sum(self.shape.at(s).modes.speed_mbps for s in self.plan.distributing)
+
+    @property
+    def config(self) -> LaggConfig:
+        """What would make this lagg anew, ports that are waited for included."""
+        first = self.shape.primary  # who gives the MAC is who is attached first
+        ports = sorted(self.shape.ports, key=lambda p: (p.slot != first, p.slot))
+        names = (*(port.link.name for port in ports), *self.waiting_for)
+        return LaggConfig(
+            self.name,
+            proto=self.shape.proto,
+            ports=tuple(sorted(names, key=self.shape.rank)),
+            mac=self.shape.mac.address if self.shape.mac.fixed else None,
+            mtu=self.link.mtu if self.mtu_fixed else None,
+            options=self.shape.options,
+            port_options=self.shape.port_options,
+        )
+
+    @property
+    def lasting_config(self) -> LaggConfig:
+        """The same, with the MAC when the ports would not give it again."""
+        config, mac = self.config, self.shape.mac
+        if mac.donor is None or mac.donor in config.ports:
+            return config
+        return replace(config, mac=mac.address)
+
+    @property
+    def summary(self) -> str:
+        """In a few words: protocol, ports that carry, ports there are."""
+        carry, there = len(self.plan.distributing), len(self.shape.ports)
+        return f"{self.shape.proto.value} {carry}/{there} ports"
+
+    def refuse(self, cause: str, code: int) -> LaggError:
+        """The error that says this lagg will not."""
+        return LaggError(self.name, cause, code)
+
+    def emit(
+        self,
+        event: str,
+        details: str,
+        port: str | None = None,
+        level: int = logging.INFO,
+    ) -> None:
+        """Tells what happened, to the log and to everyone who monitors."""
+        place = f"{self.name}: {port}" if port else self.name
+        log.log(level, "%s: %s: %s", place, event, details)
+        self._emit(Event(self.name, port, event, details, time.monotonic_ns()))
+
+    def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
+        """Takes what was just set on the lagg or a port for what the kernel says.
+
+        Nothing else: what somebody else changed meanwhile is still to be acted upon.
+        """
+        if ifindex == self.link.ifindex:
+            self.link = change(self.link)
+        port = self.shape.find(ifindex)
+        if port is not None:
+            self.shape = self.shape.with_link(change(port.link), port.modes)
+
+    def note_warnings(self, slot: int, warnings: tuple[str, ...]) -> None:
+        """What somebody uses a port for, in words; it changes nothing."""
+        self.shape = self.shape.with_warnings(slot, warnings)
+
+    def rule(self, mac: LaggMac) -> None:
+        """The lagg and all its ports have this MAC now."""
+        self.adopt(replace(self.shape, mac=mac))
+
+    def meet(self, link: Link) -> None:
+        """Warns of an interface beside the lagg that has its MAC: who gave it."""
+        mac = self.shape.mac
+        if link.name != mac.donor:
+            return
+        shares = link.up and link.mac == mac.address
+        if shares and not self._shares_mac:
+            remedy = "give one of them another, or set mac_policy primary"
+            details = f"is up with {mac.address}, as the lagg is: {remedy}"
+            log.warning("%s: %s %s", self.name, link.name, details)
+            self.emit(MAC_SHARED, details, link.name)
+        self._shares_mac = shares
+
+    def adopt(self, shape: Shape) -> None:
+        """Makes `shape` the one the workers are under: one store, no frame lost.
+
+        Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
+        then.  The same plan again is no publication.
+        """
+        fresh = plan(shape.situation)
+        changed = fresh != self.plan
+        if changed:
+            self._publish(
+                fresh, moves(self.moves, self.plan, fresh, self._marked(shape))
+            )
+        before, self.shape = self.shape, shape
+        was = self.plan
+        if changed:
+            self._follow(fresh)
+        self._tell(before, was)
+        self._tell_negotiator()
+
+    def _tell_negotiator(self) -> None:
+        if self.lacp is not None:
+            self.lacp.follow()
+
+    def _marked(self, shape: Shape) -> Collection[int]:
+        """The slots whose partner would answer a marker."""
+        if self.lacp is None or shape.proto is not Proto.LACP:
+            return ()
+        marked = self.lacp.marked
+        return {p.slot for p in shape.ports if p.link.active and p.number in marked}
+
+    def publish_again(self) -> None:
+        """The same plan: what the workers take from ports they look at anew.
+
+        LaggError as adopt().
+        """
+        self._publish(self.plan, self.moves)
+
+    def release(self, slots: Collection[int]) -> None:
+        """The flows that wait for these slots go on.  LaggError as adopt()."""
+        left = self.moves.without(slots)
+        if left != self.moves:
+            self._publish(self.plan, left)
+
+    def _publish(self, fresh: Plan, waiting: Moves) -> None:
+        try:
+            ticket = self.device.publish(waiting.hold(fresh))
+        except OSError as error:
+            raise LaggError.of_os(self.name, "publish a snapshot", error) from error
+        self.moves = waiting
+        self._tickets.append((ticket, time.monotonic()))
+
+    def _follow(self, fresh: Plan) -> None:
+        """Carrier follows the plan; what the kernel dropped is the old plan's."""
+        self._settle_host_drops()
+        had, self.plan = self.plan, fresh
+        if bool(had.tx_slots) == bool(fresh.tx_slots):
+            return
+        up = bool(fresh.tx_slots)
+        self._set_carrier(up)
+        self.emit(LINK, "up" if up else f"down: {fresh.tx_drop.value}")
+
+    def _set_carrier(self, up: bool) -> None:
+        try:
+            self.device.set_carrier(up)
+        except OSError as error:
+            log.warning("%s: carrier: %s", self.name, error.strerror)
+
+    def hold_carrier(self, link: Link) -> None:
+        """The carrier that `link`, the lagg's own as it is now, has is the plan's."""
+        up = bool(self.plan.tx_slots)
+        if link.up and link.lower_up != up:  # of one that is down nobody can tell
+            self.emit("carrier", f"{'on' if link.lower_up else 'off'} put back")
+            self._set_carrier(up)
+
+    def _tell(self, before: Shape, was: Plan) -> None:
+        after = self.shape
+        for port in after.ports:
+            if port.link.name == after.mac.donor:
+                self._shares_mac = False
+            old = before.find(port.link.ifindex)
+            if old is not None and old.link.active != port.link.active:
+                state = "up" if port.link.active else "down"
+                self.emit("port-link", state, port.link.name)
+        if before.mac.address != after.mac.address:
+            self.emit(MAC, after.mac.address)
+        if before.proto is not after.proto:
+            self.emit("proto", f"{before.proto.value} -> {after.proto.value}")
+        if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
+            self._tell_active(before, was)
+
+    def _tell_active(self, before: Shape, was: Plan) -> None:
+        carrying = self.shape.at(self.plan.tx_slots[0]).link
+        held = [before.at(slot).link.ifindex for slot in was.distributing]
+        if was.spread is Spread.FIRST and held != [carrying.ifindex]:
+            self.emit(ACTIVE_PORT, "carries the lagg now", carrying.name)
+
+    async def grace(self) -> None:
+        """Waits until no worker can see any plan but the present one; bounded.
+
+        Raises LaggError (ETIMEDOUT) naming the worker that holds it up.
+        """
+        deadline = time.monotonic() + GRACE_S
+        while (limbo := self.limbo()).snapshots > 0:
+            if time.monotonic() > deadline:
+                cause = f"worker {limbo.worker} did not leave its section"
+                self.emit("worker-stuck", f"{cause} for {limbo.oldest_ms} ms")
+                raise self.refuse(f"{cause} in {GRACE_S} s", errno.ETIMEDOUT)
+            await asyncio.sleep(GRACE_POLL_S)
+        self.device.reclaim()
+
+    def limbo(self) -> Limbo:
+        """What was replaced and may still be seen, and by whom."""
+        worker = None
+        while self._tickets:
+            worker = self.device.held_by(self._tickets[0][0])
+            if worker is not None:
+                break
+            self._tickets.popleft()
+        if not self._tickets:
+            return Limbo(0, 0, None)
+        age_s = time.monotonic() - self._tickets[0][1]
+        return Limbo(len(self._tickets), int(age_s * 1000), worker)
+
+    def ailments(self) -> list[str]:
+        """The workers that carry nothing (any more), in words; usually none."""
+        found = [
+            f"{self.name}: worker {worker} has ended" for worker in self.device.ended()
+        ]
+        limbo = self.limbo()
+        if limbo.oldest_ms > GRACE_S * 1000:
+            held = f"{self.name}: worker {limbo.worker} does not leave its section"
+            found.append(held)
+        return found
+
+    def _settle_host_drops(self) -> None:
+        """Counts what the kernel dropped on the way to us, by the plan of the time.
+
+        It drops while the lagg's carrier is down, which is our doing (no port); with
+        carrier it is the TAP's queue that was full.
+        """
+        now = self._host_drops_now()
+        if now is None:  # gone, and we are not told yet
+            return
+        fresh = max(now - self._host_drops_seen, 0)
+        drop = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
+        self._dropped[drop] = self._dropped.get(drop, 0) + fresh
+        self._host_drops_seen = now
+
+    def explain(self, frame: bytes) -> Explanation:
+        """The way of a frame (no runt) under the snapshot the workers have."""
+        generation = self.device.read().generation
+        hashed = flow_hash(self.plan, frame)
+        return explain(self.name, self.shape, self.plan, generation, hashed)
+
+    def buckets(self) -> tuple[Bucket, ...]:
+        """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""
+        return buckets(self.name, self.shape, self.plan, self.device.buckets())
+
+    def _host_drops_now(self) -> int | None:
+        try:
+            return self._tx_dropped(self.link.ifindex)
+        except LaggError as error:  # counted the next time
+            log.warning("%s", error)
+            return None
+
+    def record(self) -> LaggRecord:
+        """The lagg as it is now: one snapshot's ports and one reading's counters."""
+        self._settle_host_drops()
+        reading = self.device.read()
+        view = None if self.lacp is None else self.lacp.view()
+        return LaggRecord(
+            name=self.name,
+            ifindex=self.link.ifindex,
+            proto=self.shape.proto,
+            up=self.link.up,
+            link="up" if self.plan.tx_slots else "down",
+            mac=self.link.mac,
+            mtu=self.link.mtu,
+            speed_mbps=self.speed_mbps,
+            generation=reading.generation,
+            workers=self.device.workers,
+            limbo=self.limbo(),
+            options=self.shape.options,
+            ports=tuple(self._port_records(reading, view)),
+            counters=self._add_host_drops(reading.total),
+            waiting_for=self.waiting_for,
+            lacp=view,
+        )
+
+    def _port_records(
+        self, reading: Reading, view: View | None
+    ) -> Iterator[PortRecord]:
+        standings = self.shape.standings()
+        statuses = {} if view is None else {each.number: each for each in view.ports}
+        for port in self.shape.ports:
+            record = _port_record(port, standings[port.slot], reading)
+            options = self.shape.options_of(port.link.name)
+            yield replace(
+                record,
+                promisc=self.openings.get(port.link.ifindex),
+                lacp_port_priority=options.lacp_port_priority,
+                lacp=statuses.get(port.number),
+            )
+
+    def _add_host_drops(self, total: Counters) -> Counters:
+        drops = {
+            drop: frames + self._dropped.get(drop, 0)
+            for drop, frames in total.drops.items()
+        }
+        tx_in = total.tx_in + sum(self._dropped.values())
+        return replace(total, tx_in=tx_in, drops=drops)
+
+
+def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord:
+    counters = reading.ports[port.slot]
+    return PortRecord(
+        name=port.link.name,
+        ifindex=port.link.ifindex,
+        slot=port.slot,
+        link="up" if port.link.active else "down",
+        speed_mbps=port.modes.speed_mbps,
+        flags=standing.flags,
+        reason=standing.reason,
+        tx=Transmit.XDP if port.slot in reading.xdp else Transmit.PACKET,
+        tx_frames=counters.tx_frames,
+        tx_bytes=counters.tx_bytes,
+        rx_frames=counters.rx_frames,
+        rx_bytes=counters.rx_bytes,
+        drops=counters.drops,
+        rings_reopened=reading.reopened[port.slot],
+        warnings=port.warnings,
+    )

@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One lagg's LACP at work: its engine, a slow-protocol socket for each port, one timer.
+
+Owns what goes into the engine (frames, links, options, time) and what comes out of it:
+PDUs to the sockets, agreements to the lagg's shape, notices to its events.  Knows no
+machine and no plan.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from lagg.errors import LaggError
+from lagg.kernel.slow import SlowSocket
+from lagg.lacp.engine import Engine
+from lagg.lacp.values import (
+    Bad,
+    MarkerAnswered,
+    Medium,
+    Notice,
+    Output,
+    PortStatus,
+    Receive,
+    Send,
+    Settings,
+    State,
+    System,
+    View,
+)
+from lagg.link import Link
+from lagg.model import Agreement
+from lagg.plan.shape import Port, port_number
+from lagg.running.bundle import Bundle
+from lagg.running.markers import Guard
+from lagg.tasks import together
+
+log = logging.getLogger(__name__)
+
+NS = 1_000_000_000
+
+SLOT_NS = NS // 10
+FRAMES_PER_SLOT = 8
+"""Of one port.  A partner sends at most ten a second (802.3 57A); what comes on top is
+left to the kernel's small queue, and costs the other ports nothing (H-16)."""
+
+RETRY_NS = NS // 100
+"""After a publication was refused because a worker held snapshots in limbo."""
+
+TIMER_NS_MIN = NS // 1000
+"""Between two ticks, whatever the engine asks for."""
+
+GOODBYE_S = 1.1
+"""The engine sends at most three PDUs a second, so a goodbye may have to wait."""
+
+ANSWER_S = 1.1
+"""A marker is given up after a second; its flows have left the port then, be it ours
+or the partner's."""
+
+STOPPED_S = 0.1
+"""A partner that heard the goodbye answers at once, and has stopped to send by then."""
+
+
+class Slow(Protocol):
+    """What the actor needs of lagg.kernel.slow.SlowSocket."""
+
+    def close(self) -> None:
+        """Listens no more."""
+
+    def fileno(self) -> int:
+        """For the event loop."""
+
+    def frames(self) -> Iterator[bytes]:
+        """What waits, a bounded number of frames."""
+
+    def send(self, frame: bytes) -> bool:
+        """Whether the kernel took it."""
+
+    def take_overruns(self) -> int:
+        """Frames that found no room since the last call."""
+
+
+class Actor:
+    """LACP for one lagg.  Event loop's thread only."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        changed: Callable[[], None],
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        open_socket: Callable[[int, str], Slow] = SlowSocket,
+    ) -> None:
+        """`changed` is called when other ports distribute than before.
+
+        The lagg has it as its negotiator when all its ports are listened to.
+        """
+        self._bundle = bundle
+        self._changed = changed
+        self._clock = clock
+        self._open_socket = open_socket
+        self._sockets: dict[int, Slow] = {}  # by port number
+        self._known: dict[int, tuple[int, Medium]] = {}  # ports, as the engine has them
+        self._leaving: set[int] = set()  # of these; they distribute no more
+        # The lagg's; while it has ports only the user changes it: when the one that
+        # lent it leaves, the others need not come to terms anew.
+        self._mac = bundle.shape.mac
+        self._engine = Engine(self._settings(), clock(), identity=bundle.link.ifindex)
+        self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
+        self._outputs: list[Output] = []  # to be done once the shape is adopted
+        self._retry_at: int | None = None
+        self._heard: dict[int, int] = {}  # frames of each port in this slot
+        self._slot_ends_at: int | None = None  # None: nobody was heard lately
+        self._overruns: dict[int, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._guard = Guard(bundle, self._mark)
+        self._carrying: set[int] = set()
+        self._stepping = self._closed = False
+        self._stepped = asyncio.Event()
+
+    # ---- ports ---------------------------------------------------------------------
+
+    async def listen(self, number: int, link: Link) -> None:
+        """Opens the socket of a port, which the lagg's shape is to name soon.
+
+        LaggError when it cannot; then nothing has changed.
+        """
+        opened = await asyncio.to_thread(self._open_socket, link.ifindex, link.name)
+        self._sockets[number] = opened
+        self._overruns[number] = 0
+        self._hear(number)
+
+    async def ignore(self, numbers: Collection[int]) -> None:
+        """Closes the sockets of ports that the shape names no more."""
+        loop = asyncio.get_running_loop()
+        found = [self._sockets.pop(n) for n in numbers if n in self._sockets]
+        for each in found:
+            loop.remove_reader(each.fileno())
+        for number in numbers:
+            self._heard.pop(number, None)
+            self._overruns.pop(number, None)
+        await together(asyncio.to_thread(each.close) for each in found)
+
+    async def close(self) -> None:
+        """Ends it, without a word to any partner."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._guard.close()
+        await self.ignore(tuple(self._sockets))
+
+    # ---- what happens --------------------------------------------------------------
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Numbers of the ports whose partner answers markers."""
+        return self._guard.marked
+
+    def follow(self) -> None:
+        """The lagg has changed: ports, links, options or MAC."""
+        self._step(lambda now: None)
+
+    def view(self) -> View:
+        """All there is to see; frames the kernel had no room for count as too many."""
+        for number, each in self._sockets.items():
+            self._overruns[number] += each.take_overruns()
+        view = self._engine.view()
+        ports = tuple(self._with_overruns(status) for status in view.ports)
+        return replace(view, ports=ports)
+
+    def _with_overruns(self, status: PortStatus) -> PortStatus:
+        more = {Bad.RATE: self._overruns.get(status.number, 0)}
+        counts = status.counts
+        bad = tuple((why, frames + more.get(why, 0)) for why, frames in counts.bad)
+        return replace(status, counts=replace(counts, bad=bad))
+
+    def _hear(self, number: int) -> None:
+        fileno = self._sockets[number].fileno()
+        asyncio.get_running_loop().add_reader(fileno, self._readable, number)
+
+    def _readable(self, number: int) -> None:
+        """Frames wait at a port; after too many the rest waits for the next slot."""
+        # The engine waits for the workers: so do the frames, in the kernel.
+        refused = self._retry_at is not None
+        found = [] if refused else list(self._sockets[number].frames())
+        if self._slot_ends_at is None:
+            self._slot_ends_at = self._clock() + SLOT_NS
+        heard = FRAMES_PER_SLOT if refused else len(found)
+        self._heard[number] = self._heard.get(number, 0) + heard
+        if self._heard[number] >= FRAMES_PER_SLOT:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._sockets[number].fileno())
+
+        def receive(now: int) -> None:
+            for frame in found:
+                self._engine.receive(number, frame, now)
+
+        self._step(receive)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._step(self._engine.tick)
+
+    def _begin_slot(self, now: int) -> None:
+        if self._slot_ends_at is None or now < self._slot_ends_at:
+            return
+        for number in self._heard:
+            self._hear(number)
+        self._heard.clear()
+        self._slot_ends_at = None
+
+    # ---- one step ------------------------------------------------------------------
+
+    def _order(self, work: Callable[[int], None]) -> None:
+        """Does `work` in this step, or in the first that the workers let happen."""
+        self._orders.append(work)
+        self.follow()
+
+    def _step(self, work: Callable[[int], None]) -> None:
+        """Brings the engine up to date, does `work`, and acts upon what came of it.
+
+        Not while the engine waits for the workers: what must not be lost then is for
+        _order(); frames wait in the kernel, and time is asked for again.
+        """
+        if self._stepping or self._closed:  # adopt() tells us of our own change, too
+            return
+        self._stepping = True
+        try:
+            now = self._clock()
+            self._begin_slot(now)
+            # What was refused comes first: the engine is never ahead of the workers,
+            # or a PDU would tell the partner what was so once.
+            if self._retry_at is None or self._conclude(now):
+                self._reconcile(now)
+                while self._orders:
+                    self._orders.popleft()(now)
+                work(now)
+                self._probe(now)
+                self._outputs += self._engine.take()
+                self._conclude(now)
+            self._arm(now)
+        finally:
+            self._stepping = False
+        self._stepped.set()
+
+    def _reconcile(self, now: int) -> None:
+        """The engine's ports and settings are those of the lagg."""
+        engine = self._engine
+        mac = self._bundle.shape.mac
+        if not self._known or mac.fixed or self._mac.fixed:
+            self._mac = mac
+        settings = self._settings()
+        if settings != engine.settings:
+            engine.set(settings, now)
+        ports = {port.number: port for port in self._bundle.shape.ports}
+        for number in [each for each in self._known if each not in ports]:
+            self._forget(number, now)
+        for number, port in ports.items():
+            if number in self._sockets:
+                self._reconcile_port(number, port, now)
+
+    def _reconcile_port(self, number: int, port: Port, now: int) -> None:
+        options = self._bundle.shape.options_of(port.link.name)
+        priority = options.lacp_port_priority
+        medium = Medium(
+            up=port.link.active,
+            speed_mbps=port.modes.speed_mbps,
+            full_duplex=port.modes.full_duplex,
+        )
+        before = self._known.get(number)
+        self._known[number] = (priority, medium)
+        if before is None:
+            self._engine.add_port(number, port.home_mac, priority, medium, now)
+        elif before != (priority, medium):
+            self._engine.set_priority(number, priority, now)
+            self._engine.set_medium(number, medium, now)
+
+    def _forget(self, number: int, now: int) -> None:
+        del self._known[number]
+        self._leaving.discard(number)
+        self._engine.remove_port(number, now)
+
+    def _settings(self) -> Settings:
+        options = self._bundle.shape.options
+        mac = options.lacp_system or self._mac.address
+        return Settings(
+            system=System(options.lacp_system_priority, mac),
+            active=options.lacp_active,
+            fast=options.lacp_fast_timeout,
+            strict=options.lacp_strict,
+            key=options.lacp_key,
+            ad_select=options.ad_select,
+            max_ports=options.lacp_max_ports,
+            min_links=options.lacp_min_links,
+            fallback_ns=options.lacp_fallback_timeout * NS,
+            coupled=options.lacp_coupled,
+            txtest=options.lacp_txtest,
+            rxtest=options.lacp_rxtest,
+        )
+
+    def _conclude(self, now: int) -> bool:
+        """First the workers, then the partner: it must not be told what is not so yet.
+
+        A port that begins to collect does so before the partner may send, and one that
+        ends to distribute has ended before the partner closes its ears.  False when a
+        publication was refused; it is tried again soon.
+        """
+        try:
+            self._adopt(self._engine.view())
+        except LaggError as error:
+            if self._retry_at is None:
+                log.warning("%s", error)
+            self._retry_at = now + RETRY_NS
+            return False
+        self._retry_at = None
+        outputs, self._outputs = self._outputs, []
+        for output in outputs:
+            self._do(output)
+        self._guard.follow()
+        return True
+
+    def _probe(self, now: int) -> None:
+        """Before a flow waits for a partner's answer we know whether it gives any."""
+        view = self._engine.view()
+        self._guard.keep([each.number for each in view.ports if _is_heard(each)])
+        carrying = {each.number for each in view.ports if each.distributing}
+        for number in carrying - self._carrying:
+            self._engine.send_marker(number, now)
+        self._carrying = carrying
+
+    def _mark(self, number: int) -> int | None:
+        """Sends a marker, for the guard."""
+        sent: list[int | None] = [None]
+
+        def send(now: int) -> None:
+            if number in self._known:
+                sent[0] = self._engine.send_marker(number, now)
+
+        self._step(send)
+        return sent[0]
+
+    def _adopt(self, view: View) -> None:
+        agreed = {status.number: self._agreement(status) for status in view.ports}
+        shape = self._bundle.shape.with_agreements(
+            {
+                port.slot: agreed[port.number]
+                for port in self._bundle.shape.ports
+                if port.number in agreed
+            }
+        )
+        if shape == self._bundle.shape:
+            return
+        before = self._bundle.plan.distributing
+        self._bundle.adopt(shape)
+        if self._bundle.plan.distributing != before:
+            self._changed()
+
+    def _agreement(self, status: PortStatus) -> Agreement:
+        leaving = status.number in self._leaving
+        return Agreement(
+            active=status.active,
+            collecting=status.collecting,
+            distributing=status.distributing and not leaving,
+            reason="leaving" if leaving else status.reason,
+        )
+
+    def _do(self, output: Output) -> None:
+        if isinstance(output, Send):
+            if output.number in self._sockets:
+                self._sockets[output.number].send(output.frame)
+        elif isinstance(output, Notice):
+            self._bundle.emit(output.event, output.details, self._name(output.number))
+        elif isinstance(output, MarkerAnswered):
+            self._guard.answered(output.number, output.transaction)
+        else:
+            self._guard.unanswered(output.number, output.transaction)
+
+    def _name(self, number: int | None) -> str | None:
+        ports = self._bundle.shape.ports
+        return next((p.link.name for p in ports if p.number == number), None)
+
+    def _arm(self, now: int) -> None:
+        """The one timer, at the earliest of what is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = (self._engine.deadline(), self._retry_at, self._slot_ends_at)
+        at = min((each for each in due if each is not None), default=None)
+        if at is not None:
+            wait_ns = max(at - now, TIMER_NS_MIN)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(wait_ns / NS, self._tick)
+
+    # ---- leaving -------------------------------------------------------------------
+
+    async def leave(self, numbers: Iterable[int]) -> None:
+        """Planned: the partner has stopped to send to these ports when this returns.
+
+        So that nothing is lost on the way out, they distribute no more before it is
+        told; they collect, and answer the markers of the flows that the partner moves
+        away, until they are ports no more.  Bounded by twice ANSWER_S, GOODBYE_S and
+        STOPPED_S, whatever the partner does.
+        """
+        leaving = {number for number in numbers if number in self._known}
+        self._order(lambda _: self._leaving.update(leaving))
+        with suppress(LaggError):  # who takes the ports away will meet it, too
+            await self._bundle.grace()
+        await self._until(lambda: not self._awaited(leaving), ANSWER_S)
+        asked = self._asked(leaving)
+        await self.say_goodbye(leaving)
+        await self._until(lambda: not self._sending(leaving), STOPPED_S)
+        await self._until(lambda: not self._yet_to_ask(asked), ANSWER_S)
+
+    async def say_goodbye(self, numbers: Collection[int] | None = None) -> None:
+        """Tells the partners that these ports leave, or all; waits until it is said."""
+        leaving = set(self._known if numbers is None else numbers) & set(self._known)
+        sent = {each.number: each.counts.lacpdu_tx for each in self._statuses(leaving)}
+        self._order(lambda now: self._engine.leave(leaving & set(self._known), now))
+
+        def said() -> bool:
+            return self._engine.settings.txtest or all(
+                each.counts.lacpdu_tx > sent[each.number] or not _is_heard(each)
+                for each in self._statuses(leaving)
+            )
+
+        await self._until(said, GOODBYE_S)
+
+    def stay(self, numbers: Iterable[int]) -> None:
+        """What was planned did not come about: the ports begin anew."""
+
+        def again(now: int) -> None:
+            for number in numbers:
+                if number in self._leaving:
+                    self._forget(number, now)
+            self._reconcile(now)
+
+        self._order(again)
+
+    def _awaited(self, numbers: Collection[int]) -> bool:
+        """Whether flows wait until these ports' partners have what they were sent."""
+        return any(
+            port_number(s) in numbers for s in self._bundle.moves.origins.values()
+        )
+
+    def _sending(self, numbers: Collection[int]) -> bool:
+        return any(
+            _is_heard(each) and State.DISTRIBUTING in each.partner.state
+            for each in self._statuses(numbers)
+        )
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """The user vouches for the partners of these ports: none is held off now."""
+        released = set(numbers)
+        self._order(lambda now: self._engine.release(released & set(self._known), now))
+
+    def _asked(self, leaving: Collection[int]) -> dict[int, int]:
+        """How many markers came by each port whose flows the partner will move.
+
+        When nothing is left to move them to, they have no marker to wait for.
+        """
+        if self._carrying <= set(leaving):
+            return {}
+        moving = self._carrying.intersection(leaving)
+        return {each.number: each.counts.marker_rx for each in self._statuses(moving)}
+
+    def _yet_to_ask(self, asked: Mapping[int, int]) -> bool:
+        """Whether a partner that sends markers, as not all do, has sent none since."""
+        return any(
+            _is_heard(each) and 0 < each.counts.marker_rx == asked[each.number]
+            for each in self._statuses(asked)
+        )
+
+    def _statuses(self, numbers: Collection[int]) -> list[PortStatus]:
+        return [each for each in self._engine.view().ports if each.number in numbers]
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    self._stepped.clear()
+                    await self._stepped.wait()
+
+
+def _is_heard(status: PortStatus) -> bool:
+    """Whether there is a partner that hears and is heard."""
+    return status.receive is Receive.CURRENT

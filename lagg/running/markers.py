@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Markers for the flows of one lagg that wait to move (802.1AX 6.5).
+
+Owns which marker is out for which port, and which partners answer at all: a flow waits
+only for one that does, so that a partner without the protocol costs nothing.  Knows no
+frame and no socket.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from lagg.errors import LaggError
+from lagg.plan.flow_moves import Moves
+from lagg.plan.shape import port_number
+from lagg.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.01
+"""After a publication was refused because a worker held snapshots in limbo."""
+
+
+class Holder(Protocol):
+    """What the guard needs of lagg.running.bundle.Bundle."""
+
+    moves: Moves
+
+    def release(self, slots: Collection[int]) -> None:
+        """The flows that wait for these slots go on.  LaggError (EAGAIN)."""
+
+    async def grace(self) -> None:
+        """Until no worker sends by an older plan.  LaggError."""
+
+
+class Guard:
+    """For the event loop's thread alone."""
+
+    def __init__(self, holder: Holder, mark: Callable[[int], int | None]) -> None:
+        """`mark` sends a marker by a port; its transaction, or None if it may not."""
+        self._holder = holder
+        self._mark = mark
+        self._answering: set[int] = set()  # numbers of ports whose partner does
+        self._asked: dict[int, int | None] = {}  # slot, transaction; None: soon
+        self._seen = Moves()
+        self._tasks = Tasks()
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Numbers of the ports whose partner answered the last marker."""
+        return frozenset(self._answering)
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Forgets what was learnt of all other ports."""
+        self._answering &= set(numbers)
+
+    def follow(self) -> None:
+        """The plan has changed: asks for the flows that have begun to wait."""
+        fresh, seen = self._holder.moves.origins, self._seen.origins
+        slots = {slot for index, slot in fresh.items() if seen.get(index) != slot}
+        self._seen = self._holder.moves
+        if slots:
+            self._asked |= dict.fromkeys(slots)
+            self._tasks.begin(self._ask, slots)
+
+    async def _ask(self, slots: Collection[int]) -> None:
+        """A marker follows the last frame of the flow, so that is sent first."""
+        try:
+            await self._holder.grace()
+        except LaggError as error:
+            log.warning("%s", error)
+            self._release(slots)
+            return
+        for slot in slots:
+            self._asked[slot] = self._mark(port_number(slot))
+        self._release([slot for slot in slots if self._asked[slot] is None])
+
+    def answered(self, number: int, transaction: int) -> None:
+        """The partner has all that left by the port before that marker."""
+        self._answering.add(number)
+        self._conclude(number, transaction)
+
+    def unanswered(self, number: int, transaction: int) -> None:
+        """It did not answer in time; who knows what it has."""
+        self._answering.discard(number)
+        self._conclude(number, transaction)
+
+    def _conclude(self, number: int, transaction: int) -> None:
+        slots = [s for s, asked in self._asked.items() if asked == transaction]
+        self._release([slot for slot in slots if port_number(slot) == number])
+
+    def _release(self, slots: Collection[int]) -> None:
+        if not slots:
+            return
+        try:
+            self._holder.release(slots)
+        except LaggError as error:
+            log.warning("%s", error)
+            self._tasks.begin(self._release_soon, slots)
+            return
+        self._seen = self._holder.moves
+        for slot in slots:
+            self._asked.pop(slot, None)
+
+    async def _release_soon(self, slots: Collection[int]) -> None:
+        await asyncio.sleep(RETRY_S)
+        self._release(slots)
+
+    async def close(self) -> None:
+        """Asks no more; what waits is for the next plan to release."""
+        await self._tasks.close()
