@@ -46,7 +46,7 @@ enum lagg_drop {
     LAGG_DROP_TX_ERROR,       /* tx: the kernel refused this frame */
     LAGG_DROP_NOT_ACCEPTED,   /* rx: the plan does not accept from this port */
     LAGG_DROP_RUNT,           /* shorter than an Ethernet header */
-    LAGG_DROP_OVERSIZE,       /* longer than any buffer; never sent truncated */
+    LAGG_DROP_OVERSIZE,       /* longer than rx_bytes_max or any buffer; never cut */
     LAGG_DROP_BAD_OFFLOAD,    /* an offload header that contradicts its frame */
     LAGG_DROP_TAP_DOWN,       /* rx: the lagg is administratively down or gone */
     LAGG_DROP_TAP_FULL,       /* rx: the kernel had no room for it */
@@ -78,6 +78,8 @@ struct lagg_plan {
     uint32_t hash_kind;      /* enum lagg_hash_kind */
     uint32_t hash_layers;    /* LAGG_LAYER_* or-ed, at least one */
     uint32_t hash_seed;      /* any */
+    uint32_t rx_bytes_max;   /* of a frame in that is not to be segmented, with its
+                              * Ethernet header; a longer one is LAGG_DROP_OVERSIZE */
     uint32_t tx_slots_count; /* 0 ... LAGG_BUCKETS; 0 when no port distributes */
     uint8_t tx_slots[256];   /* slots, each in ports; may repeat.  LAGG_BUCKETS */
     uint8_t held[32]; /* bit i % 8 of held[i / 8]: the frames of entry i wait for a plan

@@ -37,18 +37,36 @@ deliver(struct worker *worker, uint32_t slot, const struct frame *frame)
     count(worker, COUNTER_RX_OUT, 1);
 }
 
+/* As NICs have it: only what was one frame on the wire is judged by its length. */
+static bool
+is_too_long(const struct lagg_plan *plan, const struct frame *frame)
+{
+    return frame_bytes(frame) > plan->rx_bytes_max && !frame_is_gso(frame);
+}
+
+/* Why the frame may not come in, as frame_refusal(). */
+static uint32_t
+refusal_of(const struct lagg_plan *plan, uint32_t slot, const struct frame *frame)
+{
+    if (!(plan->rx_accept >> slot & 1)) {
+        return plan->rx_drop;
+    }
+    if (is_too_long(plan, frame)) {
+        return LAGG_DROP_OVERSIZE;
+    }
+    return frame_refusal(frame);
+}
+
 static void
 collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     const struct frame *frame)
 {
-    uint32_t refusal = frame_refusal(frame);
+    uint32_t refusal;
 
     count(worker, COUNTER_RX_IN, 1);
     count_port(worker, slot, PORT_RX_FRAMES, 1);
     count_port(worker, slot, PORT_RX_BYTES, frame_bytes(frame));
-    if (!(plan->rx_accept >> slot & 1)) {
-        refusal = plan->rx_drop;
-    }
+    refusal = refusal_of(plan, slot, frame);
     if (refusal == LAGG_DROP_COUNT) {
         deliver(worker, slot, frame);
     } else {

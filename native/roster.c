@@ -116,9 +116,11 @@ static void
 rings_drain(struct lagg_device *device, uint32_t slot, uint32_t set)
 {
     struct lagg_port *port = device->ports[slot];
+    const struct lagg_plan *live = &snapshot_live(&device->store)->plan;
     const struct lagg_plan plan = {
         .rx_accept = port->accepted ? 1u << slot : 0,
-        .rx_drop = snapshot_live(&device->store)->plan.rx_drop,
+        .rx_drop = live->rx_drop,
+        .rx_bytes_max = live->rx_bytes_max,
     };
 
     for (uint32_t ring = 0; ring < port->rings_count; ring++) {

@@ -53,8 +53,8 @@ plan_sound(const struct lagg_plan *plan)
            plan->rx_drop < LAGG_DROP_COUNT && plan->stride >= 1 &&
            (plan->rx_accept & ~plan->ports) == 0 && plan->hash_kind < LAGG_HASH_COUNT &&
            plan->hash_layers != 0 && (plan->hash_layers & ~layers) == 0 &&
-           plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&
-           held_sound(plan);
+           plan->rx_bytes_max >= ETHER_BYTES && plan->tx_slots_count <= LAGG_BUCKETS &&
+           slots_sound(plan) && held_sound(plan);
 }
 
 static struct snapshot *
@@ -88,6 +88,7 @@ snapshot_store_init(struct snapshot_store *store)
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = ETHER_BYTES,
     };
 
     memset(store, 0, sizeof *store);

@@ -27,11 +27,16 @@ class StuckDevice:
         self.ticket = 1
         self.since = 0
         self.dead: list[int] = []
+        self.full = False
+        self.plans: list[Plan] = []
 
     def ended(self) -> list[int]:
         return self.dead
 
-    def publish(self, _: Plan) -> int:
+    def publish(self, plan: Plan) -> int:
+        if self.full:
+            raise OSError(errno.EAGAIN, "all snapshots are in use")
+        self.plans.append(plan)
         self.ticket += 1
         return self.ticket
 
@@ -99,3 +104,29 @@ def test_a_worker_that_is_parked_or_has_ended_ails(
     reseed(bundle, 1)
     parked = "lagg0: worker 3 does not leave its section"
     wait_until(lambda: bundle.ailments() == [parked], 60, "it is late")
+
+
+def test_the_workers_are_told_of_another_mtu_at_once_and_of_nothing_else(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, _ = stuck
+    bundle.note(LINK.ifindex, lambda known: replace(known, mac="02:00:5e:00:53:02"))
+    bundle.note(LINK.ifindex, lambda known: replace(known, mtu=LINK.mtu))
+    assert device.plans == []
+    bundle.note(LINK.ifindex, lambda known: replace(known, mtu=9000))
+    assert [plan.mtu for plan in device.plans] == [9000]
+    reseed(bundle, 1)
+    assert device.plans[-1].mtu == 9000
+
+
+def test_an_mtu_that_the_workers_could_not_be_told_is_told_with_the_next_plan(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, _ = stuck
+    device.full = True
+    with pytest.raises(LaggError) as caught:
+        bundle.note(LINK.ifindex, lambda known: replace(known, mtu=9000))
+    assert caught.value.code == errno.EAGAIN
+    device.full = False
+    bundle.adopt(bundle.shape)
+    assert [plan.mtu for plan in device.plans] == [9000]

@@ -307,6 +307,7 @@ def _lower(plan: Plan) -> Any:
     lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
     lowered.hash_layers = sum(_LAYERS[layer] for layer in plan.hash_layers)
     lowered.hash_seed = plan.hash_seed
+    lowered.rx_bytes_max = plan.rx_bytes_max
     lowered.tx_slots_count = len(plan.tx_slots)
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
     for index in plan.held:

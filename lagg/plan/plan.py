@@ -21,6 +21,12 @@ from lagg.model import (
     Spread,
 )
 
+ETHER_MTU = 1500
+"""In bytes, of every Ethernet."""
+
+_ETHER_BYTES = 14
+_TAG_BYTES = 4
+
 Homes = tuple[int, ...]
 """The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
@@ -48,6 +54,7 @@ class Plan:
     hash_layers: tuple[HashLayer, ...]
     hash_seed: int
     held: frozenset[int] = frozenset()  # indices whose frames wait; FLOW only
+    mtu: int = ETHER_MTU  # the lagg's, in bytes
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -55,6 +62,15 @@ class Plan:
         if self.spread is Spread.FIRST:
             return self.tx_slots[:1]
         return tuple(dict.fromkeys(self.tx_slots))
+
+    @property
+    def rx_bytes_max(self) -> int:
+        """The longest frame that may come in, with its Ethernet header.
+
+        As NICs have it: two VLAN tags have room, whether they are there or not, and
+        a frame that any Ethernet carries is taken, however small the MTU.
+        """
+        return max(self.mtu, ETHER_MTU) + _ETHER_BYTES + 2 * _TAG_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class Bundle:
         self.link = link  # of the TAP, as the kernel last described it
         self.device = device
         self.shape = replace(shape, mac=LaggMac(link.mac))
-        self.plan: Plan = plan(shape.situation)
+        self.plan: Plan = self._plan_of(shape)
         self.lacp: Negotiator | None = None  # while laggproto is lacp
         self.moves = Moves()  # what the workers hold back beside the plan
         self.mtu_fixed = False  # by the user: it stays when ports come and go
@@ -181,9 +181,11 @@ class Bundle:
         """Takes what was just set on the lagg or a port for what the kernel says.
 
         Nothing else: what somebody else changed meanwhile is still to be acted upon.
+        LaggError as adopt(), when it is the lagg's MTU.
         """
         if ifindex == self.link.ifindex:
             self.link = change(self.link)
+            self._follow_mtu()
         port = self.shape.find(ifindex)
         if port is not None:
             self.shape = self.shape.with_link(change(port.link), port.modes)
@@ -215,7 +217,7 @@ class Bundle:
         Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
         then.  The same plan again is no publication.
         """
-        fresh = plan(shape.situation)
+        fresh = self._plan_of(shape)
         changed = fresh != self.plan
         if changed:
             self._publish(
@@ -227,6 +229,16 @@ class Bundle:
             self._follow(fresh)
         self._tell(before, was)
         self._tell_negotiator()
+
+    def _plan_of(self, shape: Shape) -> Plan:
+        return replace(plan(shape.situation), mtu=self.link.mtu)
+
+    def _follow_mtu(self) -> None:
+        """The workers judge by it how long a frame that comes in may be."""
+        fresh = replace(self.plan, mtu=self.link.mtu)
+        if fresh != self.plan:
+            self._publish(fresh, self.moves)
+            self.plan = fresh
 
     def _tell_negotiator(self) -> None:
         if self.lacp is not None:

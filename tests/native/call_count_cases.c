@@ -109,6 +109,7 @@ road_publish(struct road *road)
         .ports = 1,
         .rx_accept = 1,
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
         .tx_slots_count = 1,
     };
     uint64_t ticket;

@@ -246,6 +246,7 @@ plan_with(uint32_t slots, uint32_t accept)
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
         .ports = slots,
         .rx_accept = accept,
     };

@@ -52,6 +52,7 @@ publish(struct lagg_device *device, bool port)
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
         .ports = (uint32_t)port << PORT,
         .rx_accept = (uint32_t)port << PORT,
         .tx_slots_count = port,

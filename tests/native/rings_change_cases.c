@@ -24,6 +24,7 @@ publish(struct lagg *lagg)
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
         .ports = (1u << PORTS) - 1,
         .rx_accept = (1u << PORTS) - 1,
         .tx_slots_count = 1,

@@ -39,6 +39,7 @@ good_plan(void)
         .rx_accept = 1u << 5,
         .hash_kind = LAGG_HASH_FNV1,
         .hash_layers = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4,
+        .rx_bytes_max = 1522,
         .tx_slots_count = 3,
         .tx_slots = {31, 0, 5},
     };
@@ -86,6 +87,10 @@ static const struct plan_case plan_cases[] = {
     {"hash_layers beyond", FIELD(hash_layers), 8, -EINVAL},
     {"hash_layers one more", FIELD(hash_layers), 15, -EINVAL},
     {"hash_seed largest", FIELD(hash_seed), UINT32_MAX, SOUND},
+    {"rx_bytes_max a header", FIELD(rx_bytes_max), ETHER_BYTES, SOUND},
+    {"rx_bytes_max less", FIELD(rx_bytes_max), ETHER_BYTES - 1, -EINVAL},
+    {"rx_bytes_max none", FIELD(rx_bytes_max), 0, -EINVAL},
+    {"rx_bytes_max largest", FIELD(rx_bytes_max), UINT32_MAX, SOUND},
     {"tx_slots_count 0", FIELD(tx_slots_count), 0, SOUND},
     {"tx_slots_count full", FIELD(tx_slots_count), LAGG_BUCKETS, SOUND},
     {"tx_slots_count beyond", FIELD(tx_slots_count), LAGG_BUCKETS + 1, -EINVAL},
@@ -125,18 +130,27 @@ check_published(const struct snapshot_store *store, const struct lagg_plan *plan
     }
 }
 
+static struct lagg_plan
+plan_without_table(uint32_t slots)
+{
+    return (struct lagg_plan){.stride = 1,
+        .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = ETHER_BYTES,
+        .ports = slots};
+}
+
 /* Publishes 'plan' where only PORTS are open, and looks at all that it changed. */
 static void
 check_publish(const struct lagg_plan *plan, int result)
 {
     static struct snapshot_store store, before;
+    const struct lagg_plan empty = plan_without_table(0);
     struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket = 0, untouched;
 
     open_ports(ports);
     snapshot_store_init(&store);
-    CHECK(snapshot_publish(&store, &(struct lagg_plan){.stride = 1, .hash_layers = 1},
-              ports, &ticket) == 0);
+    CHECK(snapshot_publish(&store, &empty, ports, &ticket) == 0);
     snapshot_reclaim(&store);
     before = store;
     untouched = ticket;
@@ -247,7 +261,7 @@ named(struct snapshot_store *store)
 static void
 publish_ports(struct snapshot_store *store, uint32_t slots)
 {
-    const struct lagg_plan plan = {.stride = 1, .hash_layers = 1, .ports = slots};
+    const struct lagg_plan plan = plan_without_table(slots);
     struct lagg_port *ports[LAGG_PORTS_MAX];
     uint64_t ticket;
 

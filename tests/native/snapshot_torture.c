@@ -41,6 +41,7 @@ plan_make(struct lagg_plan *plan, uint64_t generation)
         .hash_kind = word % LAGG_HASH_COUNT,
         .hash_layers = LAGG_LAYER_L2,
         .hash_seed = ~word,
+        .rx_bytes_max = ETHER_BYTES + (word >> 1),
         .tx_slots_count = word % (LAGG_BUCKETS + 1),
     };
     memset(plan->tx_slots, (int)slot, plan->tx_slots_count);

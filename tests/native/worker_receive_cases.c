@@ -6,6 +6,7 @@
 #include "rings.h"
 
 #include <fcntl.h>
+#include <linux/virtio_net.h>
 
 enum { PORTS = 3 };
 
@@ -243,6 +244,108 @@ bad_frames(void)
     a_bad_frame_is_not_delivered(bytes, sizeof bytes, LAGG_DROP_BAD_OFFLOAD);
 }
 
+/* ---- frames that are too long -----------------------------------------------------
+ */
+
+enum { TOO_LONG = 1, TAGGED = 2, SEGMENTED = 4 };
+
+struct length_case {
+    const char *name;
+    uint32_t limit, bytes; /* of the plan; of the frame, with the tag beside it */
+    uint32_t is;
+};
+
+static const struct length_case length_cases[] = {
+    {"as long as may be", 1522, 1522, 0},
+    {"a byte longer", 1522, 1523, TOO_LONG},
+    {"with the tag beside it", 1522, 1522, TAGGED},
+    {"by the tag beside it", 1522, 1523, TAGGED | TOO_LONG},
+    {"beside the ring", 1522, 9000, TOO_LONG},
+    {"beside the ring, and its tag, too", 9022, 9022, TAGGED},
+    {"beside the ring, a byte longer", 9022, 9023, TAGGED | TOO_LONG},
+    {"to be segmented", 1522, 1523, SEGMENTED},
+    {"to be segmented, with a tag", 1522, 1523, SEGMENTED | TAGGED},
+    {"to be segmented, beside the ring", 1522, 60000, SEGMENTED},
+};
+
+static void
+put_of_length(struct world *world, const struct length_case *row)
+{
+    static uint8_t bytes[WIRE_BYTES_MAX];
+    uint32_t tag_bytes = (row->is & TAGGED) ? TAG_BYTES : 0;
+    uint32_t size = VNET_BYTES + row->bytes - tag_bytes;
+    struct tpacket2_hdr *entry;
+
+    frame_make(bytes, 7, row->bytes - tag_bytes);
+    if (row->is & SEGMENTED) {
+        const struct virtio_net_hdr offload = {
+            .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1448};
+
+        memcpy(bytes, &offload, sizeof offload);
+    }
+    entry = ring_put(world, 0, bytes, size);
+    if (entry->tp_snaplen < entry->tp_len) {
+        fd_put(world->wires[0].large_fd, bytes, size);
+        entry->tp_status |= TP_STATUS_COPY;
+    }
+    if (row->is & TAGGED) {
+        entry->tp_status |= TP_STATUS_VLAN_VALID;
+    }
+}
+
+/* Counted as what it is, whole or not at all, and those around it pass. */
+static void
+a_frame_passes_up_to_the_plan_s_length(const struct length_case *row)
+{
+    struct world *world = world_make(1);
+    struct lagg_plan plan = plan_of(LAGG_SPREAD_FIRST, 1);
+    struct lagg_counters expected = {.rx_in = 3, .rx_out = 3};
+    static uint8_t taken[WIRE_BYTES_MAX];
+
+    check_about(row->name, row->bytes);
+    plan.rx_bytes_max = row->limit;
+    world_publish(world, &plan);
+    ring_put_numbers(world, 0, 1, 1);
+    put_of_length(world, row);
+    ring_put_numbers(world, 0, 2, 1);
+    CHECK_EQ_U32(world_poll(world), 3);
+    fd_expect(world->host_fd, 1, 1, 2);
+    if (row->is & TOO_LONG) {
+        expected.rx_out--;
+        expected.drops[LAGG_DROP_OVERSIZE] = 1;
+    } else {
+        CHECK(recv(world->host_fd, taken, sizeof taken, MSG_DONTWAIT) ==
+              (ssize_t)(VNET_BYTES + row->bytes));
+    }
+    fd_expect(world->host_fd, 2, 1, 3);
+    CHECK(port_counters(world, 0).rx_frames == 3);
+    CHECK(port_counters(world, 0).drops[LAGG_DROP_OVERSIZE] == 3 - expected.rx_out);
+    world_end(world, &expected);
+}
+
+/* What the ring still holds is judged by the plan it is read under. */
+static void
+the_length_may_change_while_frames_wait(void)
+{
+    struct world *world = world_make(1);
+    struct lagg_plan plan = plan_of(LAGG_SPREAD_FIRST, 1);
+    struct lagg_counters expected = {.rx_in = 3 * BURST_MAX, .rx_out = 2 * BURST_MAX};
+
+    check_about("changes", 0);
+    for (uint32_t number = 0; number < 3 * BURST_MAX; number++) {
+        ring_put_number(world, 0, number, 1600);
+    }
+    for (uint32_t round = 0; round < 3; round++) {
+        plan.rx_bytes_max = round == 1 ? 1599 : 1600;
+        world_publish(world, &plan);
+        CHECK_EQ_U32(world_poll(world), BURST_MAX);
+    }
+    fd_expect(world->host_fd, 0, 1, BURST_MAX);
+    fd_expect(world->host_fd, 2 * BURST_MAX, 1, 3 * BURST_MAX);
+    expected.drops[LAGG_DROP_OVERSIZE] = BURST_MAX;
+    world_end(world, &expected);
+}
+
 /* ---- a TAP that does not take them ------------------------------------------------
  */
 
@@ -363,6 +466,10 @@ main(void)
     tags_go_back_into_their_frames(ENTRY_ROOM);
     tags_go_back_into_their_frames(9000);
     bad_frames();
+    for (size_t i = 0; i < sizeof length_cases / sizeof length_cases[0]; i++) {
+        a_frame_passes_up_to_the_plan_s_length(&length_cases[i]);
+    }
+    the_length_may_change_while_frames_wait();
     for (size_t i = 0; i < sizeof tap_cases / sizeof tap_cases[0]; i++) {
         a_failing_tap_costs_what_it_refused(&tap_cases[i]);
     }

@@ -308,6 +308,7 @@ plan_of(uint32_t spread, uint32_t ports_count)
         .stride = 1,
         .ports = (uint32_t)((1ull << ports_count) - 1),
         .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
         .tx_slots_count = ports_count,
     };
 

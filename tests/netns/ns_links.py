@@ -29,7 +29,7 @@ THREADS = 4
 
 TUNSETIFF = 0x400454CA
 TUNSETCARRIER = 0x400454E2
-IFF_TAP, IFF_NO_PI = 0x2, 0x1000
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x1000, 0x4000
 
 ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
@@ -138,10 +138,14 @@ def waiting(opened: socket.socket) -> list[bytes]:
     return received
 
 
-def tap(name: str) -> int:
-    """A TAP in the calling thread's namespace; it lives as long as the descriptor."""
+def tap(name: str, *, offloads: bool = False) -> int:
+    """A TAP in the calling thread's namespace; it lives as long as the descriptor.
+
+    With `offloads` a virtio_net_hdr stands before each frame.
+    """
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-    request = struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI)
+    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if offloads else 0)
+    request = struct.pack("16sH22x", name.encode(), flags)
     fcntl.ioctl(descriptor, TUNSETIFF, request)
     return descriptor
 

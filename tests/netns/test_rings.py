@@ -7,7 +7,6 @@ a TAP takes it from its guest.
 """
 
 import errno
-import fcntl
 import os
 import struct
 import time
@@ -20,9 +19,8 @@ from lagg.model import Proto
 from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
-from tests.netns.ns_links import IFF_NO_PI, IFF_TAP, TUNSETIFF
+from tests.netns.ns_links import tap
 
-IFF_VNET_HDR = 0x4000
 NEEDS_CSUM, GSO_UDP = 1, 3
 TRAINS = 100
 PAUSE_S = 0.5
@@ -32,7 +30,7 @@ class Wire:
     """The guest's end of a TAP that is a port."""
 
     def __init__(self, world: World, name: str) -> None:
-        self._descriptor = world.near.run(lambda: _tap(name))
+        self._descriptor = world.near.run(lambda: tap(name, offloads=True))
         world.ip(f"link set {name} up")
 
     def close(self) -> None:
@@ -46,13 +44,6 @@ class Wire:
         packet = ipv4(udp, src="192.0.2.1", dst="192.0.2.2")
         offload = VNET.pack(NEEDS_CSUM, GSO_UDP, 42, 1000, 34, 6)
         self.send(DST + SRC + b"\x08\0" + packet, offload)
-
-
-def _tap(name: str) -> int:
-    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-    flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
-    fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
-    return descriptor
 
 
 @pytest.fixture

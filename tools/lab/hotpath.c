@@ -62,6 +62,7 @@ device_make(void)
         .ports = 1,
         .rx_accept = 1,
         .hash_layers = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4,
+        .rx_bytes_max = 1522,
         .tx_slots_count = LAGG_BUCKETS,
     };
     struct lagg_port *port;
