@@ -240,6 +240,14 @@ socket_holds_frames(int fd)
     return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
+/* What the flags below are for: with AF_XDP there is one worker.  Without it several
+ * may send by the port, and none writes what they share. */
+static bool
+port_has_xdp(const struct lagg_port *port)
+{
+    return port->xdp.chunks != NULL;
+}
+
 /* Nor may a packet socket pass what AF_XDP sent before, when it takes over because the
  * port has more transmit queues now. */
 static void
@@ -285,7 +293,9 @@ send_long(struct lagg_port *port, uint32_t worker, const struct frame *frame)
     if (ring->map == NULL || !frame_is_long_by_tags(port, frame)) {
         return -EMSGSIZE;
     }
-    port->long_queued = port->xdp.chunks != NULL;
+    if (port_has_xdp(port)) {
+        port->long_queued = true;
+    }
     return txring_send(ring, frame);
 }
 
@@ -296,7 +306,9 @@ port_insist(
     uint32_t sent = 0;
 
     port_drain_xdp(port);
-    port->queued = port->xdp.chunks != NULL;
+    if (port_has_xdp(port)) {
+        port->queued = true;
+    }
     while (sent < shipment->count) {
         const uint8_t *order = shipment->order + sent;
 

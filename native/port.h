@@ -187,11 +187,12 @@ struct lagg_port {
     struct xdp xdp;          /* for the one worker there then is */
     _Atomic bool xdp_wanted; /* (a) set by the control thread */
     _Atomic bool filtered;   /* (a) set by the control thread */
-    bool queued;             /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
-    bool xdp_queued;         /* (w) 'xdp' may hold frames that the others must not */
-    bool long_queued;        /* (w) and its 'txrings' may */
-    bool accepted;           /* (x) the last plan that named it took its frames */
-    uint64_t overruns;       /* (x) frames the kernel had no entry for */
+    /* Of the one worker that 'xdp' is for; without that nobody's, and false. */
+    bool queued;       /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool xdp_queued;   /* (w) 'xdp' may hold frames that the others must not */
+    bool long_queued;  /* (w) and its 'txrings' may */
+    bool accepted;     /* (x) the last plan that named it took its frames */
+    uint64_t overruns; /* (x) frames the kernel had no entry for */
     struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
 };
 

@@ -9,6 +9,7 @@
 #include "numbers.h"
 
 #include <linux/sockios.h>
+#include <pthread.h>
 
 enum { MTU = 1500, JUMBO = 9000, S_TAG = 0x88a8, C_TAG = 0x8100 };
 
@@ -200,6 +201,64 @@ a_ring_without_room_is_full(void)
     road_end(road);
 }
 
+/* ---- several workers --------------------------------------------------------------
+ */
+
+enum { THREADS = 2, SENT_EACH = 400 };
+
+struct sender {
+    struct road *road;
+    uint32_t worker;
+    pthread_t thread;
+    uint32_t sent;
+};
+
+/* Frames 2 * worker, which is full with two tags, and the next, which is short. */
+static void *
+sender_run(void *argument)
+{
+    struct sender *sender = argument;
+    const uint8_t own[] = {
+        (uint8_t)(2 * sender->worker), (uint8_t)(2 * sender->worker + 1)};
+    const struct shipment shipment = {sender->worker, frames, own, 2};
+
+    for (uint32_t i = 0; i < SENT_EACH; i++) {
+        int error = 0;
+
+        sender->sent += port_send(&sender->road->port, &shipment, &error);
+    }
+    return NULL;
+}
+
+/* None of it but what belongs to all of them is touched by two. */
+static void
+workers_share_a_port(void)
+{
+    struct road *road = road_make(THREADS, MTU);
+    struct sender senders[THREADS];
+    uint32_t sent = 0, came = 0;
+
+    check_about("workers", THREADS);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        senders[i] = (struct sender){.road = road, .worker = i};
+        frame_put(2 * i, (uint8_t)i, &tags_cases[3], MTU);
+        frame_put(2 * i + 1, (uint8_t)i, &tags_cases[0], 60);
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&senders[i].thread, NULL, sender_run, &senders[i]) == 0);
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(senders[i].thread, NULL) == 0);
+        sent += senders[i].sent;
+    }
+    while (read(road->far_fd, buffers[BURST_MAX - 1].bytes, JUMBO) > 0) {
+        came++;
+    }
+    /* A TAP that is not read holds so many, and no more. */
+    CHECK(sent > 0 && came > 0 && came <= sent);
+    road_end(road);
+}
+
 int
 main(void)
 {
@@ -211,5 +270,6 @@ main(void)
     frames_of_a_burst_keep_their_order();
     a_port_that_is_down_says_so();
     a_ring_without_room_is_full();
+    workers_share_a_port();
     return check_report();
 }
