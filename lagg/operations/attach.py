@@ -51,7 +51,8 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
         bundle.emit(MAC_HEARD, "it had the lagg's MAC before", link.name)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
-    await tell_uses(fleet, bundle, link.ifindex)  # begun while it became a port
+    # Begun while it became a port.  Of what is only said nothing may be undone.
+    await propagate.quietly(tell_uses, fleet, bundle, link.ifindex)
 
 
 def _free_slot(bundle: Bundle, name: str) -> int:

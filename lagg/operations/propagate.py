@@ -36,14 +36,14 @@ def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -
     It is not set again: by now it may be another, which is still to be looked at.
     """
     step, tap = _mtu_step(netlink, bundle), bundle.link
-    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mtu)
+    undo.push_async_callback(quietly, step, tap.ifindex, tap.mtu)
     bundle.note(tap.ifindex, lambda known: replace(known, mtu=mtu))
 
 
 def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -> None:
     """As note_mtu(), of the MAC."""
     step, tap = _mac_step(netlink, bundle), bundle.link
-    undo.push_async_callback(_quietly, step, tap.ifindex, tap.mac)
+    undo.push_async_callback(quietly, step, tap.ifindex, tap.mac)
     bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
 
 
@@ -60,7 +60,7 @@ async def set_mtu(
     """
     step = _mtu_step(netlink, bundle)
     for link in (link for link in links if link.mtu != mtu):
-        undo.push_async_callback(_quietly, step, link.ifindex, link.mtu)
+        undo.push_async_callback(quietly, step, link.ifindex, link.mtu)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mtu)
 
@@ -85,7 +85,7 @@ async def set_mac(
     """The MAC on all of `links`, or on none (F-PR-MAC).  Raises as set_mtu()."""
     step = _mac_step(netlink, bundle)
     for link in (link for link in links if link.mac != mac):
-        undo.push_async_callback(_quietly, step, link.ifindex, link.mac)
+        undo.push_async_callback(quietly, step, link.ifindex, link.mac)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mac)
 
@@ -119,7 +119,7 @@ async def rule(
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
     """The ports follow the lagg up and down (F-PR-UP); one that will not is logged."""
     for port in bundle.shape.ports:
-        await _quietly(netlink.set_up, port.link.ifindex, up)
+        await quietly(netlink.set_up, port.link.ifindex, up)
 
 
 async def set_down(
@@ -127,8 +127,8 @@ async def set_down(
 ) -> None:
     """Ports that are to leave; one that will not is logged, `undo` has the way back."""
     for link in links:
-        undo.push_async_callback(_quietly, netlink.set_up, link.ifindex, link.up)
-        await _quietly(netlink.set_up, link.ifindex, False)
+        undo.push_async_callback(quietly, netlink.set_up, link.ifindex, link.up)
+        await quietly(netlink.set_up, link.ifindex, False)
 
 
 @contextmanager
@@ -153,9 +153,10 @@ def _unless_gone(bundle: Bundle, link: Link) -> Iterator[None]:
             raise
 
 
-async def _quietly(
+async def quietly(
     step: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
 ) -> None:
+    """A step that may fail, and nothing else with it: a refusal is logged."""
     try:
         await step(*args, **kwargs)
     except LaggError as error:

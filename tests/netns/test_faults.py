@@ -23,9 +23,10 @@ from lagg.kernel.native import Device, PortSockets
 from lagg.kernel.proc import multicast
 from lagg.kernel.rx_filter import Memberships
 from lagg.model import LaggChange, LaggConfig, MacPolicy, Options, Proto, Tuning
-from lagg.operations import rx_wanted
+from lagg.operations import attach, rx_wanted
 from lagg.operations.announce import Announcer
 from lagg.operations.commands import Driver
+from lagg.operations.uses import tell_uses
 from lagg.plan.plan import Plan
 from lagg.ports import takeover
 from lagg.running import bundle
@@ -44,6 +45,7 @@ LOGGED = frozenset(
     {"netlink.set_speed", "netlink.set_alias", "netlink.set_offload"}
     | {"netlink.tx_dropped", "device.set_carrier"}
     | {"netlink.egress_rules", "netlink.transmits_by_several"}
+    | {"uses: netlink.links", "uses: netlink.addresses"}
 )
 """Of these a failure is a line in the log, and the operation goes on."""
 
@@ -56,6 +58,9 @@ GIVING_BACK = (
     }
 )
 """A port that is given back is put back as far as it can be, and is free."""
+
+_looking_at_uses = contextvars.ContextVar("looking_at_uses", default=False)
+"""Set while it is found out what somebody uses a port for: that undoes nothing."""
 
 _under_test = contextvars.ContextVar("under_test", default=False)
 """Set in an operation's own tasks, so that the follower's calls do not count."""
@@ -91,12 +96,21 @@ class Saboteur:
         self, function: Callable[..., object], call: str, *args: object, **more: object
     ) -> object:
         """As our own parts refuse."""
+        call = f"uses: {call}" if _looking_at_uses.get() else call
         error = LaggError(call, f"{call} sabotaged", errno.EIO)
         if not self.strikes(call):
             return function(*args, **more)
         if iscoroutinefunction(function):
             return _raise(error)
         raise error
+
+
+async def _tell_uses(*about: Any) -> None:  # noqa: ANN401  as tell_uses()
+    token = _looking_at_uses.set(True)
+    try:
+        await tell_uses(*about)
+    finally:
+        _looking_at_uses.reset(token)
 
 
 async def _raise(error: LaggError) -> None:
@@ -158,6 +172,7 @@ class SabotagedWorld(World):
             await announce(announcer, lagg)
 
         patch.setattr(Announcer, "_announce", beside)
+        patch.setattr(attach, "tell_uses", _tell_uses)
 
     def _between(self, thing: object, kind: str) -> Any:  # noqa: ANN401
         return Between(thing, kind, self.saboteur)

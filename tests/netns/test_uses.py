@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
-from lagg.link import Modes
+from lagg.link import Address, Modes
 from lagg.model import LaggConfig
 from tests.netns.driver_world import World
 
@@ -197,3 +198,24 @@ def test_a_port_that_is_waited_for_comes_when_its_use_has_ended(world: World) ->
     world.ip("link del top")
     world.wait_event("port-attached", "p9")
     assert world.record().ports[0].warnings == ()
+
+
+def test_an_attach_stands_though_nobody_can_say_what_the_port_is_used_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    addresses = Netlink.addresses
+    fleet = world.driver._fleet
+
+    async def refused(netlink: Netlink, ifindex: int) -> tuple[Address, ...]:
+        if fleet.of_port(ifindex) is not None:
+            raise LaggError("netlink", "list the addresses: sabotaged", errno.EIO)
+        return await addresses(netlink, ifindex)
+
+    world.create("lagg0", "p1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Netlink, "addresses", refused)
+        world.attach("p0")
+    assert world.port_names() == ["p0", "p1"]
+    assert "netlink: list the addresses: sabotaged (EIO)" in caplog.messages
+    world.ip(MACVLAN)
+    assert "macvlan top" in world.wait_event("port-warning", "p0").details
