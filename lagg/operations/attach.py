@@ -174,6 +174,7 @@ async def withdraw(
     """
     before = bundle.shape
     async with AsyncExitStack() as undo:
+        undo.push_async_callback(propagate.quietly, _catch_up, fleet, bundle, slots)
         undo.callback(lambda: bundle.adopt(_with_news_of(bundle.shape, before)))
         await _lower(fleet, bundle, slots, rest, undo)
         await _pass(bundle, rest)
@@ -182,6 +183,18 @@ async def withdraw(
     await together(asyncio.to_thread(sockets.close) for sockets in taken)
     if bundle.lacp is not None:
         await bundle.lacp.ignore([port_number(slot) for slot in slots])
+
+
+async def _catch_up(fleet: Fleet, bundle: Bundle, slots: Sequence[int]) -> None:
+    """What was told of ports while they were none: nobody tells it again.  LaggError.
+
+    A newer name or master has more to it than a snapshot, and is seen in its turn.
+    """
+    links = await fleet.netlink.links()
+    for port in [port for port in bundle.shape.ports if port.slot in slots]:
+        now = links.get(port.link.ifindex, port.link)
+        known = replace(now, name=port.link.name, master=port.link.master)
+        bundle.adopt(bundle.shape.with_link(known, port.modes))
 
 
 async def _lower(

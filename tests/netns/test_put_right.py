@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What others do to a lagg and its ports by ip(8), however quickly, ends well."""
 
+import asyncio
 import errno
 import itertools
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.netns.driver_world import World
 PORTS = ("p0", "p1", "p2")
 MACS = [f"02:00:5e:00:53:{number:02x}" for number in range(1, 7)]
 ROUNDS = 20
+TURNS = 100
+"""Of the event loop: more than it takes until what was read is told."""
 
 
 @pytest.fixture
@@ -211,3 +214,47 @@ def test_a_worker_that_holds_up_one_lagg_keeps_no_turn_from_another(
     world.create("lagg1", "p3")
     held.clear()
     world.wait(lambda: world.carrying() == ["p1"], "the lost carrier is acted upon")
+
+
+# ---- what is told of a port while a detach of it is tried ----------------------------
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "come"])
+def test_a_carrier_that_changes_while_a_detach_fails_is_known_when_it_has_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    def carriers() -> dict[str, str]:
+        return {port.name: port.link for port in world.record().ports}
+
+    async def held_up(bundle: Bundle) -> None:
+        world.carrier(1, not lost)
+        ifindex, netlink = world.link("p1")["ifindex"], world.driver._fleet.netlink
+        while (await netlink.links())[ifindex].active is lost:
+            await asyncio.sleep(0)
+        for _ in range(TURNS):  # and so it is told, of an interface that is no port
+            await asyncio.sleep(0)
+        raise bundle.refuse("is held up", errno.ETIMEDOUT)
+
+    world.carrier(1, lost)
+    there = {"p0": "up", "p1": "up" if lost else "down", "p2": "up"}
+    world.wait(lambda: carriers() == there, "the carriers are known")
+    with monkeypatch.context() as patch:
+        patch.setattr(Bundle, "grace", held_up)
+        assert world.refused(lambda: world.detach("p1")).code == errno.ETIMEDOUT
+    assert carriers() == there | {"p1": "down" if lost else "up"}
+
+
+def test_a_detach_that_fails_is_undone_though_nobody_can_say_what_came_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def held_up(bundle: Bundle) -> None:
+        patch.setattr(Netlink, "links", refused)
+        raise bundle.refuse("is held up", errno.ETIMEDOUT)
+
+    async def refused(_: Netlink) -> dict[int, Link]:
+        raise LaggError("netlink", "list the interfaces: sabotaged", errno.EIO)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bundle, "grace", held_up)
+        assert world.refused(lambda: world.detach("p1")).code == errno.ETIMEDOUT
+    assert world.port_names() == [*PORTS]
