@@ -1,71 +1,78 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may import, include, call and allocate what: design.md 3 as tables.
+"""Who may import, include, call and allocate what.
 
-Reads syntax trees and C text.  What a table does not name gets the strictest row.
+Reads syntax trees and C text.  Folders of lagg/ and the arrows between them are found
+by tools/rooms.py; here is what must hold of them.
 """
 
 import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-from tests.tree import ROOT, name_of, native_c_files, python_files, without_comments
+from rooms import TOP, arrows, imports_of, modules, room_of
+from tests.tree import ROOT, name_of, native_c_files, without_comments
 
-# Our modules by what they are.  One that is in no row is a part of the driver.
-VALUES = frozenset(
-    {
-        "errors",
-        "model",
-        "link",
-        "plan",
-        "requests",
-        "files",
-        "diff",
-        "schema",
-        "rules",
-        "records",
-        "lacp",
-        "shape",
-        "flow_moves",
-        "eligible",
-        "explain",
-        "paths",
-    }
+# The folders of lagg/ from bottom to top: none imports from one above it.
+ROOMS = (
+    "lacp",
+    TOP,
+    "plan",
+    "config",
+    "kernel",
+    "ports",
+    "running",
+    "operations",
+    "control",
+    "daemon",
+    "cli",
 )
-ROOMS = frozenset(
-    {"plan", "config", "kernel", "ports", "running", "operations", "control", "daemon"}
-)
-DOORS = frozenset({"native", "netlink", "proc", "slow", "varlink"})
-CLIENT = frozenset({"cli", "client", "streams", "__main__"})
-SERVER = frozenset({"server", "process", "reloader"})
+ROOMS_MAX = 16
+ARROWS_MAX = 60
 
-# What each may import of ours, beside itself.
-MAY_IMPORT: dict[str, frozenset[str]] = {
-    "errors": frozenset(),
-    "model": frozenset({"errors", "lacp"}),
-    "lacp": frozenset(),
-    "privileges": frozenset({"errors"}),
-    "tasks": frozenset({"errors"}),
-    "supervise": frozenset({"model", "tasks"}),
-    "metrics": frozenset({"errors", "model", "records"}),
-    "native": VALUES | {"_native", "privileges"},
-    "netlink": VALUES | {"proc"},
-    "slow": VALUES | {"proc"},
-    "server": VALUES | {"commands", "varlink"},
-    "reloader": VALUES | {"tasks"},
-    "process": VALUES
-    | {"server", "commands", "metrics", "native", "privileges", "reloader"}
-    | {"streams", "supervise"},
+# Where the order alone would let a folder or file know more than it needs: all of ours
+# that it may import, beside itself.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "__main__": ("cli",),
+    "errors": (),
+    "model": ("errors", "lacp"),
+    "tasks": ("errors",),
+    "kernel.netlink": (TOP, "kernel.proc"),
+    "kernel.native": (TOP, "plan", "kernel.privileges"),
+    "kernel.slow": (TOP, "kernel.proc"),
+    "kernel.rx_filter": (TOP, "kernel.proc"),
+    "kernel.proc": (TOP,),
+    "kernel.privileges": ("errors",),
+    "control": (TOP, "lacp", "plan", "config"),
+    "daemon": (
+        TOP,
+        "config",
+        "kernel.native",
+        "kernel.privileges",
+        "operations",
+        "control",
+    ),
+    "daemon.metrics": (TOP, "control.records"),
+    "daemon.reloader": (TOP, "config"),
+    "daemon.supervise": (TOP,),
+    "cli": (TOP, "plan", "config", "control", "kernel.proc", "daemon.streams"),
 }
 
-# Whole packages that only one module may import.
-SOLE_IMPORTERS = {"pyroute2": "netlink", "cffi": "native", "lagg._native": "native"}
+# Whole packages that only one of ours may import.
+SOLE_IMPORTERS = {
+    "pyroute2": "kernel.netlink",
+    "cffi": "kernel.native",
+    "lagg._native": "kernel.native",
+}
 
 # Effects, clocks and chance: nothing of the kind in modules of values.
-# link takes AF_INET and the like from socket, paths one variable from os.
-PURE = VALUES - {"link", "paths"}
+PURE = (
+    *("lacp", "plan", "config", "errors", "model"),
+    *("ports.eligible", "operations.uppers", "control.records", "cli.show_page"),
+)
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}
     | {"random", "secrets", "select", "selectors", "signal", "socket", "subprocess"}
@@ -108,72 +115,83 @@ C_MAY_CALL = {
 # ---- who may import whom -----------------------------------------------------------
 
 
-def row_of(parts: Sequence[str]) -> str:
-    """("kernel", "netlink", "watch") -> "netlink": the row of the tables it is in."""
-    in_room = len(parts) > 1 and parts[0] in ROOMS
-    return parts[1] if in_room else parts[0]
+def is_in(module: str, *places: str) -> bool:
+    """Whether a name under lagg/ is, or is in, one of these folders and files."""
+    return any(
+        room_of(module) == place or f"{module}.".startswith(f"{place}.")
+        for place in places
+    )
 
 
-def module_of(path: Path) -> str:
-    return row_of(path.relative_to(ROOT / "lagg").with_suffix("").parts)
+def imports() -> Iterator[tuple[str, str]]:
+    """(module, imported name) for everything under lagg/."""
+    for module, path in modules().items():
+        for name in imports_of(path):
+            yield module, name
 
 
-def package_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).parent.parts)
+def imports_of_ours() -> Iterator[tuple[str, str]]:
+    """The same of lagg alone, both by their dotted names under it."""
+    for module, name in imports():
+        if name.startswith("lagg."):
+            yield module, name.removeprefix("lagg.")
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Absolute dotted names, wherever in the file; a `from` counts with each name."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = package_of(path).split(".")
-            above = package[: len(package) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def test_there_are_few_rooms_and_few_arrows_between_them() -> None:
+    assert len(arrows()) <= ROOMS_MAX
+    assert sum(map(len, arrows().values())) <= ARROWS_MAX
 
 
-def lagg_imports() -> Iterator[tuple[str, str, str]]:
-    """(file, its row, imported name) for everything under lagg/."""
-    for path in python_files():
-        if path.is_relative_to(ROOT / "lagg"):
-            for name in imports_of(path):
-                yield name_of(path), module_of(path), name
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert sorted(arrows()) == sorted(ROOMS)
 
 
-def may_import(module: str, other: str) -> bool:
-    if other in {module, "__version__"}:
-        return True
-    if module in MAY_IMPORT:
-        return other in MAY_IMPORT[module]
-    if module in VALUES | DOORS:
-        return other in VALUES
-    if module in CLIENT:
-        return other in VALUES | CLIENT | {"proc", "varlink"}
-    return other not in SERVER | CLIENT | {"_native", "varlink"}
-
-
-def test_our_modules_import_only_what_is_below_them() -> None:
+def test_no_arrow_goes_up() -> None:
     wrong = [
-        f"{file}: {name}"
-        for file, module, name in lagg_imports()
-        if name.startswith("lagg.")
-        and not may_import(module, row_of(name.split(".")[1:]))
+        f"{room} -> {other}"
+        for room, others in arrows().items()
+        for other in others
+        if ROOMS.index(other) >= ROOMS.index(room)
+    ]
+    assert not wrong
+
+
+def test_neither_rooms_nor_files_import_in_a_circle() -> None:
+    TopologicalSorter(arrows()).prepare()
+    files = TopologicalSorter[str]()
+    for module, name in imports_of_ours():
+        if file_of(name) != module:
+            files.add(module, file_of(name))
+    files.prepare()
+
+
+def file_of(name: str) -> str:
+    """plan.shape.Port is in plan.shape, and __version__ in __init__."""
+    parts = name.split(".")
+    ways = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((way for way in ways if way in modules()), "__init__")
+
+
+def test_a_module_imports_only_what_it_needs() -> None:
+    wrong = [
+        f"{module}: {name}"
+        for module, name in imports_of_ours()
+        for place, others in MAY_IMPORT.items()
+        if is_in(module, place) and not is_in(name, place, *others)
     ]
     assert not wrong
 
 
 def test_each_foreign_world_has_one_door() -> None:
     wrong = [
-        f"{file}: {name} is for {owner} alone"
-        for file, module, name in lagg_imports()
+        f"{module}: {name} is for {owner} alone"
+        for module, name in imports()
         for package, owner in SOLE_IMPORTERS.items()
-        if f"{name}.".startswith(f"{package}.") and module != owner
+        if f"{name}.".startswith(f"{package}.") and not is_in(module, owner)
     ]
     wrong += [
-        f"{file}: scapy is GPL and slow to import"
-        for file, _, name in lagg_imports()
+        f"{module}: scapy is GPL and slow to import"
+        for module, name in imports()
         if name.split(".")[0] == "scapy"
     ]
     assert not wrong
@@ -181,23 +199,17 @@ def test_each_foreign_world_has_one_door() -> None:
 
 def test_values_know_no_effect_and_no_clock() -> None:
     wrong = []
-    for file, module, name in lagg_imports():
+    for module, name in imports():
         top = name.split(".")[0]
-        if module in PURE and top in IMPURE:
-            wrong.append(f"{file}: {name}")
-        if module == "lacp" and top != "lagg" and top not in LACP_STDLIB:
-            wrong.append(f"{file}: {name}")
+        if is_in(module, *PURE) and top in IMPURE:
+            wrong.append(f"{module}: {name}")
+        if is_in(module, "lacp") and top != "lagg" and top not in LACP_STDLIB:
+            wrong.append(f"{module}: {name}")
     assert not wrong
 
 
-def test_the_client_loads_neither_driver_nor_kernel_interfaces() -> None:
-    far = (
-        "lagg.operations.commands",
-        "lagg.kernel.native",
-        "lagg.kernel.netlink",
-        "lagg._native",
-        "pyroute2",
-    )
+def test_the_client_loads_neither_operations_nor_kernel_interfaces() -> None:
+    far = "lagg.operations", "lagg.running", "lagg.kernel", "lagg._native", "pyroute2"
     program = f"import sys, lagg.cli; print(*[m for m in {far} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -212,7 +224,7 @@ def test_the_client_loads_neither_driver_nor_kernel_interfaces() -> None:
 # ---- who may begin a task -----------------------------------------------------------
 
 # varlink awaits both of the tasks of a stream where it begins them.
-MAY_BEGIN_TASKS = frozenset({"tasks", "varlink"})
+MAY_BEGIN_TASKS = frozenset({"tasks", "control.varlink"})
 BEGINNERS = frozenset({"create_task", "ensure_future", "TaskGroup", "shield"})
 
 
@@ -224,18 +236,17 @@ def calls_of(path: Path) -> Iterator[tuple[int, ast.Call, str]]:
             yield node.lineno, node, called
 
 
-def calls_in_lagg() -> Iterator[tuple[str, Path, ast.Call, str]]:
-    for path in python_files():
-        if path.is_relative_to(ROOT / "lagg"):
-            for line, call, called in calls_of(path):
-                yield f"{name_of(path)}:{line}", path, call, called
+def calls_in_lagg() -> Iterator[tuple[str, str, ast.Call, str]]:
+    for module, path in modules().items():
+        for line, call, called in calls_of(path):
+            yield f"{name_of(path)}:{line}", module, call, called
 
 
 def test_every_background_task_has_an_owner() -> None:
     wrong = [
         f"{where}: {called}()"
-        for where, path, _, called in calls_in_lagg()
-        if called in BEGINNERS and module_of(path) not in MAY_BEGIN_TASKS
+        for where, module, _, called in calls_in_lagg()
+        if called in BEGINNERS and module not in MAY_BEGIN_TASKS
     ]
     assert not wrong, "lagg/tasks.py begins tasks, and sees to their end"
 
@@ -244,8 +255,8 @@ def test_of_steps_together_none_is_left_running() -> None:
     """A bare gather() raises at once, and what it leaves is cut off at exit."""
     wrong = [
         where
-        for where, path, _, called in calls_in_lagg()
-        if called == "gather" and module_of(path) != "tasks"
+        for where, module, _, called in calls_in_lagg()
+        if called == "gather" and module != "tasks"
     ]
     assert not wrong, "together() of lagg/tasks.py waits for all"
 
@@ -257,8 +268,8 @@ def test_text_is_read_by_no_encoding_but_utf_8() -> None:
     """An interface may be called anything; proc.py reads what names it, as bytes."""
     wrong = [
         f"{where}: {word.value}"
-        for where, path, call, _ in calls_in_lagg()
-        if module_of(path) not in CLIENT  # which writes for a locale
+        for where, module, call, _ in calls_in_lagg()
+        if not is_in(module, "cli")  # which writes for a locale
         for word in (*call.args, *(each.value for each in call.keywords))
         if isinstance(word, ast.Constant)
         and isinstance(word.value, str)
@@ -269,10 +280,9 @@ def test_text_is_read_by_no_encoding_but_utf_8() -> None:
 
 def test_tables_of_proc_are_read_in_one_file() -> None:
     wrong = [
-        name_of(path)
-        for path in python_files()
-        if path.is_relative_to(ROOT / "lagg")
-        and module_of(path) != "proc"
+        module
+        for module, path in modules().items()
+        if module != "kernel.proc"
         and re.search(r'"/proc/[\w/-]*net/(?!bonding)|"/proc/sys/', path.read_text())
     ]
     assert not wrong
