@@ -172,6 +172,15 @@ def file_of(name: str) -> str:
     return next((way for way in ways if way in modules()), "__init__")
 
 
+def test_the_map_of_the_architecture_is_so() -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/`(?: itself)? \|.*\|([^|]*)\|$", page, re.MULTILINE)
+    assert tuple(room for room, _ in rows) == ROOMS
+    assert {
+        room: frozenset(re.findall(r"\w+", said)) for room, said in rows
+    } == arrows()
+
+
 def test_a_module_imports_only_what_it_needs() -> None:
     wrong = [
         f"{module}: {name}"

@@ -69,3 +69,25 @@ def arrows() -> Mapping[str, frozenset[str]]:
             others.update(room_of(name.removeprefix("lagg.")) for name in ours)
             others.discard(room)
     return {room: frozenset(others) for room, others in found.items()}
+
+
+def without_implied(arrows: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    """The arrows but those that a longer way makes too, rooms from top to bottom.
+
+    None of them may lead back to where it began.
+    """
+    order = sorted(arrows, key=lambda room: (-_floor(room, arrows), room))
+    left = {}
+    for room in order:
+        further = {each for other in arrows[room] for each in _all_below(other, arrows)}
+        left[room] = [other for other in order if other in arrows[room] - further]
+    return left
+
+
+def _floor(room: str, arrows: Mapping[str, frozenset[str]]) -> int:
+    return max((_floor(other, arrows) + 1 for other in arrows[room]), default=0)
+
+
+def _all_below(room: str, arrows: Mapping[str, frozenset[str]]) -> set[str]:
+    below = set(arrows[room])
+    return below.union(*(_all_below(other, arrows) for other in below))
