@@ -11,9 +11,7 @@ from enum import Enum
 from typing import Any, cast
 
 from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect, PortStatus, View
-
-PORTS_MAX = 32
-"""Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
+from lagg.options import PORTS_MAX
 
 WORKERS_MAX = 8
 BUSY_POLL_US_MAX = 1000
@@ -125,27 +123,28 @@ ALL_LAYERS = (HashLayer.L2, HashLayer.L3, HashLayer.L4)
 class Options:
     """What `laggctl set` may change besides protocol, MAC and MTU; lagg(4)'s defaults.
 
-    An option of a protocol that is not running is kept and counts from the switch on.
+    Type and default of each row of options.OPTIONS, where its range is.  An option of a
+    protocol that is not running is kept and counts from the switch on.
     """
 
     altname: tuple[str, ...] = ()  # ip(8)'s altnames; those others gave are not ours
     mac_policy: MacPolicy = MacPolicy.STABLE
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
-    hash_seed: int | None = None  # 0 ... 2^32-1; None: random, drawn at creation
+    hash_seed: int | None = None  # None: random, drawn at creation
     use_flowid: bool = False
-    flowid_shift: int = 16  # 0 ... 31
-    rr_limit: int = 1  # frames per port and turn, 1 ... 2^32-1
+    flowid_shift: int = 16
+    rr_limit: int = 1  # frames per port and turn
     failover_rx_all: bool = False
     lacp_strict: bool = True
     lacp_fast_timeout: bool = False
     lacp_active: bool = True
-    lacp_system_priority: int = PRIORITY_DEFAULT  # 0 ... 65535, 0 the highest
+    lacp_system_priority: int = PRIORITY_DEFAULT  # 0 the highest
     lacp_system: str | None = None  # a MAC; None: the lagg's
-    lacp_key: int = 0  # 1 ... 65535; 0: derived from the speed
+    lacp_key: int = 0  # 0: derived from the speed
     ad_select: AdSelect = AdSelect.STABLE
-    lacp_max_ports: int = PORTS_MAX  # 1 ... 32; more are on standby
-    lacp_min_links: int = 1  # 1 ... 32; with fewer nothing is carried
+    lacp_max_ports: int = PORTS_MAX  # more are on standby
+    lacp_min_links: int = 1  # with fewer nothing is carried
     lacp_fallback_timeout: int = 0  # seconds; 0: never
     lacp_coupled: bool = False
     lacp_txtest: bool = False
@@ -167,9 +166,12 @@ OptionValue = (
 
 @dataclass(frozen=True, slots=True)
 class PortOptions:
-    """What a user may set for one port, by its name, whether it is attached or not."""
+    """What a user may set for one port, by its name, whether it is attached or not.
 
-    lacp_port_priority: int = PRIORITY_DEFAULT  # 0 ... 65535, 0 the highest
+    Type and default of each row of options.PORT_OPTIONS.
+    """
+
+    lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class LaggChange:
     mtu: int | None = None
     options: tuple[tuple[str, OptionValue], ...] = ()  # field of Options, new value
     # By port name: field of PortOptions, new value.
-    port_options: Mapping[str, tuple[tuple[str, int], ...]] = field(
+    port_options: Mapping[str, tuple[tuple[str, OptionValue], ...]] = field(
         default_factory=dict
     )
 
@@ -205,7 +207,7 @@ class LaggChange:
     @classmethod
     def of_port_options(
         cls, before: Mapping[str, PortOptions], after: Mapping[str, PortOptions]
-    ) -> dict[str, tuple[tuple[str, int], ...]]:
+    ) -> dict[str, tuple[tuple[str, OptionValue], ...]]:
         """What `port_options` leads from the first to the second."""
         default = PortOptions()
         pairs = {
@@ -228,7 +230,8 @@ class LaggChange:
         """The same for those of the ports."""
         after = dict(options)
         for port, changed in self.port_options.items():
-            after[port] = replace(after.get(port, PortOptions()), **dict(changed))
+            before = after.get(port, PortOptions())
+            after[port] = replace(before, **cast(dict[str, Any], dict(changed)))
         return after
 
 

@@ -38,7 +38,8 @@ ARROWS_MAX = 60
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "errors": (),
-    "model": ("errors", "lacp"),
+    "model": ("errors", "lacp", "options"),
+    "options": (),
     "tasks": ("errors",),
     "kernel.netlink": (TOP, "kernel.proc"),
     "kernel.native": (TOP, "plan", "kernel.privileges"),
@@ -70,7 +71,7 @@ SOLE_IMPORTERS = {
 
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
-    *("lacp", "plan", "config", "errors", "model"),
+    *("lacp", "plan", "config", "errors", "model", "options"),
     *("ports.eligible", "operations.uppers", "control.records", "cli.show_page"),
 )
 IMPURE = frozenset(

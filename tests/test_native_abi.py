@@ -37,13 +37,13 @@ from lagg.kernel.native import Device, flow_hash
 from lagg.model import (
     ALL_LAYERS,
     BUCKETS,
-    PORTS_MAX,
     Drop,
     HashKind,
     HashLayer,
     Spread,
     Tuning,
 )
+from lagg.options import PORTS_MAX
 from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
 

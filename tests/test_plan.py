@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lagg.model import (
     ALL_LAYERS,
     BUCKETS,
-    PORTS_MAX,
     Agreement,
     Drop,
     HashKind,
@@ -22,6 +21,7 @@ from lagg.model import (
     Proto,
     Spread,
 )
+from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan, Situation, flags, link_active, plan, reason, rehome
 
 SLOTS = (5, 1, 3, 8)

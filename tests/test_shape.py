@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lagg.link import Link, Modes
 from lagg.model import (
     BUCKETS,
-    PORTS_MAX,
     Agreement,
     MacPolicy,
     Options,
@@ -19,6 +18,7 @@ from lagg.model import (
     PortOptions,
     Proto,
 )
+from lagg.options import PORTS_MAX
 from lagg.plan.shape import LaggMac, Port, Shape
 
 EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))

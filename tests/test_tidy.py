@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lagg import model
+from lagg.options import PORTS_MAX
 from tests.tree import (
     ROOT,
     c_files,
@@ -136,7 +137,7 @@ def test_every_drop_reason_is_named_as_its_enumerator() -> None:
 
 def test_limits_are_the_same_on_both_sides() -> None:
     limits = enumerators("lagg_limit")
-    assert limits["LAGG_PORTS_MAX"] == model.PORTS_MAX
+    assert limits["LAGG_PORTS_MAX"] == PORTS_MAX
     assert limits["LAGG_BUCKETS"] == model.BUCKETS
 
 

@@ -23,7 +23,8 @@ from lagg.config.rules import (
     shown,
 )
 from lagg.errors import UsageError
-from lagg.model import PORTS_MAX, LaggChange, LaggConfig, Options, PortOptions
+from lagg.model import LaggChange, LaggConfig, Options, OptionValue, PortOptions
+from lagg.options import PORTS_MAX
 
 ETHER_BYTES = 14
 """An Ethernet header; no frame is shorter."""
@@ -160,7 +161,8 @@ def read_lagg(
         ports=ports,
         options=Options(**cast(dict[str, Any], options)),
         port_options={
-            port: PortOptions(**table) for port, table in port_options.items()
+            port: PortOptions(**cast(dict[str, Any], chosen))
+            for port, chosen in port_options.items()
         },
         **cast(dict[str, Any], basics),
     )
@@ -211,7 +213,7 @@ def _read_port(reading: Reading, title: str, value: object) -> str | None:
 
 def _read_port_tables(
     reading: Reading, title: str, tables: object
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, OptionValue]]:
     """[lagg.port.NAME]: settings per port, which it keeps while it is no port, too."""
     if not isinstance(tables, dict):
         reading.complain(f"{title}: port", "write [lagg.port.NAME]")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What each word and value that a user gives may be: the rule of every key.
 
-Owns the wording of what is allowed, once for files and for requests.  Pure; knows
-neither: requests.py reads them by these rules.
+Owns the wording of what is allowed, once for files and for requests; an option's rule
+is made of its row in lagg/options.py.  Pure; requests.py reads by these rules.
 """
 
 import difflib
@@ -12,8 +12,8 @@ from errno import EEXIST, EINVAL, ENOSPC, EPROTONOSUPPORT
 from functools import partial
 from typing import TypeVar
 
-from lagg.lacp.values import AdSelect
-from lagg.model import PORTS_MAX, HashKind, HashLayer, MacPolicy, OptionValue, Proto
+from lagg.model import HashLayer, Options, OptionValue, PortOptions, Proto
+from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
 
 _Word = TypeVar("_Word", bound=Enum)
 
@@ -29,13 +29,6 @@ ALTNAMES_MAX = 32
 MTU_MIN = 68
 MTU_MAX = 65521
 """Bytes; what a TAP accepts, and a lagg is a TAP."""
-
-U32_MAX = 2**32 - 1
-
-U16_MAX = 2**16 - 1
-"""A priority or key of LACP; priority 0 is the highest."""
-
-FALLBACK_S_MAX = 3600
 
 SHOWN_CHARS = 40
 """Of a value in a complaint, which is one line."""
@@ -161,44 +154,40 @@ def layers(value: object) -> tuple[HashLayer, ...]:
     return tuple(layer for layer in HashLayer if layer.value in value)
 
 
-_u32 = partial(whole_number, least=0, most=U32_MAX)
-_u16 = partial(whole_number, least=0, most=U16_MAX)
-_ports_count = partial(whole_number, least=1, most=PORTS_MAX)
-_mtu = partial(whole_number, least=MTU_MIN, most=MTU_MAX)
-
-OPTION_RULES: Mapping[str, Callable[[object], OptionValue]] = {
-    "altname": altnames,
-    "mac_policy": partial(word_of, kind=MacPolicy),
-    "lagghash": layers,
-    "hash": partial(word_of, kind=HashKind),
-    "hash_seed": _u32,
-    "use_flowid": switch,
-    "flowid_shift": partial(whole_number, least=0, most=31),
-    "rr_limit": partial(whole_number, least=1, most=U32_MAX),
-    "failover_rx_all": switch,
-    "lacp_strict": switch,
-    "lacp_fast_timeout": switch,
-    "lacp_active": switch,
-    "lacp_system_priority": _u16,
-    "lacp_system": mac_or_auto,
-    "lacp_key": _u16,
-    "ad_select": partial(word_of, kind=AdSelect),
-    "lacp_max_ports": _ports_count,
-    "lacp_min_links": _ports_count,
-    "lacp_fallback_timeout": partial(whole_number, least=0, most=FALLBACK_S_MAX),
-    "lacp_coupled": switch,
-    "lacp_txtest": switch,
-    "lacp_rxtest": switch,
+_RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
+    Kind.SWITCH: switch,
+    Kind.MAC: mac_or_auto,
+    Kind.LAYERS: layers,
+    Kind.NAMES: altnames,
 }
+"""Of all but words, which are those of the default's enumeration."""
+
+
+def rules_of(
+    rows: Iterable[Option], defaults: Options | PortOptions
+) -> dict[str, Callable[[object], OptionValue]]:
+    """The rule of each option, by its key."""
+    return {row.key: _rule_of(row, getattr(defaults, row.key)) for row in rows}
+
+
+def _rule_of(row: Option, default: OptionValue) -> Callable[[object], OptionValue]:
+    if isinstance(row.value, Whole):
+        return partial(whole_number, least=row.value.least, most=row.value.most)
+    if isinstance(default, Enum):
+        return partial(word_of, kind=type(default))
+    return _RULES_OF_KIND[row.value]
+
+
+OPTION_RULES = rules_of(OPTIONS, Options())
 """The rule of every field of Options."""
 
-PORT_RULES: Mapping[str, Callable[[object], int]] = {"lacp_port_priority": _u16}
+PORT_RULES = rules_of(PORT_OPTIONS, PortOptions())
 """The rule of every field of PortOptions."""
 
 BASIC_RULES: Mapping[str, Callable[[object], object]] = {
     "proto": parse_proto,
     "mac": parse_mac,
-    "mtu": _mtu,
+    "mtu": partial(whole_number, least=MTU_MIN, most=MTU_MAX),
 }
 """The rule of what else may be set."""
 

@@ -25,7 +25,8 @@ from lagg.config.rules import (
     whole_number,
     word_of,
 )
-from lagg.model import PORTS_MAX, HashLayer, Proto
+from lagg.model import HashLayer, Proto
+from lagg.options import PORTS_MAX
 
 Schema = dict[str, object]
 

@@ -16,7 +16,6 @@ from lagg._native import ffi, lib
 from lagg.kernel import privileges
 from lagg.model import (
     BUSY_POLL_US_MAX,
-    PORTS_MAX,
     SNAPSHOTS_MAX,
     USUAL_TUNING,
     WORKERS_MAX,
@@ -27,6 +26,7 @@ from lagg.model import (
     Transmit,
     Tuning,
 )
+from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan
 
 _HASH_KINDS = {

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from lagg.link import Link, Modes
 from lagg.model import (
-    PORTS_MAX,
     Agreement,
     MacPolicy,
     Options,
@@ -19,6 +18,7 @@ from lagg.model import (
     PortView,
     Proto,
 )
+from lagg.options import PORTS_MAX
 from lagg.plan.plan import Homes, Situation, flags, plan, reason, rehome
 
 

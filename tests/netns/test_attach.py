@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lagg.model import PORTS_MAX, MacPolicy, Options, Proto
+from lagg.model import MacPolicy, Options, Proto
+from lagg.options import PORTS_MAX
 from tests.netns.driver_world import World
 from tests.netns.ns_links import waiting
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from lab import OVERLOAD, Lab, Stream, StreamResult, conserved, wait_until
-from lagg.model import PORTS_MAX, Proto
+from lagg.model import Proto
+from lagg.options import PORTS_MAX
 from tests.netns.bare import silence
 from tests.netns.frames import ETH_P_LOCAL, ether
 from tests.netns.partners import know

@@ -14,7 +14,8 @@ from lab.lab import Lab
 from lab.stream import Stream
 from lab.waiting import wait_until
 from lagg.kernel.native import Device
-from lagg.model import ALL_LAYERS, BUCKETS, PORTS_MAX, Drop, HashKind, Spread
+from lagg.model import ALL_LAYERS, BUCKETS, Drop, HashKind, Spread
+from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan
 
 TAP = "lagg0"

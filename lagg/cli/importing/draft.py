@@ -19,7 +19,7 @@ from lagg.config.rules import (
     BadValueError,
     parse_name,
 )
-from lagg.model import PORTS_MAX
+from lagg.options import PORTS_MAX
 
 _RULES: Mapping[str, Callable[[object], object]] = {**BASIC_RULES, **OPTION_RULES}
 _MACS = ("mac", "lacp_system")

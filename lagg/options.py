@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The options of a lagg and of a port: one row for each, with all that is said of it.
+
+Owns an option's key, what its value may be, the protocols it counts for, and its words
+on the command line, in FreeBSD's programs and in the manual.  Rules, schema, records,
+flags, pages and completions are made from the rows; model.Options is their static twin,
+which has the defaults.  Every option may change while a lagg runs.  Imports nothing
+that would cost a command of laggctl its start-up.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+PORTS_MAX = 32
+"""Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
+
+U32_MAX = 2**32 - 1
+
+U16_MAX = 2**16 - 1
+"""A priority or key of LACP; priority 0 is the highest."""
+
+FLOWID_SHIFT_MAX = 31
+"""As lagg(4): a flow id has 32 bits."""
+
+FALLBACK_S_MAX = 3600
+
+
+class Kind(Enum):
+    """What a value is, unless it is a number."""
+
+    SWITCH = "switch"  # true or false
+    WORD = "word"  # of an enumeration: the one that the default is of
+    MAC = "mac"  # a unicast address, or "auto": None
+    LAYERS = "layers"  # a list of some of lagghash's
+    NAMES = "names"  # a list of names of interfaces
+
+
+class Whole(NamedTuple):
+    """A whole number in a range, its ends included."""
+
+    least: int
+    most: int
+
+
+class FreeBSD(NamedTuple):
+    """What an option is there; what is empty it has not."""
+
+    word: str = ""  # of ifconfig(8); a switch is cleared by it after a minus sign
+    flag: str = ""  # in ifconfig(8)'s line of lagg options
+    bit: int = 0  # of the flag
+    knob: str = ""  # of sysctl(8), below net.link.lagg
+    every_lagg: bool = False  # the knob is of all laggs at once, no default
+
+
+class Option(NamedTuple):
+    """A row of the tables."""
+
+    key: str  # in files, records and requests; the flag has dashes
+    value: Kind | Whole
+    help: str  # of the flag, for a line
+    sentence: str  # or several, of the manual
+    metavar: str = "N"  # what follows the flag, unless the option is a switch
+    protos: tuple[str, ...] = ()  # that it counts for; none: it is the interface's
+    freebsd: FreeBSD = FreeBSD()
+
+    @property
+    def flag(self) -> str:
+        """Its long name on the command line."""
+        return f"--{self.key.replace('_', '-')}"
+
+
+_BY_FLOW = ("loadbalance", "lacp")
+_LACP = ("lacp",)
+
+OPTIONS = (
+    Option(
+        "altname",
+        Kind.NAMES,
+        metavar="A,...",
+        help="all its alternative names, as ip(8) shows them; '': none",
+        sentence=(
+            "A list of other names for it, as `ip link property add` gives them: at"
+            " most 32, each of at most 127 bytes.  One that any interface has already"
+            " is refused.  Names that others gave it stay.  laggctl(8) takes any of"
+            " them in place of the lagg's name; on its command line the list has"
+            " commas."
+        ),
+    ),
+    Option(
+        "mac_policy",
+        Kind.WORD,
+        metavar="M",
+        help="stable: keep the MAC when its port leaves; primary: as lagg(4)",
+        sentence=(
+            "Whose MAC the lagg has when `mac` is not given: `stable`, that of the"
+            " first port, kept when this port leaves, so that nobody has to learn"
+            " another; or `primary`, always the primary's, as lagg(4) and `laggctl"
+            " ifconfig` do it."
+        ),
+    ),
+    Option(
+        "lagghash",
+        Kind.LAYERS,
+        metavar="L",
+        help="as l2,l3,l4",
+        sentence=(
+            "The header layers by which flows are told apart: one or more of `l2`, `l3`"
+            " and `l4`."
+        ),
+        protos=_BY_FLOW,
+        freebsd=FreeBSD(word="lagghash"),
+    ),
+    Option(
+        "hash",
+        Kind.WORD,
+        metavar="H",
+        help="crc32c or fnv1",
+        sentence=(
+            "The function over them: `crc32c`, with 256 buckets that move as few flows"
+            " as possible, or `fnv1`, FreeBSD's, modulo the number of ports."
+        ),
+        protos=_BY_FLOW,
+    ),
+    Option(
+        "hash_seed",
+        Whole(0, U32_MAX),
+        help="random unless given",
+        sentence=(
+            "0 to 4294967295; two machines in a row want different ones.  Unless given,"
+            " drawn at creation."
+        ),
+        protos=_BY_FLOW,
+    ),
+    Option(
+        "use_flowid",
+        Kind.SWITCH,
+        help="kept for lagg(4)'s sake; a TAP gives no flow id",
+        sentence="Kept for lagg(4)'s sake; a TAP gives no flow id.",
+        protos=("loadbalance",),
+        freebsd=FreeBSD(
+            word="use_flowid", flag="USE_FLOWID", bit=0x1, knob="default_use_flowid"
+        ),
+    ),
+    Option(
+        "flowid_shift",
+        Whole(0, FLOWID_SHIFT_MAX),
+        help="bits",
+        sentence="0 to 31; as `use_flowid`.",
+        protos=("loadbalance",),
+        freebsd=FreeBSD(word="flowid_shift", knob="default_flowid_shift"),
+    ),
+    Option(
+        "rr_limit",
+        Whole(1, U32_MAX),
+        help="frames a turn",
+        sentence="Roundrobin: frames by each port in its turn, 1 to 4294967295.",
+        protos=("roundrobin",),
+        freebsd=FreeBSD(word="rr_limit"),
+    ),
+    Option(
+        "failover_rx_all",
+        Kind.SWITCH,
+        help="failover: receive from every port",
+        sentence=(
+            "Failover: accept frames from every port, not from the active one alone."
+        ),
+        protos=("failover",),
+        freebsd=FreeBSD(knob="failover_rx_all", every_lagg=True),
+    ),
+    Option(
+        "lacp_strict",
+        Kind.SWITCH,
+        help="carry nothing without a partner; the default",
+        sentence="Carry frames only by ports with a partner that agrees.",
+        protos=_LACP,
+        freebsd=FreeBSD(
+            word="lacp_strict",
+            flag="LACP_STRICT",
+            bit=0x10,
+            knob="lacp.default_strict_mode",
+        ),
+    ),
+    Option(
+        "lacp_fast_timeout",
+        Kind.SWITCH,
+        help="have the partner send every second, not every 30",
+        sentence=(
+            "Ask the partner for a LACPDU every second and give it up after three, in"
+            " place of 30 and 90."
+        ),
+        protos=_LACP,
+        freebsd=FreeBSD(word="lacp_fast_timeout", flag="LACP_FAST_TIMO", bit=0x80),
+    ),
+    Option(
+        "lacp_active",
+        Kind.SWITCH,
+        help="speak first; without it only to an active partner",
+        sentence="Send LACPDUs without being asked; false is passive.",
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_system_priority",
+        Whole(0, U16_MAX),
+        help="0 to 65535; the lower decides",
+        sentence="0 to 65535; the end with the lower one decides.",
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_system",
+        Kind.MAC,
+        metavar="M",
+        help="auto: the lagg's MAC",
+        sentence="The system's MAC address.  Unless given, the lagg's.",
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_key",
+        Whole(0, U16_MAX),
+        help="1 to 65535; 0: from the speed",
+        sentence="1 to 65535; 0 derives it from lagg and speed.",
+        protos=_LACP,
+    ),
+    Option(
+        "ad_select",
+        Kind.WORD,
+        metavar="A",
+        help="stable, bandwidth, count or port-priority",
+        sentence=(
+            "Which aggregator is active when several could be: `stable`, `bandwidth`,"
+            " `count` or `port-priority`."
+        ),
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_max_ports",
+        Whole(1, PORTS_MAX),
+        help="in use; more are on standby",
+        sentence="1 to 32 ports carry; more are standby.",
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_min_links",
+        Whole(1, PORTS_MAX),
+        help="with fewer nothing is carried",
+        sentence="With fewer ports that carry, the lagg has no carrier.",
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_fallback_timeout",
+        Whole(0, FALLBACK_S_MAX),
+        help="seconds without a partner until one port carries",
+        sentence=(
+            "Seconds without any partner after which one port carries all the same; 0"
+            " is never."
+        ),
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_coupled",
+        Kind.SWITCH,
+        help="collect and distribute at once",
+        sentence=(
+            "Collect and distribute at once, as a partner without independent control"
+            " wants."
+        ),
+        protos=_LACP,
+    ),
+    Option(
+        "lacp_txtest",
+        Kind.SWITCH,
+        help="send no LACPDU",
+        sentence="For tests: send no LACPDU.",
+        protos=_LACP,
+        freebsd=FreeBSD(word="lacp_txtest", flag="LACP_TXTEST", bit=0x20),
+    ),
+    Option(
+        "lacp_rxtest",
+        Kind.SWITCH,
+        help="ignore every LACPDU",
+        sentence="For tests: hear no LACPDU.",
+        protos=_LACP,
+        freebsd=FreeBSD(word="lacp_rxtest", flag="LACP_RXTEST", bit=0x40),
+    ),
+)
+"""Of a lagg, in the order in which files, records and pages have them."""
+
+PORT_OPTIONS = (
+    Option(
+        "lacp_port_priority",
+        Whole(0, U16_MAX),
+        help="0 to 65535, 0 highest",
+        sentence="Of a port, 0 to 65535; the lower is chosen first.",
+        protos=_LACP,
+    ),
+)
+"""Of one port, also while it is none."""
