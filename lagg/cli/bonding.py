@@ -60,7 +60,7 @@ def _flagged(lagg: LaggJson, flag: str) -> str:
 
 
 def _aggregator_lines(lagg: LaggJson) -> list[str]:
-    options = cast("dict[str, Any]", lagg["options"])
+    options = lagg["options"]
     lacp = _lacp_of(lagg)
     if lacp is None:
         return []

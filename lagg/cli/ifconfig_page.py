@@ -126,7 +126,7 @@ def _lagg_lines(lagg: LaggJson, verbose: bool) -> list[str]:
 
 
 def _option_lines(lagg: LaggJson) -> list[str]:
-    options = cast("dict[str, Any]", lagg["options"])
+    options = lagg["options"]
     chosen = {
         flag
         for flag in _OPTION_FLAGS

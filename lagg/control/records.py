@@ -2,13 +2,14 @@
 """The records that cross the control socket and that `--json` prints.
 
 Owns their field names and the way from model values to them.  Plain JSON values only;
-knows no socket and no driver.  The types are the varlink types of org.laggd.Lagg too.
+knows no socket and no driver.  The types are the varlink types of org.laggd.Lagg too;
+those of options are made of their rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from lagg.lacp.values import Party, PortCounts, PortStatus, State, View
 from lagg.model import (
@@ -21,67 +22,47 @@ from lagg.model import (
     OptionValue,
     PortRecord,
 )
+from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
 from lagg.plan.explain import Bucket, Choice, Explanation
 
-
-class OptionsJson(TypedDict):
-    """Every option of a lagg and its value."""
-
-    altname: list[str]
-    mac_policy: str
-    lagghash: list[str]
-    hash: str
-    hash_seed: int | None
-    use_flowid: bool
-    flowid_shift: int
-    rr_limit: int
-    failover_rx_all: bool
-    lacp_strict: bool
-    lacp_fast_timeout: bool
-    lacp_active: bool
-    lacp_system_priority: int
-    lacp_system: str | None
-    lacp_key: int
-    ad_select: str
-    lacp_max_ports: int
-    lacp_min_links: int
-    lacp_fallback_timeout: int
-    lacp_coupled: bool
-    lacp_txtest: bool
-    lacp_rxtest: bool
+_TYPES_OF_KIND: Mapping[Kind, type] = {
+    Kind.SWITCH: bool,
+    Kind.WORD: str,
+    Kind.MAC: str,
+    Kind.LAYERS: list[str],
+    Kind.NAMES: list[str],
+}
 
 
-class OptionsChangeJson(TypedDict, total=False):
-    """The options that a request sets; the others stay as they are."""
-
-    altname: list[str]
-    mac_policy: str
-    lagghash: list[str]
-    hash: str
-    hash_seed: int
-    use_flowid: bool
-    flowid_shift: int
-    rr_limit: int
-    failover_rx_all: bool
-    lacp_strict: bool
-    lacp_fast_timeout: bool
-    lacp_active: bool
-    lacp_system_priority: int
-    lacp_system: str
-    lacp_key: int
-    ad_select: str
-    lacp_max_ports: int
-    lacp_min_links: int
-    lacp_fallback_timeout: int
-    lacp_coupled: bool
-    lacp_txtest: bool
-    lacp_rxtest: bool
+def _type_of(row: Option) -> type:
+    return int if isinstance(row.value, Whole) else _TYPES_OF_KIND[row.value]
 
 
-class PortOptionsChangeJson(TypedDict, total=False):
-    """The options of one port that a request sets."""
+def _change_types(rows: Iterable[Option]) -> dict[str, type]:
+    """What a request may set: no null, for that changes nothing."""
+    return {row.key: _type_of(row) for row in rows}
 
-    lacp_port_priority: int
+
+def _record_types(rows: Iterable[Option], defaults: Options) -> dict[str, object]:
+    """What a record says: null, too, of an option that is without a value at first."""
+    return {
+        key: found if getattr(defaults, key) is not None else found | None
+        for key, found in _change_types(rows).items()
+    }
+
+
+if TYPE_CHECKING:  # mypy knows no type that is made at run time
+    OptionsJson = dict[str, Any]
+    OptionsChangeJson = dict[str, Any]
+    PortOptionsChangeJson = dict[str, Any]
+else:
+    OptionsJson = TypedDict("OptionsJson", _record_types(OPTIONS, Options()))
+    OptionsChangeJson = TypedDict(
+        "OptionsChangeJson", _change_types(OPTIONS), total=False
+    )
+    PortOptionsChangeJson = TypedDict(
+        "PortOptionsChangeJson", _change_types(PORT_OPTIONS), total=False
+    )
 
 
 class PartyJson(TypedDict):
@@ -354,11 +335,10 @@ def counters_json(counters: Counters) -> CountersJson:
 
 def options_json(options: Options) -> OptionsJson:
     """The options of a lagg record: every field of Options."""
-    found = {
+    return {
         field.name: _option_json(getattr(options, field.name))
         for field in fields(Options)
     }
-    return cast(OptionsJson, found)
 
 
 def explanation_json(found: Explanation) -> ExplanationJson:
