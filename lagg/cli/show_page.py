@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from lagg.options import OPTIONS
+
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
     from lagg.control.records import (
         EventJson,
@@ -28,31 +30,6 @@ Paint = Callable[[str, str | None], str]
 _LIGHT = {"up": "32", "down": "31"}
 _BOLD = "1"
 _WARNING = "33"
-
-LACP_OPTIONS = (
-    "lacp_strict",
-    "lacp_fast_timeout",
-    "lacp_active",
-    "lacp_system_priority",
-    "lacp_system",
-    "lacp_key",
-    "ad_select",
-    "lacp_max_ports",
-    "lacp_min_links",
-    "lacp_fallback_timeout",
-    "lacp_coupled",
-    "lacp_txtest",
-    "lacp_rxtest",
-)
-"""The options of laggproto lacp alone, by their record names."""
-
-_OPTIONS_OF_PROTO = {
-    "failover": ("failover_rx_all",),
-    "roundrobin": ("rr_limit",),
-    "loadbalance": ("lagghash", "hash", "hash_seed", "use_flowid", "flowid_shift"),
-    "lacp": ("lagghash", "hash", "hash_seed", *LACP_OPTIONS),
-}
-"""The options that count while the protocol runs; the others wait for theirs."""
 
 _OPTIONS_IN_LINE = 5
 """So that it is no longer than a terminal is wide."""
@@ -176,11 +153,11 @@ def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
 
 
 def _option_lines(proto: str, options: OptionsJson) -> list[str]:
-    values: dict[str, object] = {**options}
+    """Those that count while the protocol runs; the others wait for theirs."""
     words = [
-        f"{name} {_option_words(values[name])}"
-        for name in _OPTIONS_OF_PROTO.get(proto, ())
-        if values.get(name) is not None
+        f"{row.key} {_option_words(options[row.key])}"
+        for row in OPTIONS
+        if proto in row.protos and options.get(row.key) is not None
     ]
     return [
         f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"

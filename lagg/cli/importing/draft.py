@@ -19,10 +19,10 @@ from lagg.config.rules import (
     BadValueError,
     parse_name,
 )
-from lagg.options import PORTS_MAX
+from lagg.options import OPTIONS, PORTS_MAX, Kind
 
 _RULES: Mapping[str, Callable[[object], object]] = {**BASIC_RULES, **OPTION_RULES}
-_MACS = ("mac", "lacp_system")
+_MACS = ("mac", *(row.key for row in OPTIONS if row.value is Kind.MAC))
 _EXPANDED_LATER = "$`"
 """In a name they are the shell's, and what it makes of them is not known."""
 
