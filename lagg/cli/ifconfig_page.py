@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lagg.cli import interface
 from lagg.cli.interface import Facts
+from lagg.options import OPTIONS
 
 if TYPE_CHECKING:
     from lagg.control.records import LaggJson, PortJson
@@ -45,15 +46,10 @@ _PORT_FLAGS = {
     "COLLECTING": 0x8,
     "DISTRIBUTING": 0x10,
 }
-_OPTION_FLAGS = {
-    "USE_FLOWID": 0x1,
-    "USE_NUMA": 0x4,
-    "LACP_STRICT": 0x10,
-    "LACP_TXTEST": 0x20,
-    "LACP_RXTEST": 0x40,
-    "LACP_FAST_TIMO": 0x80,
-}
-_OPTION_KEYS = {"LACP_FAST_TIMO": "lacp_fast_timeout"}  # the others are in lower case
+_FLAGGED = sorted(
+    (row for row in OPTIONS if row.freebsd.flag), key=lambda row: row.freebsd.bit
+)
+_OPTION_FLAGS = {row.freebsd.flag: row.freebsd.bit for row in _FLAGGED}
 _STATE_FLAGS = {
     "ACTIVITY": 0x1,
     "TIMEOUT": 0x2,
@@ -128,10 +124,10 @@ def _lagg_lines(lagg: LaggJson, verbose: bool) -> list[str]:
 def _option_lines(lagg: LaggJson) -> list[str]:
     options = lagg["options"]
     chosen = {
-        flag
-        for flag in _OPTION_FLAGS
-        if options.get(_OPTION_KEYS.get(flag, flag.lower()))
-        and (lagg["proto"] == "lacp" or not flag.startswith("LACP"))
+        row.freebsd.flag
+        for row in _FLAGGED
+        if options.get(row.key)
+        and (lagg["proto"] == "lacp" or "lacp" not in row.protos)
     }
     active = sum("ACTIVE" in port["flags"] for port in lagg["ports"])
     lacp = _lacp_of(lagg)

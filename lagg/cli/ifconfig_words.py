@@ -2,8 +2,9 @@
 """The grammar of FreeBSD's ifconfig(8), as far as lagg(4) and its examples use it.
 
 Owns each word and what it asks for, as a list of steps in the order written, and for
-a word of FreeBSD's that another program has here, which one.  Pure: a line with a word
-that is none is refused whole, before any step.
+a word of FreeBSD's that another program has here, which one; the words of options are
+in lagg/options.py.  Pure: a line with a word that is none is refused whole, before any
+step.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from lagg.cli.ifconfig_elsewhere import ELSEWHERE, INET6_WORDS
 from lagg.cli.output import UsageError
 from lagg.cli.words import whole
+from lagg.options import OPTIONS, Kind, Option, Whole
 
 
 class Step(NamedTuple):
@@ -208,6 +210,10 @@ def _option(key: str, read: Callable[[str], object]) -> Callable[[str], list[Ste
     return lambda word: [Step("option", (key, read(word)))]
 
 
+def _reader(row: Option) -> Callable[[str], object]:
+    return _number if isinstance(row.value, Whole) else _layers
+
+
 def _layers(word: str) -> list[str]:
     return word.split(",")
 
@@ -229,14 +235,12 @@ def _metric(word: str) -> list[Step]:
     return [Step("elsewhere", Elsewhere(f"metric {word}", remedy))]
 
 
-_SWITCHES = (
-    "use_flowid",
-    "lacp_strict",
-    "lacp_txtest",
-    "lacp_rxtest",
-    "lacp_fast_timeout",
-)
-"""lagg(4)'s options that a minus sign clears."""
+_SWITCHES = {
+    row.freebsd.word: row.key
+    for row in sorted(OPTIONS, key=lambda row: row.freebsd.bit)
+    if row.freebsd.word and row.value is Kind.SWITCH
+}
+"""lagg(4)'s options that a minus sign clears, by their words."""
 
 _FLAGS = ("promisc", "arp", "debug")
 """Flags of any interface that a minus sign clears."""
@@ -257,8 +261,8 @@ _ALONE: dict[str, list[Step]] = {
     "-alias": [Step("alias", "del")],
     "delete": [Step("alias", "del")],
     "remove": [Step("alias", "del")],
-    **{word: [Step("option", (word, True))] for word in _SWITCHES},
-    **{f"-{word}": [Step("option", (word, False))] for word in _SWITCHES},
+    **{word: [Step("option", (key, True))] for word, key in _SWITCHES.items()},
+    **{f"-{word}": [Step("option", (key, False))] for word, key in _SWITCHES.items()},
     **{word: [Step(word, True)] for word in _FLAGS},
     **{f"-{word}": [Step(word, False)] for word in _FLAGS},
 }
@@ -268,9 +272,11 @@ _WITH_VALUE: dict[str, Callable[[str], list[Step]]] = {
     "laggport": lambda word: [Step("attach", word)],
     "-laggport": lambda word: [Step("detach", word)],
     "laggtype": _type,
-    "lagghash": _option("lagghash", _layers),
-    "flowid_shift": _option("flowid_shift", _number),
-    "rr_limit": _option("rr_limit", _number),
+    **{
+        row.freebsd.word: _option(row.key, _reader(row))
+        for row in OPTIONS
+        if row.freebsd.word and row.value is not Kind.SWITCH
+    },
     "ether": lambda word: [Step("mac", word)],
     "link": lambda word: [Step("mac", word)],
     "lladdr": lambda word: [Step("mac", word)],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`laggctl sysctl`: FreeBSD's net.link.lagg knobs, where they mean something here.
 
-Owns which option each knob is.  A default counts for laggs created after it was set
-(not for those of a configuration file, which says all) until laggd ends; what lagg(4)
-has for all laggs at once is set on every lagg there is, too.
+Which option a knob is, says its row in lagg/options.py.  A default counts for laggs
+created after it was set (not for those of a configuration file, which says all) until
+laggd ends; what lagg(4) has for all laggs at once is set on every lagg there is, too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lagg.cli.output import DONE, UsageError, say
 from lagg.cli.words import whole
 from lagg.control.client import Client
 from lagg.errors import LaggError
+from lagg.options import OPTIONS, Kind
 
 if TYPE_CHECKING:
     import argparse
@@ -24,20 +25,12 @@ if TYPE_CHECKING:
 TREE = "net.link.lagg"
 
 
-class Knob(NamedTuple):
-    """What a knob is to laggd."""
-
-    key: str  # the option's record name
-    switch: bool  # 0 or 1
-    live: bool = False  # of every lagg at once, too
-
-
 KNOBS = {
-    f"{TREE}.failover_rx_all": Knob("failover_rx_all", switch=True, live=True),
-    f"{TREE}.default_use_flowid": Knob("use_flowid", switch=True),
-    f"{TREE}.default_flowid_shift": Knob("flowid_shift", switch=False),
-    f"{TREE}.lacp.default_strict_mode": Knob("lacp_strict", switch=True),
+    f"{TREE}.{row.freebsd.knob}": row
+    for row in sorted(OPTIONS, key=lambda row: not row.freebsd.every_lagg)
+    if row.freebsd.knob
 }
+"""Their options; what is of every lagg at once stands first."""
 
 MEANINGLESS = {
     f"{TREE}.default_use_numa": "laggd knows no NUMA domains",
@@ -87,15 +80,16 @@ def _parsed(word: str) -> tuple[str, int | None]:
 
 def _done(laggd: Client, name: str, value: int | None) -> tuple[int | None, int]:
     """(what it was if it was set, what it is)."""
-    knob = KNOBS[name]
+    option = KNOBS[name]
+    switch = option.value is Kind.SWITCH
     before = _read(laggd, name)
     if value is None:
         return None, before
-    if knob.switch and value not in (0, 1):
+    if switch and value not in (0, 1):
         raise LaggError(name, f"{value} is neither 0 nor 1", errno.EINVAL)
-    options = {knob.key: bool(value) if knob.switch else value}
+    options = {option.key: bool(value) if switch else value}
     laggd.call("Defaults", options=options)
-    if knob.live:
+    if option.freebsd.every_lagg:
         for lagg in laggd.call("List")["laggs"]:
             laggd.call("Set", name=lagg["name"], options=options)
     return before, _read(laggd, name)
