@@ -10,6 +10,7 @@ import pytest
 from book import text
 from book.__main__ import FILES, write
 from book.man import Page
+from book.pages import KEYS
 from book.words import Option, Words, commands, globals_of_laggctl, words_of
 from lagg.cli.parser import COMMANDS
 from lagg.config.rules import OPTION_RULES
@@ -61,7 +62,7 @@ def test_the_pages_have_the_programs_own_options(
 
 @pytest.mark.parametrize("key", ["name", "proto", "ports", "mac", "mtu", *OPTION_RULES])
 def test_laggd_toml_5_has_every_key(written: dict[str, Path], key: str) -> None:
-    assert f".TP\n{key}\n{text.KEYS[key].split()[0]}" in plain(written["laggd.toml.5"])
+    assert f".TP\n{key}\n{KEYS[key].split()[0]}" in plain(written["laggd.toml.5"])
 
 
 @pytest.mark.parametrize("file", ["laggctl", "_laggctl", "laggctl.fish"])

@@ -8,11 +8,14 @@ from enum import Enum
 from book import text
 from book.man import Page
 from book.words import Option, Place, Words, commands, globals_of_laggctl, words_of
-from lagg.config.rules import OPTION_RULES
 from lagg.daemon.process import make_parser as make_laggd_parser
 from lagg.model import Options
+from lagg.options import OPTIONS
 
-CONFIGURED = frozenset({"proto", "mac", "mtu", *OPTION_RULES})
+KEYS = text.KEYS | {row.key: row.sentence for row in OPTIONS}
+"""What the manual says of every key of a [[lagg]] table."""
+
+CONFIGURED = frozenset({"proto", "mac", "mtu", *(row.key for row in OPTIONS)})
 """What is a key of the configuration and an option of a command, with one text."""
 
 OPTIONS_IN_TITLE = 3
@@ -79,8 +82,9 @@ def toml_page() -> str:
     page.section("description")
     page.paragraphs(text.TOML)
     page.section("keys")
-    keys = ("name", "proto", "ports", "mac", "mtu", *OPTION_RULES, "port")
-    page.terms((f"`{key}`", f"{text.KEYS[key]}{_default(key)}") for key in keys)
+    options = [row.key for row in OPTIONS]
+    keys = ("name", "proto", "ports", "mac", "mtu", *options, "port")
+    page.terms((f"`{key}`", f"{KEYS[key]}{_default(key)}") for key in keys)
     page.section("examples")
     page.example(text.TOML_EXAMPLE)
     page.section("see also")
@@ -105,7 +109,7 @@ def _option_terms(options: Iterable[Option]) -> Iterable[tuple[str, str]]:
     for option in options:
         key = _key(option)
         if key in CONFIGURED:
-            yield _written(option), f"{text.KEYS[key]}{_default(key)}"
+            yield _written(option), f"{KEYS[key]}{_default(key)}"
         else:
             yield _written(option), _sentence(option.help)
 

@@ -124,63 +124,8 @@ KEYS = {
     "mac": "The lagg's MAC address.  Unless given, a port's: see `mac_policy`.",
     "mtu": "In bytes, 68 to 65521, set on every port.  Unless given, the first port's.",
     "port": "A table for each port that has settings: `[lagg.port.eth1]`.",
-    "altname": (
-        "A list of other names for it, as `ip link property add` gives them: at most"
-        " 32, each of at most 127 bytes.  One that any interface has already is"
-        " refused.  Names that others gave it stay.  laggctl(8) takes any of them in"
-        " place of the lagg's name; on its command line the list has commas."
-    ),
-    "mac_policy": (
-        "Whose MAC the lagg has when `mac` is not given: `stable`, that of the first"
-        " port, kept when this port leaves, so that nobody has to learn another; or"
-        " `primary`, always the primary's, as lagg(4) and `laggctl ifconfig` do it."
-    ),
-    "lagghash": (
-        "The header layers by which flows are told apart: one or more of `l2`, `l3`"
-        " and `l4`."
-    ),
-    "hash": (
-        "The function over them: `crc32c`, with 256 buckets that move as few flows as"
-        " possible, or `fnv1`, FreeBSD's, modulo the number of ports."
-    ),
-    "hash_seed": (
-        "0 to 4294967295; two machines in a row want different ones.  Unless given,"
-        " drawn at creation."
-    ),
-    "use_flowid": "Kept for lagg(4)'s sake; a TAP gives no flow id.",
-    "flowid_shift": "0 to 31; as `use_flowid`.",
-    "rr_limit": "Roundrobin: frames by each port in its turn, 1 to 4294967295.",
-    "failover_rx_all": (
-        "Failover: accept frames from every port, not from the active one alone."
-    ),
-    "lacp_strict": "Carry frames only by ports with a partner that agrees.",
-    "lacp_fast_timeout": (
-        "Ask the partner for a LACPDU every second and give it up after three, in"
-        " place of 30 and 90."
-    ),
-    "lacp_active": "Send LACPDUs without being asked; false is passive.",
-    "lacp_system_priority": "0 to 65535; the end with the lower one decides.",
-    "lacp_system": "The system's MAC address.  Unless given, the lagg's.",
-    "lacp_key": "1 to 65535; 0 derives it from lagg and speed.",
-    "ad_select": (
-        "Which aggregator is active when several could be: `stable`, `bandwidth`,"
-        " `count` or `port-priority`."
-    ),
-    "lacp_max_ports": "1 to 32 ports carry; more are standby.",
-    "lacp_min_links": "With fewer ports that carry, the lagg has no carrier.",
-    "lacp_fallback_timeout": (
-        "Seconds without any partner after which one port carries all the same; 0 is"
-        " never."
-    ),
-    "lacp_coupled": (
-        "Collect and distribute at once, as a partner without independent control"
-        " wants."
-    ),
-    "lacp_txtest": "For tests: send no LACPDU.",
-    "lacp_rxtest": "For tests: hear no LACPDU.",
-    "lacp_port_priority": "Of a port, 0 to 65535; the lower is chosen first.",
 }
-"""Every key of a [[lagg]] table; the options of `laggctl set` are the same."""
+"""Every key of a [[lagg]] table that is no option; those have it in their rows."""
 
 TOML_EXAMPLE = """
 [[lagg]]
