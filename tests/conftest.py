@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 
 from tests import leftovers
-from tests.control_world import World, world_at
+from tests.control.world import World, world_at
 from tests.waiting import wait_until
 
 __all__ = ["wait_until"]

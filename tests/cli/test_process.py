@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""laggctl as a process of its own: following events, start and exit."""
+
+import functools
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lagg.cli.parser import COMMANDS, Command
+from tests.control.world import (
+    DEADLINE_SECONDS,
+    World,
+    wait_until,
+)
+from tests.tree import ROOT
+
+
+def spawned(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lagg", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # as users have it: flushing shows
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# monitor
+
+
+@contextmanager
+def monitoring(world: World, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A monitor that is told events already, and is killed however the block ends."""
+    with spawned("--socket", world.path, "monitor", *words) as following:
+        try:
+            wait_until(lambda: world.driver.sinks)
+            yield following
+        finally:
+            following.kill()
+
+
+@pytest.fixture
+def monitor(world: World) -> Iterator[subprocess.Popen[str]]:
+    with monitoring(world, "--json") as following:
+        yield following
+
+
+def line_of(following: subprocess.Popen[str]) -> str:
+    assert following.stdout is not None
+    ready, _, _ = select.select([following.stdout], [], [], DEADLINE_SECONDS)
+    assert ready, "the line was not flushed"
+    return following.stdout.readline()
+
+
+def test_monitor_prints_each_event_at_once(
+    world: World, monitor: subprocess.Popen[str]
+) -> None:
+    for number in range(2):
+        world.call("Create", name=f"lagg{number}")
+        assert json.loads(line_of(monitor)) == {
+            "lagg": f"lagg{number}",
+            "port": None,
+            "event": "created",
+            "details": "failover",
+            "time_ns": 1,
+        }
+
+
+def test_monitor_ends_well_with_control_c(monitor: subprocess.Popen[str]) -> None:
+    monitor.send_signal(signal.SIGINT)
+    _, said = monitor.communicate(timeout=DEADLINE_SECONDS)
+    assert (monitor.returncode, said) == (0, "")
+
+
+def test_monitor_exits_3_when_the_daemon_goes(
+    world: World, monitor: subprocess.Popen[str]
+) -> None:
+    world.run(world.server.close())
+    _, said = monitor.communicate(timeout=DEADLINE_SECONDS)
+    assert monitor.returncode == 3
+    assert said == f"laggctl: {world.path}: laggd closed the connection\n"
+
+
+def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:
+    with monitoring(world) as following:
+        world.call("Create", name="lagg0")
+        # One by one: select() does not see a line that was read along with another.
+        lines = [line_of(following)]
+        world.call("Attach", name="lagg0", ports=["eth0"])
+        lines.append(line_of(following))
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "lagg0 created: failover\n",
+        "lagg0 port eth0 port-attached\n",
+    ]
+
+
+# The process
+
+
+def test_a_command_imports_nothing_heavy() -> None:
+    heavy = ("asyncio", "asyncvarlink", "dataclasses", "tomllib", "pyroute2", "cffi")
+    check = (
+        "import sys, lagg.cli, lagg.cli.change, lagg.cli.show\n"
+        f"assert not set(sys.modules) & set({heavy!r}), sorted(sys.modules)"
+    )
+    # -S, for what a site's own start-up imports is not ours.
+    subprocess.run([sys.executable, "-S", "-c", check], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.word)
+def test_every_command_has_its_code(command: Command) -> None:
+    module = importlib.import_module(f"lagg.cli.{command.module}")
+    assert callable(getattr(module, command.function))
+
+
+def test_no_command_is_loaded_before_it_runs() -> None:
+    check = (
+        "import sys, lagg.cli\n"
+        "lagg.cli.make_parser()\n"
+        "print(*[name for name in sys.modules if name.startswith('lagg.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True
+    )
+    parts = ("options", "output", "parser", "show_page", "words")
+    assert set(done.stdout.split()) == {f"lagg.cli.{part}" for part in parts}
+
+
+def test_the_program_exits_with_the_commands_code(world: World) -> None:
+    act = functools.partial(
+        subprocess.run, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    base = [sys.executable, "-m", "lagg", "--socket", world.path]
+    assert act([*base, "create", "lagg0"]).returncode == 0
+    assert act([*base, "destroy", "lagg9"]).returncode == 1
+    assert act([*base, "destroy"]).returncode == 2
+    assert act([*base[:-1], "/nowhere", "show"]).returncode == 3
