@@ -13,7 +13,7 @@ from book.man import Page
 from book.pages import KEYS
 from book.words import Option, Words, commands, globals_of_laggctl, words_of
 from lagg.cli.parser import COMMANDS
-from lagg.config.rules import OPTION_RULES
+from lagg.config.rules import OPTION_RULES, PORT_RULES
 from lagg.daemon.process import make_parser
 
 PAGES = [name for name in FILES if "/man/" in name]
@@ -63,6 +63,14 @@ def test_the_pages_have_the_programs_own_options(
 @pytest.mark.parametrize("key", ["name", "proto", "ports", "mac", "mtu", *OPTION_RULES])
 def test_laggd_toml_5_has_every_key(written: dict[str, Path], key: str) -> None:
     assert f".TP\n{key}\n{KEYS[key].split()[0]}" in plain(written["laggd.toml.5"])
+
+
+@pytest.mark.parametrize("key", PORT_RULES)
+def test_laggd_toml_5_has_every_key_of_a_port(
+    written: dict[str, Path], key: str
+) -> None:
+    _, of_port = plain(written["laggd.toml.5"]).split("KEYS OF A PORT")
+    assert f".TP\n{key}\n{KEYS[key]}" in of_port
 
 
 @pytest.mark.parametrize("file", ["laggctl", "_laggctl", "laggctl.fish"])

@@ -9,13 +9,15 @@ from book import text
 from book.man import Page
 from book.words import Option, Place, Words, commands, globals_of_laggctl, words_of
 from lagg.daemon.process import make_parser as make_laggd_parser
-from lagg.model import Options
-from lagg.options import OPTIONS
+from lagg.model import Options, PortOptions
+from lagg.options import OPTIONS, PORT_OPTIONS
 
-KEYS = text.KEYS | {row.key: row.sentence for row in OPTIONS}
-"""What the manual says of every key of a [[lagg]] table."""
+ROWS = (*OPTIONS, *PORT_OPTIONS)
 
-CONFIGURED = frozenset({"proto", "mac", "mtu", *(row.key for row in OPTIONS)})
+KEYS = text.KEYS | {row.key: row.sentence for row in ROWS}
+"""What the manual says of every key of a [[lagg]] table, and of a port's in it."""
+
+CONFIGURED = frozenset({"proto", "mac", "mtu", *(row.key for row in ROWS)})
 """What is a key of the configuration and an option of a command, with one text."""
 
 OPTIONS_IN_TITLE = 3
@@ -85,6 +87,9 @@ def toml_page() -> str:
     options = [row.key for row in OPTIONS]
     keys = ("name", "proto", "ports", "mac", "mtu", *options, "port")
     page.terms((f"`{key}`", f"{KEYS[key]}{_default(key)}") for key in keys)
+    page.section("keys of a port")
+    of_port = [row.key for row in PORT_OPTIONS]
+    page.terms((f"`{key}`", f"{KEYS[key]}{_default(key)}") for key in of_port)
     page.section("examples")
     page.example(text.TOML_EXAMPLE)
     page.section("see also")
@@ -134,7 +139,7 @@ def _sentence(words: str) -> str:
 
 
 def _default(key: str) -> str:
-    for field in fields(Options):
+    for field in (*fields(Options), *fields(PortOptions)):
         if field.name == key and field.default is not None:
             return f"  Default: {_shown(field.default)}."
     return ""
