@@ -8,13 +8,12 @@ FILE.  A lagg is an interface too, so no daemon is asked.
 from book.words import Option, Words, commands, globals_of_laggctl
 from lagg.cli.ifconfig_words import WORDS as IFCONFIG_WORDS
 from lagg.cli.sysctl import KNOBS
-from lagg.model import HashKind, Proto
+from lagg.model import Proto
 
 HEAD = "# SPDX-License-Identifier: BSD-2-Clause\n# Made by tools/manual.\n"
 
 CHOICES = {
     "P": tuple(proto.value for proto in Proto),
-    "H": tuple(kind.value for kind in HashKind),
     "L": ("l2", "l3", "l4", "l2,l3", "l3,l4", "l2,l3,l4"),
     "NAME[=VALUE]": tuple(KNOBS),
     "WORD": IFCONFIG_WORDS,

@@ -8,6 +8,15 @@ import argparse
 from dataclasses import dataclass
 
 from lagg.cli.parser import COMMANDS, make_parser
+from lagg.model import Options
+from lagg.options import OPTIONS, Kind
+
+WORDS_OF_FLAG = {
+    row.flag: tuple(str(word.value) for word in type(getattr(Options(), row.key)))
+    for row in OPTIONS
+    if row.value is Kind.WORD
+}
+"""What may follow a flag, for laggd to say: argparse refuses no other word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ def words_of(
 def _option(action: argparse.Action) -> Option:
     takes = action.nargs != 0
     choices = tuple(map(str, action.choices or ()))
+    choices = choices or WORDS_OF_FLAG.get(action.option_strings[0], ())
     value = str(action.metavar or "|".join(choices)) if takes else ""
     return Option(tuple(action.option_strings), value, action.help or "", choices)
 
