@@ -72,7 +72,7 @@ class Option(NamedTuple):
 _BY_FLOW = ("loadbalance", "lacp")
 _LACP = ("lacp",)
 
-OPTIONS = (
+OPTIONS: tuple[Option, ...] = (
     Option(
         "altname",
         Kind.NAMES,
@@ -284,7 +284,7 @@ OPTIONS = (
 )
 """Of a lagg, in the order in which files, records and pages have them."""
 
-PORT_OPTIONS = (
+PORT_OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_port_priority",
         Whole(0, U16_MAX),

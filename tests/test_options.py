@@ -2,13 +2,18 @@
 """A row is all that an option needs: what is made of it, and that its twin agrees."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from lagg.model import Options, PortOptions, Proto
 from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
+from tests.tree import ROOT
 
 Defaults = Options | PortOptions
 ROWS = [
@@ -51,3 +56,72 @@ def test_a_flag_of_freebsd_has_a_bit_of_its_own() -> None:
     flags = {row.freebsd.flag: row.freebsd.bit for row in OPTIONS if row.freebsd.flag}
     assert all(bit.bit_count() == 1 for bit in flags.values())
     assert len(set(flags.values())) == len(flags)
+
+
+@pytest.fixture(scope="module")
+def with_one_more() -> list[dict[str, Any]]:
+    """What a laggd with lacp_colour and a port's lacp_weight knows of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.one_more_option"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tools'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return cast(list[dict[str, Any]], json.loads(done.stdout))
+
+
+def test_a_row_more_is_a_key_of_the_configuration(
+    with_one_more: list[dict[str, Any]],
+) -> None:
+    of_configuration, _, _, _ = with_one_more
+    assert of_configuration == {
+        "saved": '[[lagg]]\nname = "lagg0"\nproto = "lacp"\nports = ["eth0"]\n'
+        'lacp_colour = 7\n[lagg.port."eth0"]\nlacp_port_priority = 32768\n'
+        "lacp_weight = 80\n",
+        "again": True,
+        "complaints": [
+            "file: lagg0: port.eth0: lacp_weight: 1001 is not a whole number from 0"
+            " to 1000",
+            "file: lagg0: lacp_colour: 2 is not a whole number from 3 to 9",
+        ],
+        "schema": {"type": "integer", "minimum": 3, "maximum": 9},
+        "schema of a port": {"type": "integer", "minimum": 0, "maximum": 1000},
+    }
+
+
+def test_a_row_more_crosses_the_socket(with_one_more: list[dict[str, Any]]) -> None:
+    _, of_socket, _, _ = with_one_more
+    assert of_socket == {
+        "record": 5,
+        "types": ["int", "int"],
+        "type of a port": "int",
+        "varlink": ["lacp_colour: ?int", "lacp_colour: int", "lacp_weight: ?int"],
+    }
+
+
+def test_a_row_more_is_a_word_of_laggctl_and_of_freebsd(
+    with_one_more: list[dict[str, Any]],
+) -> None:
+    _, _, of_client, _ = with_one_more
+    assert of_client == {
+        "options": {"lacp_colour": 7},
+        "of a port": {"eth0": {"lacp_weight": 80}},
+        "show": [["  lacp_colour 7"], []],
+        "ifconfig": [["option", ["lacp_colour", 7]]],
+        "ifconfig -v": "flags=200<COLOUR>",
+        "knob": "lacp_colour",
+    }
+
+
+def test_a_row_more_is_in_the_manual_and_the_completions(
+    with_one_more: list[dict[str, Any]],
+) -> None:
+    _, _, _, of_book = with_one_more
+    assert of_book == {
+        "toml": [True, True],
+        "laggctl": [True, True],
+        "shells": [True, True, True],
+    }
