@@ -8,7 +8,7 @@ is commands.py's.
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lagg.errors import LaggError
@@ -136,13 +136,20 @@ class Fleet:
 
     async def follow_egress(self) -> None:
         """Learns what AF_XDP would pass by: shapers, filters, queues.  LaggError."""
-        ports = [port for each in self.bundles.values() for port in each.shape.ports]
+        await self._learn_egress(self._port_links())
+
+    async def _learn_egress(self, links: Sequence[Link]) -> None:
+        """The filters of all, for nobody lists fewer; the queues of these ports."""
         came = frozenset(self._came_since)
-        if ports:
+        if links:
             self._egress = await self.netlink.egress_rules()
-        for port in ports:
-            await self._count_queues(port.link)
+        for link in links:
+            await self._count_queues(link)
         self._came_since -= came
+
+    def _port_links(self) -> list[Link]:
+        bundles = self.bundles.values()
+        return [port.link for each in bundles for port in each.shape.ports]
 
     def await_egress(self, bundle: Bundle, slot: int, ifindex: int) -> None:
         """A port that is to come sends by the packet socket until that is known.
@@ -163,9 +170,10 @@ class Fleet:
 
         A failure is logged: it is looked for again with that of all others.
         """
-        if self._came_since:
+        came = [each for each in self._port_links() if each.ifindex in self._came_since]
+        if came:
             try:
-                await self.follow_egress()
+                await self._learn_egress(came)
                 self.spare_sniffers()
             except LaggError as error:
                 log.warning("%s", error)

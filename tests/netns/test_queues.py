@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from lagg.kernel.netlink import Netlink
+from lagg.link import Link
 from lagg.model import Proto, Transmit
+from lagg.operations.kernel_events import Follower
 from tests.netns import ethtool
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
@@ -54,6 +57,11 @@ def carries_by(world: World, way: Transmit) -> bool:
     return port.reason is None and port.tx is way
 
 
+async def no_look(follower: Follower) -> None:
+    """Instead of a poll's."""
+    follower._stirred.clear()
+
+
 def await_transmits(world: World, *wanted: Transmit) -> None:
     world.wait(lambda: transmits(world) == list(wanted), f"the ports send by {wanted}")
 
@@ -77,6 +85,25 @@ def test_a_port_that_has_several_when_it_is_attached_sends_so_from_the_first_fra
     assert transmits(world) == [Transmit.PACKET, Transmit.XDP]
     set_queues(world, receive=1, transmit=1)
     await_transmits(world, Transmit.XDP, Transmit.XDP)
+
+
+def test_only_the_ports_that_came_are_asked_for_their_queues(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, asked = Netlink.transmits_by_several, list[str]()
+
+    async def asking(netlink: Netlink, link: Link) -> bool:
+        asked.append(link.name)
+        return await ask(netlink, link)
+
+    world.stop()
+    monkeypatch.setattr(Follower, "_look_around", no_look)
+    monkeypatch.setattr(Netlink, "transmits_by_several", asking)
+    world.start()
+    world.create("lagg0", "p0", proto=Proto.FAILOVER)
+    world.attach("p1")
+    world.change(mtu=1400)
+    assert asked == ["p0", "p1"]
 
 
 def test_receive_queues_do_not_matter(world: World) -> None:
