@@ -102,6 +102,7 @@ class Follower:
     async def __aenter__(self) -> Self:
         """Starts to follow."""
         self._tasks.keep("following the kernel's events", self._watch)
+        self._tasks.keep("following transmit queues", self._watch_queues)
         self._tasks.keep("looking for groups and sniffers", self._poll)
         return self
 
@@ -121,6 +122,12 @@ class Follower:
         except Exception:
             self._look_at_all()  # what waited to be told is lost
             raise
+
+    async def _watch_queues(self) -> None:
+        """At once: while it sends by AF_XDP and by several queues frames overtake."""
+        async for changed in self._fleet.netlink.watch_queues():
+            with _logging():
+                await self._fleet.follow_queues(changed)
 
     def _told_one(self, event: LinkEvent) -> None:
         try:

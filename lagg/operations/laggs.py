@@ -8,7 +8,7 @@ is commands.py's.
 
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from lagg.errors import LaggError
@@ -150,6 +150,21 @@ class Fleet:
     def _port_links(self) -> list[Link]:
         bundles = self.bundles.values()
         return [port.link for each in bundles for port in each.shape.ports]
+
+    async def follow_queues(self, ifindexes: Collection[int] | None) -> None:
+        """These interfaces have other queues, or any may; those of ports count.
+
+        LaggError.
+        """
+        links = [
+            link
+            for link in self._port_links()
+            if ifindexes is None or link.ifindex in ifindexes
+        ]
+        for link in links:
+            await self._count_queues(link)
+        if links:
+            self.spare_sniffers()
 
     def await_egress(self, bundle: Bundle, slot: int, ifindex: int) -> None:
         """A port that is to come sends by the packet socket until that is known.

@@ -28,7 +28,7 @@ from lagg.link import Modes, Offload
 _GENL_ID_CTRL = 0x10
 _CTRL_CMD_GETFAMILY = 3
 
-_GENL_BYTES = 20  # the netlink header, then its own
+GENL_BYTES = 20  # the netlink header, then its own
 _ETHTOOL_A_FEATURES_WANTED = "ETHTOOL_A_LINKMODES_OURS"  # 3, and a bitset, too
 _ETHTOOL_A_FEATURES_ACTIVE = 4
 _ETHTOOL_MSG_CHANNELS_GET = 17
@@ -118,7 +118,7 @@ class Generic:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return b""
             raise
-        return attributes_of(answer, _GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
+        return attributes_of(answer, GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
 
     async def transmit_queues(self, ifindex: int) -> int | None:
         """How many an interface has now; None when its driver does not say."""
@@ -129,7 +129,7 @@ class Generic:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return None
             raise
-        found = attributes_of(answer, _GENL_BYTES)
+        found = attributes_of(answer, GENL_BYTES)
         counts = (found.get(kind) for kind in (_CHANNELS_TX, _CHANNELS_COMBINED))
         return sum(0 if c is None else int(_COUNT.unpack(c)[0]) for c in counts)
 
@@ -153,14 +153,19 @@ class Generic:
     async def _family(self, name: str) -> int:
         """The number of a family.  OSError(ENOENT) if this kernel has none."""
         if name not in self._families:
-            body = ctrlmsg()
-            body["cmd"] = _CTRL_CMD_GETFAMILY
-            body["version"] = 1
-            body["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
-            answers = await self._socket.ask(Request(body, _GENL_ID_CTRL))
-            family = decode(ctrlmsg, answers[0]).get_attr("CTRL_ATTR_FAMILY_ID")
-            self._families[name] = int(family)
+            found = await family(self._socket, name)
+            self._families[name] = int(found.get_attr("CTRL_ATTR_FAMILY_ID"))
         return self._families[name]
+
+
+async def family(asked: Socket, name: str) -> Any:
+    """What the kernel says of a family.  OSError(ENOENT) if it has none."""
+    body = ctrlmsg()
+    body["cmd"] = _CTRL_CMD_GETFAMILY
+    body["version"] = 1
+    body["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
+    (answer, *_) = await asked.ask(Request(body, _GENL_ID_CTRL))
+    return decode(ctrlmsg, answer)
 
 
 def _ethtool(command: int, ifindex: int) -> Any:

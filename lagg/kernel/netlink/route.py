@@ -17,6 +17,7 @@ from lagg.errors import LaggError, done_if
 from lagg.kernel.netlink import messages
 from lagg.kernel.netlink.egress import Egress
 from lagg.kernel.netlink.generic import Generic
+from lagg.kernel.netlink.queues import QueueWatch
 from lagg.kernel.netlink.stats import Stats
 from lagg.kernel.netlink.watch import Traffic, Watch
 from lagg.kernel.netlink.wire import (
@@ -57,6 +58,7 @@ class Netlink:
             self._generic = Generic()
             self._stats = Stats()
             self._egress = Egress()
+            self._queues = QueueWatch()
         self._names: dict[int, str] = {}
 
     async def __aenter__(self) -> Self:
@@ -73,9 +75,9 @@ class Netlink:
         self.close()
 
     def close(self) -> None:
-        """Closes the sockets; a pending watch() must have been cancelled before."""
-        sockets = (self._watch, self._route, self._generic, self._stats, self._egress)
-        for each in sockets:
+        """Closes the sockets; a pending watch must have been cancelled before."""
+        asked = (self._route, self._generic, self._stats, self._egress)
+        for each in (self._watch, self._queues, *asked):
             each.close()
 
     async def watch(self) -> AsyncIterator[LinkEvent]:
@@ -89,6 +91,16 @@ class Netlink:
             for event in events:
                 self._remember_name(event)
                 yield event
+
+    async def watch_queues(self) -> AsyncIterator[list[int] | None]:
+        """Whose number of queues changed, by ifindex; None: of any, it may be.
+
+        Without an end, for one consumer.  Before Linux 5.6 nothing is told.
+        """
+        while True:
+            with _refusal("netlink", "receive ethtool's notices"):
+                changed = await self._queues.changed()
+            yield changed
 
     @property
     def tells_groups(self) -> bool:
