@@ -35,7 +35,9 @@ def show(now: Instant, name: str, output: Send | Notice) -> None:
         print(f"{now / SECOND:7.3f} {name} port {output.number} says {states}")
     else:
         port = f"port {output.number} " if output.number else ""
-        print(f"{now / SECOND:7.3f} {name} {port}{output.event}: {output.details}")
+        print(
+            f"{now / SECOND:7.3f} {name} {port}{output.event.value}: {output.details}"
+        )
 
 
 def main() -> None:

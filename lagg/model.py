@@ -5,10 +5,10 @@ Owns lagg(4)'s words: protocols, hash layers, options, port flags, drop reasons.
 Frozen values and enumerations only; knows no kernel, socket or clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect, PortStatus, View
 from lagg.options import PORTS_MAX
@@ -174,6 +174,30 @@ class PortOptions:
     lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest
 
 
+Chosen = TypeVar("Chosen", Options, PortOptions)
+
+
+def differences(before: Chosen, after: Chosen) -> Iterator[tuple[str, Any, Any]]:
+    """Each option that is another: its key, what it was, what it is."""
+    for each in fields(before):
+        was, now = getattr(before, each.name), getattr(after, each.name)
+        if was != now:
+            yield each.name, was, now
+
+
+def words(value: object, *, none: str = "the first port's") -> str:
+    """A setting's value as a person writes it; `none`: whose it is while it is None."""
+    if value is None:
+        return none
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        return ",".join(map(words, value)) or "none"
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class LaggConfig:
     """One lagg as a user asks for it."""
@@ -215,11 +239,7 @@ class LaggChange:
             for port in sorted({*before, *after})
         }
         return {
-            port: tuple(
-                (field.name, getattr(now, field.name))
-                for field in fields(PortOptions)
-                if getattr(now, field.name) != getattr(was, field.name)
-            )
+            port: tuple((key, value) for key, _, value in differences(was, now))
             for port, (was, now) in pairs.items()
             if was != now
         }
@@ -319,33 +339,6 @@ class LaggRecord:
     counters: Counters
     waiting_for: tuple[str, ...] = ()  # configured ports that are not there yet
     lacp: View | None = None  # None unless laggproto is lacp
-
-
-ACTIVE_PORT = "active-port"
-"""The event that another port carries a failover lagg."""
-
-LINK = "link"
-"""The event that a lagg begins to carry frames, or ends to."""
-
-MAC = "mac"
-"""The event that a lagg and all its ports have another MAC."""
-
-MAC_HEARD = "mac-heard"
-"""The event that an interface had the lagg's MAC before it became one of its ports."""
-
-MAC_SHARED = "mac-shared"
-"""The event that the port which gave a lagg its MAC has left, and is up beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, for `monitor`; `details` in words, never parsed."""
-
-    lagg: str
-    port: str | None
-    event: str  # "created", "port-attached", "port-link", "active-port", ...
-    details: str
-    time_ns: int  # monotonic
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What goes on beside something else: background tasks, and steps taken together.
 
-Owns their end.  A background task has an owner: what must live and ends is begun anew,
-and is an ailment until it lives again; what fails is logged; nothing runs on once the
-owner has closed.  Of steps all are taken to their end, whichever fails.  Knows no lagg
-and no kernel.
+Owns their end, and who asked for what goes on.  A background task has an owner: what
+must live and ends is begun anew, and is an ailment until it lives again; what fails is
+logged; nothing runs on once the owner has closed.  No client asked for it, whoever was
+asking when it began.  Of steps all are taken to their end, whichever fails.  Knows no
+lagg and no kernel.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from lagg.errors import LaggError
+from lagg.events import Asker
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,23 @@ PAUSE_S_MAX = 5.0
 SOUND_S = 3.0
 """A task that was begun anew ails no more when it has lived so long.  Less than a
 supervisor's usual patience: a laggd that is well again is not to be ended."""
+
+_ASKER: ContextVar[Asker | None] = ContextVar("asker", default=None)
+
+
+def asker() -> Asker | None:
+    """Who asked for what goes on now; None: no client did."""
+    return _ASKER.get()
+
+
+@contextmanager
+def asked(by: Asker | None) -> Iterator[None]:
+    """What goes on inside is asked for by this client, or by none."""
+    token = _ASKER.set(by)
+    try:
+        yield
+    finally:
+        _ASKER.reset(token)
 
 
 class Tasks:
@@ -54,7 +75,8 @@ class Tasks:
         """
         if self._closed:
             return None
-        task = asyncio.get_running_loop().create_task(work(*args, **kwargs))
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work(*args, **kwargs), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -38,9 +38,10 @@ ARROWS_MAX = 60
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "errors": (),
+    "events": ("lacp",),
     "model": ("errors", "lacp", "options"),
     "options": (),
-    "tasks": ("errors",),
+    "tasks": ("errors", "events"),
     "kernel.netlink": (TOP, "kernel.proc"),
     "kernel.native": (TOP, "plan", "kernel.privileges"),
     "kernel.slow": (TOP, "kernel.proc"),
@@ -71,7 +72,7 @@ SOLE_IMPORTERS = {
 
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
-    *("lacp", "plan", "config", "errors", "model", "options"),
+    *("lacp", "plan", "config", "errors", "events", "model", "options"),
     *("ports.eligible", "operations.uppers", "control.records", "cli.show_page"),
 )
 IMPURE = frozenset(

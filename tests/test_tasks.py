@@ -10,7 +10,8 @@ import pytest
 
 from lagg import tasks
 from lagg.errors import LaggError
-from lagg.tasks import Tasks, in_turn, together
+from lagg.events import Asker
+from lagg.tasks import Tasks, asked, asker, in_turn, together
 
 
 class World:
@@ -233,3 +234,31 @@ def test_every_step_is_taken_and_the_first_failure_raised(
 
 def test_results_of_steps_together_come_in_their_order() -> None:
     assert asyncio.run(Steps().together()) == [0, 1, 2]
+
+
+# ---- who asked ---------------------------------------------------------------------
+
+ASKER = Asker(1000, 4711, "laggctl")
+
+
+def test_who_asked_is_known_inside_and_nobody_asked_for_a_background_task() -> None:
+    async def test() -> None:
+        owner = Tasks()
+        found: list[Asker | None] = []
+
+        async def look() -> None:
+            found.append(asker())
+
+        with asked(ASKER):
+            await look()
+            background = owner.begin(look)
+            await together([look(), look()])
+            with asked(None):
+                await look()
+        await look()
+        assert background is not None
+        await background
+        assert found.count(ASKER) == 3
+        assert found.count(None) == 3
+
+    asyncio.run(test())

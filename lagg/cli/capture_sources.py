@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 from lagg.cli import pcap
 from lagg.cli.capture_socket import Watch
 from lagg.errors import LaggError
+from lagg.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,8 +22,19 @@ if TYPE_CHECKING:
     from lagg.control.client import Client
     from lagg.control.records import EventJson, LaggJson
 
-_OF_ONE = {"port-attached", "port-detached", "port-departed", "port-renamed"}
-_OF_ALL = {"renamed", "destroyed", "events-lost"}
+_OF_ONE = {
+    each.value
+    for each in (
+        EventKind.PORT_ATTACHED,
+        EventKind.PORT_DETACHED,
+        EventKind.PORT_DEPARTED,
+        EventKind.PORT_RENAMED,
+    )
+}
+_OF_ALL = {
+    each.value
+    for each in (EventKind.RENAMED, EventKind.DESTROYED, EventKind.EVENTS_LOST)
+}
 """Events that may be about this lagg whatever they call it."""
 
 

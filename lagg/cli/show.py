@@ -7,7 +7,7 @@ Owns which call each makes; the pages are lagg/cli/show_page.py's.
 from __future__ import annotations
 
 import json
-import time
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, UsageError, paint, say
@@ -69,8 +69,13 @@ def monitor(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 say(json.dumps(event))
             else:
-                say(event_line(event, time.strftime("%H:%M:%S"), colours))
+                say(event_line(event, _time_of_day(event["at"]), colours))
     raise NoDaemonError(f"{arguments.socket}: laggd has no more events")
+
+
+def _time_of_day(at: str) -> str:
+    """RFC 3339 as the clock on the wall here shows it."""
+    return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
 
 
 def laggs_of(arguments: argparse.Namespace) -> list[LaggJson]:

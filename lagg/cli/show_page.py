@@ -14,6 +14,7 @@ from lagg.options import OPTIONS
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
     from lagg.control.records import (
+        AskerJson,
         EventJson,
         LacpJson,
         LaggJson,
@@ -68,7 +69,15 @@ def event_line(event: EventJson, clock: str, paint: Paint) -> str:
     if event["port"] is not None:
         place += f" port {event['port']}"
     details = f": {event['details']}" if event["details"] else ""
-    return f"{clock} {paint(place, _BOLD)} {event['event']}{details}"
+    why = f" ({event['cause']})" if event["cause"] else ""
+    who = f", by {_asker(event['by'])}" if event["by"] else ""
+    return f"{clock} {paint(place, _BOLD)} {event['event']}{details}{why}{who}"
+
+
+def _asker(by: AskerJson) -> str:
+    """As "laggctl, pid 4711, uid 0"."""
+    pid = f"pid {by['pid']}, " if by["pid"] else ""
+    return f"{by['program'] or 'somebody'}, {pid}uid {by['uid']}"
 
 
 def counter_part(lagg: LaggJson) -> dict[str, object]:

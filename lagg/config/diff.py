@@ -7,9 +7,8 @@ operations/apply.py applies a Diff.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from enum import Enum
 
-from lagg.model import LaggChange, LaggConfig, Options, PortOptions
+from lagg.model import LaggChange, LaggConfig, PortOptions, differences, words
 
 _NOT_ONE_SETTING = ("name", "ports", "options", "port_options")
 """Fields of LaggConfig that are told in another way than by their two values."""
@@ -32,9 +31,7 @@ class LaggDiff:
         """What is to be set; None when nothing is."""
         before, after = self.before, self.after
         changed = tuple(
-            (field.name, getattr(after.options, field.name))
-            for field in fields(Options)
-            if getattr(after.options, field.name) != getattr(before.options, field.name)
+            (key, now) for key, _, now in differences(before.options, after.options)
         )
         found = LaggChange(
             proto=after.proto if after.proto is not before.proto else None,
@@ -181,28 +178,9 @@ def _settings(each: LaggDiff) -> Iterator[tuple[str, object, object]]:
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name not in _NOT_ONE_SETTING and was != now:
             yield field.name, was, now
-    for field in fields(Options):
-        was, now = (
-            getattr(before.options, field.name),
-            getattr(after.options, field.name),
-        )
-        if was != now:
-            yield field.name, was, now
+    yield from differences(before.options, after.options)
     changed = LaggChange.of_port_options(before.port_options, after.port_options)
     for port, options in changed.items():
         old = before.port_options.get(port, PortOptions())
         for name, value in options:
             yield f"port {port}: {name}", getattr(old, name), value
-
-
-def words(value: object) -> str:
-    """A setting's value as a person writes it."""
-    if value is None:
-        return "the first port's"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, tuple):
-        return ",".join(map(words, value)) or "none"
-    return str(value)

@@ -11,11 +11,11 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from lagg.events import Asker, Event
 from lagg.lacp.values import Party, PortCounts, PortStatus, State, View
 from lagg.model import (
     Counters,
     Drop,
-    Event,
     LaggRecord,
     Limbo,
     Options,
@@ -180,6 +180,14 @@ class LaggJson(TypedDict):
     lacp: LacpJson | None
 
 
+class AskerJson(TypedDict):
+    """Who asked for a change over this socket."""
+
+    uid: int
+    pid: int
+    program: str | None
+
+
 class EventJson(TypedDict):
     """Something that happened; `lagg` is empty when it concerns none."""
 
@@ -187,7 +195,10 @@ class EventJson(TypedDict):
     port: str | None
     event: str
     details: str
-    time_ns: int
+    time_ns: int  # monotonic
+    at: str  # the time of day, RFC 3339
+    cause: str | None  # in words
+    by: AskerJson | None  # null: the kernel, a partner or laggd itself did it
 
 
 class ChoiceJson(TypedDict):
@@ -375,10 +386,18 @@ def event_json(event: Event) -> EventJson:
     return {
         "lagg": event.lagg,
         "port": event.port,
-        "event": event.event,
+        "event": event.event.value,
         "details": event.details,
         "time_ns": event.time_ns,
+        "at": event.at,
+        "cause": event.cause,
+        "by": None if event.by is None else asker_json(event.by),
     }
+
+
+def asker_json(by: Asker) -> AskerJson:
+    """Who asked, in an event."""
+    return {"uid": by.uid, "pid": by.pid, "program": by.program}
 
 
 def _lacp_counters_json(counts: PortCounts) -> LacpCountersJson:

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The control socket of laggd: the varlink interface org.laggd.Lagg.
 
-Owns who may connect, read and change, how many clients there may be, and the queue of
-events of each reader.  Knows no kernel but the socket: effects are the driver's.
+Owns how many clients there may be, what each may ask for, and the queue of events of
+each reader.  Knows no kernel but the socket: effects are the driver's.
 """
 
 import asyncio
 import errno
-import grp
 import logging
-import os
 import resource
 import socket
-import struct
 from collections import deque
 from collections.abc import (
     AsyncIterator,
@@ -23,7 +20,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from asyncvarlink import (
@@ -43,6 +39,7 @@ from lagg.config.requests import (
     parse_port_names,
     parse_set,
 )
+from lagg.control.peer import Peer, group_name, peer_of
 from lagg.control.records import (
     BucketJson,
     EventJson,
@@ -59,8 +56,10 @@ from lagg.control.records import (
 )
 from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, State, refusal
 from lagg.errors import LaggError
-from lagg.model import Event, Health, LaggChange, LaggConfig, LaggRecord
+from lagg.events import Asker, Event, EventKind
+from lagg.model import Health, LaggChange, LaggConfig, LaggRecord
 from lagg.plan.explain import Bucket, Explanation
+from lagg.tasks import asked
 
 CLIENTS_MAX = 64
 """Connections at a time.  A newcomer takes the place of the longest silent one."""
@@ -85,14 +84,8 @@ BACKLOG = 512
 CLOSE_SECONDS = 30
 """How long changes that are under way may take when the daemon stops."""
 
-SO_PEERGROUPS = 59
-"""asm-generic/socket.h; Python's socket module does not name it."""
-
 Reload = Callable[[], Awaitable[tuple[str, ...]]]
 """Answers a line for each change.  May raise LaggError or ConfigError."""
-
-_UCRED = struct.Struct("iII")
-_GETSOCKOPT_BYTES_MAX = 1024  # what Python's getsockopt() allows: 256 groups
 
 _log = logging.getLogger(__name__)
 
@@ -143,18 +136,6 @@ class Driver(Protocol):
         """Puts every port back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end, as the kernel attests it."""
-
-    uid: int
-    groups: frozenset[int]
-
-    def may_change(self, gid: int) -> bool:
-        """Root, the daemon's own user, and members of the socket's group may."""
-        return self.uid in (0, os.geteuid()) or gid in self.groups
-
-
 class Refused(TypedVarlinkErrorReply, interface="org.laggd.Lagg"):
     """The request was refused and nothing has changed: which thing, why, errno."""
 
@@ -183,7 +164,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._arrived = asyncio.Event()
         self._lost_count = 0
-        self._lost_time_ns = 0
+        self._lost: Event | None = None  # the last of these
 
     def put(self, event: Event) -> None:
         """Keeps the event, or counts it as lost.  Event loop only."""
@@ -191,20 +172,22 @@ class EventQueue:
             self._events.append(event)
         else:
             self._lost_count += 1
-            self._lost_time_ns = event.time_ns
+            self._lost = event
         self._arrived.set()
 
     async def get(self) -> Event:
         """The next event; after a gap, the notice of it."""
-        while not self._events and not self._lost_count:
+        while not self._events:
+            if self._lost is not None:
+                return self._notice(self._lost)
             self._arrived.clear()
             await self._arrived.wait()
-        return self._events.popleft() if self._events else self._notice()
+        return self._events.popleft()
 
-    def _notice(self) -> Event:
+    def _notice(self, last: Event) -> Event:
         details = f"{self._lost_count} events lost: this reader is too slow"
-        self._lost_count = 0
-        return Event("", None, "events-lost", details, self._lost_time_ns)
+        self._lost_count, self._lost = 0, None
+        return Event("", None, EventKind.EVENTS_LOST, details, last.time_ns, last.at)
 
 
 class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
@@ -220,14 +203,16 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         self,
         driver: Driver,
         deny: str | None,
+        asker: Asker,
         monitors: set["LaggInterface"],
         reload: Reload,
         defaults: dict[str, object],
     ) -> None:
-        """For one client: `deny` says why it may not change anything, if so."""
+        """For the client `asker`; `deny` says why it may change nothing, if so."""
         self._reload = reload
         self._driver = driver
         self._deny = deny
+        self._asker = asker
         self._monitors = monitors
         self._defaults = defaults
 
@@ -361,7 +346,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     def _change(self, thing: str) -> Iterator[None]:
         if self._deny is not None:
             raise refusal(thing, self._deny, errno.EPERM)
-        with _refusals():
+        with _refusals(), asked(self._asker):
             yield
 
 
@@ -443,7 +428,12 @@ class ControlServer:
         registry = VarlinkInterfaceRegistry()
         registry.register_interface(
             LaggInterface(
-                self._driver, deny, self._monitors, self._reload, self._defaults
+                self._driver,
+                deny,
+                peer.asker,
+                self._monitors,
+                self._reload,
+                self._defaults,
             )
         )
         registry.register_interface(
@@ -456,30 +446,6 @@ def clients_max() -> int:
     """Connections at a time, under the limit that laggd has now."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(CLIENTS_MAX, descriptors // DESCRIPTORS_SHARE)
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Who connected, with every group; without groups when they are too many."""
-    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, gid = _UCRED.unpack(ucred)
-    try:
-        packed = connection.getsockopt(
-            socket.SOL_SOCKET, SO_PEERGROUPS, _GETSOCKOPT_BYTES_MAX
-        )
-    except OSError as error:
-        # ERANGE above 256 groups: too few rights are the safe side to err on.
-        _log.warning("the groups of uid %d cannot be read: %s", uid, error)
-        packed = b""
-    groups = struct.unpack(f"{len(packed) // 4}I", packed)
-    return Peer(uid, frozenset((gid, *groups)))
-
-
-def group_name(gid: int) -> str:
-    """The group's name, or its number when it has none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, Self
 
-from lagg.model import Event, Health
+from lagg.events import Event
+from lagg.model import Health
 from lagg.tasks import Tasks
 
 _log = logging.getLogger(__name__)

@@ -35,6 +35,7 @@ from lagg.lacp.values import (
     MarkerUnanswered,
     Medium,
     Notice,
+    NoticeKind,
     Output,
     PortStatus,
     Receive,
@@ -354,7 +355,7 @@ class Engine:
         active = self._choice.active
         if active != was_active:
             word = "none carries" if active is None else f"aggregator {active}"
-            self._outputs.append(Notice(None, "aggregator", word))
+            self._outputs.append(Notice(None, NoticeKind.AGGREGATOR, word))
         for port in ports:
             why = reason(port, ports, active)
             self._outputs += self._teller.changes(port, why, now)

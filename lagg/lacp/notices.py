@@ -9,25 +9,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lagg.lacp.port import Port
-from lagg.lacp.values import Churn, Instant, Notice, Party
+from lagg.lacp.values import Churn, Instant, Notice, NoticeKind, Party
 
 INTERVAL_NS = 1_000_000_000
 """The same event of a port is told once in so long; the last of many is told late."""
 
 # Each event and the fact whose change it is; a reason is known by how it begins.
-_FACTS: Mapping[str, Callable[[Port, str], object]] = {
-    "distributing": lambda _, why: not why,
-    "partner": lambda port, _: _identity(port.partner),
-    "late": lambda port, _: port.counts.lacpdu_late,
-    "actor-churn": lambda port, _: port.actor_churn is Churn.CHURN,
-    "partner-churn": lambda port, _: port.partner_churn is Churn.CHURN,
-    "loop-back": lambda port, _: port.loop_while is not None,
-    "duplicate": lambda port, _: port.duplicate_of is not None,
-    "held": lambda port, _: port.held_until is not None,
+_FACTS: Mapping[NoticeKind, Callable[[Port, str], object]] = {
+    NoticeKind.DISTRIBUTING: lambda _, why: not why,
+    NoticeKind.PARTNER: lambda port, _: _identity(port.partner),
+    NoticeKind.LATE: lambda port, _: port.counts.lacpdu_late,
+    NoticeKind.ACTOR_CHURN: lambda port, _: port.actor_churn is Churn.CHURN,
+    NoticeKind.PARTNER_CHURN: lambda port, _: port.partner_churn is Churn.CHURN,
+    NoticeKind.LOOP_BACK: lambda port, _: port.loop_while is not None,
+    NoticeKind.DUPLICATE: lambda port, _: port.duplicate_of is not None,
+    NoticeKind.HELD: lambda port, _: port.held_until is not None,
 }
 
 _TOLD_WHEN_TRUE = frozenset(
-    {"actor-churn", "partner-churn", "loop-back", "duplicate", "held"}
+    {NoticeKind.ACTOR_CHURN, NoticeKind.PARTNER_CHURN, NoticeKind.LOOP_BACK}
+    | {NoticeKind.DUPLICATE, NoticeKind.HELD}
 )
 
 
@@ -35,12 +36,12 @@ def _identity(party: Party) -> object:
     return party.system, party.key, party.port
 
 
-def _words(event: str, port: Port, why: str) -> str:
-    if event == "partner":
+def _words(event: NoticeKind, port: Port, why: str) -> str:
+    if event is NoticeKind.PARTNER:
         return "none" if port.defaulted else describe(port.partner)
-    if event == "late":
+    if event is NoticeKind.LATE:
         return "the partner was not heard in time"
-    if event == "distributing":
+    if event is NoticeKind.DISTRIBUTING:
         return f"no more: {why}" if why else "yes"
     return why
 
@@ -58,9 +59,9 @@ def describe(party: Party) -> str:
 class Teller:
     """Turns statuses into notices."""
 
-    _told: dict[int, dict[str, object]] = field(default_factory=dict)
-    _last: dict[tuple[int, str], Instant] = field(default_factory=dict)
-    _unsaid: dict[tuple[int, str], int] = field(default_factory=dict)
+    _told: dict[int, dict[NoticeKind, object]] = field(default_factory=dict)
+    _last: dict[tuple[int, NoticeKind], Instant] = field(default_factory=dict)
+    _unsaid: dict[tuple[int, NoticeKind], int] = field(default_factory=dict)
 
     def changes(self, port: Port, why: str | None, now: Instant) -> Iterator[Notice]:
         """What is to be said of a port that distributes, or does not for a reason."""
@@ -83,7 +84,7 @@ class Teller:
             (self._last[key] + INTERVAL_NS for key in self._unsaid), default=None
         )
 
-    def _is_due(self, key: tuple[int, str], now: Instant) -> bool:
+    def _is_due(self, key: tuple[int, NoticeKind], now: Instant) -> bool:
         return key in self._unsaid and now - self._last[key] >= INTERVAL_NS
 
     def forget(self, number: int) -> None:
@@ -94,7 +95,7 @@ class Teller:
             self._unsaid.pop((number, event), None)
 
     def _limited(
-        self, key: tuple[int, str], words: str, now: Instant
+        self, key: tuple[int, NoticeKind], words: str, now: Instant
     ) -> Iterator[Notice]:
         if now - self._last.get(key, now - INTERVAL_NS) < INTERVAL_NS:
             self._unsaid[key] = self._unsaid.get(key, 0) + 1

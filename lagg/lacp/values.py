@@ -218,12 +218,26 @@ class Send:
     frame: bytes  # from the Ethernet destination on, without FCS
 
 
+class NoticeKind(Enum):
+    """What a person wants to know of, in a word."""
+
+    AGGREGATOR = "aggregator"  # another one carries, or none
+    DISTRIBUTING = "distributing"
+    PARTNER = "partner"  # is another one, or none
+    LATE = "late"  # was not heard in time
+    ACTOR_CHURN = "actor-churn"
+    PARTNER_CHURN = "partner-churn"
+    LOOP_BACK = "loop-back"
+    DUPLICATE = "duplicate"
+    HELD = "held"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person wants to know; `event` a word, `details` a sentence part."""
+    """Something a person wants to know; `details` a sentence part."""
 
     number: int | None
-    event: str
+    event: NoticeKind
     details: str
 
 

@@ -17,15 +17,18 @@ from collections.abc import Iterable
 from typing import Self
 
 from lagg.errors import LaggError
+from lagg.events import Event, EventKind
 from lagg.link import Address
-from lagg.model import ACTIVE_PORT, LINK, MAC, MAC_HEARD, MAC_SHARED, Event
 from lagg.operations.laggs import Fleet
 from lagg.operations.uppers import speakers
 from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-NEWS = (ACTIVE_PORT, MAC, MAC_HEARD, MAC_SHARED, LINK)
+NEWS = frozenset(
+    {EventKind.ACTIVE_PORT, EventKind.MAC, EventKind.MAC_HEARD, EventKind.MAC_SHARED}
+    | {EventKind.LINK}
+)
 """The events after which a lagg is announced, as soon as it can send."""
 
 ABLE_S = 1.0

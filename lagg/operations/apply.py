@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 
 from lagg.config.diff import Diff, LaggDiff
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.model import LaggChange, LaggConfig, Options, PortOptions
 from lagg.operations import propagate
 from lagg.operations.altname import rename
@@ -172,12 +173,14 @@ class Changeover:
         return True
 
 
-def tell_attached(bundle: Bundle, ports: Sequence[str]) -> None:
+def tell_attached(
+    bundle: Bundle, ports: Sequence[str], cause: str | None = None
+) -> None:
     """Says of each port that it is one now; when all is done, and not on the way."""
     for name in ports:
         port = bundle.shape.named(name)
         if port is not None:
-            bundle.emit("port-attached", f"slot {port.slot}", name)
+            bundle.emit(EventKind.PORT_ATTACHED, f"slot {port.slot}", name, cause=cause)
 
 
 def _slots(shape: Shape) -> dict[int, int]:

@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.link import Link, Modes
-from lagg.model import MAC_HEARD
 from lagg.operations import propagate
 from lagg.operations.laggs import Fleet
 from lagg.operations.protocol_change import refuse_lacp
@@ -48,7 +48,7 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
     with propagate.blaming(bundle, link):
         await _open(fleet, bundle, slot, link, undo)
     if heard:
-        bundle.emit(MAC_HEARD, "it had the lagg's MAC before", link.name)
+        bundle.emit(EventKind.MAC_HEARD, "it had the lagg's MAC before", link.name)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
     # Begun while it became a port.  Of what is only said nothing may be undone.
@@ -250,7 +250,7 @@ async def detach(
     await withdraw(fleet, bundle, [port.slot for port in leaving], rest)
     for port in leaving:
         await fleet.custody.give_back(port.link.ifindex)
-        bundle.emit("port-detached", f"slot {port.slot}", port.link.name)
+        bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
         with suppress(LaggError):  # it has gone at this moment
             fleet.meet(await fleet.netlink.link(port.link.ifindex))
     fleet.watch_ports()
@@ -286,4 +286,4 @@ async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
     await fleet.custody.forget(port.link.ifindex)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
-    bundle.emit("port-departed", f"slot {port.slot}", port.link.name)
+    bundle.emit(EventKind.PORT_DEPARTED, f"slot {port.slot}", port.link.name)

@@ -19,11 +19,11 @@ from typing import Any, Self, TypeVar
 
 from lagg.config.diff import Diff, diff, told
 from lagg.errors import LaggError
+from lagg.events import Asker, Event, EventKind
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.model import (
     USUAL_TUNING,
-    Event,
     Health,
     LaggChange,
     LaggConfig,
@@ -45,7 +45,7 @@ from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.ports.takeover import Custody
 from lagg.running.bundle import Bundle
-from lagg.tasks import Tasks, in_turn, together
+from lagg.tasks import Tasks, asked, asker, in_turn, together
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Driver:
         A failure that nobody waits for any more is logged.  LaggError (ESHUTDOWN).
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task = self._operations.begin(self._run, operation, answer)
+        task = self._operations.begin(self._run, operation, answer, asker())
         if task is None:
             raise LaggError("laggd", "is stopping", errno.ESHUTDOWN)
         task.add_done_callback(lambda _: answer.cancel())
@@ -181,10 +181,12 @@ class Driver:
         self,
         operation: Callable[[], Coroutine[Any, Any, T]],
         answer: "asyncio.Future[T]",
+        by: Asker | None,
     ) -> None:
         async with self._turn:
             try:
-                result = await operation()
+                with asked(by):
+                    result = await operation()
                 await self._fleet.know_egress()
             except Exception as error:
                 if answer.cancelled():
@@ -214,16 +216,19 @@ class Driver:
     def _tell(self, done: Diff) -> None:
         for config in done.create:
             bundle = self._fleet.find(config.name)
-            bundle.emit("created", f"laggproto {config.proto.value}")
+            bundle.emit(EventKind.CREATED, f"laggproto {config.proto.value}")
             tell_attached(bundle, config.ports)
         for each in done.change:
-            tell_attached(self._fleet.find(each.name), each.coming)
+            bundle = self._fleet.find(each.name)
+            if each.before.mtu != each.after.mtu:
+                bundle.emit(EventKind.MTU, str(bundle.link.mtu))
+            tell_attached(bundle, each.coming)
 
     async def _create(self, config: LaggConfig) -> None:
         async with _undoing() as undo:
             bundle = await self._make(config, undo)
             await self._keep_mac(bundle)
-        bundle.emit("created", f"laggproto {config.proto.value}")
+        bundle.emit(EventKind.CREATED, f"laggproto {config.proto.value}")
         tell_attached(bundle, config.ports)
 
     async def _keep_mac(self, bundle: Bundle) -> None:
@@ -315,13 +320,16 @@ class Driver:
         give_back = self._fleet.custody.give_back
         found = await together([give_back(port.link.ifindex) for port in ports])
         self._fleet.watch_ports()
-        bundle.emit("destroyed", f"{sum(found)} of {len(ports)} ports put back")
+        bundle.emit(EventKind.DESTROYED, f"{sum(found)} of {len(ports)} ports put back")
 
     async def _set(self, name: str, change: LaggChange) -> None:
         bundle = self._fleet.find(name)
         _refuse_strangers(bundle, change.port_options)
+        mtu = bundle.link.mtu
         async with _undoing() as undo:
             await self._change(bundle, change, undo)
+        if bundle.link.mtu != mtu:
+            bundle.emit(EventKind.MTU, str(bundle.link.mtu))
 
     async def _change(
         self, bundle: Bundle, change: LaggChange, undo: AsyncExitStack

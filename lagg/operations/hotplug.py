@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Self
 
 from lagg.errors import LaggError
-from lagg.model import Event, LaggConfig
+from lagg.events import Event, EventKind
+from lagg.model import LaggConfig
 from lagg.operations.apply import tell_attached
 from lagg.operations.attach import attach
 from lagg.operations.laggs import Fleet
@@ -108,16 +109,16 @@ class HotPlug:
     def _told(self, event: Event) -> None:
         bundle = self._fleet.bundles.get(event.lagg)
         match event.event:
-            case "port-departed" if bundle is not None:
+            case EventKind.PORT_DEPARTED if bundle is not None:
                 said = () if bundle.said is None else bundle.said.ports
                 if event.port in said:
                     self._set_waiting(bundle, [*bundle.waiting_for, event.port])
-            case "port-attached" if bundle is not None:
+            case EventKind.PORT_ATTACHED if bundle is not None:
                 self._set_waiting(bundle, bundle.waiting_for)
-            case "destroyed":
+            case EventKind.DESTROYED:
                 self._forget(event.lagg)
                 self.look_at_all()
-            case "port-detached":
+            case EventKind.PORT_DETACHED:
                 self.look_at_all()
 
     def _set_waiting(self, bundle: Bundle, names: Iterable[str]) -> None:
@@ -129,7 +130,7 @@ class HotPlug:
             self._waiting[name] = bundle
             if name not in before:
                 self._refused.pop(name, None)
-                bundle.emit("port-waiting", "attached when it appears", name)
+                bundle.emit(EventKind.PORT_WAITING, "attached when it appears", name)
                 self.look(name)  # it may have come meanwhile
 
     def _forget(self, lagg: str) -> None:
@@ -164,13 +165,13 @@ class HotPlug:
             # What it is used for is others' doing, and may have ended meanwhile.
             self._refused[name] = undone and replace(undone, uses=state.uses)
             log.warning("%s", error)
-            bundle.emit("port-refused", error.cause, name)
+            bundle.emit(EventKind.PORT_REFUSED, error.cause, name)
 
     async def _attach(self, bundle: Bundle, name: str) -> None:
         async with AsyncExitStack() as undo:
             await attach(self._fleet, bundle, name, undo)
             undo.pop_all()
-        tell_attached(bundle, [name])
+        tell_attached(bundle, [name], cause="it was waited for")
 
     async def _state(self, name: str) -> _Seen | None:
         """The interface as it is now; None: it is not there."""

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Self
 
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.link import (
     AddressCame,
     AddressGone,
@@ -297,7 +298,7 @@ class Follower:
             return
         if link.name != port.link.name:
             await self._fleet.custody.rename(link.ifindex, link.name)
-            bundle.emit("port-renamed", f"was {port.link.name}", link.name)
+            bundle.emit(EventKind.PORT_RENAMED, f"was {port.link.name}", link.name)
         # Whatever is refused, the rest is done; and it is looked at again.
         await in_turn(
             partial(self._silence, link),
@@ -332,18 +333,20 @@ class Follower:
         """A port's MTU is its lagg's; lagg(4) refuses to change it."""
         if link.mtu != bundle.link.mtu:
             await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
-            bundle.emit("port-mtu", f"{link.mtu} put back", port.link.name)
+            bundle.emit(EventKind.PORT_MTU, f"{link.mtu} put back", port.link.name)
 
     async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """So is its MAC."""
         mac = bundle.shape.mac.address
         if link.mac != mac:
             await self._fleet.netlink.set_mac(link.ifindex, mac)
-            bundle.emit("port-mac", f"{link.mac} put back", port.link.name)
+            bundle.emit(EventKind.PORT_MAC, f"{link.mac} put back", port.link.name)
 
     async def _lagg_lost(self, bundle: Bundle) -> None:
         moved = bundle.link.ifindex in self._moved
-        bundle.emit("lost", _MOVED if moved else _DELETED, level=logging.WARNING)
+        bundle.emit(
+            EventKind.LOST, _MOVED if moved else _DELETED, level=logging.WARNING
+        )
         await self._destroy(bundle.name)
 
     async def _look_at_lagg(self, bundle: Bundle, link: Link) -> None:
@@ -357,7 +360,7 @@ class Follower:
             with _logging():
                 await self._take_mac(bundle, link.mac)
         if link.up != bundle.link.up:
-            bundle.emit("admin", "up" if link.up else "down")
+            bundle.emit(EventKind.ADMIN, "up" if link.up else "down")
             await propagate.set_up(self._fleet.netlink, bundle, link.up)
         # MTU and MAC are what was taken, or put back because a port refused.
         bundle.link = replace(link, mtu=bundle.link.mtu, mac=bundle.link.mac)
@@ -367,7 +370,7 @@ class Follower:
         del self._fleet.bundles[bundle.name]
         self._fleet.bundles[link.name] = bundle
         bundle.note(link.ifindex, lambda known: replace(known, name=link.name))
-        bundle.emit("renamed", f"now {link.name}")
+        bundle.emit(EventKind.RENAMED, f"now {link.name}")
 
     async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
         """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
@@ -377,7 +380,7 @@ class Follower:
             await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
             bundle.mtu_fixed = True
             undo.pop_all()
-        bundle.emit("mtu", str(mtu))
+        bundle.emit(EventKind.MTU, str(mtu))
 
     async def _take_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""

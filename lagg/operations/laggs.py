@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from lagg.errors import LaggError
+from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
 from lagg.link import EgressRules, Link
-from lagg.model import Event, Transmit
+from lagg.model import Transmit
 from lagg.operations.rx_wanted import Hearing
 from lagg.plan.shape import Port
 from lagg.ports.takeover import Custody

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.operations.laggs import Fleet
 from lagg.plan.shape import Port
 from lagg.running.bundle import Bundle
@@ -20,9 +21,6 @@ from lagg.tasks import Tasks
 LOOK_OFTEN_S = 0.05
 OFTEN_S = 10.0
 """What stopped a ring comes again soon, as a rule: so long it is looked at often."""
-
-REOPENED = "ring-reopened"
-"""The event that a port's receive rings were opened anew."""
 
 
 class Rings:
@@ -105,7 +103,7 @@ async def _close_former(bundle: Bundle, port: Port) -> None:
     device.drain_rings(slot)
     await asyncio.to_thread(device.close_rings, slot)
     why = "the kernel let no frame in after one whose offload packet(7) cannot describe"
-    bundle.emit(REOPENED, why, port.link.name)
+    bundle.emit(EventKind.RING_REOPENED, why, port.link.name)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Nothing of it is undone: a port is deaf, and whoever meant otherwise should know
 
 import logging
 
+from lagg.events import EventKind
 from lagg.operations.laggs import Fleet
 from lagg.ports.eligible import uses
 from lagg.running.bundle import Bundle
@@ -23,7 +24,7 @@ async def tell_uses(fleet: Fleet, bundle: Bundle, ifindex: int) -> None:
     bundle.note_warnings(port.slot, found)
     for words in found:
         if words not in port.warnings:
-            bundle.emit("port-warning", words, link.name, logging.WARNING)
+            bundle.emit(EventKind.PORT_WARNING, words, link.name, logging.WARNING)
     for words in port.warnings:
         if words not in found:
-            bundle.emit("port-warning-over", words, link.name)
+            bundle.emit(EventKind.PORT_WARNING_OVER, words, link.name)

@@ -13,21 +13,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from lagg.errors import LaggError
+from lagg.events import Event, EventKind
 from lagg.kernel.native import Device, Reading, flow_hash
 from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.model import (
-    ACTIVE_PORT,
-    LINK,
-    MAC,
-    MAC_SHARED,
     SNAPSHOTS_MAX,
     Counters,
     Drop,
-    Event,
     LaggConfig,
     LaggRecord,
     Limbo,
@@ -36,10 +33,12 @@ from lagg.model import (
     Spread,
     Transmit,
 )
+from lagg.plan.changes import cause, option_changes
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import LaggMac, Port, Shape, Standing
+from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
 
@@ -167,15 +166,20 @@ class Bundle:
 
     def emit(
         self,
-        event: str,
+        event: EventKind,
         details: str,
         port: str | None = None,
         level: int = logging.INFO,
+        cause: str | None = None,
     ) -> None:
         """Tells what happened, to the log and to everyone who monitors."""
         place = f"{self.name}: {port}" if port else self.name
-        log.log(level, "%s: %s: %s", place, event, details)
-        self._emit(Event(self.name, port, event, details, time.monotonic_ns()))
+        log.log(level, "%s: %s: %s", place, event.value, details)
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now_ns = time.monotonic_ns()
+        self._emit(
+            Event(self.name, port, event, details, now_ns, at, cause, by=asker())
+        )
 
     def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
         """Takes what was just set on the lagg or a port for what the kernel says.
@@ -208,7 +212,7 @@ class Bundle:
             remedy = "give one of them another, or set mac_policy primary"
             details = f"is up with {mac.address}, as the lagg is: {remedy}"
             log.warning("%s: %s %s", self.name, link.name, details)
-            self.emit(MAC_SHARED, details, link.name)
+            self.emit(EventKind.MAC_SHARED, details, link.name)
         self._shares_mac = shares
 
     def adopt(self, shape: Shape) -> None:
@@ -226,7 +230,7 @@ class Bundle:
         before, self.shape = self.shape, shape
         was = self.plan
         if changed:
-            self._follow(fresh)
+            self._follow(fresh, before)
         self._tell(before, was)
         self._tell_negotiator()
 
@@ -272,7 +276,7 @@ class Bundle:
         self.moves = waiting
         self._tickets.append((ticket, time.monotonic()))
 
-    def _follow(self, fresh: Plan) -> None:
+    def _follow(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
         self._settle_host_drops()
         had, self.plan = self.plan, fresh
@@ -280,7 +284,11 @@ class Bundle:
             return
         up = bool(fresh.tx_slots)
         self._set_carrier(up)
-        self.emit(LINK, "up" if up else f"down: {fresh.tx_drop.value}")
+        self.emit(
+            EventKind.LINK,
+            "up" if up else f"down: {fresh.tx_drop.value}",
+            cause=cause(before, self.shape),
+        )
 
     def _set_carrier(self, up: bool) -> None:
         try:
@@ -292,7 +300,8 @@ class Bundle:
         """The carrier that `link`, the lagg's own as it is now, has is the plan's."""
         up = bool(self.plan.tx_slots)
         if link.up and link.lower_up != up:  # of one that is down nobody can tell
-            self.emit("carrier", f"{'on' if link.lower_up else 'off'} put back")
+            state = "on" if link.lower_up else "off"
+            self.emit(EventKind.CARRIER, f"{state} put back")
             self._set_carrier(up)
 
     def _tell(self, before: Shape, was: Plan) -> None:
@@ -303,11 +312,15 @@ class Bundle:
             old = before.find(port.link.ifindex)
             if old is not None and old.link.active != port.link.active:
                 state = "up" if port.link.active else "down"
-                self.emit("port-link", state, port.link.name)
+                self.emit(EventKind.PORT_LINK, state, port.link.name)
         if before.mac.address != after.mac.address:
-            self.emit(MAC, after.mac.address)
+            whose = after.mac.donor and f"that of {after.mac.donor}"
+            self.emit(EventKind.MAC, after.mac.address, cause=whose)
         if before.proto is not after.proto:
-            self.emit("proto", f"{before.proto.value} -> {after.proto.value}")
+            protos = f"{before.proto.value} -> {after.proto.value}"
+            self.emit(EventKind.PROTO, protos)
+        for change in option_changes(before, after):
+            self.emit(EventKind.OPTION, str(change), change.port)
         if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
             self._tell_active(before, was)
 
@@ -315,7 +328,12 @@ class Bundle:
         carrying = self.shape.at(self.plan.tx_slots[0]).link
         held = [before.at(slot).link.ifindex for slot in was.distributing]
         if was.spread is Spread.FIRST and held != [carrying.ifindex]:
-            self.emit(ACTIVE_PORT, "carries the lagg now", carrying.name)
+            self.emit(
+                EventKind.ACTIVE_PORT,
+                "carries the lagg now",
+                carrying.name,
+                cause=cause(before, self.shape),
+            )
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.
@@ -325,9 +343,9 @@ class Bundle:
         deadline = time.monotonic() + GRACE_S
         while (limbo := self.limbo()).snapshots > 0:
             if time.monotonic() > deadline:
-                cause = f"worker {limbo.worker} did not leave its section"
-                self.emit("worker-stuck", f"{cause} for {limbo.oldest_ms} ms")
-                raise self.refuse(f"{cause} in {GRACE_S} s", errno.ETIMEDOUT)
+                held = f"worker {limbo.worker} did not leave its section"
+                self.emit(EventKind.WORKER_STUCK, f"{held} for {limbo.oldest_ms} ms")
+                raise self.refuse(f"{held} in {GRACE_S} s", errno.ETIMEDOUT)
             await asyncio.sleep(GRACE_POLL_S)
         self.device.reclaim()
 

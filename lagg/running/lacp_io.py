@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.kernel.slow import SlowSocket
 from lagg.lacp.engine import Engine
 from lagg.lacp.values import (
@@ -37,7 +38,7 @@ from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
 from lagg.running.markers import Guard
-from lagg.tasks import together
+from lagg.tasks import asked, together
 
 log = logging.getLogger(__name__)
 
@@ -199,11 +200,13 @@ class Actor:
             for frame in found:
                 self._engine.receive(number, frame, now)
 
-        self._step(receive)
+        with asked(None):  # the partner did, whoever had the socket opened
+            self._step(receive)
 
     def _tick(self) -> None:
         self._timer = None
-        self._step(self._engine.tick)
+        with asked(None):
+            self._step(self._engine.tick)
 
     def _begin_slot(self, now: int) -> None:
         if self._slot_ends_at is None or now < self._slot_ends_at:
@@ -373,7 +376,8 @@ class Actor:
             if output.number in self._sockets:
                 self._sockets[output.number].send(output.frame)
         elif isinstance(output, Notice):
-            self._bundle.emit(output.event, output.details, self._name(output.number))
+            kind, port = EventKind(output.event.value), self._name(output.number)
+            self._bundle.emit(kind, output.details, port)
         elif isinstance(output, MarkerAnswered):
             self._guard.answered(output.number, output.transaction)
         else:

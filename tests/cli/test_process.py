@@ -11,11 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from lagg.cli.parser import COMMANDS, Command
 from tests.control.world import (
+    AT,
     DEADLINE_SECONDS,
     World,
     wait_until,
@@ -66,12 +69,17 @@ def test_monitor_prints_each_event_at_once(
 ) -> None:
     for number in range(2):
         world.call("Create", name=f"lagg{number}")
-        assert json.loads(line_of(monitor)) == {
+        found = json.loads(line_of(monitor))
+        by = found.pop("by")
+        assert (by["uid"], by["pid"]) == (os.geteuid(), os.getpid())
+        assert found == {
             "lagg": f"lagg{number}",
             "port": None,
             "event": "created",
             "details": "failover",
             "time_ns": 1,
+            "at": AT,
+            "cause": None,
         }
 
 
@@ -97,9 +105,12 @@ def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:
         lines = [line_of(following)]
         world.call("Attach", name="lagg0", ports=["eth0"])
         lines.append(line_of(following))
-    assert [line.split(maxsplit=1)[1] for line in lines] == [
-        "lagg0 created: failover\n",
-        "lagg0 port eth0 port-attached\n",
+    program = Path("/proc/self/comm").read_text().rstrip("\n")
+    who = f"by {program}, pid {os.getpid()}, uid {os.geteuid()}"
+    clock = datetime.fromisoformat(AT).astimezone().strftime("%H:%M:%S")
+    assert lines == [
+        f"{clock} lagg0 created: failover, {who}\n",
+        f"{clock} lagg0 port eth0 port-attached, {who}\n",
     ]
 
 

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import resource
 import socket
 import struct
@@ -21,8 +22,9 @@ from hypothesis import strategies as st
 from lagg.control import server, varlink
 from lagg.control.server import EVENTS_MAX, EventQueue
 from lagg.control.varlink import MESSAGE_BYTES_MAX
-from lagg.model import Event
+from lagg.events import Event, EventKind
 from tests.control.world import (
+    AT,
     World,
     open_files_count,
     wait_until,
@@ -250,7 +252,7 @@ def test_no_bytes_bring_it_down(world: World, pieces: list[bytes]) -> None:
 
 
 def event(number: int) -> Event:
-    return Event("lagg0", "eth0", "port-link", f"number {number}", number)
+    return Event("lagg0", "eth0", EventKind.PORT_LINK, f"number {number}", number, AT)
 
 
 def emit(world: World, count: int) -> None:
@@ -270,6 +272,13 @@ def test_a_monitor_sees_what_happens(world: World) -> None:
             "event": "created",
             "details": "failover",
             "time_ns": 1,
+            "at": AT,
+            "cause": None,
+            "by": {
+                "uid": os.geteuid(),
+                "pid": os.getpid(),
+                "program": Path("/proc/self/comm").read_text().rstrip("\n"),
+            },
         }
 
 
@@ -323,6 +332,9 @@ def test_a_slow_reader_is_told_what_it_lost(world: World) -> None:
         "event": "events-lost",
         "details": "9 events lost: this reader is too slow",
         "time_ns": EVENTS_MAX + 8,
+        "at": AT,
+        "cause": None,
+        "by": None,
     }
 
 
@@ -368,7 +380,7 @@ def test_the_queue_keeps_the_oldest_and_counts_the_rest() -> None:
 
     found = asyncio.run(work())
     assert found[:EVENTS_MAX] == [event(number) for number in range(EVENTS_MAX)]
-    assert found[-2].event == "events-lost"
+    assert found[-2].event is EventKind.EVENTS_LOST
     assert found[-1] == event(7)
 
 

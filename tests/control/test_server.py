@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lagg.control.server import Peer, peer_of
+from lagg.control.peer import Peer, peer_of
 from lagg.model import Options, Proto
 from tests.control.world import (
     World,
@@ -483,5 +483,5 @@ def test_the_kernel_attests_this_process() -> None:
     here, there = socket.socketpair()
     with here, there:
         assert peer_of(here) == Peer(
-            os.geteuid(), frozenset({os.getegid(), *os.getgroups()})
+            os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()
         )

@@ -24,11 +24,11 @@ from lagg.control.server import ControlServer
 from lagg.daemon.process import main
 from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
+from lagg.events import Event, EventKind
 from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
     Drop,
-    Event,
     Health,
     LaggChange,
     LaggConfig,
@@ -42,6 +42,7 @@ from lagg.model import (
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
+from lagg.tasks import asker
 from tests import waiting
 
 DEADLINE_SECONDS = 60
@@ -52,6 +53,15 @@ def wait_until(
 ) -> None:
     """Returns as soon as `holds()` does; fails at the deadline."""
     waiting.wait_until(holds, deadline_s, "what the test waits for")
+
+
+AT = "2026-01-02T03:04:05.000006Z"
+
+
+def happened(
+    event: EventKind, lagg: str, details: str, time_ns: int, port: str | None = None
+) -> Event:
+    return Event(lagg, port, event, details, time_ns, AT, by=asker())
 
 
 class FakeDriver:
@@ -81,13 +91,13 @@ class FakeDriver:
             raise LaggError(config.name, "exists already", errno.EEXIST)
         self._refuse_taken(config.name, config.ports)
         self.configs[config.name] = config
-        self.emit(Event(config.name, None, "created", config.proto.value, 1))
+        self.emit(happened(EventKind.CREATED, config.name, config.proto.value, 1))
 
     async def destroy(self, name: str) -> None:
         await self._begin("destroy")
         self._config(name)
         del self.configs[name]
-        self.emit(Event(name, None, "destroyed", "", 2))
+        self.emit(happened(EventKind.DESTROYED, name, "", 2))
 
     async def set(self, name: str, change: LaggChange) -> None:
         await self._begin("set")
@@ -100,7 +110,7 @@ class FakeDriver:
             options=change.options_after(config.options),
             port_options=change.port_options_after(config.port_options),
         )
-        self.emit(Event(name, None, "changed", "", 3))
+        self.emit(happened(EventKind.OPTION, name, "", 3))
 
     async def attach(self, name: str, ports: Sequence[str]) -> None:
         await self._begin("attach")
@@ -108,7 +118,7 @@ class FakeDriver:
         self._refuse_taken(name, ports)
         both = tuple(dict.fromkeys((*config.ports, *ports)))
         self.configs[name] = replace(config, ports=both)
-        self.emit(Event(name, ports[0], "port-attached", "", 4))
+        self.emit(happened(EventKind.PORT_ATTACHED, name, "", 4, ports[0]))
 
     async def detach(self, name: str, ports: Sequence[str]) -> None:
         await self._begin("detach")

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from lagg.lacp.pdu import Lacpdu, decode, encode_lacpdu, source_of
-from lagg.lacp.values import Bad, Notice, Send, State
+from lagg.lacp.values import Bad, Notice, NoticeKind, Send, State
 from tests.lacp.world import LINK, SECOND, World, port_mac, settings, system
 
 UP = (
@@ -69,12 +69,16 @@ def test_joining_and_leaving_the_aggregator_is_told() -> None:
     world = World.pair(ports=1)
     world.run(4 * SECOND)
     world.carrier(1, up=False)
-    told = [n for n in world.notices["A"] if n.event in {"distributing", "aggregator"}]
+    told = [
+        n
+        for n in world.notices["A"]
+        if n.event in {NoticeKind.DISTRIBUTING, NoticeKind.AGGREGATOR}
+    ]
     assert told == [
-        Notice(None, "aggregator", "aggregator 1"),
-        Notice(1, "distributing", "yes"),
-        Notice(None, "aggregator", "none carries"),
-        Notice(1, "distributing", "no more: carrier down"),
+        Notice(None, NoticeKind.AGGREGATOR, "aggregator 1"),
+        Notice(1, NoticeKind.DISTRIBUTING, "yes"),
+        Notice(None, NoticeKind.AGGREGATOR, "none carries"),
+        Notice(1, NoticeKind.DISTRIBUTING, "no more: carrier down"),
     ]
 
 
@@ -90,7 +94,7 @@ def test_of_many_changes_the_last_is_told_and_how_many_there_were() -> None:
             world.engines["A"].receive(1, frame, world.now)
             world.run(SECOND // 50)
     world.run(2 * SECOND)
-    told = [n.details for n in world.notices["A"] if n.event == "distributing"]
+    told = [n.details for n in world.notices["A"] if n.event is NoticeKind.DISTRIBUTING]
     assert told == ["yes", "no more: partner not collecting", "yes (3 changes since)"]
 
 
@@ -173,7 +177,7 @@ def test_a_port_that_came_back_is_told_of_as_a_new_one() -> None:
     engine.remove_port(1, world.now)
     engine.add_port(1, port_mac("A", 1), 0x8000, LINK, world.now)
     world.carry()
-    events = [each.event for each in world.notices["A"][told:]]
+    events = [each.event.value for each in world.notices["A"][told:]]
     assert events == ["aggregator"], (
         "none carries; that the new one does not is no news"
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from lagg.lacp.notices import INTERVAL_NS, Teller, describe
 from lagg.lacp.port import NOBODY, Port
-from lagg.lacp.values import Churn, Instant, Notice, Party, PortId, State
+from lagg.lacp.values import Churn, Instant, Notice, NoticeKind, Party, PortId, State
 from tests.lacp.world import LINK, SECOND, settings, system
 
 WHY = "carrier down"
@@ -36,17 +36,19 @@ def test_each_fact_that_changes_is_told_in_its_words() -> None:
     it.loop_while = it.held_until = 9
     it.duplicate_of = 2
     assert told(teller, it, "held: because", 1) == [
-        Notice(1, "partner", describe(B)),
-        Notice(1, "late", "the partner was not heard in time"),
-        Notice(1, "actor-churn", "held: because"),
-        Notice(1, "partner-churn", "held: because"),
-        Notice(1, "loop-back", "held: because"),
-        Notice(1, "duplicate", "held: because"),
-        Notice(1, "held", "held: because"),
+        Notice(1, NoticeKind.PARTNER, describe(B)),
+        Notice(1, NoticeKind.LATE, "the partner was not heard in time"),
+        Notice(1, NoticeKind.ACTOR_CHURN, "held: because"),
+        Notice(1, NoticeKind.PARTNER_CHURN, "held: because"),
+        Notice(1, NoticeKind.LOOP_BACK, "held: because"),
+        Notice(1, NoticeKind.DUPLICATE, "held: because"),
+        Notice(1, NoticeKind.HELD, "held: because"),
     ]
-    assert told(teller, it, None, 2) == [Notice(1, "distributing", "yes")]
+    assert told(teller, it, None, 2) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
     it.partner, it.defaulted = NOBODY, True
-    assert told(teller, it, None, 1 + INTERVAL_NS) == [Notice(1, "partner", "none")]
+    assert told(teller, it, None, 1 + INTERVAL_NS) == [
+        Notice(1, NoticeKind.PARTNER, "none")
+    ]
 
 
 def test_that_a_trouble_is_over_is_not_told() -> None:
@@ -62,30 +64,32 @@ def test_that_a_trouble_is_over_is_not_told() -> None:
 def test_what_comes_too_fast_is_told_once_an_interval_after_the_last() -> None:
     it = port()
     teller = known(it)
-    assert told(teller, it, None, 10) == [Notice(1, "distributing", "yes")]
+    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
     for at, why in ((20, WHY), (30, None), (40, WHY)):
         assert told(teller, it, why, at) == []
         assert teller.due_at() == 10 + INTERVAL_NS
     assert told(teller, it, WHY, 9 + INTERVAL_NS) == []
     late = f"no more: {WHY} (3 changes since)"
-    assert told(teller, it, WHY, 10 + INTERVAL_NS) == [Notice(1, "distributing", late)]
+    assert told(teller, it, WHY, 10 + INTERVAL_NS) == [
+        Notice(1, NoticeKind.DISTRIBUTING, late)
+    ]
     assert teller.due_at() is None
 
 
 def test_one_change_that_had_to_wait_is_told_without_a_number() -> None:
     it = port()
     teller = known(it)
-    assert told(teller, it, None, 10) == [Notice(1, "distributing", "yes")]
+    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
     assert told(teller, it, WHY, 20) == []
     (notice,) = told(teller, it, WHY, 10 + INTERVAL_NS)
-    assert notice == Notice(1, "distributing", f"no more: {WHY}")
+    assert notice == Notice(1, NoticeKind.DISTRIBUTING, f"no more: {WHY}")
 
 
 def test_a_trouble_that_was_over_before_it_could_be_told_is_not_told() -> None:
     it = port()
     teller = known(it)
     it.held_until = 9
-    assert told(teller, it, WHY, 10) == [Notice(1, "held", WHY)]
+    assert told(teller, it, WHY, 10) == [Notice(1, NoticeKind.HELD, WHY)]
     it.held_until = None
     assert told(teller, it, WHY, 20) == []
     it.held_until = 9
@@ -101,7 +105,9 @@ def test_a_port_that_is_gone_is_forgotten_and_no_other() -> None:
     teller = known(first)
     told(teller, second, WHY, 0)
     for it in (first, second):
-        assert told(teller, it, None, 10) == [Notice(it.number, "distributing", "yes")]
+        assert told(teller, it, None, 10) == [
+            Notice(it.number, NoticeKind.DISTRIBUTING, "yes")
+        ]
         assert told(teller, it, WHY, 20) == []
     teller.forget(1)
     teller.forget(3)  # nobody has heard of it
@@ -109,7 +115,7 @@ def test_a_port_that_is_gone_is_forgotten_and_no_other() -> None:
     # Back in the same second: it is new, and its limit is, too.
     assert told(teller, first, None, 30) == []
     late = f"no more: {WHY}"
-    assert told(teller, first, WHY, 40) == [Notice(1, "distributing", late)]
+    assert told(teller, first, WHY, 40) == [Notice(1, NoticeKind.DISTRIBUTING, late)]
     teller.forget(2)
     assert teller.due_at() is None
 
@@ -130,5 +136,5 @@ def test_only_who_the_partner_is_makes_it_another() -> None:
     ):
         it.partner = other
         assert told(teller, it, WHY, at * SECOND) == [
-            Notice(1, "partner", describe(other))
+            Notice(1, NoticeKind.PARTNER, describe(other))
         ]

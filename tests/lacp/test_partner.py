@@ -49,7 +49,7 @@ def in_any_second(times: list[int]) -> int:
 
 
 def events(world: World) -> list[str]:
-    return [notice.event for notice in world.notices["A"]]
+    return [notice.event.value for notice in world.notices["A"]]
 
 
 def flood(peer: Peer, count: int, every: int) -> None:

@@ -187,7 +187,7 @@ def test_h79_an_aggregator_that_is_better_now_and_then_never_takes_over(
         down(world, 2, 3)
         world.run(2 * SECOND)
         assert world.distributing()["A"] == [1]
-    aggregator = [n for n in world.notices["A"] if n.event == "aggregator"]
+    aggregator = [n for n in world.notices["A"] if n.event.value == "aggregator"]
     assert len(aggregator) == 1
 
 

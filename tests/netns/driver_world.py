@@ -27,7 +27,8 @@ import pytest
 from pyroute2.nftables.main import NFTables
 
 from lagg.errors import LaggError
-from lagg.model import Counters, Event, LaggChange, LaggConfig, LaggRecord
+from lagg.events import Event
+from lagg.model import Counters, LaggChange, LaggConfig, LaggRecord
 from lagg.operations.commands import Driver
 from tests.netns import ethtool
 from tests.netns.ns_links import Namespace
@@ -288,7 +289,7 @@ class World:
             found[:] = [
                 each
                 for each in self.events
-                if each.event == event and port in (None, each.port)
+                if each.event.value == event and port in (None, each.port)
             ]
             return bool(found)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, Pair, Stream
+from lagg.events import Event
 from lagg.kernel.native import Device, PortSockets
-from lagg.model import Event, LaggConfig, MacPolicy, Options
+from lagg.model import LaggConfig, MacPolicy, Options
 from lagg.operations.commands import Driver
 from tests.netns.driver_world import World
 from tests.netns.partners import lost_nothing
@@ -77,7 +78,7 @@ def test_a_mac_stays_when_its_port_leaves(world: World, way: str) -> None:
     LEAVES[way](world)
     assert macs(world, "lagg0", "p1", "p2") == home
     assert world.record().mac in home
-    assert "mac" not in [each.event for each in world.events]
+    assert "mac" not in [each.event.value for each in world.events]
 
 
 def test_a_mac_outlives_all_ports_and_is_the_next_ones(world: World) -> None:
@@ -190,14 +191,14 @@ def test_the_port_whose_mac_stayed_is_told_of_while_it_is_up(world: World) -> No
     world.wait(lambda: not bundle._shares_mac, "it is seen down")
     world.ip("link set p0 up")
     world.wait_event("mac-shared", "p0")  # again, and once for each time
-    assert not [each for each in world.events if each.event == "mac-shared"]
+    assert not [each for each in world.events if each.event.value == "mac-shared"]
     world.attach("p0")
     world.ip(f"link set lagg0 address {MAC}")
     world.wait(lambda: bundle.shape.mac.fixed, "it is the user's")
     world.detach("p0")
     world.ip("link set p1 alias changed")
     world.wait(lambda: world.link("p1").get("ifalias") == "changed", "all is told")
-    assert not [each for each in world.events if each.event == "mac-shared"]
+    assert not [each for each in world.events if each.event.value == "mac-shared"]
 
 
 # ---- who is told -------------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_a_new_mac_is_told_when_all_have_it(
     seen: list[dict[str, str]] = []
 
     def look(event: Event) -> None:
-        if event.event == "mac":
+        if event.event.value == "mac":
             seen.append({name: address(name) for _, name in socket.if_nameindex()})
 
     world.loop.call_soon_threadsafe(world.driver.subscribe, look)

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What `laggctl monitor` is told, word by word, by a real kernel."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lagg.model import Options, Proto
+from lagg.events import Asker
+from lagg.model import LaggChange, LaggConfig, Options, Proto
+from lagg.tasks import asked
 from tests.netns.driver_world import World
 
 MAC = "02:00:5e:00:53:99"
@@ -41,7 +46,7 @@ def told(world: World, event: str, port: str | None = None) -> tuple[str, str | 
 def test_created_after_all_that_made_it(world: World) -> None:
     world.create("lagg0", "p0", "p1", proto=Proto.ROUNDROBIN)
     world.wait_event("port-attached", "p1")
-    events = [(each.event, each.port, each.details) for each in world.events]
+    events = [(each.event.value, each.port, each.details) for each in world.events]
     assert told(world, "created") == ("laggproto roundrobin", None)
     assert told(world, "port-attached", "p0") == ("slot 0", "p0")
     assert events.index(("created", None, "laggproto roundrobin")) < events.index(
@@ -78,7 +83,7 @@ def test_mac_that_rules_once(lagg: World, way: str) -> None:
     assert told(lagg, "mac") == (MAC, None)
     lagg.ip("link set p1 name lan1")
     told(lagg, "port-renamed")
-    assert [each.event for each in lagg.events if each.event == "mac"] == []
+    assert [each.event.value for each in lagg.events if each.event.value == "mac"] == []
 
 
 def test_mtu_that_somebody_set(lagg: World) -> None:
@@ -131,3 +136,73 @@ def test_each_lagg_draws_a_seed_of_its_own_and_keeps_it(world: World) -> None:
     assert world.record().options.hash_seed == seeds[0]
     world.create("set0", options=Options(hash_seed=7))
     assert world.record("set0").options.hash_seed == 7
+
+
+# ---- options, and who asked --------------------------------------------------------
+
+ASKER = Asker(0, 4711, "laggctl")
+
+
+def by_client(world: World, act: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Does what a client of the socket asks for."""
+
+    async def ask() -> None:
+        with asked(ASKER):
+            await act()
+
+    world.do(ask())
+
+
+def test_every_option_that_is_set_is_told_with_both_values_and_who_asked(
+    lagg: World,
+) -> None:
+    change = LaggChange(
+        mtu=1400,
+        options=(("lacp_strict", False), ("rr_limit", 5)),
+        port_options={"p1": (("lacp_port_priority", 100),)},
+    )
+    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    for details, port in (
+        ("rr_limit: 1 -> 5", None),
+        ("lacp_strict: true -> false", None),
+        ("lacp_port_priority: 32768 -> 100", "p1"),
+    ):
+        found = lagg.wait_event("option")
+        assert (found.details, found.port, found.by) == (details, port, ASKER)
+    found = lagg.wait_event("mtu")
+    assert (found.details, found.by) == ("1400", ASKER)
+    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    assert lagg.events == []
+
+
+def test_options_that_a_reload_changes_are_told(lagg: World) -> None:
+    wanted = LaggConfig(
+        "lagg0", Proto.LOADBALANCE, ("p0", "p1"), options=Options(use_flowid=True)
+    )
+    by_client(lagg, lambda: lagg.driver.reload([wanted]))
+    assert told(lagg, "proto") == ("failover -> loadbalance", None)
+    found = lagg.wait_event("option")
+    assert (found.details, found.by) == ("use_flowid: false -> true", ASKER)
+
+
+def test_nobody_asked_for_what_the_kernel_does_and_its_cause_is_told(
+    lagg: World,
+) -> None:
+    change = LaggChange(proto=Proto.LACP)
+    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    assert lagg.wait_event("link").by == ASKER
+    change = LaggChange(proto=Proto.FAILOVER)
+    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    assert lagg.wait_event("link").cause == "laggproto failover"
+    lagg.carrier(0, up=False)
+    assert lagg.wait_event("port-link", "p0").by is None
+    found = lagg.wait_event("active-port", "p1")
+    assert (found.by, found.cause) == (None, "p0 down")
+
+
+def test_the_time_of_day_is_told_as_rfc_3339(lagg: World) -> None:
+    began = datetime.now(UTC)
+    lagg.change(proto=Proto.ROUNDROBIN)
+    at = lagg.wait_event("proto").at
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", at)
+    assert began <= datetime.fromisoformat(at) <= datetime.now(UTC)

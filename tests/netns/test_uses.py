@@ -128,7 +128,7 @@ def test_what_somebody_does_with_a_port_is_told_until_it_ends(
     world.ip(end)
     assert world.wait_event("port-warning-over", "p0").details == words
     assert warnings(world) == []
-    assert "port-warning" not in [each.event for each in world.events]
+    assert "port-warning" not in [each.event.value for each in world.events]
 
 
 def test_a_bridge_that_takes_a_port_while_it_is_looked_at_is_told(

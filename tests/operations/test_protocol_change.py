@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 
 from lagg.errors import LaggError
+from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.link import Link, Modes
-from lagg.model import Event, Options, Proto
+from lagg.model import Options, Proto
 from lagg.operations import protocol_change
 from lagg.operations.laggs import Fleet
 from lagg.operations.protocol_change import switch

@@ -9,9 +9,10 @@ from typing import cast
 import pytest
 
 from lagg.errors import LaggError
+from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.link import Link
-from lagg.model import Event, Limbo, Options, Proto
+from lagg.model import Limbo, Options, Proto
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
@@ -85,10 +86,11 @@ def test_a_wait_for_a_parked_worker_has_an_end_and_an_event(
     device, bundle, events = stuck
     device.since = device.ticket
     reseed(bundle, 1)
+    events.clear()
     with pytest.raises(LaggError, match="lagg0: worker 3 did not leave") as refusal:
         asyncio.run(bundle.grace())
     assert refusal.value.code == errno.ETIMEDOUT
-    assert [event.event for event in events] == ["worker-stuck"]
+    assert [event.event.value for event in events] == ["worker-stuck"]
     device.since = 0
     asyncio.run(bundle.grace())
 

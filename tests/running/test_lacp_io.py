@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lagg.errors import LaggError
+from lagg.events import Asker, EventKind
 from lagg.lacp.values import AdSelect, Bad, Settings, State, System
 from lagg.link import Modes
 from lagg.model import HashKind, PortOptions
@@ -24,7 +25,17 @@ from lagg.running.lacp_io import (
     STOPPED_S,
     Actor,
 )
-from tests.running.world import AGREE_S, READS_MAX, Line, World, link_of, passes, run
+from lagg.tasks import asked
+from tests.running.world import (
+    AGREE_S,
+    READS_MAX,
+    End,
+    Line,
+    World,
+    link_of,
+    passes,
+    run,
+)
 
 
 def test_two_actors_agree_and_what_a_partner_is_told_is_so() -> None:
@@ -34,9 +45,33 @@ def test_two_actors_agree_and_what_a_partner_is_told_is_so() -> None:
         for end in (world.a, world.b):
             assert end.bundle.plan.rx_accept == {0, 1}
             assert end.speeds > 0
-            told = {(e.port, e.event) for e in end.events if e.port}
+            told = {(e.port, e.event.value) for e in end.events if e.port}
             assert ("p1", "distributing") in told
             assert ("p2", "partner") in told
+
+    run(work)
+
+
+def told_late(end: End) -> bool:
+    return any(each.event is EventKind.LATE for each in end.events)
+
+
+def test_nobody_asked_for_what_a_partner_says_or_says_no_more() -> None:
+    client = Asker(0, 4711, "laggctl")
+
+    async def work(world: World) -> None:
+        with asked(client):  # who had the sockets opened and the timer set
+            world.a.actor._hear(1)
+            world.a.actor._hear(2)
+        await world.agree()
+        world.b.change(lacp_txtest=True)
+        with asked(client):
+            world.a.change(lacp_key=7)
+        await world.until(lambda: told_late(world.a), 9)
+        by = {each.event: each.by for each in world.a.events}
+        assert by.pop(EventKind.OPTION) == client
+        assert {EventKind.PARTNER, EventKind.LATE} < by.keys()
+        assert set(by.values()) == {None}
 
     run(work)
 

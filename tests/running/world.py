@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
+from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.lacp.pdu import Lacpdu, decode
 from lagg.lacp.values import State
 from lagg.link import Link, Modes
-from lagg.model import Event, Options, Proto
+from lagg.model import Options, Proto
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.running.bundle import Bundle

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What happens to laggs, as values: for whoever monitors, and for what acts upon it.
+
+Owns the words of the events and what each carries.  Whoever acts upon an event goes by
+its kind and its typed fields; `details` and `cause` are words for people.  Knows no
+clock and nobody who tells or is told.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from lagg.lacp.values import NoticeKind
+
+
+class EventKind(Enum):
+    """What happened, by the word that `monitor` and the log have; in OPERATIONS.md."""
+
+    # A lagg.
+    CREATED = "created"
+    DESTROYED = "destroyed"
+    RENAMED = "renamed"
+    LOST = "lost"  # somebody deleted its interface, or moved it away
+    ADMIN = "admin"  # somebody set its interface up or down
+    LINK = "link"  # it begins to carry frames, or ends to
+    CARRIER = "carrier"  # its interface's was not the plan's, and is put back
+    PROTO = "proto"
+    OPTION = "option"  # its own, or one of a port's
+    MTU = "mtu"
+    MAC = "mac"  # the lagg and all its ports have another
+    MAC_HEARD = "mac-heard"  # an interface had the lagg's before it became a port
+    MAC_SHARED = "mac-shared"  # the port that gave it has left, and is up beside it
+    ACTIVE_PORT = "active-port"  # another one carries a failover lagg
+    WORKER_STUCK = "worker-stuck"
+    # A port.
+    PORT_ATTACHED = "port-attached"
+    PORT_DETACHED = "port-detached"
+    PORT_DEPARTED = "port-departed"  # its interface was deleted, or moved away
+    PORT_RENAMED = "port-renamed"
+    PORT_LINK = "port-link"
+    PORT_MTU = "port-mtu"  # was not its lagg's, and is put back
+    PORT_MAC = "port-mac"
+    PORT_WAITING = "port-waiting"
+    PORT_REFUSED = "port-refused"
+    PORT_WARNING = "port-warning"  # somebody uses it for something beside
+    PORT_WARNING_OVER = "port-warning-over"
+    RING_REOPENED = "ring-reopened"
+    # LACP, of the lagg and of a port.
+    AGGREGATOR = NoticeKind.AGGREGATOR.value
+    DISTRIBUTING = NoticeKind.DISTRIBUTING.value
+    PARTNER = NoticeKind.PARTNER.value
+    LATE = NoticeKind.LATE.value
+    ACTOR_CHURN = NoticeKind.ACTOR_CHURN.value
+    PARTNER_CHURN = NoticeKind.PARTNER_CHURN.value
+    LOOP_BACK = NoticeKind.LOOP_BACK.value
+    DUPLICATE = NoticeKind.DUPLICATE.value
+    HELD = NoticeKind.HELD.value
+    # The stream of events itself.
+    EVENTS_LOST = "events-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked for a change over the control socket, as the kernel attests it."""
+
+    uid: int
+    pid: int  # 0: a process that this one cannot see
+    program: str | None  # its name in ps(1); None when that cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+    lagg: str  # empty: it concerns none
+    port: str | None
+    event: EventKind
+    details: str  # in words
+    time_ns: int  # monotonic
+    at: str  # the time of day: RFC 3339, UTC, to the microsecond
+    cause: str | None = None  # in words, where `details` does not say it
+    by: Asker | None = None  # None: the kernel, a partner or laggd itself did it

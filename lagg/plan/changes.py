@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What differs between a lagg's shape and the next, in words for people.
+
+Owns which options are others, and what made the plan another.  Pure, as shape.py.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lagg.model import differences, words
+from lagg.plan.shape import Port, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class OptionChange:
+    """One option that is another."""
+
+    port: str | None  # whose; None: the lagg's
+    key: str
+    was: object
+    now: object
+
+    def __str__(self) -> str:
+        """As "lacp_strict: true -> false"."""
+        was, now = (words(value, none="the lagg's") for value in (self.was, self.now))
+        return f"{self.key}: {was} -> {now}"
+
+
+def option_changes(before: Shape, after: Shape) -> Iterator[OptionChange]:
+    """The lagg's own options, then those of ports by name.
+
+    What is said of a port by its name follows it to another name, and is no change.
+    """
+    for key, was, now in differences(before.options, after.options):
+        yield OptionChange(None, key, was, now)
+    former = _former_names(before, after)
+    named = {*before.port_options, *after.port_options} - {*former.values()}
+    for port in sorted({*named, *former}):
+        known = before.options_of(former.get(port, port))
+        for key, was, now in differences(known, after.options_of(port)):
+            yield OptionChange(port, key, was, now)
+
+
+def _former_names(before: Shape, after: Shape) -> dict[str, str]:
+    """What ports that have another name now were called, by that."""
+    found = ((port, before.find(port.link.ifindex)) for port in after.ports)
+    pairs = ((port.link.name, old.link.name) for port, old in found if old is not None)
+    return {name: was for name, was in pairs if name != was}
+
+
+def cause(before: Shape, after: Shape) -> str | None:
+    """Why the plan is another, as "eth0 down, eth1 attached"; None: nobody knows."""
+    found = [*_of_lagg(before, after), *_of_ports(before, after)]
+    return ", ".join(found) or None
+
+
+def _of_lagg(before: Shape, after: Shape) -> Iterator[str]:
+    if before.proto is not after.proto:
+        yield f"laggproto {after.proto.value}"
+    if before.order != after.order:
+        yield "the order of its ports"
+
+
+def _of_ports(before: Shape, after: Shape) -> Iterator[str]:
+    for old in before.ports:
+        port = after.find(old.link.ifindex)
+        if port is None:
+            yield f"{old.link.name} left"
+        else:
+            yield from _of_port(old, port)
+    for port in after.ports:
+        if before.find(port.link.ifindex) is None:
+            yield f"{port.link.name} attached"
+
+
+def _of_port(old: Port, port: Port) -> Iterator[str]:
+    if old.link.active != port.link.active:
+        yield f"{port.link.name} {'up' if port.link.active else 'down'}"
+    elif old.lacp.distributing and not port.lacp.distributing:
+        yield f"{port.link.name} distributes no more: {port.lacp.reason}"
+    elif port.lacp.distributing and not old.lacp.distributing:
+        yield f"{port.link.name} distributes"
