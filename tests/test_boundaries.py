@@ -183,6 +183,34 @@ def test_the_map_of_the_architecture_is_so() -> None:
     } == arrows()
 
 
+CALLED = re.compile(r"`(?:(\w[\w/]+\.(?:py|c)): )?(\w+)\(\)`")
+
+
+def functions_of_the_architecture() -> Iterator[tuple[str, str]]:
+    """(file, function): `native/tap.c: tap_read()`, or after it in its line alone."""
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for line in page.splitlines():
+        file = ""
+        for named, function in CALLED.findall(line):
+            file = named or file
+            if file:
+                yield file, function
+
+
+def test_the_ways_in_the_architecture_are_those_of_the_sources() -> None:
+    found = [*functions_of_the_architecture()]
+    assert len(found) > 30
+    assert [
+        f"{file}: {function}()"
+        for file, function in found
+        if not re.search(
+            rf"^(?:\s*(?:async )?def )?{function}\(",
+            (ROOT / file).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    ] == []
+
+
 def test_a_module_imports_only_what_it_needs() -> None:
     wrong = [
         f"{module}: {name}"
