@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 from rooms import TOP, arrows, imports_of, modules, room_of
 from tests.tree import ROOT, name_of, native_c_files, without_comments
 
@@ -209,6 +211,14 @@ def test_the_ways_in_the_architecture_are_those_of_the_sources() -> None:
             re.MULTILINE,
         )
     ] == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/ARCHITECTURE.md"])
+def test_a_file_that_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:lagg|native|tests|tools|docs)/[\w./-]+)", text)
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_a_module_imports_only_what_it_needs() -> None:
