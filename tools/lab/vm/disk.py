@@ -46,10 +46,12 @@ Name={name}
 """
 NOT_IN_TREE = shutil.ignore_patterns(
     *(".git", ".*_cache", ".hypothesis", ".verify", ".fuzz", "build", "dist"),
-    *("bench-results", "kernel", "vm-*", "include", "share"),
+    *("bench-results", "vm-*"),
     # The linters stay outside.
     *("ruff*", "mypy*", "clang[-_]format*", "nodeenv*", "virtualenv*"),
 )
+NOT_IN_ENVIRONMENT = ("include", "share", "lab/kernel")
+"""Below .venv; elsewhere these are names like any other."""
 
 
 def root() -> Path:
@@ -115,13 +117,20 @@ def tree(project: Path, disk: Path) -> None:
     environment's python is the one of the machine inside.
     """
     with tempfile.TemporaryDirectory(dir=disk.parent) as name:
-        tree = Path(name, "tree")
-        shutil.copytree(project, tree, symlinks=True, ignore=NOT_IN_TREE)
-        environment = tree / ".venv"
-        (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
-        (environment / "bin" / "python3").unlink()
-        (environment / "bin" / "python3").symlink_to("/usr/bin/python3")
-        _filled(tree, disk)
+        copy = Path(name, "tree")
+        copied(project, copy)
+        _filled(copy, disk)
+
+
+def copied(project: Path, copy: Path) -> None:
+    """A project's tree as a machine is to have it, in a folder that is not there."""
+    shutil.copytree(project, copy, symlinks=True, ignore=NOT_IN_TREE)
+    environment = copy / ".venv"
+    for each in NOT_IN_ENVIRONMENT:
+        shutil.rmtree(environment / each, ignore_errors=True)
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (environment / "bin" / "python3").unlink()
+    (environment / "bin" / "python3").symlink_to("/usr/bin/python3")
 
 
 def _filled(tree: Path, disk: Path) -> None:
