@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rooms import TOP, arrows, imports_of, modules, room_of
-from tests.tree import ROOT, name_of, native_c_files, without_comments
+from tests.tree import ROOT, name_of, native_c_files, python_files, without_comments
 
 # The folders of lagg/ from bottom to top: none imports from one above it.
 ROOMS = (
@@ -308,6 +308,59 @@ def test_of_steps_together_none_is_left_running() -> None:
         if called == "gather" and module != "tasks"
     ]
     assert not wrong, "together() of lagg/tasks.py waits for all"
+
+
+# ---- who may change a lagg at work --------------------------------------------------
+
+
+def is_bundle(node: ast.expr) -> bool:
+    """Whether it is a Bundle by its name: bundle, self._bundle, bundles[n]."""
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.value).endswith("bundles")
+    return ast.unparse(node).rpartition(".")[2].endswith("bundle")
+
+
+def is_in_bundle(target: ast.expr) -> bool:
+    """Whether what is assigned to is an attribute of a Bundle, or is inside one."""
+    while isinstance(target, ast.Attribute | ast.Subscript):
+        if isinstance(target, ast.Attribute) and is_bundle(target.value):
+            return True
+        target = target.value
+    return False
+
+
+def targets_of(node: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to, or deletes."""
+    match node:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            each = [
+                part
+                for target in targets
+                for part in (target.elts if isinstance(target, ast.Tuple) else [target])
+            ]
+            return each
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return [target]
+    return []
+
+
+def test_nobody_but_a_bundle_assigns_to_its_attributes() -> None:
+    """It has a method for each change: want(), note(), negotiate_by(), adopt()."""
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: {ast.unparse(target)}"
+        for path in python_files()
+        if path != ROOT / "lagg/running/bundle.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for target in targets_of(node)
+        if isinstance(node, ast.stmt) and is_in_bundle(target)
+    ]
+    wrong += [
+        f"{name_of(path)}:{node.lineno}: setattr"
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id in {"setattr", "delattr"}
+    ]
+    assert not wrong
 
 
 # ---- the kernel's text -------------------------------------------------------------

@@ -146,8 +146,7 @@ class Changeover:
         primary, netlink = bundle.shape.primary_port, self._fleet.netlink
         everyone = propagate.members(bundle)
         if "mtu" in keys:
-            undo.callback(setattr, bundle, "mtu_fixed", True)
-            bundle.mtu_fixed = False
+            propagate.fix_mtu(bundle, False, undo)
             if primary is not None:
                 mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
                 await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)

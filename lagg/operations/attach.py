@@ -106,7 +106,7 @@ async def _make_alike(
 
     So with its MAC, or the port gives it its own when that is the policy.
     """
-    gives_mtu = not bundle.shape.ports and not bundle.mtu_fixed
+    gives_mtu = not bundle.shape.ports and not bundle.wanted.mtu_fixed
     mtu_links = [bundle.link] if gives_mtu else [link]
     mtu = link.mtu if gives_mtu else bundle.link.mtu
     await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)

@@ -199,7 +199,9 @@ class Driver:
     async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         bundles = self._fleet.bundles
         running = {bundle.name: bundle.config for bundle in bundles.values()}
-        said = {each.name: each.said for each in bundles.values() if each.said}
+        said = {
+            each.name: each.wanted.said for each in bundles.values() if each.wanted.said
+        }
         found = diff(running, said, wanted)
         async with _undoing() as undo:
             await self._changeover.apply(found, undo)
@@ -352,9 +354,8 @@ class Driver:
         """The MAC and MTU a user asked for: they stay when ports come and go."""
         netlink, everyone = self._fleet.netlink, propagate.members(bundle)
         if mtu is not None:
-            undo.callback(setattr, bundle, "mtu_fixed", bundle.mtu_fixed)
+            propagate.fix_mtu(bundle, True, undo)
             await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
-            bundle.mtu_fixed = True
         if mac is not None:
             wanted = LaggMac(mac, fixed=True)
             await propagate.rule(netlink, bundle, everyone, wanted, undo)
@@ -369,7 +370,7 @@ class Driver:
 
     async def _detach(self, name: str, ports: Sequence[str]) -> None:
         bundle = self._fleet.find(name)
-        waiting = [port for port in ports if port in bundle.waiting_for]
+        waiting = [port for port in ports if port in bundle.wanted.waiting_for]
         there = [port for port in ports if port not in waiting]
         if there:
             async with _undoing() as undo:
@@ -391,7 +392,7 @@ async def _end_lacp(bundle: Bundle) -> None:
     if negotiator is not None:
         await negotiator.leave([port.number for port in bundle.shape.ports])
         await negotiator.close()
-        bundle.lacp = None
+        bundle.negotiate_by(None)
 
 
 async def _let_go(fleet: Fleet, bundle: Bundle) -> None:
@@ -416,9 +417,9 @@ async def _undoing() -> AsyncIterator[AsyncExitStack]:
 
 def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:
     """Settings of what is no port would be lost: they go to nobody and no file."""
-    ports = [port.link.name for port in bundle.shape.ports] + [*bundle.waiting_for]
+    ports = [port.link.name for port in bundle.shape.ports]
     for name in named:
-        if name not in ports:
+        if name not in (*ports, *bundle.wanted.waiting_for):
             thing = f"{bundle.name}: port {name}"
             raise LaggError(thing, "no port of it", errno.ENOENT)
 

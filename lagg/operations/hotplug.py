@@ -51,7 +51,6 @@ class HotPlug:
         """`whole` runs an operation in its turn."""
         self._fleet = fleet
         self._whole = whole
-        self._waiting: dict[str, Bundle] = {}
         self._refused: dict[str, _Seen | None] = {}  # as each was that would not
         self._tried_s: dict[str, float] = {}
         self._due: set[str] = set()  # names that wait for their turn already
@@ -70,23 +69,30 @@ class HotPlug:
     @property
     def waiting(self) -> frozenset[str]:
         """The names that are waited for."""
-        return frozenset(self._waiting)
+        bundles = self._fleet.bundles.values()
+        return frozenset(name for each in bundles for name in each.wanted.waiting_for)
+
+    def _waits(self, name: str) -> Bundle | None:
+        """The lagg that waits for an interface of that name."""
+        bundles = self._fleet.bundles.values()
+        return next((b for b in bundles if name in b.wanted.waiting_for), None)
 
     def expect(self, bundle: Bundle, config: LaggConfig) -> None:
         """What a file says of a lagg from now on: all its ports, there or not."""
-        bundle.said = config
+        bundle.want(replace(bundle.wanted, said=config))
         self._set_waiting(
             bundle, [name for name in config.ports if bundle.shape.named(name) is None]
         )
 
     def give_up(self, bundle: Bundle, names: Iterable[str]) -> None:
         """Waits for these no more, until a file says so again."""
-        left = set(bundle.waiting_for).difference(names)
-        self._set_waiting(bundle, [n for n in bundle.waiting_for if n in left])
+        gone = frozenset(names)
+        waiting = bundle.wanted.waiting_for
+        self._set_waiting(bundle, [name for name in waiting if name not in gone])
 
     def look(self, name: str) -> None:
         """Tries an interface of which something was told, if it is waited for."""
-        if name in self._waiting and name not in self._due:
+        if name not in self._due and self._waits(name) is not None:
             self._due.add(name)
             self._tasks.begin(self._try_in_turn, name)
 
@@ -103,40 +109,31 @@ class HotPlug:
 
     def look_at_all(self) -> None:
         """Tries every name that is waited for."""
-        for name in tuple(self._waiting):
-            self.look(name)
+        for bundle in tuple(self._fleet.bundles.values()):
+            for name in bundle.wanted.waiting_for:
+                self.look(name)
 
     def _told(self, event: Event) -> None:
         bundle = self._fleet.bundles.get(event.lagg)
         match event.event:
             case EventKind.PORT_DEPARTED if bundle is not None:
-                said = () if bundle.said is None else bundle.said.ports
-                if event.port in said:
-                    self._set_waiting(bundle, [*bundle.waiting_for, event.port])
+                wanted = bundle.wanted
+                if wanted.said is not None and event.port in wanted.said.ports:
+                    self._set_waiting(bundle, [*wanted.waiting_for, event.port])
             case EventKind.PORT_ATTACHED if bundle is not None:
-                self._set_waiting(bundle, bundle.waiting_for)
-            case EventKind.DESTROYED:
-                self._forget(event.lagg)
-                self.look_at_all()
-            case EventKind.PORT_DETACHED:
+                self._set_waiting(bundle, bundle.wanted.waiting_for)
+            case EventKind.DESTROYED | EventKind.PORT_DETACHED:
                 self.look_at_all()
 
     def _set_waiting(self, bundle: Bundle, names: Iterable[str]) -> None:
-        before = bundle.waiting_for
-        for name in before:
-            self._waiting.pop(name, None)
-        bundle.waiting_for = tuple(n for n in names if bundle.shape.named(n) is None)
-        for name in bundle.waiting_for:
-            self._waiting[name] = bundle
+        before = bundle.wanted.waiting_for
+        waiting = tuple(name for name in names if bundle.shape.named(name) is None)
+        bundle.want(replace(bundle.wanted, waiting_for=waiting))
+        for name in waiting:
             if name not in before:
                 self._refused.pop(name, None)
                 bundle.emit(EventKind.PORT_WAITING, "attached when it appears", name)
                 self.look(name)  # it may have come meanwhile
-
-    def _forget(self, lagg: str) -> None:
-        for name, bundle in tuple(self._waiting.items()):
-            if bundle.name == lagg:
-                del self._waiting[name]
 
     async def _try_in_turn(self, name: str) -> None:
         try:
@@ -150,7 +147,7 @@ class HotPlug:
         return max(self._tried_s.get(name, now_s - PACE_S) + PACE_S - now_s, 0)
 
     async def _try(self, name: str) -> None:
-        bundle = self._waiting.get(name)
+        bundle = self._waits(name)
         if bundle is None:
             return
         state = await self._state(name)

@@ -363,7 +363,9 @@ class Follower:
             bundle.emit(EventKind.ADMIN, "up" if link.up else "down")
             await propagate.set_up(self._fleet.netlink, bundle, link.up)
         # MTU and MAC are what was taken, or put back because a port refused.
-        bundle.link = replace(link, mtu=bundle.link.mtu, mac=bundle.link.mac)
+        bundle.note(
+            link.ifindex, lambda known: replace(link, mtu=known.mtu, mac=known.mac)
+        )
         await self._fleet.hearing.follow(bundle)
 
     def _renamed(self, bundle: Bundle, link: Link) -> None:
@@ -378,7 +380,7 @@ class Follower:
             propagate.note_mtu(self._fleet.netlink, bundle, mtu, undo)
             links = propagate.members(bundle)
             await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
-            bundle.mtu_fixed = True
+            propagate.fix_mtu(bundle, True, undo)
             undo.pop_all()
         bundle.emit(EventKind.MTU, str(mtu))
 

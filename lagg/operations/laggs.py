@@ -243,4 +243,4 @@ class Fleet:
         has, alias = bundle.link.alias, f"{ALIAS}{bundle.summary}"
         if has != alias and (not has or has.startswith(ALIAS)):
             await self.netlink.set_alias(bundle.link.ifindex, alias)
-            bundle.link = replace(bundle.link, alias=alias)
+            bundle.note(bundle.link.ifindex, lambda known: replace(known, alias=alias))

@@ -47,6 +47,16 @@ def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -
     bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
 
 
+def fix_mtu(bundle: Bundle, fixed: bool, undo: AsyncExitStack) -> None:
+    """The MTU is the user's from now on, or the ports' again; `undo` as note_mtu()."""
+
+    def want(fixed: bool) -> None:
+        bundle.want(replace(bundle.wanted, mtu_fixed=fixed))
+
+    undo.callback(want, bundle.wanted.mtu_fixed)
+    want(fixed)
+
+
 async def set_mtu(
     netlink: Netlink,
     bundle: Bundle,

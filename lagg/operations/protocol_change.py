@@ -13,8 +13,9 @@ from lagg.errors import LaggError
 from lagg.model import Proto
 from lagg.operations.laggs import Fleet
 from lagg.plan.shape import Shape
-from lagg.running.bundle import Bundle, Negotiator
+from lagg.running.bundle import Bundle
 from lagg.running.lacp_io import Actor
+from lagg.running.negotiator import Negotiator
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +49,14 @@ async def begin(fleet: Fleet, bundle: Bundle, undo: AsyncExitStack) -> None:
         await actor.listen(port.number, port.link)
         undo.callback(_quietly_admit, bundle, port.slot)
         refuse_lacp(bundle, port.slot)
-    bundle.lacp = actor
-    undo.callback(setattr, bundle, "lacp", None)
+    bundle.negotiate_by(actor)
+    undo.callback(bundle.negotiate_by, None)
 
 
 async def _end(bundle: Bundle, negotiator: Negotiator) -> None:
     """The partners are told, when the workers send as a static protocol does."""
     await negotiator.say_goodbye()
-    bundle.lacp = None
+    bundle.negotiate_by(None)
     for port in bundle.shape.ports:
         _quietly_admit(bundle, port.slot)
     await negotiator.close()

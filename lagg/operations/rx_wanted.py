@@ -122,4 +122,4 @@ class Hearing:
             allmulti=wish.allmulti,
             multicast=wish.groups,
         )
-        bundle.openings[ifindex] = opening
+        bundle.note_opening(ifindex, opening)

@@ -11,10 +11,10 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
@@ -38,6 +38,7 @@ from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import LaggMac, Port, Shape, Standing
+from lagg.running.negotiator import Negotiator
 from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
@@ -48,39 +49,13 @@ GRACE_S = 1.0
 GRACE_POLL_S = 0.0002
 
 
-class Negotiator(Protocol):
-    """Who agrees with the partner on the ports, while laggproto is lacp: lacp_io.py."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What files and users want of a lagg beside its shape."""
 
-    @property
-    def marked(self) -> frozenset[int]:
-        """Numbers of the ports whose partner answers markers."""
-
-    def follow(self) -> None:
-        """To be called when the shape has changed: ports, links, options or MAC."""
-
-    def view(self) -> View:
-        """All there is to see of it."""
-
-    async def listen(self, number: int, link: Link) -> None:
-        """Makes ready for a port that is to come.  LaggError."""
-
-    async def ignore(self, numbers: Collection[int]) -> None:
-        """Of ports that are gone."""
-
-    async def leave(self, numbers: Iterable[int]) -> None:
-        """Has the partner stop to send to ports that are to go."""
-
-    def stay(self, numbers: Iterable[int]) -> None:
-        """They do not go."""
-
-    def release(self, numbers: Iterable[int]) -> None:
-        """Ends the hold of these ports, whose partner changed too often."""
-
-    async def say_goodbye(self) -> None:
-        """Tells the partner that all leave."""
-
-    async def close(self) -> None:
-        """Ends it."""
+    said: LaggConfig | None = None  # by the files, when they named it last
+    waiting_for: tuple[str, ...] = ()  # ports that are not there yet
+    mtu_fixed: bool = False  # by the user: it stays when ports come and go
 
 
 class Bundle:
@@ -101,24 +76,51 @@ class Bundle:
 
         `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
         """
+        self.device: Final = device
         self._tx_dropped = tx_dropped
-        self.link = link  # of the TAP, as the kernel last described it
-        self.device = device
-        self.shape = replace(shape, mac=LaggMac(link.mac))
-        self.plan: Plan = self._plan_of(shape)
-        self.lacp: Negotiator | None = None  # while laggproto is lacp
-        self.moves = Moves()  # what the workers hold back beside the plan
-        self.mtu_fixed = False  # by the user: it stays when ports come and go
-        self.said: LaggConfig | None = None  # by the files, when they named it last
-        # Why a port is promiscuous, by its ifindex, if it is: operations/rx_wanted.py.
-        self.openings: dict[int, str | None] = {}
-        self.waiting_for: tuple[str, ...] = ()  # ports that are not there yet
+        self._link = link
+        self._shape = replace(shape, mac=LaggMac(link.mac))
+        self._plan = plan(shape.situation)
+        self._moves = Moves()
+        self._wanted = Wanted()
+        self._lacp: Negotiator | None = None
+        self._openings: dict[int, str | None] = {}  # by the ifindex of a port
         # The tickets that may not have passed, and when they were drawn.
         self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
         self._host_drops_seen = self._host_drops_now() or 0
         self._dropped: dict[Drop, int] = {}
         self._emit = emit
         self._shares_mac = False  # with the port that gave it, which has left
+
+    @property
+    def link(self) -> Link:
+        """The lagg's own interface, as the kernel last described it; see note()."""
+        return self._link
+
+    @property
+    def shape(self) -> Shape:
+        """What the workers are under; see adopt()."""
+        return self._shape
+
+    @property
+    def plan(self) -> Plan:
+        """What was made of the shape."""
+        return self._plan
+
+    @property
+    def moves(self) -> Moves:
+        """The flows that the workers hold back beside the plan; see release()."""
+        return self._moves
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted beside the shape; see want()."""
+        return self._wanted
+
+    @property
+    def lacp(self) -> Negotiator | None:
+        """Who agrees with the partner, while laggproto is lacp; see negotiate_by()."""
+        return self._lacp
 
     @property
     def name(self) -> str:
@@ -135,13 +137,13 @@ class Bundle:
         """What would make this lagg anew, ports that are waited for included."""
         first = self.shape.primary  # who gives the MAC is who is attached first
         ports = sorted(self.shape.ports, key=lambda p: (p.slot != first, p.slot))
-        names = (*(port.link.name for port in ports), *self.waiting_for)
+        names = (*(port.link.name for port in ports), *self.wanted.waiting_for)
         return LaggConfig(
             self.name,
             proto=self.shape.proto,
             ports=tuple(sorted(names, key=self.shape.rank)),
             mac=self.shape.mac.address if self.shape.mac.fixed else None,
-            mtu=self.link.mtu if self.mtu_fixed else None,
+            mtu=self.link.mtu if self.wanted.mtu_fixed else None,
             options=self.shape.options,
             port_options=self.shape.port_options,
         )
@@ -188,15 +190,30 @@ class Bundle:
         LaggError as adopt(), when it is the lagg's MTU.
         """
         if ifindex == self.link.ifindex:
-            self.link = change(self.link)
+            self._link = change(self.link)
             self._follow_mtu()
         port = self.shape.find(ifindex)
         if port is not None:
-            self.shape = self.shape.with_link(change(port.link), port.modes)
+            self._shape = self.shape.with_link(change(port.link), port.modes)
 
     def note_warnings(self, slot: int, warnings: tuple[str, ...]) -> None:
         """What somebody uses a port for, in words; it changes nothing."""
-        self.shape = self.shape.with_warnings(slot, warnings)
+        self._shape = self.shape.with_warnings(slot, warnings)
+
+    def note_opening(self, ifindex: int, why: str | None) -> None:
+        """Why a port, or one that is to be, is promiscuous, in words; None: it is not.
+
+        See operations/rx_wanted.py.
+        """
+        self._openings[ifindex] = why
+
+    def want(self, wanted: Wanted) -> None:
+        """What files and users want from now on; the caller sees to it."""
+        self._wanted = wanted
+
+    def negotiate_by(self, negotiator: Negotiator | None) -> None:
+        """Who agrees with the partner from now on; None: the protocol is static."""
+        self._lacp = negotiator
 
     def rule(self, mac: LaggMac) -> None:
         """The lagg and all its ports have this MAC now."""
@@ -227,7 +244,7 @@ class Bundle:
             self._publish(
                 fresh, moves(self.moves, self.plan, fresh, self._marked(shape))
             )
-        before, self.shape = self.shape, shape
+        before, self._shape = self.shape, shape
         was = self.plan
         if changed:
             self._follow(fresh, before)
@@ -242,7 +259,7 @@ class Bundle:
         fresh = replace(self.plan, mtu=self.link.mtu)
         if fresh != self.plan:
             self._publish(fresh, self.moves)
-            self.plan = fresh
+            self._plan = fresh
 
     def _tell_negotiator(self) -> None:
         if self.lacp is not None:
@@ -273,13 +290,13 @@ class Bundle:
             ticket = self.device.publish(waiting.hold(fresh))
         except OSError as error:
             raise LaggError.of_os(self.name, "publish a snapshot", error) from error
-        self.moves = waiting
+        self._moves = waiting
         self._tickets.append((ticket, time.monotonic()))
 
     def _follow(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
         self._settle_host_drops()
-        had, self.plan = self.plan, fresh
+        had, self._plan = self.plan, fresh
         if bool(had.tx_slots) == bool(fresh.tx_slots):
             return
         up = bool(fresh.tx_slots)
@@ -424,7 +441,7 @@ class Bundle:
             options=self.shape.options,
             ports=tuple(self._port_records(reading, view)),
             counters=self._add_host_drops(reading.total),
-            waiting_for=self.waiting_for,
+            waiting_for=self.wanted.waiting_for,
             lacp=view,
         )
 
@@ -438,7 +455,7 @@ class Bundle:
             options = self.shape.options_of(port.link.name)
             yield replace(
                 record,
-                promisc=self.openings.get(port.link.ifindex),
+                promisc=self._openings.get(port.link.ifindex),
                 lacp_port_priority=options.lacp_port_priority,
                 lacp=statuses.get(port.number),
             )

@@ -25,7 +25,9 @@ RETRY_S = 0.01
 class Holder(Protocol):
     """What the guard needs of lagg.running.bundle.Bundle."""
 
-    moves: Moves
+    @property
+    def moves(self) -> Moves:
+        """The flows that wait."""
 
     def release(self, slots: Collection[int]) -> None:
         """The flows that wait for these slots go on.  LaggError (EAGAIN)."""

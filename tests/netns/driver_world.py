@@ -237,7 +237,7 @@ class World:
                     "homes": str(bundle.shape.homes),
                     "ports": asdict(bundle.shape)["ports"],
                     "link": asdict(bundle.link),
-                    "fixed": (bundle.shape.mac, bundle.mtu_fixed),
+                    "fixed": (bundle.shape.mac, bundle.wanted.mtu_fixed),
                 }
                 for name, bundle in self.driver._fleet.bundles.items()
             },

@@ -162,7 +162,7 @@ class End:
         self.actor = Actor(
             self.bundle, self._faster, clock=now_ns, open_socket=self._open
         )
-        self.bundle.lacp = self.actor
+        self.bundle.negotiate_by(self.actor)
 
     def _faster(self) -> None:
         self.speeds += 1

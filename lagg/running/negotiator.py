@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a lagg at work needs of whoever agrees with its partner: lacp_io.py.
+
+Owns that contract alone.  Knows no bundle, which is handed one.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from lagg.lacp.values import View
+from lagg.link import Link
+
+
+class Negotiator(Protocol):
+    """Who agrees with the partner on the ports, while laggproto is lacp: lacp_io.py."""
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Numbers of the ports whose partner answers markers."""
+
+    def follow(self) -> None:
+        """To be called when the shape has changed: ports, links, options or MAC."""
+
+    def view(self) -> View:
+        """All there is to see of it."""
+
+    async def listen(self, number: int, link: Link) -> None:
+        """Makes ready for a port that is to come.  LaggError."""
+
+    async def ignore(self, numbers: Collection[int]) -> None:
+        """Of ports that are gone."""
+
+    async def leave(self, numbers: Iterable[int]) -> None:
+        """Has the partner stop to send to ports that are to go."""
+
+    def stay(self, numbers: Iterable[int]) -> None:
+        """They do not go."""
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Ends the hold of these ports, whose partner changed too often."""
+
+    async def say_goodbye(self) -> None:
+        """Tells the partner that all leave."""
+
+    async def close(self) -> None:
+        """Ends it."""
