@@ -11,12 +11,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from lab import Host, wait_until
 from lab.debian import base
 
 INCLUDED = ("python3", "iproute2", "systemd")
 BOOT_SECONDS = 120.0
+
+LAYER = ("upper", "work", "root")
+"""Of an overlay: what is written, what the kernel needs for that, and all together."""
 
 VOLATILE = ("proc", "sys", "dev", "run", "tmp")
 
@@ -68,13 +72,38 @@ mount -t cgroup2 cgroup2 /mnt
 
 
 class Root:
-    """A clean Debian in a directory."""
+    """A Debian in a directory."""
 
     def __init__(self, directory: Path) -> None:
-        """Unpacks the base there.  MissingError when there is none."""
         self.directory = directory
+
+    @classmethod
+    def unpacked(cls, directory: Path) -> Self:
+        """A clean one, in a new directory.  MissingError when there is none."""
+        tar = base(INCLUDED)
         directory.mkdir()
-        subprocess.run(["tar", "-C", directory, "-xf", base(INCLUDED)], check=True)
+        subprocess.run(["tar", "-C", directory, "-xf", tar], check=True)
+        return cls(directory)
+
+    @contextmanager
+    def layer(self, directory: Path) -> Iterator[Self]:
+        """One that begins as this is, and what is done to it is gone after the block.
+
+        This one must not change meanwhile.
+        """
+        directory.mkdir()
+        # Not on the disk: dpkg syncs every file; and where the disk is itself an
+        # overlay, it can be no layer that is written to.
+        _run("mount", "-t", "tmpfs", "tmpfs", str(directory))
+        try:
+            upper, work, whole = (directory / each for each in LAYER)
+            for each in (upper, work, whole):
+                each.mkdir()
+            layers = f"lowerdir={self.directory},upperdir={upper},workdir={work}"
+            _run("mount", "-t", "overlay", "overlay", "-o", layers, str(whole))
+            yield type(self)(whole)
+        finally:
+            _run("umount", "--recursive", str(directory))
 
     def chroot(self, *words: str) -> str:
         """Runs a command in it, without a machine around; returns what it said."""

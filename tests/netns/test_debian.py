@@ -42,13 +42,32 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
+def unpacked(directory: Path) -> Root:
     try:
-        return Root(tmp_path / "root")
+        return Root.unpacked(directory)
     except MissingError as reason:
         warnings.warn(f"NOT TESTED: the Debian package: {reason}", stacklevel=1)
         pytest.skip(str(reason))
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Iterator[Root]:
+    with unpacked(tmp_path / "root").layer(tmp_path / "layer") as layer:
+        yield layer
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Root:
+    """With the package; what each test does to it is done to a layer above."""
+    root = unpacked(tmp_path_factory.mktemp("installed") / "root")
+    install(root, package)
+    return root
+
+
+@pytest.fixture
+def root(installed: Root, tmp_path: Path) -> Iterator[Root]:
+    with installed.layer(tmp_path / "layer") as layer:
+        yield layer
 
 
 @pytest.fixture
@@ -68,16 +87,16 @@ def install(root: Root, package: Path) -> None:
 
 
 def test_it_is_installed_whole_and_purged_without_trace(
-    root: Root, package: Path
+    clean: Root, package: Path
 ) -> None:
-    before = root.files()
-    install(root, package)
-    assert root.chroot("dpkg", "--verify", "laggd") == ""
-    assert "laggd:" in root.chroot("getent", "passwd", "laggd")
-    assert "--seccomp" in root.chroot("laggd", "--help")
-    assert root.chroot("laggctl", "check", "/etc/laggd/laggd.toml")
-    root.chroot("dpkg", "--purge", "laggd")
-    after = root.files()
+    before = clean.files()
+    install(clean, package)
+    assert clean.chroot("dpkg", "--verify", "laggd") == ""
+    assert "laggd:" in clean.chroot("getent", "passwd", "laggd")
+    assert "--seccomp" in clean.chroot("laggd", "--help")
+    assert clean.chroot("laggctl", "check", "/etc/laggd/laggd.toml")
+    clean.chroot("dpkg", "--purge", "laggd")
+    after = clean.files()
     assert {
         path: after.get(path)
         for path in before | after
@@ -89,9 +108,8 @@ def test_it_is_installed_whole_and_purged_without_trace(
 
 
 @pytest.fixture
-def machine(root: Root, package: Path, near: Host) -> Iterator[Machine]:
+def machine(root: Root, near: Host) -> Iterator[Machine]:
     """Runs a lagg0 of p0 and p1."""
-    install(root, package)
     configure(root, "failover")
     drop_in = root.directory / "etc/systemd/system/laggd.service.d/test.conf"
     drop_in.parent.mkdir()
