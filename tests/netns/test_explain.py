@@ -17,13 +17,15 @@ from tests.netns.flows import random_flows
 from tests.netns.frames import ETH_P_IP, ETH_P_IPV6, ether, ipv4, ipv6, udp
 from tests.netns.steer import DEADLINE_S, LAGG
 
-FLOWS = 200
+FLOWS, FLOWS_LONG = 60, 200
 
 
-def frames_of(rng: Random) -> list[bytes]:
+@pytest.fixture
+def frames(rng: Random, long_run: bool) -> list[bytes]:
     """Flows of every shape, a frame each, all different."""
-    found = [flow.frame(number) for number, flow in enumerate(random_flows(rng, FLOWS))]
-    for number in range(FLOWS):
+    count = FLOWS_LONG if long_run else FLOWS
+    found = [flow.frame(number) for number, flow in enumerate(random_flows(rng, count))]
+    for number in range(count):
         ports = udp(number.to_bytes(4, "big"), sport=rng.randrange(1, 65536), dport=53)
         v6 = ipv6(ports, src=f"fd00::{rng.randrange(1, 9999):x}", dst="fd00::1")
         v4 = ipv4(b"fragment", src="10.0.0.1", dst="10.0.0.2", ident=number, fragment=9)
@@ -49,11 +51,10 @@ def ways(said: Sequence[dict[str, Any]]) -> Ways:
 @pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
 @pytest.mark.parametrize("layers", [["l2"], ["l3", "l4"], ["l2", "l3", "l4"]])
 def test_a_flow_takes_the_port_that_explain_names(
-    bare: Bare, rng: Random, kind: str, layers: list[str]
+    bare: Bare, rng: Random, frames: list[bytes], kind: str, layers: list[str]
 ) -> None:
     seed = rng.randrange(2**32)
     bare.steer.set(proto="loadbalance", hash=kind, hash_seed=seed, lagghash=layers)
-    frames = frames_of(rng)
     said = told(bare, frames)
     assert bare.ways(frames) == ways(said)
     assert len({each["choice"]["ports"][0] for each in said}) == len(PORTS)
@@ -61,10 +62,9 @@ def test_a_flow_takes_the_port_that_explain_names(
 
 @pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
 def test_when_a_port_goes_down_each_flow_goes_where_explain_said(
-    bare: Bare, rng: Random, kind: str
+    bare: Bare, frames: list[bytes], kind: str
 ) -> None:
     bare.steer.set(proto="loadbalance", hash=kind)
-    frames = frames_of(rng)
     without = [
         {each["port"]: each["choice"]["ports"] for each in answer["without"]}
         for answer in told(bare, frames)
@@ -80,23 +80,23 @@ def test_when_a_port_goes_down_each_flow_goes_where_explain_said(
 @pytest.mark.parametrize("proto", ["failover", "broadcast", "none"])
 @pytest.mark.parametrize("dead", [None, 0])
 def test_explain_is_true_of_protocols_without_a_hash(
-    bare: Bare, rng: Random, proto: str, dead: int | None
+    bare: Bare, frames: list[bytes], proto: str, dead: int | None
 ) -> None:
     bare.steer.set(proto=proto)
     if dead is not None:
         bare.cut(dead)
-    frames = frames_of(rng)[:20]
+    frames = frames[:20]
     foretold = ways(told(bare, frames))
     copies = max(1, len(foretold[0]))
     assert bare.ways(frames, copies=copies) == foretold
 
 
 def test_round_robin_gives_turns_to_the_ports_that_explain_names(
-    bare: Bare, rng: Random
+    bare: Bare, frames: list[bytes]
 ) -> None:
     bare.steer.set(proto="roundrobin", rr_limit=2)
     bare.cut(2)
-    frames = frames_of(rng)[:30]
+    frames = frames[:30]
     (named,) = {*ways(told(bare, frames))}
     assert {port for (port,) in bare.ways(frames)} == {*named} == {0, 1, 3}
 
