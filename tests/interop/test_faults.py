@@ -98,7 +98,6 @@ def test_a_pulled_port_hands_its_traffic_to_the_others(world: World) -> None:
     in_time(outages_ms, OUTAGE_MS_MAX, 10 * OUTAGE_MS_MAX)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("gone_s", [0.0, 4.0], ids=["expired", "defaulted"])
 def test_a_silent_partner_is_out_in_time_and_comes_back(
     world: World, gone_s: float
@@ -135,7 +134,6 @@ def test_a_silent_partner_is_out_in_time_and_comes_back(
     assert late > 0
 
 
-@pytest.mark.alone
 def test_a_partner_that_does_not_hear_us_is_believed(world: World) -> None:
     """Its PDUs say that it expired us: we stop, though we hear it all the time."""
     world.form(ports=2)

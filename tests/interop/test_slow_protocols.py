@@ -33,7 +33,6 @@ def more(ear: Overheard, count: int) -> None:
     wait_until(lambda: len(ear.heard(LACP)) >= wanted, DEADLINE_S, f"{count} LACPDUs")
 
 
-@pytest.mark.alone
 def test_a_pdu_leaves_every_second_for_a_partner_that_asks_for_it(world: World) -> None:
     """Though we ask for slow ones ourselves: its timeout is its own (L-I-1, H-23)."""
     world.form(ours=Lacp(fast=False), theirs=Lacp(fast=True))

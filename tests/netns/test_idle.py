@@ -5,14 +5,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from lab import Daemon, wait_until
 from tests.netns.bare import PORTS, Bare
 from tests.netns.partners import Partners
 from tests.netns.steer import DEADLINE_S
-
-pytestmark = pytest.mark.alone
 
 SECONDS = 2.0
 SHARE_MAX = 0.005

@@ -25,8 +25,6 @@ from tests.netns.partners import Steered, lost_nothing
 from tests.netns.steer import DEADLINE_S, LAGG, Steer, Tally
 from tests.waiting import in_time
 
-pytestmark = pytest.mark.alone
-
 CABLES = 4
 PORTS = (tuple(f"p{i}" for i in range(CABLES)), tuple(f"q{i}" for i in range(CABLES)))
 SYSTEMS = ("02:5e:00:00:80:0a", "02:5e:00:00:80:0b")
@@ -283,6 +281,7 @@ def test_a_port_that_only_we_hear_is_given_up_by_both(lacp: Agreed) -> None:
     lacp.until_agreed()
 
 
+@pytest.mark.alone
 def test_a_storm_on_one_port_leaves_the_others_and_control_alone(lacp: Agreed) -> None:
     """H-16: only its own partner is not heard."""
     ports = lacp.a.record()["ports"]
@@ -333,6 +332,7 @@ def test_a_planned_detach_loses_nothing_in_either_direction(lacp: Agreed) -> Non
     lost_nothing(tallies, *run.results)
 
 
+@pytest.mark.alone
 def test_flows_that_move_wait_for_a_marker_and_for_nothing_else(lacp: Agreed) -> None:
     """What was sent by a slow cable is not overtaken; the flows of the others go on."""
     name = PORTS[0][2]
@@ -426,8 +426,12 @@ def test_the_system_follows_the_laggs_mac(lacp: Agreed, way: str) -> None:
     lacp.until_agreed()
 
 
+@pytest.mark.alone
 def test_a_daemon_that_ends_says_goodbye(lacp: Agreed) -> None:
-    """Last, for its partner is gone then: out by its word, not for its silence."""
+    """Last, so alone, too, for its partner is gone then.
+
+    Out by its word, not for its silence.
+    """
     b = lacp.pair.b
     seen = [lacp.a.record()]
 
