@@ -12,6 +12,7 @@ import secrets
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import IO
 
 import hypothesis
 import pytest
@@ -23,6 +24,13 @@ from tests.waiting import wait_until
 __all__ = ["wait_until"]
 
 LOCK = pytest.StashKey[Path]()
+HELD = pytest.StashKey[IO[str]]()
+
+HERE = Path(__file__).parent
+MACHINES = HERE / "kernels", HERE / "interop"
+"""Whose worlds take long to make: machines that boot."""
+WORLDS = frozenset({HERE / "netns", *MACHINES})
+"""Whose tests make namespaces, or machines, as root."""
 
 # A loaded machine is slow, not wrong; print_blob says how to replay a failure.
 hypothesis.settings.register_profile(
@@ -75,9 +83,32 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield found
 
 
+# ---- what is run, and in which order -----------------------------------------------
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not config.getoption("--long"):
+        left = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    """First what one worker is to keep, for others take from the end of its queue.
+
+    Together what runs alone: the others wait once for all of it.
+    """
+    machines = (n for n, each in enumerate(MACHINES) if each in item.path.parents)
+    return next(machines, len(MACHINES)), _alone(item)
+
+
 # ---- 'alone' -----------------------------------------------------------------------
 # With xdist, an ordinary test holds the lock shared and one marked 'alone' holds it
-# exclusively.  Without, no two tests run at once anyway.
+# exclusively, and hands it to the next of its worker if that is one, too.  Without, no
+# two tests run at once anyway.
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,41 +124,38 @@ def pytest_configure_node(node: object) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and LOCK in config.stash:
-        config.stash[LOCK].unlink(missing_ok=True)
-
-
-MACHINES = Path(__file__).parent / "kernels"
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    if not config.getoption("--long"):
-        left = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> int:
-    """First what one worker is to keep, for others take from the end of its queue.
-
-    Last what runs alone, so that it does not hold up the others.
-    """
-    if item.get_closest_marker("alone") is not None:
-        return 2
-    return 0 if MACHINES in item.path.parents else 1
+        for path in (config.stash[LOCK], config.stash[LOCK].with_suffix(".gate")):
+            path.unlink(missing_ok=True)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    path = item.config.stash.get(LOCK, None)
-    if path is None:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    stash = item.config.stash
+    if LOCK not in stash:
         return (yield)
-    alone = item.get_closest_marker("alone") is not None
-    with path.open() as lock:
+    lock = stash[HELD] if HELD in stash else _locked(stash[LOCK], alone=_alone(item))
+    stash[HELD] = lock
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or not (_alone(item) and _alone(nextitem)):
+            lock.close()
+            del stash[HELD]
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+def _locked(path: Path, *, alone: bool) -> IO[str]:
+    """The lock, open; closing it gives it back.  Who waits for it is not overtaken."""
+    lock = path.open()
+    with path.with_suffix(".gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        return (yield)
+    return lock
 
 
 # ---- nothing stays behind ----------------------------------------------------------
@@ -136,10 +164,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the run when a namespace or nft table of ours outlives it."""
-    here = Path(__file__).parent
-    worlds = {here / "netns", here / "interop", MACHINES}
     touches_network = os.geteuid() == 0 and any(
-        worlds.intersection(item.path.parents) for item in request.session.items
+        WORLDS.intersection(item.path.parents) for item in request.session.items
     )
     before = leftovers.nft_tables() if touches_network else set()
     yield
