@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What every test may use, and what every test run must keep to.
 
-Owns the seed, what `--long` means, the lock of the tests marked 'alone', and the look
-at what was left.
+Owns the seed, what `--fast` and `--long` mean, the lock of the tests marked 'alone',
+and the look at what was left.
 """
 
 import fcntl
@@ -10,9 +10,9 @@ import os
 import random
 import secrets
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import hypothesis
 import pytest
@@ -43,12 +43,20 @@ hypothesis.settings.load_profile("laggd")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
+    length = parser.getgroup("laggd")
+    length.addoption(
         "--long", action="store_true", help="all that is too long for every change, too"
+    )
+    length.addoption(
+        "--fast",
+        action="store_true",
+        help="only what is pure: no root, no namespace, no compiler",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast") and config.getoption("--long"):
+        raise pytest.UsageError("--fast and --long: one or the other")
     # The environment carries the seed to the xdist workers.
     os.environ.setdefault("LAGG_SEED", str(secrets.randbelow(2**32)))
     name = getattr(config, "workerinput", {}).get("alone_lock")
@@ -86,14 +94,27 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 # ---- what is run, and in which order -----------------------------------------------
 
 
+def pytest_ignore_collect(
+    collection_path: Path, config: pytest.Config
+) -> Literal[True] | None:
+    return True if config.getoption("--fast") and collection_path in WORLDS else None
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    if not config.getoption("--long"):
-        left = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    without = [name for name, wanted in LENGTHS.items() if not wanted(config)]
+    left = {item for name in without for item in items if item.get_closest_marker(name)}
+    config.hook.pytest_deselected(items=list(left))
+    items[:] = [item for item in items if item not in left]
     items.sort(key=_turn)
+
+
+LENGTHS: dict[str, Callable[[pytest.Config], bool]] = {
+    "long": lambda config: bool(config.getoption("--long")),
+    "slow": lambda config: not config.getoption("--fast"),
+}
+"""By marker: whether its tests are run."""
 
 
 def _turn(item: pytest.Item) -> tuple[int, bool]:

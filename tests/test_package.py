@@ -14,6 +14,8 @@ import pytest
 
 from tests.tree import ROOT, name_of, tree
 
+pytestmark = pytest.mark.slow
+
 EXTENSION = "lagg/_native.abi3.so"
 
 

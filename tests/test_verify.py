@@ -24,8 +24,11 @@ OURS = VARIANTS[0]
 PAIRS = [(v, c) for v in VARIANTS for c in CHECKERS if c.concerns(v)]
 SVG = ROOT / "docs" / "race.svg"
 
-# Where a skipped test is one letter among hundreds, this is a paragraph.
-pytestmark = pytest.mark.filterwarnings("always:NOT VERIFIED:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    # Where a skipped test is one letter among hundreds, this is a paragraph.
+    pytest.mark.filterwarnings("always:NOT VERIFIED:UserWarning"),
+]
 
 
 def need(checker: Checker) -> None:

@@ -130,6 +130,7 @@ def disturbed(case: str) -> Iterator[tuple[list[Source], Source, int]]:
                 yield files, file, word.start() + new.index(NONCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_word_ends_in_the_output_or_its_statement_is_told(case: str) -> None:
     lost = []
@@ -275,6 +276,7 @@ def printed(tmp_path: Path, **texts: str) -> list[str]:
     return ["import", *map(str, paths)]
 
 
+SLOW = frozenset({"more commands than are read"})
 NOT_OURS = {
     "nothing at all": ("hello", "none of modprobe.d, teamd's JSON, /etc/network/inter"),
     "JSON that does not end": ("{", "none of modprobe.d, teamd's JSON"),
@@ -323,7 +325,13 @@ NOT_OURS = {
 }
 
 
-@pytest.mark.parametrize(("text", "complaint"), NOT_OURS.values(), ids=NOT_OURS)
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param(*each, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, each in NOT_OURS.items()
+    ],
+)
 def test_a_file_without_any_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, complaint: str
 ) -> None:

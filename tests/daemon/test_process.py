@@ -18,6 +18,8 @@ import pytest
 from tests.control.world import DEADLINE_SECONDS, RawClient, wait_until
 from tests.tree import ROOT
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., subprocess.Popen[str]]
 
 

@@ -15,6 +15,8 @@ from lagg.lacp.port import Port
 from lagg.lacp.values import Instant, Mux, Receive
 from tests.sim.test_sim import simulate
 
+pytestmark = pytest.mark.slow
+
 WORLDS_MAX = 60
 Patch = Callable[[pytest.MonkeyPatch], None]
 
