@@ -5,13 +5,17 @@ A program proves its case by exiting 0 after printing "N checks", N above 0.
 """
 
 import fcntl
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from lab.program import CACHE
 
 pytestmark = pytest.mark.slow
 
@@ -79,39 +83,48 @@ def run(command: list[str], what: str) -> str:
 
 
 class Workshop:
-    """Objects of native/*.c, compiled once for each flavour and test run."""
+    """Objects and programs, compiled once for each flavour and state of the sources.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    Owns .venv/lab/c-*/.
+    """
+
+    def __init__(self) -> None:
+        self.directory = CACHE / f"c-{_digest()}"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for old in set(CACHE.glob("c-*")) - {self.directory}:
+            shutil.rmtree(old, ignore_errors=True)
 
     def objects(self, flavour: Flavour) -> list[str]:
         """Compiles what is missing; xdist workers wait for each other here."""
-        with (self.directory / f"native-{flavour.name}.lock").open("w") as lock:
+        with (self.directory / f"{flavour.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return [self._object(flavour, source) for source in SOURCES]
+            return [
+                self._made(flavour, f"{source.stem}.o", "-c", str(source))
+                for source in SOURCES
+            ]
 
-    def _object(self, flavour: Flavour, source: Path) -> str:
-        target = self.directory / f"{flavour.name}-{source.stem}.o"
+    def program(self, flavour: Flavour, source: Path) -> str:
+        return self._made(flavour, source.stem, str(source), *self.objects(flavour))
+
+    def _made(self, flavour: Flavour, name: str, *words: str) -> str:
+        target = self.directory / f"{flavour.name}-{name}"
         if not target.exists():
-            fresh = f"{target}.new"
-            run(
-                [*flavour.command, "-c", str(source), "-o", fresh], f"gcc {source.name}"
-            )
+            fresh = f"{target}.{os.getpid()}"  # other runs may do the same
+            run([*flavour.command, *words, "-o", fresh], f"gcc {name}")
             Path(fresh).rename(target)
         return str(target)
 
-    def program(self, flavour: Flavour, source: Path) -> str:
-        target = str(self.directory / f"{flavour.name}-{source.stem}")
-        command = [*flavour.command, str(source), *self.objects(flavour), "-o", target]
-        run(command, f"gcc {source.name}")
-        return target
+
+def _digest() -> str:
+    text = [run(["gcc", "--version"], "gcc --version"), repr(FLAVOURS), repr(COMMON)]
+    for place in (ROOT / "native", ROOT / "tests" / "native"):
+        text += [f"{p} {p.read_text()}" for p in sorted(place.glob("*.[ch]"))]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workshop:
-    base = tmp_path_factory.getbasetemp()
-    # A worker's own directory is inside the one that all of the run share.
-    return Workshop(base if worker_id == "master" else base.parent)
+def workshop() -> Workshop:
+    return Workshop()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
