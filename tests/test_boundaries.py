@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "events": ("lacp",),
     "model": ("errors", "lacp", "options"),
     "options": (),
+    "streams": (),
     "tasks": ("errors", "events"),
     "kernel.netlink": (TOP, "kernel.proc"),
     "kernel.native": (TOP, "plan", "kernel.privileges"),
@@ -62,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "daemon.metrics": (TOP, "control.records"),
     "daemon.reloader": (TOP, "config"),
     "daemon.supervise": (TOP,),
-    "cli": (TOP, "plan", "config", "control", "kernel.proc", "daemon.streams"),
+    "cli": (TOP, "plan", "config", "control", "kernel.proc"),
 }
 
 # Whole packages that only one of ours may import.

@@ -17,8 +17,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from lagg.cli.show_page import Paint, coloured, plain
-from lagg.daemon.streams import fill_closed
 from lagg.errors import LaggError
+from lagg.streams import fill_closed
 
 if TYPE_CHECKING:  # at run time it would cost a command a tenth of its start-up
     import argparse

@@ -28,7 +28,6 @@ from lagg.config.files import ConfigError, load
 from lagg.control.server import BACKLOG, ControlServer, Driver
 from lagg.daemon.metrics import Metrics, listener_of
 from lagg.daemon.reloader import Reloader
-from lagg.daemon.streams import fill_closed
 from lagg.daemon.supervise import Pulse, notify
 from lagg.errors import LaggError
 from lagg.kernel import privileges
@@ -41,6 +40,7 @@ from lagg.model import (
     Tuning,
 )
 from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
+from lagg.streams import fill_closed
 
 DONE = 0
 FAILED = 1
