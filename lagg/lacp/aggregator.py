@@ -4,7 +4,7 @@
 Owns the policies of ad_select and the patience with an aggregator that is better only
 now and then.  Ports of the others keep their state with their partners and carry
 nothing.  lagg(4) takes the count of whichever aggregator changed last for that of the
-active one; here each is counted by itself (T-N-12).
+active one (F-ACT-3); here each is counted by itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Ill-mannered partners: what they send, what we do, and what we never do.
 
-The rows H-10 ... H-25 and L-I-1 ... L-I-12 of the notes on peers that docs/LACP.md has.
+Their codes, H-10 to H-25 and L-I-1 to L-I-12, are in docs/GLOSSARY.md.
 """
 
 from dataclasses import replace
@@ -327,7 +327,7 @@ def test_h22_a_silent_partner_is_out_after_3_or_90_s_and_given_up_3_s_later(
 
 
 def test_a_partner_that_asks_for_more_retries_is_waited_for_so_long() -> None:
-    """L-I-9, row 48: SONiC's way to survive the restart of a control plane."""
+    """L-I-9: SONiC's way to survive the restart of a control plane."""
     world, peer = against_peer(fast=False)
     peer.keep_up(1, seconds=4)
     frame = bytearray(encode_lacpdu(peer.pdu(1), port_mac("Z", 1)))

@@ -66,7 +66,7 @@ def test_going_fast_does_not_flap_when_the_pdus_that_tell_it_are_lost() -> None:
 
 
 def test_txtest_and_rxtest_cost_nothing_within_the_timeout() -> None:
-    """F-LACP debugging as lagg(4): PDUs are dropped, the rest goes on."""
+    """As debugging in lagg(4): PDUs are dropped, the rest goes on."""
     world = joined()
     for name in ("txtest", "rxtest"):
         world.set("A", **{name: True})
