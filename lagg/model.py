@@ -14,8 +14,10 @@ from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect, PortStatus, View
 from lagg.options import PORTS_MAX
 
 WORKERS_MAX = 8
-BUSY_POLL_US_MAX = 1000
 """Threads that may carry one lagg."""
+
+BUSY_POLL_US_MAX = 1000
+"""Microseconds for which a worker may look for frames before it sleeps."""
 
 SNAPSHOTS_MAX = 16
 """Snapshots of one lagg, in use and in limbo; with more a change is refused."""

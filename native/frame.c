@@ -4,9 +4,9 @@
  * tag that the kernel delivers beside the frame.
  *
  * Owns the reading of bytes a peer chose: every length is checked before it is used,
- * and every walk has a bound.  Pure; knows no hash, plan, port or descriptor, and
- * decides nothing about a frame's fate: a malformed one is still a flow of its lower
- * layers.
+ * and every walk has a bound.  Pure; knows no hash, plan, port or descriptor.  Refuses
+ * a frame for its length or its offload header alone (frame_refusal()): one whose
+ * headers are malformed is still a flow of its lower layers.
  */
 #include "internal.h"
 
