@@ -16,7 +16,7 @@ PARITY = ROOT / "docs" / "PARITY.md"
 
 
 def defined() -> Counter[str]:
-    """How often a row of the two pages begins with each code, without a remark in ()."""
+    """How many rows of the two pages begin with each code and nothing beside it."""
     pages = GLOSSARY.read_text() + PARITY.read_text()
     return Counter(re.findall(rf"^\| ({CODE}) \|", pages, re.MULTILINE))
 
