@@ -50,7 +50,7 @@ class Choice:
 
 
 def carriers(ports: Iterable[Port], number: int) -> list[Port]:
-    """The ports of an aggregator that distribute as far as LACP goes."""
+    """The ports of an aggregator whose mux state is distributing."""
     return [port for port in members(ports, number) if port.mux in DISTRIBUTES]
 
 
@@ -86,7 +86,7 @@ MEASURES: Mapping[AdSelect, Callable[[Sequence[Port]], int]] = {
 def _score(
     ports: Sequence[Port], settings: Settings, favourite: int | None = None
 ) -> Callable[[int], tuple[object, ...]]:
-    """More is better: a partner that was heard, the policy's measure, the favourite."""
+    """The highest wins: by a partner that was heard, the policy, the favourite."""
 
     def score(number: int) -> tuple[object, ...]:
         carrying = carriers(ports, number)

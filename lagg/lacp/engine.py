@@ -423,7 +423,7 @@ class Engine:
         return min([at for at in timers if at is not None], default=NEVER)
 
     def _timers_of_all(self) -> Iterator[Instant]:
-        """Those that concern more than one port."""
+        """The timers that concern more than one port."""
         if self._choice.takes_over_at is not None:
             yield self._choice.takes_over_at
         told_at = self._teller.due_at()

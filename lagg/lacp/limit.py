@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""So many in any window and no more.  Knows not of what."""
+"""A rate limit: so many events in any window of time.  Knows not which events."""
 
 from collections import deque
 from dataclasses import dataclass, field

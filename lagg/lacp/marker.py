@@ -35,7 +35,7 @@ class MarkerPort:
     )
 
     def response_to(self, marker: Marker, now: Instant) -> Marker | None:
-        """The answer to a marker; None: more were answered than is good."""
+        """The answer to a marker; None: the limit has no place for one."""
         if not self._responses.take(now):
             return None
         return Marker(marker.port, marker.system, marker.transaction, response=True)
@@ -53,12 +53,12 @@ class MarkerPort:
         return ours and self.outstanding.pop(response.transaction, None) is not None
 
     def give_up(self, now: Instant) -> Iterator[int]:
-        """Transactions whose time is over; they are outstanding no more."""
+        """Takes back the transactions that waited too long, and answers with them."""
         for transaction, until in list(self.outstanding.items()):
             if until <= now:
                 del self.outstanding[transaction]
                 yield transaction
 
     def deadline(self) -> Instant | None:
-        """When give_up() has something to do."""
+        """The instant from which give_up() has something to do."""
         return min(self.outstanding.values(), default=None)

@@ -12,7 +12,7 @@ from lagg.lacp.port import Port
 from lagg.lacp.values import Churn, Instant, Notice, NoticeKind, Party
 
 INTERVAL_NS = 1_000_000_000
-"""The same event of a port is told once in so long; the last of many is told late."""
+"""A port's event of one kind is told once in so long; the last of many is told late."""
 
 # Each event and the fact whose change it is; a reason is known by how it begins.
 _FACTS: Mapping[NoticeKind, Callable[[Port, str], object]] = {

@@ -46,8 +46,8 @@ WINDOW_NS = 1_000_000_000
 
 INBOX_PDUS = 3
 INBOX_NS = 300_000_000
-"""Of what comes faster than ten a second, which no standard allows a partner (802.3
-57A.2), the newest is looked at as soon as this lets it (H-14, H-16)."""
+"""802.3 57A.2 allows a partner ten frames a second.  When more come, only the newest is
+looked at, once this limit has a place for it (H-14, H-16)."""
 
 DISTRIBUTES = frozenset({Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING})
 COLLECTS = DISTRIBUTES | {Mux.COLLECTING}
@@ -72,7 +72,7 @@ class Counts:
     bad: dict[Bad, int] = field(default_factory=lambda: dict.fromkeys(Bad, 0))
 
     def frozen(self) -> PortCounts:
-        """The same, as a value."""
+        """The counts as a frozen value."""
         numbers: dict[str, int] = {name: getattr(self, name) for name in _NUMBERS}
         return PortCounts(**numbers, bad=tuple(self.bad.items()))
 
@@ -139,12 +139,12 @@ class Port:
 
     @property
     def enabled(self) -> bool:
-        """port_enabled, and LACP may run: it asks for a point-to-point link."""
+        """Whether port_enabled holds and the link is point-to-point, as LACP asks."""
         return self.medium.up and self.medium.full_duplex
 
     @property
     def heard(self) -> bool:
-        """There is a partner, be it late."""
+        """Whether there is a partner, even one whose PDUs are late."""
         return self.medium.up and not self.defaulted
 
     def actor(self) -> Party:

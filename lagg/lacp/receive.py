@@ -33,7 +33,7 @@ _NTT_BITS = State.ACTIVITY | State.TIMEOUT | State.SYNC | State.AGGREGATION
 
 
 def _late(port: Port, now: Instant) -> bool:
-    """Nothing came from the partner in time: current_while has run out."""
+    """Whether current_while has run out: no PDU of the partner came in time."""
     return port.current_while is not None and port.current_while <= now
 
 

@@ -26,7 +26,7 @@ def lag_id(port: Port) -> tuple[object, ...]:
 
 
 def is_individual(port: Port) -> bool:
-    """Aggregates with no other: the partner says so, or its key is 0 (H-13)."""
+    """Whether it aggregates with no other: the partner says so, or has key 0 (H-13)."""
     key_missing = port.partner.key == 0 and not port.defaulted
     return key_missing or State.AGGREGATION not in port.partner.state
 
@@ -51,7 +51,7 @@ def select(ports: Sequence[Port], settings: Settings) -> None:
 
 
 def aggregators(ports: Iterable[Port]) -> list[int]:
-    """Numbers of those that have ports, in order."""
+    """Numbers of the aggregators that have ports, in order."""
     return sorted({p.aggregator for p in ports if p.aggregator is not None})
 
 
@@ -80,7 +80,7 @@ def _excluded(port: Port) -> bool:
 
 
 def _has_word(port: Port) -> bool:
-    """Somebody's word is there to select by: a partner's, or the user's for it.
+    """Whether the port may be selected: a partner was heard, or a user vouches for one.
 
     lagg(4) does not select a port that has heard nobody either.  One that was selected
     stays so while its partner is only late, not yet given up.
@@ -104,7 +104,7 @@ def _find_duplicates(ports: Sequence[Port]) -> None:
 
 
 def _aggregator_for(port: Port, ports: Sequence[Port]) -> int:
-    """That of its group, else its own, else the lowest that nobody has."""
+    """The aggregator of its group, else its own, else the lowest that nobody has."""
     wanted = lag_id(port)
     for other in ports:
         if other.selected is not Selected.UNSELECTED and lag_id(other) == wanted:
@@ -120,7 +120,7 @@ def _aggregator_for(port: Port, ports: Sequence[Port]) -> int:
 
 
 def hold(ports: Iterable[Port], wanted: bool) -> None:
-    """Keeps those out whose hold lasts, if `wanted`: others carry without them.
+    """Keeps ports out while their hold lasts, if `wanted`: others carry without them.
 
     Who is attached stays: to throw it out would be one more change.
     """
@@ -157,7 +157,7 @@ def has_enough_links(group: Iterable[Port], settings: Settings) -> bool:
 
 
 def _rank(port: Port, attached: bool) -> tuple[object, ...]:
-    """Lower is better.  Who still waits takes no place from one that is attached.
+    """Lower is better.  A port that still waits takes no place from an attached one.
 
     Until it may attach itself, nothing would carry.
     """

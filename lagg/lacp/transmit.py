@@ -23,7 +23,7 @@ def due_at(port: Port, now: Instant) -> Instant | None:
 
 
 def mute(port: Port, now: Instant) -> bool:
-    """Nothing leaves this port, whatever there were to say."""
+    """Whether nothing may leave this port, whatever there is to send."""
     return port.settings.txtest or silent(port, now)
 
 
@@ -40,5 +40,5 @@ def sends(port: Port, now: Instant) -> bool:
 
 
 def said(port: Port) -> None:
-    """A PDU that is yet to be written says all there is to tell."""
+    """Clears what waited to be told: the PDU being written now says it all."""
     port.need_to_transmit = port.news = port.goodbye = False
