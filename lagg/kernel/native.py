@@ -84,7 +84,7 @@ class PortSockets:
         self.pointer = pointer
 
     def close(self) -> None:
-        """Closes them, if no device took them.  As slow, and for any thread."""
+        """Closes the sockets, if no device took them.  Slow; any thread may call."""
         if self.pointer is not None:
             lib.lagg_port_close(self.pointer)
         self.pointer = None
@@ -178,7 +178,7 @@ class Device:
         return frozenset(slot for slot in range(PORTS_MAX) if bits >> slot & 1)
 
     def open_rings(self, slot: int) -> None:
-        """Opens rings beside a port's own.  As slow as open_sockets; any thread."""
+        """Opens rings beside a port's own.  Takes tens of milliseconds; any thread."""
         _check(lib.lagg_device_open_rings(self._device, slot))
 
     def change_rings(self, slot: int) -> None:
@@ -186,11 +186,11 @@ class Device:
         _check(lib.lagg_device_change_rings(self._device, slot))
 
     def drain_rings(self, slot: int) -> None:
-        """Delivers what the rings before hold, once no worker can see them."""
+        """Delivers what the former rings still hold, once no worker can see them."""
         _check(lib.lagg_device_drain_rings(self._device, slot))
 
     def close_rings(self, slot: int) -> None:
-        """Closes these.  As slow; any thread."""
+        """Closes the former rings.  Takes tens of milliseconds; any thread."""
         _check(lib.lagg_device_close_rings(self._device, slot))
 
     def admit_lacp(self, slot: int, admit: bool) -> None:
@@ -198,7 +198,10 @@ class Device:
         _check(lib.lagg_device_admit_lacp(self._device, slot, admit))
 
     def publish(self, plan: Plan) -> int:
-        """Publishes a plan and returns its ticket; never blocks.  EAGAIN: in limbo."""
+        """Publishes a plan and returns its ticket; never blocks.
+
+        OSError (EAGAIN) when too many snapshots are in limbo.
+        """
         ticket = ffi.new("uint64_t *")
         _check(lib.lagg_device_publish(self._device, _lower(plan), ticket))
         return int(ticket[0])
@@ -223,7 +226,7 @@ class Device:
         return int(lib.lagg_device_frames(self._device))
 
     def alert(self, eventfd: int) -> None:
-        """Has the next frame that comes in, either way, make `eventfd` readable."""
+        """Makes `eventfd` readable with the next frame that comes in, either way."""
         lib.lagg_device_alert(self._device, eventfd)
 
     def buckets(self) -> tuple[int, ...]:

@@ -14,13 +14,13 @@ from collections.abc import Container, Iterator
 from lagg.errors import LaggError
 
 _NET = "/proc/thread-self/net/"
-"""Of the calling thread's namespace; "/proc/net" is that of the main thread."""
+"""The calling thread's namespace; "/proc/net" is that of the main thread."""
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def listeners() -> Counter[str]:
-    """Packet sockets that hear every frame, by interface; "" for those on all.
+    """How many packet sockets take every frame, by interface; "": on all interfaces.
 
     LaggError.
     """
@@ -29,7 +29,7 @@ def listeners() -> Counter[str]:
 
 
 def multicast(ifindexes: Container[int]) -> dict[int, frozenset[str]]:
-    """The multicast MACs that interfaces of this thread's namespace listen to.
+    """The multicast MACs that interfaces of this thread's namespace have joined.
 
     Read for all at once, for it takes the kernel time for each interface there is.
     LaggError.
@@ -51,7 +51,7 @@ def ifindex_of(name: str) -> int:
 
 
 def boot_id() -> str:
-    """Another one after each boot.  LaggError."""
+    """The kernel's id of this boot.  LaggError."""
     (line,) = _lines(_BOOT_ID)
     return line.strip().decode()
 

@@ -41,7 +41,7 @@ class _Membership:
         return words[self.type]
 
     def request(self, ifindex: int) -> bytes:
-        """As struct packet_mreq."""
+        """The membership as packet(7)'s struct packet_mreq."""
         mac = bytes.fromhex(self.mac.replace(":", ""))
         return _PACKET_MREQ.pack(ifindex, self.type, len(mac), mac)
 
@@ -74,7 +74,7 @@ class Memberships:
 
     @property
     def same(self) -> bool:
-        """Whether the interface is there and the one it was, whatever it is called.
+        """Whether the interface still exists and is the one it was, whatever its name.
 
         The kernel unbinds the socket of an interface that goes; a later one of the same
         ifindex, or the same name, is not bound to it.

@@ -57,10 +57,10 @@ class SlowSocket:
     """The slow protocols of one port.  Opened in any thread, used in one."""
 
     def __init__(self, ifindex: int, name: str) -> None:
-        """LaggError when the interface `ifindex`, called `name`, cannot be listened to.
+        """Binds to the interface `ifindex`, called `name`.  LaggError when it cannot.
 
-        Of all protocols, for the port is deaf: what is bound to one hears only what
-        the host stack does.
+        To all protocols: a socket bound to one gets only what the host stack gets,
+        and ingress chains keep a port's frames from that.
         """
         try:
             self._socket = socket.socket(
@@ -98,15 +98,15 @@ class SlowSocket:
             raise OSError(errno.ENODEV, "the port has another name by now")
 
     def close(self) -> None:
-        """Listens no more.  The kernel takes its time: for a thread."""
+        """Closes the socket.  Takes tens of milliseconds: to be called in a thread."""
         self._socket.close()
 
     def fileno(self) -> int:
-        """For the event loop: readable when a frame waits."""
+        """The descriptor, which is readable when a frame waits."""
         return self._socket.fileno()
 
     def frames(self) -> Iterator[bytes]:
-        """What waits, from the destination on without FCS, at most READS_MAX frames."""
+        """Up to READS_MAX frames that wait, from the destination on, without FCS."""
         # An error is the link's, which went down or away; netlink tells of it.
         with suppress(OSError):
             for _ in range(READS_MAX):

@@ -34,7 +34,7 @@ HARMLESS = frozenset(
 the one that is not about what leaves."""
 
 _CLSACT = "clsact"
-"""It has no queue: it is there for filters alone."""
+"""The queueing discipline that has no queue and exists for filters alone."""
 
 OURS = "laggd-port"
 """How the tables of deaf ports begin."""
@@ -74,7 +74,7 @@ class Egress:
             self._netfilter.close()
 
     async def rules(self) -> EgressRules:
-        """What there is, and is not ours.  OSError."""
+        """All shapers and filters that are not ours, by interface.  OSError."""
         qdiscs = await self._qdiscs()
         shaped = frozenset(
             ifindex for ifindex, kind in qdiscs if kind not in HARMLESS | {_CLSACT}
@@ -129,7 +129,7 @@ def _egress_devices(raw: bytes) -> list[str]:
 
 
 def _devices(hook: dict[int, bytes]) -> list[bytes]:
-    """Of a list whose members all have the same kind."""
+    """The interfaces that a list names, whose members are all of one kind."""
     nested, found, offset = hook.get(_HOOK_DEVS, b""), [], 0
     while offset + 4 <= len(nested):
         length, kind = struct.unpack_from("=HH", nested, offset)

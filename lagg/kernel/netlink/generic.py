@@ -69,7 +69,7 @@ class Generic:
         )
 
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
-        """Sets them without negotiation, as a TAP allows."""
+        """Sets speed and duplex without negotiation, as a TAP allows."""
         duplex = _DUPLEX_FULL if modes.full_duplex else _DUPLEX_HALF
         body = _ethtool(ETHTOOL_MSG_LINKMODES_SET, ifindex)
         body["attrs"] += [
@@ -85,12 +85,12 @@ class Generic:
         return any(each in active for each in _VLAN_FILTERS)
 
     async def offloads(self, ifindex: int) -> tuple[Offload, ...]:
-        """Which of them are on."""
+        """Which receive offloads of an interface are on."""
         active = await self._features(ifindex)
         return tuple(each for each in Offload if f"{each}\0".encode() in active)
 
     async def set_offload(self, ifindex: int, offload: Offload, on: bool) -> None:
-        """Sets one; OSError(EOPNOTSUPP) if the driver leaves it as it is."""
+        """Sets one offload; OSError(EOPNOTSUPP) if the driver leaves it as it is."""
         await self._wish(ifindex, offload, on)
         # Of what is fixed, and of what a driver refuses, no errno tells.
         if (offload in await self.offloads(ifindex)) is not on:
@@ -109,7 +109,7 @@ class Generic:
         await self._ask(ETHTOOL_GENL_NAME, body)
 
     async def _features(self, ifindex: int) -> bytes:
-        """The names of those that are on, each with a NUL, somewhere in an answer."""
+        """The part of an answer that names the features that are on, NUL after each."""
         # The list is long, so that it is not decoded.
         body = _ethtool(ETHTOOL_MSG_FEATURES_GET, ifindex)
         try:
@@ -121,7 +121,7 @@ class Generic:
         return attributes_of(answer, GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
 
     async def transmit_queues(self, ifindex: int) -> int | None:
-        """How many an interface has now; None when its driver does not say."""
+        """An interface's transmit queues, or None when its driver does not say."""
         body = _ethtool(_ETHTOOL_MSG_CHANNELS_GET, ifindex)
         try:
             (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)

@@ -70,11 +70,11 @@ class DeafPorts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """All ports hear again."""
+        """The host stack receives by all ports again."""
         self.close()
 
     def close(self) -> None:
-        """All ports hear again, at once."""
+        """Removes all tables: the host stack receives by all ports again."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None
@@ -104,9 +104,9 @@ class DeafPorts:
         return LaggError(name, cause, errno.EBUSY)
 
     async def deafen(self, ifindex: int, name: str) -> None:
-        """Makes a port ours, deaf and dumb.  LaggError; then nothing changed.
+        """Makes a port ours, with both chains.  LaggError; then nothing changed.
 
-        On a kernel that has no egress hook it is deaf, and that is logged once.
+        A kernel that has no egress hook gets the ingress chain only; logged once.
 
         To be called again after a rename: since Linux 6.16 a hook follows the name,
         leaves a port that no longer bears it and takes the next that does.
@@ -166,10 +166,10 @@ class DeafPorts:
         raise OSError(errno.ENODEV, "the port has another name by now")
 
     async def undeafen(self, ifindex: int) -> None:
-        """Lets the host stack hear a port and speak by it again; no matter if it did.
+        """Lets the host stack receive and send by a port again, whether it did or not.
 
-        It is ours no more.  To be called for a port that is gone, too, or its name
-        would stay deaf.
+        It is ours no more.  To be called for a port that is gone, too: else its chains
+        would stay, and drop the frames of the next interface of that name.
         """
         if self._chains.pop(ifindex, None) is None:
             return
@@ -180,7 +180,7 @@ class DeafPorts:
             raise LaggError.of_os(table, "let the port hear", error) from error
 
     async def _delete(self, ifindex: int, chains: tuple[str, ...]) -> None:
-        """Takes some of a port's chains away; those that are gone are fine."""
+        """Takes some of a port's chains away; one that is gone already is no error."""
         gone = [nft.delete_chain(_table(ifindex), chain) for chain in chains]
         try:
             if gone:

@@ -35,7 +35,7 @@ class QueueWatch:
         self._socket.close()
 
     async def changed(self) -> list[int] | None:
-        """Waits for the next; answers the ifindexes.  None: any may have changed.
+        """Waits for a notice; answers the ifindexes, None when any may have changed.
 
         Never answers on a kernel that tells nobody, before Linux 5.6.
         """

@@ -93,7 +93,7 @@ class Netlink:
                 yield event
 
     async def watch_queues(self) -> AsyncIterator[list[int] | None]:
-        """Whose number of queues changed, by ifindex; None: of any, it may be.
+        """The ifindexes whose number of queues changed; None: any may have changed.
 
         Without an end, for one consumer.  Before Linux 5.6 nothing is told.
         """
@@ -155,7 +155,7 @@ class Netlink:
             return await self._egress.rules()
 
     def reception(self, ifindex: int) -> Reception | None:
-        """What an interface receives by, of which the kernel tells no change.
+        """Its promiscuity and allmulti references; the kernel tells no change of them.
 
         Another MAC above it makes it promiscuous so.  None: no such interface.
         """
@@ -165,25 +165,25 @@ class Netlink:
     async def filters_vlans(self, ifindex: int) -> bool:
         """Whether its driver keeps out tags that were not registered with it.
 
-        Of an interface that is gone: no.
+        False when the interface is gone.
         """
         with _refusal(self._name(ifindex), "ask whether it filters VLANs"):
             return await self._generic.filters_vlans(ifindex)
 
     async def offloads(self, ifindex: int) -> tuple[Offload, ...]:
-        """Which of these are on.  Of an interface that is gone: none."""
+        """Which receive offloads are on; none when the interface is gone."""
         with _refusal(self._name(ifindex), "read its offloads"):
             return await self._generic.offloads(ifindex)
 
     async def set_offload(self, ifindex: int, offload: Offload, *, on: bool) -> None:
-        """Sets one.  LaggError(EOPNOTSUPP): its driver leaves it as it is."""
+        """Sets one offload.  LaggError(EOPNOTSUPP): its driver leaves it as it is."""
         with _refusal(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
             await self._generic.set_offload(ifindex, offload, on)
 
     async def transmits_by_several(self, link: Link) -> bool:
         """Whether an interface has several transmit queues now, or may for all we know.
 
-        Of an interface that is gone: anything.
+        Any answer may come when the interface is gone.
         """
         if link.queues == 1:
             return False

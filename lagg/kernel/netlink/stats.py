@@ -46,7 +46,7 @@ class Stats:
         return int(_ANSWER.unpack_from(answer.raw)[7])
 
     def reception(self, ifindex: int) -> Reception | None:
-        """What it receives by; None: no such interface."""
+        """Its promiscuity and allmulti references; None: no such interface."""
         self._socket.send(messages.brief_question(ifindex))
         (answer,) = self._socket.receive_now()
         if answer.kind != messages.RTM_NEWLINK:

@@ -121,7 +121,7 @@ class Watch:
         self._socket.close()
 
     def closely(self, ifindexes: Iterable[int], traffic: Traffic | None = None) -> None:
-        """From now on these are the interfaces whose carrier must not be held back.
+        """Names the interfaces whose carrier changes must not be held back from now on.
 
         `traffic`: theirs, which would be lost.
         """
@@ -141,7 +141,7 @@ class Watch:
         self._arm(ASK_OFTEN_S)
 
     def _arm(self, delay_s: float) -> None:
-        """Looks again after so long, if there is anybody to ask for."""
+        """Calls _look() after so long, if there are ports to ask for."""
         self._disarm()
         if self._questions:
             loop = asyncio.get_running_loop()
@@ -153,7 +153,7 @@ class Watch:
             self._timer = None
 
     def _look(self) -> None:
-        """Asks while a change may be held back: after another, or one that costs."""
+        """Asks while a change may be held back: after another, or under traffic."""
         often = asyncio.get_running_loop().time() < self._often_until_s
         if often or self._traffic.flows():
             self._arm(ASK_OFTEN_S if often else ASK_BUSY_S)
@@ -172,7 +172,7 @@ class Watch:
         self._settle()
 
     async def events(self) -> list[LinkEvent]:
-        """What happened since the last call; waits until something did.
+        """The events since the last call; waits until there is one.
 
         An overrun is told alone: what else waited is older than the dump that follows.
         """
@@ -273,7 +273,7 @@ class Watch:
 
 
 def _latest(burst: list[Message], port: int) -> list[Message]:
-    """The burst without changes that a later change of the same interface outdates.
+    """The messages without those that a later one about the same interface outdates.
 
     A departure outdates nothing and is not outdated: what follows under the same
     ifindex is another interface (H-56).  A partial message (messages.link_of) may
@@ -296,7 +296,7 @@ def _latest(burst: list[Message], port: int) -> list[Message]:
 
 
 def _newest(events: list[LinkEvent]) -> list[LinkEvent]:
-    """The same of events, which were not all read together."""
+    """Events without those that a later one outdates; see _latest()."""
     kept: list[LinkEvent] = []
     later: set[int] = set()
     for event in reversed(events):
