@@ -42,7 +42,7 @@ def option_changes(before: Shape, after: Shape) -> Iterator[OptionChange]:
 
 
 def _former_names(before: Shape, after: Shape) -> dict[str, str]:
-    """What ports that have another name now were called, by that."""
+    """The former names of renamed ports, by their present names."""
     found = ((port, before.find(port.link.ifindex)) for port in after.ports)
     pairs = ((port.link.name, old.link.name) for port, old in found if old is not None)
     return {name: was for name, was in pairs if name != was}

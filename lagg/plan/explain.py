@@ -157,7 +157,7 @@ def _hashed(running: Plan, flow_hash: int) -> str:
 
 
 def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
-    """Whose flow it is, when that port cannot carry it."""
+    """Says which port the flow belongs to, when that port cannot carry it."""
     if shape.proto is not Proto.LOADBALANCE:
         return ""
     if running.hash_kind is HashKind.FNV1:

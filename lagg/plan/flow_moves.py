@@ -21,19 +21,19 @@ class Moves:
     origins: Mapping[int, Slot] = field(default_factory=dict)  # by index into tx_slots
 
     def without(self, slots: Collection[Slot]) -> "Moves":
-        """What is left when these ports' partners have all that they were sent."""
+        """The moves left once these ports' partners have answered their markers."""
         left = {
             index: slot for index, slot in self.origins.items() if slot not in slots
         }
         return Moves(left)
 
     def hold(self, plan: Plan) -> Plan:
-        """The plan under which they wait."""
+        """`plan` with these entries held, so that their frames wait."""
         return replace(plan, held=frozenset(self.origins))
 
 
 def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Moves:
-    """What waits when `fresh` follows `was`, under which `before` was waiting.
+    """The entries that wait when the plan `fresh` follows `was`; `before` wait already.
 
     `marked`: the ports whose partner answers markers now.  A flow of another port, and
     every flow when the hash changes, moves at once, as under lagg(4)'s lagghash.
@@ -55,6 +55,6 @@ def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Mo
 
 
 def _policy(plan: Plan) -> tuple[object, ...]:
-    """What makes an index of one plan that of another."""
+    """The fields that must be equal for an index to mean one flow in two plans."""
     hashing = (plan.hash_kind, plan.hash_layers, plan.hash_seed)
     return plan.spread, len(plan.tx_slots), hashing

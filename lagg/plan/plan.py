@@ -67,8 +67,8 @@ class Plan:
     def rx_bytes_max(self) -> int:
         """The longest frame that may come in, with its Ethernet header.
 
-        As NICs have it: two VLAN tags have room, whether they are there or not, and
-        a frame that any Ethernet carries is taken, however small the MTU.
+        Two VLAN tags have room, as in NICs, whether they are there or not.  A frame
+        that any Ethernet carries is taken, however small the MTU.
         """
         return max(self.mtu, ETHER_MTU) + _ETHER_BYTES + 2 * _TAG_BYTES
 
@@ -220,7 +220,7 @@ def _buckets(homes: Homes, usable: Sequence[int]) -> tuple[int, ...]:
 
 
 def _stand_in(bucket: int, active: Sequence[int]) -> int:
-    """Whom a bucket goes to while its home is dead: the highest weight wins.
+    """The port that gets a bucket while its own is dead: the highest weight wins.
 
     Weights do not depend on which other ports live, so a further loss moves only the
     buckets of the port lost, and a dead port's flows spread over all others.
@@ -284,7 +284,7 @@ def _rx_accept(situation: Situation) -> set[int]:
 
 
 def _collecting(ports: Sequence[PortView]) -> set[int]:
-    """Those of the active aggregator that collect; while there is none, all that do.
+    """The collecting ports of the active aggregator; without one, all that collect.
 
     The partner may send from the moment it hears that a port collects, which is before
     any aggregator carries; lagg(4) drops what comes then.

@@ -44,7 +44,7 @@ class Port:
 
     @property
     def number(self) -> int:
-        """As port_number()."""
+        """The port's number in LACPDUs."""
         return port_number(self.slot)
 
     @property
@@ -91,7 +91,7 @@ class Shape:
 
     @property
     def situation(self) -> Situation:
-        """The same, as plan.py wants it."""
+        """What plan() needs of the shape."""
         views = tuple(port.view for port in self._preferred(self.ports))
         wanted = self.proto, self.options, views, self.primary, self.homes
         return Situation(*wanted, closing=self.closing)
@@ -111,7 +111,7 @@ class Shape:
         return self.mac if keeps else primary.lends
 
     def _keeps_mac(self, primary: Port) -> bool:
-        """Whether the one that gave the MAC has it for good.
+        """Whether the port that gave the lagg its MAC keeps that role.
 
         It has, but for a port that the file puts before it, which came later.
         """
@@ -145,7 +145,7 @@ class Shape:
         return self.order.index(port) if port in self.order else len(self.order)
 
     def _preferred(self, ports: Iterable[Port]) -> list[Port]:
-        """In the file's order; those it does not name as lagg(4) keeps them."""
+        """The ports in the file's order, then all others by ifindex, as lagg(4)."""
         return sorted(ports, key=lambda p: (self.rank(p.link.name), p.link.ifindex))
 
     def free_slot(self, name: str) -> int | None:
@@ -162,7 +162,7 @@ class Shape:
         )
 
     def in_order(self, order: Sequence[str]) -> "Shape":
-        """The file names these ports, in this order: the first of them is primary."""
+        """The shape with the file's order of ports, the first of which is primary."""
         shape = replace(self, order=tuple(order))
         first = next(iter(shape._preferred(shape.ports)), None)
         if first is None or first.link.name not in order:
@@ -170,7 +170,7 @@ class Shape:
         return replace(shape, primary=first.slot)
 
     def with_port(self, port: Port) -> "Shape":
-        """Attached: the first in the file, else the first that came, is primary."""
+        """With one more port; the file's first, else the first to come, is primary."""
         ports = sorted((*self.ports, port), key=lambda port: port.link.ifindex)
         primary = self.primary_port
         keeps = primary is not None and (
@@ -179,7 +179,7 @@ class Shape:
         return self._with_ports(ports, self.primary if keeps else port.slot)
 
     def without_port(self, slot: int) -> "Shape":
-        """Detached: the next primary is the first port left (F-DT-1)."""
+        """Without a port; the next primary is the first port left (F-DT-1)."""
         ports = [port for port in self.ports if port.slot != slot]
         primary = self.primary
         if primary == slot:
@@ -192,7 +192,7 @@ class Shape:
         return replace(self, ports=tuple(ports), primary=primary, homes=homes)
 
     def with_link(self, link: Link, modes: Modes) -> "Shape":
-        """A port whose link the kernel describes anew."""
+        """With a port's link as the kernel describes it now."""
         known = self.find(link.ifindex)
         if known is not None and known.link.name != link.name:
             return self._renamed(known.link.name, link.name).with_link(link, modes)
@@ -205,7 +205,7 @@ class Shape:
         return replace(self, ports=ports)
 
     def _renamed(self, was: str, name: str) -> "Shape":
-        """What is said of a port by its name is said of its new one."""
+        """Moves what is set for a port by its former name to its new name."""
         ports = tuple(
             replace(port, link=replace(port.link, name=name))
             if port.link.name == was
@@ -225,7 +225,7 @@ class Shape:
         )
 
     def with_warnings(self, slot: int, warnings: tuple[str, ...]) -> "Shape":
-        """What is to be said of a port, until something else is."""
+        """With these warnings for a port, in place of those before."""
         ports = tuple(
             replace(port, warnings=warnings) if port.slot == slot else port
             for port in self.ports
@@ -233,7 +233,7 @@ class Shape:
         return replace(self, ports=ports)
 
     def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
-        """What LACP says now, by slot; of a port that is not named it says nothing."""
+        """With LACP's agreements by slot; a slot that is not named has none."""
         ports = tuple(
             replace(port, lacp=agreed.get(port.slot, Agreement()))
             for port in self.ports
