@@ -231,7 +231,7 @@ class StateFile:
             os.replace(self._path, aside)
 
     def clear(self) -> None:
-        """Nothing is left to be put back."""
+        """Empties the file: nothing is left to be put back."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
@@ -252,7 +252,7 @@ def _take(lock: int, directory: Path) -> None:
 
 
 def _where() -> dict[str, object]:
-    """This boot and this network namespace: an ifindex means nothing elsewhere."""
+    """Names this boot and network namespace: an ifindex means nothing in another."""
     return {"boot": boot_id(), "netns": os.stat("/proc/thread-self/ns/net").st_ino}
 
 
@@ -296,7 +296,7 @@ def _original_of(row: dict[str, Any]) -> Original:
 
 
 def _is_sound(found: Original) -> bool:
-    """Whether the kernel could have told so; it is told the same again."""
+    """Whether the kernel can have had these values, for it is given them again."""
     words = (found.name, found.kind, found.permanent_mac, found.mac)
     return (
         all(isinstance(word, str) for word in words)

@@ -83,7 +83,7 @@ class Custody:
             raise
 
     async def _switch_off(self, original: Original) -> None:
-        """No offload that packet(7) cannot describe, if the driver allows."""
+        """Switches off offloads that packet(7) cannot describe, if it can be."""
         for offload in original.offloads:
             with _logging():
                 await self._netlink.set_offload(original.ifindex, offload, on=False)
@@ -118,7 +118,7 @@ class Custody:
             await self._netlink.delete_kernel_routes(ifindex)
 
     async def rename(self, ifindex: int, name: str) -> None:
-        """The port is called so now, and deaf under that name.  LaggError."""
+        """Notes a port's new name, and hooks its chains to that.  LaggError."""
         original = self._original(ifindex)
         self._originals[ifindex] = replace(original, name=name)
         await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
@@ -126,7 +126,7 @@ class Custody:
     def listen(
         self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]
     ) -> None:
-        """What the port must receive besides its MAC.  LaggError: nothing changed."""
+        """Sets what the port receives besides its MAC.  LaggError: nothing changed."""
         memberships = self._memberships.get(ifindex)
         if memberships is None:
             raise _was_put_back(ifindex)
@@ -169,7 +169,7 @@ class Custody:
         return done
 
     async def forget(self, ifindex: int) -> None:
-        """The interface is gone, or put back: there is nothing more to do for it."""
+        """Drops what is known of an interface that is gone, or was put back."""
         await self._close_memberships(ifindex)
         await self._hear(ifindex)
         self._originals.pop(ifindex, None)
@@ -210,7 +210,7 @@ class Custody:
 
 
 def _was_put_back(ifindex: int) -> LaggError:
-    """Of a port that a worker did not let go of when it was put back."""
+    """The refusal for a port that was put back while a worker still had it."""
     return LaggError(f"interface {ifindex}", "was put back", errno.EAGAIN)
 
 
@@ -232,7 +232,7 @@ async def _put_back_for_the_dead(
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """What fails is logged, and the rest of the way is still to go."""
+    """Logs a failure inside, and goes on after the block."""
     try:
         yield
     except LaggError as error:
