@@ -35,7 +35,7 @@ class LaggError(Exception):
 
     @classmethod
     def of_os(cls, thing: str, doing: str, error: OSError) -> "LaggError":
-        """The same refusal for a failed system call; `doing` names the step."""
+        """A LaggError for a failed system call; `doing` names the step."""
         cause = f"{doing}: {error.strerror or error}"
         return cls(thing, cause, error.errno or errno.EIO)
 
@@ -44,7 +44,7 @@ class UsageError(LaggError):
     """The request itself is wrong (EINVAL): a bad name, option or value."""
 
     def __init__(self, thing: str, cause: str, code: int = errno.EINVAL) -> None:
-        """As LaggError, EINVAL unless lagg(4) answers something else."""
+        """A LaggError with EINVAL, unless lagg(4) answers with another errno."""
         super().__init__(thing, cause, code)
 
 

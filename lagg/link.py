@@ -24,7 +24,7 @@ class AddrGenMode(enum.IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "AddrGenMode":
-        """One that a later kernel has: it is put back as it was found."""
+        """A mode that only a later kernel knows: it is put back as it was found."""
         if not isinstance(value, int):
             raise ValueError(f"{value!r} is no IN6_ADDR_GEN_MODE")
         mode = int.__new__(cls, value)
@@ -72,7 +72,7 @@ class Link:
 
     @property
     def active(self) -> bool:
-        """Administratively up, carrier, and nothing in between says no (H-58)."""
+        """Whether it is administratively up, with carrier, and not dormant (H-58)."""
         return self.up and self.lower_up and self.operstate in OPERSTATES_USABLE
 
     @property
@@ -138,7 +138,7 @@ class Address:
 
     @property
     def self_made(self) -> bool:
-        """Nobody gave it to the interface, so nobody misses it while that is a port."""
+        """Whether the kernel made it by itself, so that nobody misses it on a port."""
         return self.link_local or self.advertised
 
     @property
@@ -147,7 +147,7 @@ class Address:
         return bool(self.flags & IFA_F_TEMPORARY) and self.advertised
 
     def later(self, elapsed_s: int) -> "Address | None":
-        """As it is so many seconds later; None when it is valid no more."""
+        """The address so many seconds later; None when it is valid no more."""
         valid_s = _left_s(self.valid_s, elapsed_s)
         if valid_s == 0:
             return None
@@ -155,7 +155,7 @@ class Address:
         return replace(self, valid_s=valid_s, preferred_s=preferred_s)
 
     def __str__(self) -> str:
-        """As ip(8) wants it: 192.0.2.1/24."""
+        """The address as ip(8) wants it: 192.0.2.1/24."""
         return f"{self.address}/{self.prefixlen}"
 
 
@@ -168,7 +168,7 @@ RT_SCOPE_LINK = 253
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
-    """An interface appeared or is now like this."""
+    """An interface appeared or changed; `link` describes it."""
 
     link: Link
 

@@ -227,7 +227,7 @@ class LaggChange:
     )
 
     def options_after(self, options: Options) -> Options:
-        """`options` with the named fields changed, all others as they were."""
+        """`options` with the named fields changed and all others as they were."""
         return replace(options, **cast(dict[str, Any], dict(self.options)))
 
     @classmethod
@@ -249,7 +249,7 @@ class LaggChange:
     def port_options_after(
         self, options: Mapping[str, PortOptions]
     ) -> dict[str, PortOptions]:
-        """The same for those of the ports."""
+        """All ports' options with the fields of the named ports changed."""
         after = dict(options)
         for port, changed in self.port_options.items():
             before = after.get(port, PortOptions())

@@ -43,7 +43,7 @@ class Whole(NamedTuple):
 
 
 class FreeBSD(NamedTuple):
-    """What an option is there; what is empty it has not."""
+    """What an option is called in FreeBSD; an empty field: not there."""
 
     word: str = ""  # of ifconfig(8); a switch is cleared by it after a minus sign
     flag: str = ""  # in ifconfig(8)'s line of lagg options
@@ -65,7 +65,7 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """Its long name on the command line."""
+        """The option's long name on the command line."""
         return f"--{self.key.replace('_', '-')}"
 
 
@@ -282,7 +282,7 @@ OPTIONS: tuple[Option, ...] = (
         freebsd=FreeBSD(word="lacp_rxtest", flag="LACP_RXTEST", bit=0x40),
     ),
 )
-"""Of a lagg, in the order in which files, records and pages have them."""
+"""A lagg's options, in the order in which files, records and pages have them."""
 
 PORT_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -293,4 +293,4 @@ PORT_OPTIONS: tuple[Option, ...] = (
         protos=_LACP,
     ),
 )
-"""Of one port, also while it is none."""
+"""The options of one interface, kept also while it is no port."""

@@ -53,14 +53,14 @@ class Tasks:
     """The background tasks of one owner.  For the event loop's thread alone."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """An owner without tasks."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ailing: dict[str, str] = {}  # what must live, and how it ended
         self._closed = False
 
     @property
     def ailments(self) -> tuple[str, ...]:
-        """What must live and does not, in words; usually none."""
+        """Kept tasks that do not run at the moment, in words; usually none."""
         return tuple(f"{what} ended: {how}" for what, how in self._ailing.items())
 
     def begin(
@@ -69,7 +69,7 @@ class Tasks:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> "asyncio.Task[T] | None":
-        """Runs `work` with these arguments; its failure is logged, once it is over.
+        """Runs `work` with these arguments; when it fails, that is logged.
 
         None when the owner has closed: nothing is begun then.
         """
@@ -143,7 +143,7 @@ async def together(steps: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def in_turn(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Takes all steps one after the other, the next one whatever became of the last.
+    """Takes all steps in their order, each one also when those before it failed.
 
     Raises and logs as together().
     """
