@@ -51,11 +51,11 @@ class Watch:
             raise LaggError.of_os(name, "open a packet socket", error) from error
 
     def close(self) -> None:
-        """Sees nothing any more."""
+        """Closes the socket."""
         self._socket.close()
 
     def fileno(self) -> int:
-        """For poll(2)."""
+        """The descriptor, for poll(2)."""
         return self._socket.fileno()
 
     def take(self) -> Seen | None:

@@ -52,7 +52,7 @@ class Places:
     def __init__(
         self, laggd: Client, listening: Client, name: str, wanted: Collection[str]
     ) -> None:
-        """Of the lagg `name`; `wanted` names those to be watched, none: all.
+        """For the lagg `name`; `wanted` names the interfaces to watch, none: all.
 
         `listening` is ours alone, for laggd's events.
         """
@@ -67,7 +67,7 @@ class Places:
         self.lagg = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])[0]
 
     def __enter__(self) -> Self:
-        """The places themselves."""
+        """These places, watched until the block ends."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def create(arguments: argparse.Namespace) -> int:
-    """A lagg with its ports."""
+    """Makes a lagg with its ports."""
     with Client(arguments.socket) as laggd:
         laggd.call("Create", **wanted(arguments), ports=arguments.port)
     return done(arguments)
 
 
 def set(arguments: argparse.Namespace) -> int:
-    """Protocol, MAC, MTU and options of a running lagg."""
+    """Sets protocol, MAC, MTU and options of a running lagg."""
     change = wanted(arguments) | {"port": wanted_of_port(arguments)}
     if not any(change[key] is not None for key in change if key != "name"):
         raise UsageError(f"{arguments.name}: nothing to set")
@@ -34,28 +34,28 @@ def set(arguments: argparse.Namespace) -> int:
 
 
 def destroy(arguments: argparse.Namespace) -> int:
-    """The lagg gone, its ports as they were found."""
+    """Destroys the lagg; its ports are as they were found."""
     with Client(arguments.socket) as laggd:
         laggd.call("Destroy", name=arguments.name)
     return done(arguments)
 
 
 def attach(arguments: argparse.Namespace) -> int:
-    """Ports added."""
+    """Attaches ports."""
     with Client(arguments.socket) as laggd:
         laggd.call("Attach", name=arguments.name, ports=arguments.ports)
     return done(arguments)
 
 
 def detach(arguments: argparse.Namespace) -> int:
-    """Ports put back."""
+    """Detaches ports and puts them back."""
     with Client(arguments.socket) as laggd:
         laggd.call("Detach", name=arguments.name, ports=arguments.ports)
     return done(arguments)
 
 
 def release(arguments: argparse.Namespace) -> int:
-    """Ports that LACP holds off no more."""
+    """Ends LACP's hold of ports."""
     with Client(arguments.socket) as laggd:
         laggd.call("Release", name=arguments.name, ports=arguments.ports)
     return done(arguments)

@@ -31,7 +31,7 @@ HEAD_BYTES = 512
 """More of a frame than any header that a hash reads."""
 
 CAPTURE_BYTES_MAX = 64 << 20
-"""Of a capture file: half a million frames of 128 bytes; more is for its own tools."""
+"""A capture file's limit: half a million frames of 128 bytes."""
 
 _NO_MAC = "00:00:00:00:00:00"
 _HEX = frozenset(string.hexdigits + ": ")

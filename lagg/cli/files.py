@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """All that is wrong with a file, a line each."""
+    """Prints all that is wrong with a file, a line each."""
     try:
         laggs = load(Path(arguments.file))
     except ConfigError as error:
@@ -38,7 +38,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def reload(arguments: argparse.Namespace) -> int:
-    """What runs becomes what the files say; each change is told."""
+    """Makes what runs be what the files say, and prints each change."""
     with Client(arguments.socket) as laggd:
         try:
             changes: list[str] = laggd.call("Reload")["changes"]
@@ -52,7 +52,7 @@ def reload(arguments: argparse.Namespace) -> int:
 
 
 def save(arguments: argparse.Namespace) -> int:
-    """What runs, as TOML on stdout or as a file."""
+    """Writes what runs as TOML, to stdout or a file."""
     with Client(arguments.socket) as laggd:
         toml: str = laggd.call("Save")["toml"]
     if arguments.file is not None:

@@ -75,17 +75,17 @@ def say(text: str) -> None:
 
 
 def say_file(text: str) -> None:
-    """As say, for text that is a file: UTF-8, whatever the locale is."""
+    """Writes a file's text to stdout, as UTF-8 in any locale.  Raises as say()."""
     say_bytes(f"{text}\n".encode())
 
 
 def say_bytes(data: bytes) -> None:
-    """As say, for what is no text."""
+    """Writes bytes to stdout.  Raises as say()."""
     _write(data)
 
 
 def finish() -> None:
-    """Writes what argparse left in the buffer.  As say."""
+    """Writes what argparse left in the buffer.  Raises as say()."""
     if sys.stdout is not None:
         _write("")
 

@@ -37,7 +37,7 @@ class Command(NamedTuple):
 
     @property
     def function(self) -> str:
-        """Its name in the module: the command's, unless Python has that word."""
+        """The function in its module: the command's name, unless that is Python's."""
         return f"{self.word}_" if iskeyword(self.word) else self.word
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 LINKTYPE_ETHERNET = 1
 SNAPLEN = 262144
-"""Bytes; what tcpdump takes for "all of it"."""
+"""Bytes of a frame that are kept: as many as tcpdump takes for "all of it"."""
 
 _PCAP_MAGICS = {0xA1B2C3D4, 0xA1B23C4D}  # microseconds, nanoseconds
 _SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 3, 6

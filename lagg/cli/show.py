@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Each lagg, its ports and its traffic."""
+    """Prints each lagg, its ports and its traffic."""
     laggs = laggs_of(arguments)
     if arguments.json:
         say(json.dumps(laggs))
@@ -35,7 +35,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def stats(arguments: argparse.Namespace) -> int:
-    """The counters alone."""
+    """Prints the counters alone."""
     if arguments.buckets:
         return _buckets(arguments)
     laggs = laggs_of(arguments)
@@ -59,7 +59,7 @@ def _buckets(arguments: argparse.Namespace) -> int:
 
 
 def monitor(arguments: argparse.Namespace) -> int:
-    """Events, a line each, until laggd or the reader goes."""
+    """Prints events, a line each, until laggd or the reader goes."""
     colours = paint()
     with Client(arguments.socket) as laggd:
         for reply in laggd.stream("Monitor"):

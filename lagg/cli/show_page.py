@@ -33,7 +33,7 @@ _BOLD = "1"
 _WARNING = "33"
 
 _OPTIONS_IN_LINE = 5
-"""So that it is no longer than a terminal is wide."""
+"""The most options in a line, so that it is no longer than a terminal is wide."""
 
 
 def coloured(text: str, code: str | None) -> str:
@@ -162,7 +162,7 @@ def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
 
 
 def _option_lines(proto: str, options: OptionsJson) -> list[str]:
-    """Those that count while the protocol runs; the others wait for theirs."""
+    """The options that count while this protocol runs; all others wait for theirs."""
     words = [
         f"{row.key} {_option_words(options[row.key])}"
         for row in OPTIONS

@@ -79,7 +79,7 @@ def _parsed(word: str) -> tuple[str, int | None]:
 
 
 def _done(laggd: Client, name: str, value: int | None) -> tuple[int | None, int]:
-    """(what it was if it was set, what it is)."""
+    """The value before, if it was set now, and the value."""
     option = KNOBS[name]
     switch = option.value is Kind.SWITCH
     before = _read(laggd, name)

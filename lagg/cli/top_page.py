@@ -88,7 +88,7 @@ class History:
         )
 
     def _port_before(self, lagg: str, port: PortJson) -> PortJson | None:
-        """The same port in the record before: attached anew, it counts from 0 again."""
+        """The port of this ifindex in the record before."""
         if lagg not in self._laggs:
             return None
         ports = self._laggs[lagg]["ports"]
@@ -107,7 +107,7 @@ def top_page(history: History, clock: str, width: int, paint: Paint) -> str:
 
 
 def rates_json(history: History) -> list[dict[str, Any]]:
-    """The same for programs: the newest rates of each port."""
+    """The newest rates of each port, for programs."""
     return [
         {
             "name": lagg["name"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 U64_MAX = 2**64 - 1
-"""No option is larger, and of thousands of digits Python refuses to make text again."""
+"""No option is larger, and Python refuses to make thousands of digits text again."""
 
 _CHARS_MAX = 66
 """A 64-bit number in binary, with its 0b."""
@@ -25,7 +25,7 @@ def whole(word: str) -> int:
 
 
 def number(word: str) -> int:
-    """The same as argparse wants it."""
+    """A whole number as argparse wants it."""
     try:
         return whole(word)
     except ValueError:

@@ -102,12 +102,12 @@ class Bond:
         self.options: dict[str, str] = {}
 
     def add_options(self, options: Pairs) -> None:
-        """Of the bond itself: the last one counts."""
+        """Sets options of the bond itself; of each the last one counts."""
         for key, value in options:
             self._replace(key, value)
 
     def add_weaker(self, options: Pairs) -> None:
-        """Of its ports or of the module: what the bond says itself rules."""
+        """Sets options given for ports or the module, unless the bond has its own."""
         for key, value in options:
             if self.options.setdefault(key, value) != value:
                 self.draft.note(f"{key} {value}", _ELSEWHERE)
@@ -127,27 +127,27 @@ class Bonds:
         self._found: dict[str, Bond] = {}
 
     def of(self, name: str) -> Bond:
-        """The one of this name, which may not be made yet."""
+        """The bond of this name, which may not be made yet."""
         return self._found.setdefault(name, Bond(name))
 
     def made(self, name: str) -> Bond:
-        """The same; from now on it is one."""
+        """The bond of this name, made from now on."""
         bond = self.of(name)
         bond.is_made = True
         return bond
 
     def __iter__(self) -> Iterator[Bond]:
-        """Those that are made."""
+        """The bonds that are made."""
         return (bond for bond in self._found.values() if bond.is_made)
 
     @property
     def names(self) -> frozenset[str]:
-        """Of these and of their ports."""
+        """The names of these bonds and of their ports."""
         bonds = {bond.draft.name for bond in self}
         return frozenset(bonds.union(*(bond.draft.ports for bond in self)))
 
     def finish(self, drafts: Drafts) -> None:
-        """Those that are made, as drafts; the order is that of their naming."""
+        """The bonds that are made as drafts, in the order they were named."""
         for bond in self:
             bond.add_weaker(self.module)
             set_options(bond.draft, bond.options)

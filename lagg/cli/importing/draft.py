@@ -91,7 +91,7 @@ class Draft:
             self.note(f"port {port}", why)
 
     def put_first(self, ports: Sequence[str]) -> None:
-        """Those that are preferred, the most preferred first (F-AT-7)."""
+        """Moves the preferred ports to the front, the most preferred first (F-AT-7)."""
         rank = {port: at for at, port in reversed(list(enumerate(ports)))}
         self.ports.sort(key=lambda port: rank.get(port, len(rank)))
 
@@ -110,11 +110,11 @@ class Drafts:
         self._found: dict[str, Draft] = {}
 
     def of(self, name: str) -> Draft:
-        """The one of this name, new if it was not named before."""
+        """The draft of this name, a new one if it was not named before."""
         return self._found.setdefault(name, Draft(name))
 
     def add(self, draft: Draft) -> None:
-        """One that was made elsewhere; where two have a name, the first has all."""
+        """Adds a draft made elsewhere; of two with one name the first has all."""
         first = self._found.setdefault(draft.name, draft)
         if first is draft:
             return

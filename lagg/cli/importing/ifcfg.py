@@ -60,14 +60,14 @@ class _File(NamedTuple):
 
     @property
     def is_bond(self) -> bool:
-        """Whether it says so itself."""
+        """Whether it says itself that it is a bond."""
         kind = self.values.get("TYPE", "").lower()
         master = self.values.get("BONDING_MASTER", "").lower() in ("yes", "true", "1")
         return kind == "bond" or master or any(key in self.values for key in _OPTIONS)
 
     @property
     def is_team(self) -> bool:
-        """The same of a team."""
+        """Whether it says itself that it is a team."""
         kinds = (self.values.get("TYPE", ""), self.values.get("DEVICETYPE", ""))
         return "team" in (kind.lower() for kind in kinds) or any(
             key in self.values for key in ("TEAM_CONFIG", "TEAM_RUNNER")

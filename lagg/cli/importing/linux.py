@@ -63,7 +63,7 @@ class Commands:
             self.leave(command, where)
 
     def leave(self, command: Command, where: str) -> None:
-        """One that is not asked for, as what is done when an interface goes."""
+        """Notes a command that is not done here, as one for when an interface goes."""
         self._left.append((where, command))
 
     def finish(self, drafts: Drafts) -> None:
@@ -121,7 +121,7 @@ class Commands:
         return name
 
     def _set(self, words: list[str], command: Command) -> str | None:
-        """Of a bond, or of a port; None when it says nothing of either."""
+        """`ip link set` for a bond or a port; None when it is about neither."""
         name, rest = _named(words)
         if "type" in rest and rest[rest.index("type") + 1 :][:1] == ["bond"]:
             at = rest.index("type")
@@ -251,5 +251,5 @@ def _pairs(words: list[str]) -> list[tuple[str, str]]:
 
 
 def _options(words: list[str]) -> list[tuple[str, str]]:
-    """Those of `type bond`."""
+    """The options after `type bond`."""
     return [(key, value) for key, value in _pairs(words) if key not in _ALONE]

@@ -134,7 +134,7 @@ class _Reading:
         return self._values.get(f"ifconfig_{unit}_name", unit)
 
     def left(self, drafts: Drafts) -> Iterator[tuple[str, str]]:
-        """Those that no lagg has told."""
+        """The variables that no lagg has told."""
         cloned = self._values.get("cloned_interfaces", "").split()
         made = {unit for _, unit in self.laggs()} | {draft.name for draft in drafts}
         others = [name for name in cloned if name not in made]
@@ -164,7 +164,7 @@ class _Reading:
         return draft
 
     def _note_others(self, draft: Draft, name: str) -> None:
-        """Its addresses and descriptions."""
+        """Notes the lagg's addresses and descriptions."""
         kinds = rf"ifconfig_{re.escape(name)}_(?:alias\d+|aliases|ipv[46].*|descr\w*)"
         of_addresses = re.compile(rf"{kinds}|ipv[46]_addrs_{re.escape(name)}")
         for key, value in self._values.items():

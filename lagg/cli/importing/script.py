@@ -49,7 +49,7 @@ def _head(text: str) -> str:
 
 
 def files_of(source: Source) -> list[Source]:
-    """Those that it writes from its own lines: `cat > /etc/rc.conf << EOF`."""
+    """The files that a script writes from its lines: `cat > /etc/rc.conf << EOF`."""
     return [
         Source(name, command.here)
         for command in commands(source.text)

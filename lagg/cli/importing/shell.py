@@ -145,7 +145,7 @@ class _Run:
         return fields if is_word or fields != [""] else []
 
     def _text(self, pieces: _Word) -> str:
-        """Of a here-document."""
+        """The text of a here-document with its variables."""
         text, chars = list[str](), 0
         for piece in pieces:
             text.append(self._value(piece, None))
@@ -244,7 +244,7 @@ class _Scan:
         self._word += pieces
 
     def end_word(self) -> None:
-        """It is one of the command's, or where its output goes."""
+        """Ends a word: one of the command's, or the file for its output."""
         if self._word is None:
             return
         if self._redirects == "into":

@@ -24,10 +24,10 @@ _SECRET_AND_REST = re.compile(
 _IN_URL = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+(?=@)")
 
 _CHARS_MAX = 4000
-"""Of one statement in a comment: longer ones are for their own file."""
+"""The most characters of one statement in a comment."""
 
 _SECRET_CHARS_MAX = 100
-"""Of a word that may mean a secret."""
+"""The most characters of a word that may mean a secret."""
 
 
 class Source(NamedTuple):
@@ -38,7 +38,7 @@ class Source(NamedTuple):
 
     @property
     def base(self) -> str:
-        """Its name without directories."""
+        """The file's name without directories."""
         return self.name.rpartition("/")[2]
 
 
@@ -63,7 +63,7 @@ def shown(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The same with secrets, for words of our own."""
+    """One line with its secrets, for words of our own."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
