@@ -23,12 +23,12 @@ class LaggDiff:
 
     @property
     def name(self) -> str:
-        """The lagg's."""
+        """The lagg's name."""
         return self.before.name
 
     @property
     def change(self) -> LaggChange | None:
-        """What is to be set; None when nothing is."""
+        """What is to be set; None when there is nothing to set."""
         before, after = self.before, self.after
         changed = tuple(
             (key, now) for key, _, now in differences(before.options, after.options)
@@ -46,7 +46,7 @@ class LaggDiff:
 
     @property
     def released(self) -> tuple[str, ...]:
-        """What the files fixed and do so no more: "mac", "mtu"; the port's again."""
+        """Of "mac" and "mtu" what files no longer fix; it is the first port's again."""
         return tuple(
             key
             for key in ("mac", "mtu")
@@ -80,7 +80,7 @@ class Diff:
 
     @property
     def moving(self) -> frozenset[str]:
-        """The ports that another lagg is to have than has them now."""
+        """The ports that go from one lagg to another."""
         coming = {port for each in self.change for port in each.coming}
         return frozenset(coming.union(*(each.ports for each in self.create)))
 
@@ -117,8 +117,8 @@ def _settled(
 ) -> LaggConfig:
     """`wanted` with what it leaves open as it runs.
 
-    A MAC or MTU that no file said is whoever's who set it (networkd, ip(8)); one that a
-    file said and says no more is the first port's again.
+    A MAC or MTU that no file ever said stays as somebody set it (networkd, ip(8)).  One
+    that a file said, and says no more, is the first port's again.
     """
     open_keys = {
         key: getattr(running, key)

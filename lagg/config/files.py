@@ -61,7 +61,7 @@ def load(path: Path, *, required: bool = True) -> tuple[LaggConfig, ...]:
 
 
 def parse_toml(text: str, file: str) -> tuple[LaggConfig, ...]:
-    """As load, of one text already read; `file` is what complaints call it."""
+    """The laggs that one text asks for; complaints call it `file`.  ConfigError."""
     reading = Reading(file)
     return _all_good([reading], _found_in(reading, text, file))
 
@@ -96,7 +96,7 @@ def _sources(first: Reading, path: Path, required: bool) -> list[Path]:
 
 
 def _listed(directory: Path) -> list[Path]:
-    """Its *.toml but what an editor hides there."""
+    """The directory's *.toml, without the hidden files of editors."""
     names = directory.glob("*.toml")
     return sorted(each for each in names if not each.name.startswith("."))
 
@@ -198,7 +198,7 @@ def _refuse_shared_altnames(found: Sequence[_Found]) -> None:
 
 
 def _elsewhere(first: _Found, each: _Found) -> str:
-    """Names the other file, when it is another."""
+    """The words that name the other file, empty when it is this one."""
     return "" if first.file == each.file else f", in {first.file}"
 
 

@@ -233,7 +233,7 @@ def _read_port_tables(
 def _refuse_strangers(
     reading: Reading, title: str, named: Iterable[str], ports: Sequence[str]
 ) -> None:
-    """Settings of a port that is none of the lagg's are a slip of the pen."""
+    """Complains about settings for a port that is none of the lagg's: a slip."""
     for port in named:
         if port not in ports:
             known = f"; one of {listed(ports)}" if ports else ""
@@ -261,7 +261,7 @@ def _raise_first(reading: Reading) -> None:
 
 
 def _plain(value: object) -> str:
-    """A name for a message: itself if it is one, else made harmless to print."""
+    """A name for a message; one that is no name is made harmless to print."""
     if not isinstance(value, str) or not value.isprintable():
         return shown(value)
     return value if 0 < len(value) <= SHOWN_CHARS else shown(value)

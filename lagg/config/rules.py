@@ -24,14 +24,14 @@ ALTNAME_BYTES_MAX = 127
 """ALTIFNAMSIZ less its NUL."""
 
 ALTNAMES_MAX = 32
-"""Every message about an interface carries them all."""
+"""How many alternative names: every message about an interface carries them all."""
 
 MTU_MIN = 68
 MTU_MAX = 65521
-"""Bytes; what a TAP accepts, and a lagg is a TAP."""
+"""The smallest and largest MTU in bytes that a TAP, and so a lagg, accepts."""
 
 SHOWN_CHARS = 40
-"""Of a value in a complaint, which is one line."""
+"""The most characters of a value in a complaint, which is one line."""
 
 
 class BadValueError(Exception):
@@ -67,7 +67,7 @@ def parse_name(value: object) -> str:
 
 
 parse_any_name = partial(interface_name, most=ALTNAME_BYTES_MAX)
-"""That, or an alternative one."""
+"""Any name of an interface: the one it is made with, or an alternative one."""
 
 
 def altnames(value: object) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ _RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
     Kind.LAYERS: layers,
     Kind.NAMES: altnames,
 }
-"""Of all but words, which are those of the default's enumeration."""
+"""The rule of each kind but WORD, whose words are its default's enumeration."""
 
 
 def rules_of(

@@ -460,7 +460,7 @@ def _refusals() -> Iterator[None]:
 def _wanted(
     options: OptionsChangeJson | None, **basics: object
 ) -> Mapping[str, object]:
-    """What a request gives, by the keys of the configuration file."""
+    """The fields that a request gives, by the keys of the configuration file."""
     named = {key: value for key, value in basics.items() if value is not None}
     chosen = {} if options is None else dict(options)
     return named | {key: each for key, each in chosen.items() if each is not None}

@@ -51,7 +51,7 @@ class MessageError(Exception):
 
 
 class State(enum.Enum):
-    """What a connection is at; only CALLING must not be interrupted."""
+    """What a connection does; only CALLING must not be interrupted."""
 
     WAITING = enum.auto()  # for a call, or for its client to read a reply
     CALLING = enum.auto()

@@ -26,7 +26,7 @@ CLIENTS_MAX = 8
 """Connections at a time; further ones are closed at once."""
 
 REQUEST_SECONDS = 5
-"""For a client to ask, and again to read the answer."""
+"""Seconds for a client to ask, and again to read the answer."""
 
 REQUEST_BYTES_MAX = 8192
 
@@ -347,7 +347,7 @@ class Metrics:
                 pass  # until it has all, and closes
 
     async def _page_of(self, request: Sequence[bytes]) -> tuple[str, bytes]:
-        """Status and body for the words of a request line."""
+        """The HTTP status and body for the words of a request line."""
         if request[:1] != [b"GET"]:
             return "405 Method Not Allowed", b"GET only\n"
         if request[1:2] != [b"/metrics"]:

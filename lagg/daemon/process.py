@@ -65,7 +65,7 @@ MEANINGLESS_SIGNALS = (
     *(signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGSTKFLT),
     *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )
-"""Ignored.  Their default would end the process with every port still deaf."""
+"""Ignored signals: their default would end the process and leave ports changed."""
 
 _JOURNAL_PRIORITY = {
     logging.CRITICAL: 2,

@@ -63,7 +63,7 @@ class Reloader:
         return changes
 
     def signal(self) -> None:
-        """As reload, for who gets no answer: what is wrong goes to the log."""
+        """Reloads for who gets no answer, as a signal; complaints go to the log."""
         if self._signalled is not None and not self._signalled.done():
             self._signalled.add_done_callback(lambda _: self._start())
             return
