@@ -274,6 +274,7 @@ class Driver:
             emit=self._fleet.emit,
             tx_dropped=netlink.tx_dropped,
         )
+        undo.callback(bundle.give_up)
         self._fleet.add(bundle)
         undo.callback(self._fleet.bundles.pop, config.name)
         await rename(netlink, bundle, (), config.options.altname, undo)
@@ -316,6 +317,7 @@ class Driver:
 
     async def _remove(self, bundle: Bundle) -> None:
         del self._fleet.bundles[bundle.name]
+        bundle.give_up()
         await asyncio.to_thread(bundle.device.close)
 
     async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:

@@ -39,7 +39,7 @@ from lagg.operations.stuck_rings import Rings
 from lagg.operations.uppers import UPPERS
 from lagg.operations.uses import tell_uses
 from lagg.plan.shape import LaggMac, Port
-from lagg.running.bundle import GRACE_S, Bundle
+from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks, in_turn
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,6 @@ for each packet socket, and for each group of each interface there is."""
 
 REST_S_MAX = 0.25
 """When there is reason to look, that is the longest pause."""
-
-RETRY_S = 0.01
-"""After a publication was refused because a worker held snapshots in limbo."""
 
 AGAIN_S = 1.0
 """After a look that failed, for what was told is not done yet."""
@@ -228,14 +225,16 @@ class Follower:
                     self._look_at_use(port.link.ifindex)
         self._hotplug.look_at_refused()
 
-    def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> bool:
-        """The fast way: no await between the kernel's word and the snapshot."""
+    def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> None:
+        """The fast way: no await between the kernel's word and the snapshot.
+
+        When a worker holds that up the port is looked at again once it has let go.
+        """
         try:
             bundle.adopt(bundle.shape.with_link(link, modes))
         except LaggError as error:
             log.warning("%s", error)
-            return False
-        return True
+            bundle.when_free(self._look_at, link.ifindex)
 
     def _look_at(self, ifindex: int) -> None:
         """Looks at one of our interfaces again, in turn; once for many events."""
@@ -309,13 +308,9 @@ class Follower:
         )
 
     async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
-        """What was put right, and told meanwhile.  LaggError: a worker hangs."""
+        """What was put right, and told meanwhile."""
         modes = await self._fleet.netlink.modes(link.ifindex)
-        end_s = time.monotonic() + GRACE_S
-        while not self._adopt_link(bundle, await self._newest(link), modes):
-            if time.monotonic() > end_s:
-                raise bundle.refuse("is held up by a worker", errno.EAGAIN)
-            await asyncio.sleep(RETRY_S)
+        self._adopt_link(bundle, await self._newest(link), modes)
 
     async def _newest(self, link: Link) -> Link:
         """The link as told by now: while we looked, its carrier may have changed.

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVarTuple
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
@@ -23,7 +24,6 @@ from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.model import (
     SNAPSHOTS_MAX,
-    Counters,
     Drop,
     LaggConfig,
     LaggRecord,
@@ -38,6 +38,8 @@ from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import LaggMac, Port, Shape, Standing
+from lagg.running.backlog import Backlog
+from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
 from lagg.tasks import asker
 
@@ -47,6 +49,8 @@ GRACE_S = 1.0
 """A worker leaves its section within microseconds; later than this it is stuck."""
 
 GRACE_POLL_S = 0.0002
+
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,6 @@ class Bundle:
         `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
         """
         self.device: Final = device
-        self._tx_dropped = tx_dropped
         self._link = link
         self._shape = replace(shape, mac=LaggMac(link.mac))
         self._plan = plan(shape.situation)
@@ -87,8 +90,8 @@ class Bundle:
         self._openings: dict[int, str | None] = {}  # by the ifindex of a port
         # The tickets that may not have passed, and when they were drawn.
         self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
-        self._host_drops_seen = self._host_drops_now() or 0
-        self._dropped: dict[Drop, int] = {}
+        self._backlog = Backlog(self._is_held_up)
+        self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._emit = emit
         self._shares_mac = False  # with the port that gave it, which has left
 
@@ -236,7 +239,7 @@ class Bundle:
         """Makes `shape` the one the workers are under: one store, no frame lost.
 
         Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
-        then.  The same plan again is no publication.
+        then; when_free() has it tried again.  The same plan again is no publication.
         """
         fresh = self._plan_of(shape)
         changed = fresh != self.plan
@@ -352,6 +355,18 @@ class Bundle:
                 cause=cause(before, self.shape),
             )
 
+    def when_free(self, attempt: Callable[[*Ts], object], *args: *Ts) -> None:
+        """Has a publication that was refused (EAGAIN) tried again: Backlog.add()."""
+        self._backlog.add(attempt, *args)
+
+    def give_up(self) -> None:
+        """Nothing is tried again: the device is to close."""
+        self._backlog.close()
+
+    def _is_held_up(self) -> bool:
+        """Whether all snapshots but the present one wait for a worker."""
+        return self.limbo().snapshots >= SNAPSHOTS_MAX - 1
+
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.
 
@@ -391,18 +406,13 @@ class Bundle:
         return found
 
     def _settle_host_drops(self) -> None:
-        """Counts what the kernel dropped on the way to us, by the plan of the time.
+        """What the kernel drops on the way to us is counted by the plan of the time.
 
         It drops while the lagg's carrier is down, which is our doing (no port); with
         carrier it is the TAP's queue that was full.
         """
-        now = self._host_drops_now()
-        if now is None:  # gone, and we are not told yet
-            return
-        fresh = max(now - self._host_drops_seen, 0)
-        drop = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
-        self._dropped[drop] = self._dropped.get(drop, 0) + fresh
-        self._host_drops_seen = now
+        reason = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
+        self._host_drops.settle(reason)
 
     def explain(self, frame: bytes) -> Explanation:
         """The way of a frame (no runt) under the snapshot the workers have."""
@@ -413,13 +423,6 @@ class Bundle:
     def buckets(self) -> tuple[Bucket, ...]:
         """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""
         return buckets(self.name, self.shape, self.plan, self.device.buckets())
-
-    def _host_drops_now(self) -> int | None:
-        try:
-            return self._tx_dropped(self.link.ifindex)
-        except LaggError as error:  # counted the next time
-            log.warning("%s", error)
-            return None
 
     def record(self) -> LaggRecord:
         """The lagg as it is now: one snapshot's ports and one reading's counters."""
@@ -440,7 +443,7 @@ class Bundle:
             limbo=self.limbo(),
             options=self.shape.options,
             ports=tuple(self._port_records(reading, view)),
-            counters=self._add_host_drops(reading.total),
+            counters=self._host_drops.added_to(reading.total),
             waiting_for=self.wanted.waiting_for,
             lacp=view,
         )
@@ -459,14 +462,6 @@ class Bundle:
                 lacp_port_priority=options.lacp_port_priority,
                 lacp=statuses.get(port.number),
             )
-
-    def _add_host_drops(self, total: Counters) -> Counters:
-        drops = {
-            drop: frames + self._dropped.get(drop, 0)
-            for drop, frames in total.drops.items()
-        }
-        tx_in = total.tx_in + sum(self._dropped.values())
-        return replace(total, tx_in=tx_in, drops=drops)
 
 
 def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord:

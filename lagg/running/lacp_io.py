@@ -49,9 +49,6 @@ FRAMES_PER_SLOT = 8
 """Of one port.  A partner sends at most ten a second (802.3 57A); what comes on top is
 left to the kernel's small queue, and costs the other ports nothing (H-16)."""
 
-RETRY_NS = NS // 100
-"""After a publication was refused because a worker held snapshots in limbo."""
-
 TIMER_NS_MIN = NS // 1000
 """Between two ticks, whatever the engine asks for."""
 
@@ -113,7 +110,7 @@ class Actor:
         self._engine = Engine(self._settings(), clock(), identity=bundle.link.ifindex)
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
-        self._retry_at: int | None = None
+        self._held_up = False  # by the workers: a publication was refused
         self._heard: dict[int, int] = {}  # frames of each port in this slot
         self._slot_ends_at: int | None = None  # None: nobody was heard lately
         self._overruns: dict[int, int] = {}
@@ -186,11 +183,10 @@ class Actor:
     def _readable(self, number: int) -> None:
         """Frames wait at a port; after too many the rest waits for the next slot."""
         # The engine waits for the workers: so do the frames, in the kernel.
-        refused = self._retry_at is not None
-        found = [] if refused else list(self._sockets[number].frames())
+        found = [] if self._held_up else list(self._sockets[number].frames())
         if self._slot_ends_at is None:
             self._slot_ends_at = self._clock() + SLOT_NS
-        heard = FRAMES_PER_SLOT if refused else len(found)
+        heard = FRAMES_PER_SLOT if self._held_up else len(found)
         self._heard[number] = self._heard.get(number, 0) + heard
         if self._heard[number] >= FRAMES_PER_SLOT:
             loop = asyncio.get_running_loop()
@@ -206,7 +202,11 @@ class Actor:
     def _tick(self) -> None:
         self._timer = None
         with asked(None):
-            self._step(self._engine.tick)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Does what time and the workers let happen by now."""
+        self._step(self._engine.tick)
 
     def _begin_slot(self, now: int) -> None:
         if self._slot_ends_at is None or now < self._slot_ends_at:
@@ -237,14 +237,14 @@ class Actor:
             self._begin_slot(now)
             # What was refused comes first: the engine is never ahead of the workers,
             # or a PDU would tell the partner what was so once.
-            if self._retry_at is None or self._conclude(now):
+            if not self._held_up or self._conclude():
                 self._reconcile(now)
                 while self._orders:
                     self._orders.popleft()(now)
                 work(now)
                 self._probe(now)
                 self._outputs += self._engine.take()
-                self._conclude(now)
+                self._conclude()
             self._arm(now)
         finally:
             self._stepping = False
@@ -305,21 +305,22 @@ class Actor:
             rxtest=options.lacp_rxtest,
         )
 
-    def _conclude(self, now: int) -> bool:
+    def _conclude(self) -> bool:
         """First the workers, then the partner: it must not be told what is not so yet.
 
         A port that begins to collect does so before the partner may send, and one that
         ends to distribute has ended before the partner closes its ears.  False when a
-        publication was refused; it is tried again soon.
+        publication was refused; it is tried again when the workers may let it be.
         """
         try:
             self._adopt(self._engine.view())
         except LaggError as error:
-            if self._retry_at is None:
+            if not self._held_up:
                 log.warning("%s", error)
-            self._retry_at = now + RETRY_NS
+            self._held_up = True
+            self._bundle.when_free(self._catch_up)
             return False
-        self._retry_at = None
+        self._held_up = False
         outputs, self._outputs = self._outputs, []
         for output in outputs:
             self._do(output)
@@ -392,7 +393,8 @@ class Actor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = (self._engine.deadline(), self._retry_at, self._slot_ends_at)
+        engine_at = None if self._held_up else self._engine.deadline()
+        due = (engine_at, self._slot_ends_at)
         at = min((each for each in due if each is not None), default=None)
         if at is not None:
             wait_ns = max(at - now, TIMER_NS_MIN)

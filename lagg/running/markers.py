@@ -6,7 +6,6 @@ only for one that does, so that a partner without the protocol costs nothing.  K
 frame and no socket.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -18,9 +17,6 @@ from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.01
-"""After a publication was refused because a worker held snapshots in limbo."""
-
 
 class Holder(Protocol):
     """What the guard needs of lagg.running.bundle.Bundle."""
@@ -31,6 +27,11 @@ class Holder(Protocol):
 
     def release(self, slots: Collection[int]) -> None:
         """The flows that wait for these slots go on.  LaggError (EAGAIN)."""
+
+    def when_free(
+        self, attempt: Callable[[tuple[int, ...]], None], slots: tuple[int, ...]
+    ) -> None:
+        """Calls `attempt` with the slots when release() may not be refused any more."""
 
     async def grace(self) -> None:
         """Until no worker sends by an older plan.  LaggError."""
@@ -47,6 +48,7 @@ class Guard:
         self._asked: dict[int, int | None] = {}  # slot, transaction; None: soon
         self._seen = Moves()
         self._tasks = Tasks()
+        self._closed = False
 
     @property
     def marked(self) -> frozenset[int]:
@@ -93,22 +95,19 @@ class Guard:
         self._release([slot for slot in slots if port_number(slot) == number])
 
     def _release(self, slots: Collection[int]) -> None:
-        if not slots:
+        if self._closed or not slots:
             return
         try:
             self._holder.release(slots)
         except LaggError as error:
             log.warning("%s", error)
-            self._tasks.begin(self._release_soon, slots)
+            self._holder.when_free(self._release, tuple(slots))
             return
         self._seen = self._holder.moves
         for slot in slots:
             self._asked.pop(slot, None)
 
-    async def _release_soon(self, slots: Collection[int]) -> None:
-        await asyncio.sleep(RETRY_S)
-        self._release(slots)
-
     async def close(self) -> None:
         """Asks no more; what waits is for the next plan to release."""
+        self._closed = True
         await self._tasks.close()

@@ -12,7 +12,6 @@ import pytest
 from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.link import Link
-from lagg.operations import kernel_events
 from lagg.plan.shape import Shape
 from lagg.ports.takeover import Custody
 from lagg.running.bundle import Bundle
@@ -207,7 +206,6 @@ def test_a_worker_that_holds_up_one_lagg_keeps_no_turn_from_another(
         adopt(bundle, shape)
 
     monkeypatch.setattr(Bundle, "adopt", refuse)
-    monkeypatch.setattr(kernel_events, "GRACE_S", 0.05)
     world.carrier(0, up=False)
     world.wait(lambda: "LOWER_UP" not in world.link("p0")["flags"], "p0 has no carrier")
     world.plug(3)

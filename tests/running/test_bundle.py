@@ -12,10 +12,12 @@ from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.link import Link
-from lagg.model import Limbo, Options, Proto
+from lagg.model import SNAPSHOTS_MAX, Limbo, Options, Proto
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
+from lagg.running.backlog import LOOK_S
 from lagg.running.bundle import Bundle
+from tests.running.world import VirtualLoop, passes
 from tests.waiting import wait_until
 
 LINK = Link(9, "lagg0", "02:00:5e:00:53:01", 1500, True, False, "DOWN", 1)
@@ -132,3 +134,48 @@ def test_an_mtu_that_the_workers_could_not_be_told_is_told_with_the_next_plan(
     device.full = False
     bundle.adopt(bundle.shape)
     assert [plan.mtu for plan in device.plans] == [9000]
+
+
+def test_a_refused_publication_is_tried_again_when_the_worker_has_let_go(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    device, bundle, _ = stuck
+    device.since = device.ticket
+    for seed in range(1, SNAPSHOTS_MAX):
+        reseed(bundle, seed)
+    device.full = True
+    tried: list[int] = []
+
+    def attempt(seed: int) -> None:
+        tried.append(seed)
+        reseed(bundle, seed)
+
+    async def work(rest_s: float) -> None:
+        with pytest.raises(LaggError):
+            reseed(bundle, 99)
+        bundle.when_free(attempt, 99)
+        await passes(rest_s)
+        assert tried == []
+        device.since, device.full = 0, False
+        await passes(rest_s)
+        assert tried == [99]
+        assert bundle.plan.hash_seed == 99
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work(10 * LOOK_S))
+
+
+def test_nothing_is_tried_again_once_the_lagg_goes(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    _, bundle, _ = stuck
+
+    async def work() -> None:
+        tried: list[int] = []
+        bundle.when_free(tried.append, 1)
+        bundle.give_up()
+        await passes(10 * LOOK_S)
+        assert tried == []
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work())

@@ -16,6 +16,7 @@ from lagg.link import Modes
 from lagg.model import HashKind, PortOptions
 from lagg.plan.flow_moves import Moves
 from lagg.plan.shape import LaggMac
+from lagg.running.backlog import LOOK_S
 from lagg.running.lacp_io import (
     ANSWER_S,
     FRAMES_PER_SLOT,
@@ -36,6 +37,9 @@ from tests.running.world import (
     passes,
     run,
 )
+
+SILENT_S = 5.0
+"""Longer than the three seconds after which a partner is not there any more."""
 
 
 def test_two_actors_agree_and_what_a_partner_is_told_is_so() -> None:
@@ -219,6 +223,22 @@ def test_a_goodbye_while_the_workers_hold_everything_up_is_said_when_they_go_on(
         await goodbye
         assert State.SYNC not in world.a.lines[0].sent[-1].actor.state
         await world.until(lambda: 0 not in world.b.sends_to, STOPPED_S)
+
+    run(work)
+
+
+def test_what_was_refused_is_done_when_the_workers_let_go_though_nobody_speaks() -> (
+    None
+):
+    async def work(world: World) -> None:
+        await world.agree()
+        world.b.change(lacp_txtest=True)
+        world.a.device.stuck = True
+        await passes(SILENT_S)
+        assert world.a.sends_to == {0, 1}
+        world.a.device.stuck = False
+        await passes(3 * LOOK_S)
+        assert world.a.sends_to == set()
 
     run(work)
 
