@@ -2,8 +2,18 @@
 /*
  * Receive: the frames of the ports' rings to one TAP queue.
  *
- * Owns which frames the plan lets in, and what is made of those that the TAP does not
- * take.  Every frame is delivered or counted by reason.
+ * Owns which frames the plan lets in, and what is counted when the TAP does not take
+ * one.  Every frame is delivered or counted by its reason.
+ *
+ * Each port that the plan names is read, also one whose frames are not accepted: else
+ * its ring would fill, and the frames of a standby port would be delivered, old as they
+ * are, when it begins to carry.  A refused frame is counted as received and then as
+ * dropped, and so is one that the kernel had no room for, so that what came in is
+ * always what went up and what was dropped.  The frames of one port go up in the order
+ * of its ring; between ports there is none.
+ *
+ * After a fair burst the rings are left to fill (pace.c).  Until they are due the
+ * worker goes on to send, or waits when there is nothing to send.
  */
 #include "worker.h"
 

@@ -2,9 +2,23 @@
 /*
  * Transmit: the frames of one TAP queue to the ports that the plan names.
  *
- * Owns the burst: what is read together is distributed together, and each port's share
- * is sent in one go.  A port that dies under its share passes it on to the one that
- * stands in.  Every frame leaves, waits in the hold, or is counted by reason.
+ * Owns the burst from TAP to ports.  Every frame leaves, waits in the hold, or is
+ * counted by its reason.
+ *
+ * Three passes.  Each frame gets an index into the plan's table, unless a copy goes to
+ * all; the table says the slot, and the frame is queued for it.  Then each slot's queue
+ * is sent in one go.  Last, frames whose flow waits for a marker are put into the hold:
+ * they may overwrite the memory that the burst's other frames were read into.
+ *
+ * What can go wrong with a queue has three answers.  A port that is down passes what is
+ * left of its queue on to the next usable slot of each frame's entry: those queues are
+ * sent again, and a slot found dead is not tried twice, so that this ends.  A port that
+ * is full is left until no other queue waits, and then tried a bounded number of times:
+ * a slow port does not delay the others.  A frame that alone is refused is counted, and
+ * those behind it go on.
+ *
+ * The order within a flow is kept: a flow has one slot under one plan, and a queue is
+ * sent from its front.
  */
 #include "worker.h"
 

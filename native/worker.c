@@ -2,9 +2,18 @@
 /*
  * A worker: carries frames between one TAP queue and the ports of the live snapshot.
  *
- * Owns one iteration and the loop around it.  The epoch is entered per iteration and
- * left before the worker sleeps, so a sleeping worker delays nobody.  Allocates
- * nothing, takes no lock.
+ * Owns one iteration and the loop around it.  Allocates nothing, takes no lock.
+ *
+ * An iteration enters the epoch, loads the snapshot once, sends one burst from the TAP,
+ * receives one burst from each port's ring, publishes the counts and leaves.  All that
+ * it decides comes from that one snapshot, so a change of ports or protocol takes
+ * effect between two bursts and never within one.  A grace period is therefore as long
+ * as the longest iteration: every part of it has a bound and none waits for a peer.
+ *
+ * Only an iteration that moved nothing lets the worker sleep, and it sleeps outside the
+ * epoch: a sleeping worker delays no grace period.  The descriptors that it sleeps on
+ * are those of the snapshot it saw last; each publication writes to the wake eventfd,
+ * so that a worker asleep under an old snapshot sees the new one at once.
  */
 #include "worker.h"
 
@@ -106,7 +115,7 @@ worker_loop(struct worker *worker)
         if (worker_poll(worker) > 0) {
             pace_moved(&worker->pace, clock_ns());
             worker_alert(worker);
-        } else if (pace_looks_on(&worker->pace, clock_ns())) {
+        } else if (pace_busy_polls(&worker->pace, clock_ns())) {
             sched_yield(); /* whoever is to answer may be waiting for this CPU */
         } else if (!worker_stopped(worker)) {
             worker_wait(worker);
