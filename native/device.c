@@ -303,7 +303,7 @@ lagg_worker_run(struct lagg_device *device, uint32_t index, uint32_t busy_poll_u
     if (atomic_exchange(&worker->running, true)) {
         return -EBUSY;
     }
-    worker->pace.look_on_ns = busy_poll_us * 1000u;
+    worker->pace.busy_poll_ns = busy_poll_us * 1000u;
     worker_loop(worker);
     atomic_store(&worker->running, false);
     return 0;

@@ -227,13 +227,13 @@ bool hold_take(struct hold *hold, struct frame *frame);
 
 /* 'now_ns' below is of a clock that never goes back and is never 0. */
 struct pace {
-    uint64_t look_on_ns;     /* (w) at most, before it sleeps; 0: not at all */
-    uint64_t rings_due_ns;   /* (w) */
-    uint64_t silent_from_ns; /* (w) 0 while frames move */
-    uint64_t looked_ns;      /* (w) 0 unless it looks on */
-    uint64_t alone_from_ns;  /* (w) */
-    uint32_t vain_silences;  /* (w) that it still sleeps through at once */
-    bool short_silence;      /* (w) the last one was */
+    uint64_t busy_poll_ns;      /* (w) at most, before it sleeps; 0: not at all */
+    uint64_t rings_due_ns;      /* (w) */
+    uint64_t silent_from_ns;    /* (w) 0 while frames move */
+    uint64_t polled_ns;         /* (w) the last poll; 0 unless it busy-polls */
+    uint64_t backoff_until_ns;  /* (w) */
+    uint32_t silences_to_sleep; /* (w) from now on, without polling */
+    bool short_silence;         /* (w) the last one was */
 };
 
 /* Whether the rings have filled for long enough to be looked at. */
@@ -242,8 +242,8 @@ bool pace_rings_due(const struct pace *pace, uint64_t now_ns);
 /* The rings were looked at; 'burst' is the most frames that one of them held. */
 void pace_rings_read(struct pace *pace, uint32_t burst, uint64_t now_ns);
 
-/* An iteration moved nothing: whether to look again, rather than sleep. */
-bool pace_looks_on(struct pace *pace, uint64_t now_ns);
+/* An iteration moved nothing: whether to poll again, rather than sleep. */
+bool pace_busy_polls(struct pace *pace, uint64_t now_ns);
 
 /* An iteration moved frames. */
 void pace_moved(struct pace *pace, uint64_t now_ns);

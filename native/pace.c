@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A pace: when a worker looks at its rings again, and whether it looks or sleeps.
+ * Pace: how long rings are left to fill, and whether an idle worker polls or sleeps.
  *
  * Owns the intervals, and what tells load from silence.  Pure: the clock is its
  * caller's.
  *
- * A ring's entries are filled on one CPU and emptied on another; who empties each as it
- * is filled makes both wait for the same lines of memory.  So after a fair burst the
- * rings are left to fill for a little while.  And to be woken takes longer than to
- * carry a frame, and he who sends it pays a part; so a worker looks on for a while when
- * the last silence was one that this would have bridged.
+ * A ring's entries are written by the kernel on one CPU and read by a worker on
+ * another.  A worker that reads each entry as soon as it is written makes both wait for
+ * the same cache lines.  So after a burst of a fair size the rings are left alone for a
+ * little while.
+ *
+ * To wake a sleeping worker takes longer than to carry a frame, and the sender's CPU
+ * pays a part of it.  So a worker busy-polls for a while when the last silence was so
+ * short that polling would have bridged it.  It does not after polling was wasted, for
+ * a number of silences; nor while another thread wants its CPU, for a time.
  */
 #include "internal.h"
 
 enum {
-    BURST_FAIR = 8,      /* frames; a full burst leaves others behind, so goes on */
-    FILL_NS = 20000,     /* that the rings are left alone */
-    SILENCE_NS = 100000, /* the longest, with the wake that ends it, worth bridging */
-    VAIN_SILENCES = 10,  /* slept through after one that was not bridged */
-    TAKEN_NS = 1000000,  /* who keeps the CPU so long has more to do than to answer, */
-    SHUN_NS = 100000000, /* and so long it is left to him */
+    BURST_FAIR = 8,          /* frames; a full burst leaves others behind, so goes on */
+    FILL_NS = 20000,         /* that the rings are left alone */
+    SILENCE_NS = 100000,     /* the longest worth polling through, with its wake-up */
+    SLEEPS_AFTER_WASTE = 10, /* silences without polling after one polled in vain */
+    CPU_TAKEN_NS = 1000000,  /* a yield that takes so long: another thread has work */
+    BACKOFF_NS = 100000000,  /* without polling, after that */
 };
 
 bool
@@ -36,49 +40,50 @@ pace_rings_read(struct pace *pace, uint32_t burst, uint64_t now_ns)
     pace->rings_due_ns = fair ? now_ns + FILL_NS : 0;
 }
 
-/* Between two looks the worker gives its CPU away; whoever keeps it for long needs it
- * more than we, and would be given it again at every look. */
+/* Between two polls the worker yields its CPU.  A thread that keeps it for long needs
+ * it more than we do, and would get it again at each poll; so polling stops for a time.
+ */
 static void
-notice_company(struct pace *pace, uint64_t now_ns)
+note_cpu_contention(struct pace *pace, uint64_t now_ns)
 {
-    if (pace->looked_ns != 0 && now_ns - pace->looked_ns >= TAKEN_NS) {
-        pace->alone_from_ns = now_ns + SHUN_NS;
+    if (pace->polled_ns != 0 && now_ns - pace->polled_ns >= CPU_TAKEN_NS) {
+        pace->backoff_until_ns = now_ns + BACKOFF_NS;
     }
-    pace->looked_ns = 0;
+    pace->polled_ns = 0;
 }
 
 static bool
-worth_looking_on(const struct pace *pace, uint64_t now_ns)
+worth_polling(const struct pace *pace, uint64_t now_ns)
 {
-    return pace->short_silence && pace->vain_silences == 0 &&
-           now_ns >= pace->alone_from_ns &&
-           now_ns - pace->silent_from_ns < pace->look_on_ns;
+    return pace->short_silence && pace->silences_to_sleep == 0 &&
+           now_ns >= pace->backoff_until_ns &&
+           now_ns - pace->silent_from_ns < pace->busy_poll_ns;
 }
 
 bool
-pace_looks_on(struct pace *pace, uint64_t now_ns)
+pace_busy_polls(struct pace *pace, uint64_t now_ns)
 {
-    bool looked_on = pace->looked_ns != 0;
+    bool polled = pace->polled_ns != 0;
 
-    notice_company(pace, now_ns);
+    note_cpu_contention(pace, now_ns);
     if (pace->silent_from_ns == 0) {
         pace->silent_from_ns = now_ns;
     }
-    if (!worth_looking_on(pace, now_ns)) {
-        pace->vain_silences += looked_on ? VAIN_SILENCES : 0;
+    if (!worth_polling(pace, now_ns)) {
+        pace->silences_to_sleep += polled ? SLEEPS_AFTER_WASTE : 0;
         return false;
     }
-    pace->looked_ns = now_ns;
+    pace->polled_ns = now_ns;
     return true;
 }
 
 void
 pace_moved(struct pace *pace, uint64_t now_ns)
 {
-    notice_company(pace, now_ns);
+    note_cpu_contention(pace, now_ns);
     if (pace->silent_from_ns != 0) {
         pace->short_silence = now_ns - pace->silent_from_ns <= SILENCE_NS;
-        pace->vain_silences -= pace->vain_silences > 0;
+        pace->silences_to_sleep -= pace->silences_to_sleep > 0;
         pace->silent_from_ns = 0;
     }
 }

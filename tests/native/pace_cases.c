@@ -15,10 +15,10 @@ static const uint64_t START_NS = 5000ull * MS;
 static struct pace
 after_silence(uint64_t silence_ns, uint64_t *now_ns)
 {
-    struct pace pace = {.look_on_ns = 50 * US};
+    struct pace pace = {.busy_poll_ns = 50 * US};
 
     *now_ns = START_NS;
-    pace_looks_on(&pace, *now_ns);
+    pace_busy_polls(&pace, *now_ns);
     *now_ns += silence_ns;
     pace_moved(&pace, *now_ns);
     return pace;
@@ -59,9 +59,9 @@ what_the_next_look_finds_decides_anew(void)
 static void
 a_worker_that_never_moved_a_frame_sleeps_at_once(void)
 {
-    struct pace pace = {.look_on_ns = 50 * US};
+    struct pace pace = {.busy_poll_ns = 50 * US};
 
-    CHECK(!pace_looks_on(&pace, START_NS));
+    CHECK(!pace_busy_polls(&pace, START_NS));
 }
 
 static void
@@ -72,10 +72,10 @@ after_a_short_silence_it_looks_on_for_50_us_at_most(void)
 
     for (uint32_t us = 0; us < 50; us++) {
         check_about("us of silence", us);
-        CHECK(pace_looks_on(&pace, now_ns + us * US));
+        CHECK(pace_busy_polls(&pace, now_ns + us * US));
     }
-    CHECK(!pace_looks_on(&pace, now_ns + 50 * US));
-    CHECK(!pace_looks_on(&pace, now_ns + 51 * US));
+    CHECK(!pace_busy_polls(&pace, now_ns + 50 * US));
+    CHECK(!pace_busy_polls(&pace, now_ns + 51 * US));
 }
 
 static void
@@ -84,7 +84,7 @@ after_a_long_silence_it_sleeps_at_once(void)
     uint64_t now_ns;
     struct pace pace = after_silence(100 * US + 1, &now_ns);
 
-    CHECK(!pace_looks_on(&pace, now_ns));
+    CHECK(!pace_busy_polls(&pace, now_ns));
 }
 
 static void
@@ -93,10 +93,10 @@ a_silence_that_it_slept_through_counts_whole(void)
     uint64_t now_ns;
     struct pace pace = after_silence(30 * US, &now_ns);
 
-    CHECK(pace_looks_on(&pace, now_ns));
-    CHECK(!pace_looks_on(&pace, now_ns + 60 * US)); /* so it sleeps, and is woken */
+    CHECK(pace_busy_polls(&pace, now_ns));
+    CHECK(!pace_busy_polls(&pace, now_ns + 60 * US)); /* so it sleeps, and is woken */
     pace_moved(&pace, now_ns + 900 * US);
-    CHECK(!pace_looks_on(&pace, now_ns + 900 * US));
+    CHECK(!pace_busy_polls(&pace, now_ns + 900 * US));
 }
 
 static void
@@ -105,14 +105,14 @@ after_one_in_vain_it_sleeps_through_10_silences(void)
     uint64_t now_ns;
     struct pace pace = after_silence(30 * US, &now_ns);
 
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
     for (uint32_t silence = 0; silence < 10; silence++) {
         check_about("silence", silence);
-        CHECK(!pace_looks_on(&pace, now_ns + 60 * US));
-        CHECK(!pace_looks_on(&pace, now_ns + 60 * US));
+        CHECK(!pace_busy_polls(&pace, now_ns + 60 * US));
+        CHECK(!pace_busy_polls(&pace, now_ns + 60 * US));
         pace_moved(&pace, now_ns += 90 * US);
     }
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
 }
 
 static void
@@ -121,10 +121,10 @@ without_busy_polling_it_sleeps_at_once(void)
     uint64_t now_ns;
     struct pace pace = after_silence(30 * US, &now_ns);
 
-    pace.look_on_ns = 0;
-    CHECK(!pace_looks_on(&pace, now_ns));
+    pace.busy_poll_ns = 0;
+    CHECK(!pace_busy_polls(&pace, now_ns));
     pace_moved(&pace, now_ns + 30 * US);
-    CHECK(!pace_looks_on(&pace, now_ns + 30 * US));
+    CHECK(!pace_busy_polls(&pace, now_ns + 30 * US));
 }
 
 static void
@@ -136,7 +136,7 @@ frames_that_keep_coming_are_no_silence(void)
     for (uint32_t i = 0; i < 10; i++) {
         pace_moved(&pace, now_ns += 400 * US);
     }
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
 }
 
 /* ---- whom it leaves the CPU to ----------------------------------------------------
@@ -148,15 +148,15 @@ who_keeps_the_cpu_for_1_ms_is_left_alone_for_100_ms(void)
     uint64_t now_ns;
     struct pace pace = after_silence(30 * US, &now_ns);
 
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
     now_ns += MS;
     pace_moved(&pace, now_ns);
     for (uint32_t ms = 0; ms < 100; ms++) {
         check_about("ms alone", ms);
-        CHECK(!pace_looks_on(&pace, now_ns + ms * MS));
+        CHECK(!pace_busy_polls(&pace, now_ns + ms * MS));
         pace_moved(&pace, now_ns + ms * MS + 30 * US);
     }
-    CHECK(pace_looks_on(&pace, now_ns + 100 * MS));
+    CHECK(pace_busy_polls(&pace, now_ns + 100 * MS));
 }
 
 static void
@@ -165,11 +165,11 @@ who_answers_sooner_is_no_company(void)
     uint64_t now_ns;
     struct pace pace = after_silence(30 * US, &now_ns);
 
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
     pace_moved(&pace, now_ns += MS - 1); /* too late all the same: a long silence, */
-    pace_looks_on(&pace, now_ns);
+    pace_busy_polls(&pace, now_ns);
     pace_moved(&pace, now_ns += 10 * US); /* and a short one */
-    CHECK(pace_looks_on(&pace, now_ns));
+    CHECK(pace_busy_polls(&pace, now_ns));
 }
 
 int
