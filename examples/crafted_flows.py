@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Which port does a flow take?  Sends crafted frames through a lagg and looks.
 
-Builds a lab of its own (tools/lab): a host with a laggd and four ports, at whose far
-ends everything that arrives is read.  Says for each flow where its frames went, and
-whether the ports' counters agree.  Needs `sudo tools/setup --dev`, for scapy:
+Builds a lab of its own (tools/packages/lab): a host with a laggd and four ports, at
+whose far ends everything that arrives is read.  Says for each flow where its frames
+went, and whether the ports' counters agree.  Needs `sudo tools/setup --dev`, for scapy:
 
-    sudo PYTHONPATH=tools .venv/bin/python examples/crafted_flows.py
-    sudo PYTHONPATH=tools .venv/bin/python examples/crafted_flows.py --lagghash l2
-    sudo PYTHONPATH=tools .venv/bin/python examples/crafted_flows.py --proto roundrobin
+    sudo PYTHONPATH=tools/packages .venv/bin/python examples/crafted_flows.py
+
+And with --lagghash l2, or --proto roundrobin.
 """
 
 import argparse

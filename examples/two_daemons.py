@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Two laggds, each the other's partner: an experiment to start your own from.
 
-The lab (tools/lab) makes two hosts in network namespaces with cables between them, and
-takes everything away at the end.  Here: what does a stream notice when one cable of
-three is pulled and plugged in again?
+The lab (tools/packages/lab) makes two hosts in network namespaces with cables between
+them, and takes everything away at the end.  Here: what does a stream notice when one
+cable of three is pulled and plugged in again?
 
-    sudo PYTHONPATH=tools .venv/bin/python examples/two_daemons.py
+    sudo PYTHONPATH=tools/packages .venv/bin/python examples/two_daemons.py
 """
 
 from lab import Lab, Pair

@@ -114,8 +114,8 @@ def of_client() -> dict[str, Any]:
 
 def of_book() -> dict[str, Any]:
     """What the manual says and the completions offer."""
-    from book.complete import bash, fish, zsh
-    from book.pages import laggctl_page, toml_page
+    from manual.complete import bash, fish, zsh
+    from manual.pages import laggctl_page, toml_page
 
     return {
         "toml": [row.sentence in toml_page() for row in (COLOUR, WEIGHT)],

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import plot
-from lab.bench.__main__ import parse, results_for, told_if_failed
-from lab.bench.figures import FIGURES, REDIRECT, VETH, Results, Spread
-from lab.bench.search import largest
-from lab.bench.table import ROADS, markdown
+from bench import plot
+from bench.__main__ import parse, results_for, told_if_failed
+from bench.figures import FIGURES, REDIRECT, VETH, Results, Spread
+from bench.search import largest
+from bench.table import ROADS, markdown
 from lab.host import CommandError
 
 STEPS = 8

@@ -2,7 +2,7 @@
 """Who may import, include, call and allocate what.
 
 Reads syntax trees and C text.  Folders of lagg/ and the arrows between them are found
-by tools/rooms.py; here is what must hold of them.
+by tools/packages/pictures/rooms.py; here is what must hold of them.
 """
 
 import ast
@@ -15,8 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from rooms import TOP, arrows, imports_of, modules, room_of
-from tests.tree import ROOT, name_of, native_c_files, python_files, without_comments
+from pictures.rooms import TOP, arrows, imports_of, modules, room_of
+from tests.tree import (
+    ROOT,
+    name_of,
+    native_c_files,
+    python_files,
+    tree,
+    without_comments,
+)
 
 # The folders of lagg/ from bottom to top: none imports from one above it.
 ROOMS = (
@@ -269,6 +276,33 @@ def test_the_client_loads_neither_operations_nor_kernel_interfaces() -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+# ---- the tools ---------------------------------------------------------------------
+
+# The folders of tools/packages/, and those of the others that each may import.
+PACKAGES = {
+    "lab": (),
+    "bench": ("lab",),
+    "demo": ("lab",),
+    "manual": (),
+    "pictures": ("lab",),
+    "soak": ("lab",),
+}
+
+
+def test_what_tools_do_stands_on_the_lab_which_knows_none_of_them() -> None:
+    directory = ROOT / "tools" / "packages"
+    files = [path for path in tree() if path.is_relative_to(directory)]
+    assert {path.relative_to(directory).parts[0] for path in files} == set(PACKAGES)
+    assert [
+        f"{name_of(path)}: {name}"
+        for package, others in PACKAGES.items()
+        for path in files
+        if path.is_relative_to(directory / package) and path.suffix == ".py"
+        for name in imports_of(path)
+        if name.partition(".")[0] in PACKAGES.keys() - {package, *others}
+    ] == []
 
 
 # ---- who may begin a task -----------------------------------------------------------

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from book import text
-from book.__main__ import FILES, write
-from book.man import Page
-from book.pages import KEYS
-from book.words import Option, Words, commands, globals_of_laggctl, words_of
 from lagg.cli.parser import COMMANDS
 from lagg.config.rules import OPTION_RULES, PORT_RULES
 from lagg.daemon.process import make_parser
+from manual import text
+from manual.__main__ import FILES, write
+from manual.man import Page
+from manual.pages import KEYS
+from manual.words import Option, Words, commands, globals_of_laggctl, words_of
 
 PAGES = [name for name in FILES if "/man/" in name]
 SHELLS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}

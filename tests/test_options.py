@@ -64,7 +64,7 @@ def with_one_more() -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.one_more_option"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tools'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tools' / 'packages'}"},
         capture_output=True,
         text=True,
         check=False,

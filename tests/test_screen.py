@@ -4,8 +4,17 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
-from lab.screen import CELL_PX, CLEAR, COLOURS, MARGIN_PX, bare, last_page, runs, svg
 from lagg.cli.show_page import coloured
+from pictures.screen import (
+    CELL_PX,
+    CLEAR,
+    COLOURS,
+    MARGIN_PX,
+    bare,
+    last_page,
+    runs,
+    svg,
+)
 
 LINES = ["plain", f"a {coloured('red', '31')} <b> & c", "", "x" * 40]
 SVG = "{http://www.w3.org/2000/svg}"

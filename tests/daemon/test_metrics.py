@@ -191,7 +191,7 @@ def test_what_is_no_address_is_a_usage_error(word: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.control.world", "--metrics", word],
         cwd=ROOT,
-        env={"PYTHONPATH": "tools"},
+        env={"PYTHONPATH": "tools/packages"},
         capture_output=True,
         text=True,
         check=False,

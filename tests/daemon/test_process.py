@@ -45,7 +45,7 @@ def start(place: Path) -> Iterator[Start]:
                 subprocess.Popen(
                     [*program, *base, *words],
                     cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": "tools", **(env or {})},
+                    env={**os.environ, "PYTHONPATH": "tools/packages", **(env or {})},
                     stderr=subprocess.PIPE,
                     text=True,
                 )
@@ -318,7 +318,7 @@ def test_lines_for_the_journal_have_a_priority_and_no_time(place: Path) -> None:
         subprocess.run(
             [sys.executable, "-m", "tests.control.world", *config],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": "tools", **journal},
+            env={**os.environ, "PYTHONPATH": "tools/packages", **journal},
             stderr=stream,
             check=False,
         )

@@ -35,7 +35,7 @@ class Supervised:
         self.heard.settimeout(DEADLINE_SECONDS)
         self.environment = {
             **os.environ,
-            "PYTHONPATH": "tools",
+            "PYTHONPATH": "tools/packages",
             "NOTIFY_SOCKET": name.replace("\0", "@"),
         }
 

@@ -31,7 +31,7 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
-from lab.publish import EMPTY
+from bench.publish import EMPTY
 from lagg import _native
 from lagg.kernel.native import Device, flow_hash
 from lagg.model import (

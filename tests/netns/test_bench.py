@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from bench.peers import PEERS
 from lab import abandoned
-from lab.bench.peers import PEERS
 from lab.host import NETNS_DIRECTORY
 from tests.tree import ROOT
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import bpf, cpu, peers, roads
+from bench.quantities import Meter
+from bench.roads import FAR_ADDRESS, Road
 from lab import Host, Lab, ping, wait_until
-from lab.bench import bpf, cpu, peers, roads
-from lab.bench.quantities import Meter
-from lab.bench.roads import FAR_ADDRESS, Road
 from lab.ping import ANSWER_S
 from lab.program import build
 

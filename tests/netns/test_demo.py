@@ -19,7 +19,7 @@ DEMO_SECONDS = 300
 WHOLE = (ROOT / "tools" / "demo",)
 FIRST_CHAPTER = """
 import sys
-from lab import demo
+from demo import __main__ as demo
 demo.Demo.run = demo.Demo._pings
 sys.exit(demo.main())
 """
@@ -32,7 +32,7 @@ def run_demo(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*program, *options],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tools")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "packages")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

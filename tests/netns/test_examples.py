@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "examples"
 def run(*command: str) -> str:
     done = subprocess.run(
         command,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tools")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "packages")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

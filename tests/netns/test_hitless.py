@@ -40,7 +40,7 @@ BETWEEN = RATE // 40
 
 IPV4_BYTES, UDP_BYTES, ETHER_BYTES = 20, 8, 14
 FLOW_AT = ETHER_BYTES + IPV4_BYTES + UDP_BYTES + 16
-"""Where a frame of a stream has the number of its flow (tools/lab/stream.h)."""
+"""Where a frame of a stream has the number of its flow (stream.h of the lab)."""
 FRAME_BYTES = 2048
 
 

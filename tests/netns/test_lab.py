@@ -238,7 +238,7 @@ def test_a_kept_lab_stays_until_it_is_removed() -> None:
 def in_python(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tools")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "packages")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -15,9 +15,9 @@ import pytest
 
 from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
-from lab.sanitized import SANITIZERS
-from lab.soak import Soak, connections
 from lagg.control.client import Client
+from soak.sanitized import SANITIZERS
+from soak.soak import Soak, connections
 
 SECONDS, SECONDS_LONG = 10.0, 60.0
 RATE = 20_000  # frames a second

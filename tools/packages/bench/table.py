@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from lab.bench.figures import (
+from bench.figures import (
     BASES,
     FIGURES,
     VETH,

@@ -5,10 +5,10 @@ Owns what may stand for a value by its name in the help: an interface for IF, a 
 FILE.  A lagg is an interface too, so no daemon is asked.
 """
 
-from book.words import Option, Words, commands, globals_of_laggctl
 from lagg.cli.ifconfig_words import WORDS as IFCONFIG_WORDS
 from lagg.cli.sysctl import KNOBS
 from lagg.model import Proto
+from manual.words import Option, Words, commands, globals_of_laggctl
 
 HEAD = "# SPDX-License-Identifier: BSD-2-Clause\n# Made by tools/manual.\n"
 

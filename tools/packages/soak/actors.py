@@ -18,9 +18,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from lab.daemon import Daemon
 from lab.host import CommandError, Host
-from lab.witness import Witness
 from lagg.control.client import Client
 from lagg.errors import LaggError
+from soak.witness import Witness
 
 MAIN, OTHER = "lagg0", "lagg1"
 """Of the two laggs the clients steer, the one that stays and the one that comes and

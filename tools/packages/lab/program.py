@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The lab's programs in C: compiled when first wanted, and again when they change.
+"""Programs in C for a lab: compiled when first wanted, and again when they change.
 
 Owns .venv/lab/.  Knows not what they do.
 """
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from lab.daemon import ROOT
 from lab.host import CommandError
 
-SOURCE = Path(__file__).parent
-CACHE = SOURCE.parents[1] / ".venv" / "lab"
-NATIVE = SOURCE.parents[1] / "native"
+HERE = Path(__file__).parent
+CACHE = ROOT / ".venv" / "lab"
+NATIVE = ROOT / "native"
 CFLAGS = ("-std=gnu11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversion")
 ACROSS = ("-flto",)
 HARDENED = ("-D_FORTIFY_SOURCE=2", "-fstack-protector", "-fstack-clash-protection")
@@ -24,12 +25,12 @@ HARDENED = ("-D_FORTIFY_SOURCE=2", "-fstack-protector", "-fstack-clash-protectio
 
 
 @cache
-def build(name: str, *, native: bool = False) -> Path:
-    """The program made of NAME*.c, up to date; safe beside other builds.
+def build(name: str, source: Path = HERE, *, native: bool = False) -> Path:
+    """The program made of NAME*.c in a directory, up to date; safe beside other builds.
 
     With `native`, of laggd's hot path as well.
     """
-    sources = sorted(SOURCE.glob(f"{name}*.[ch]"))
+    sources = sorted(source.glob(f"{name}*.[ch]"))
     sources += sorted(NATIVE.glob("*.[ch]")) if native else []
     flags = (*CFLAGS, *HARDENED, *ACROSS) if native else CFLAGS
     text = b"".join(path.read_bytes() for path in sources) + " ".join(flags).encode()

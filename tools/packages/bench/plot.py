@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.bench.figures import Results, Rows, Spread
-from lab.bench.table import ROADS
+from bench.figures import Results, Rows, Spread
+from bench.table import ROADS
 
 COLOURS = ("#0072b2", "#e69f00", "#56b4e9", "#f0c36b")
 """Okabe and Ito's, which everyone can tell apart."""

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from enum import Enum
 
-from book import text
-from book.man import Page
-from book.words import Option, Place, Words, commands, globals_of_laggctl, words_of
 from lagg.daemon.process import make_parser as make_laggd_parser
 from lagg.model import Options, PortOptions
 from lagg.options import OPTIONS, PORT_OPTIONS
+from manual import text
+from manual.man import Page
+from manual.words import Option, Place, Words, commands, globals_of_laggctl, words_of
 
 ROWS = (*OPTIONS, *PORT_OPTIONS)
 

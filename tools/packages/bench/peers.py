@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench.cpu import CLIENT_CPU, OTHER_CPU
+from bench.roads import FAR_ADDRESS, Road, address, hosts
 from lab import ovs
-from lab.bench.cpu import CLIENT_CPU, OTHER_CPU
-from lab.bench.roads import FAR_ADDRESS, Road, address, hosts
 from lab.host import CommandError, Host
 from lab.lab import Lab
 from lab.ping import ping

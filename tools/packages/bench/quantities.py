@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lab.bench import cpu
-from lab.bench.bpf import Sink
-from lab.bench.cpu import ANY_CPU, CLIENT_CPU, OTHER_CPU
-from lab.bench.roads import FAR_ADDRESS, NEAR_ADDRESS, Road
-from lab.bench.search import largest
+from bench import cpu
+from bench.bpf import Sink
+from bench.cpu import ANY_CPU, CLIENT_CPU, OTHER_CPU
+from bench.roads import FAR_ADDRESS, NEAR_ADDRESS, Road
+from bench.search import largest
 from lab.host import CommandError, Host
 from lab.program import build
 from lab.waiting import wait_until

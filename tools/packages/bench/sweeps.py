@@ -7,8 +7,8 @@ Owns the points of each sweep; the first of one is what its others are compared 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from lab.bench.quantities import Found, Meter
-from lab.bench.roads import Lagg, Road
+from bench.quantities import Found, Meter
+from bench.roads import Lagg, Road
 from lab.lab import Lab
 
 PROTO = "loadbalance"

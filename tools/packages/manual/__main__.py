@@ -4,8 +4,8 @@
 import argparse
 from pathlib import Path
 
-from book.complete import bash, fish, zsh
-from book.pages import laggctl_page, laggd_page, toml_page
+from manual.complete import bash, fish, zsh
+from manual.pages import laggctl_page, laggd_page, toml_page
 
 FILES = {
     "share/man/man8/laggd.8": laggd_page,

@@ -17,10 +17,10 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bench.publish import Bare, Times
+from bench.sides import Both, Laggctl, LaggdAndSwitch, OvsAndSwitch, Side, TwoLaggds
 from lab import Lab, Stream
 from lab.ovs import OpenVswitch, missing
-from lab.publish import Bare, Times
-from lab.sides import Both, Laggctl, LaggdAndSwitch, OvsAndSwitch, Side, TwoLaggds
 
 PROTOCOLS = ("failover", "roundrobin", "loadbalance")
 """Those that neither copy a frame nor drop it by design: not broadcast, not none."""

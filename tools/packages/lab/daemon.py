@@ -18,7 +18,7 @@ from typing import Any
 from lab.host import CommandError, Host
 from lab.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAGGD = ROOT / ".venv" / "bin" / "laggd"
 LAGGCTL = ROOT / ".venv" / "bin" / "laggctl"
 

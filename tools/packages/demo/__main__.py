@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from demo.story import Story
+from demo.traces import Surroundings, Traces
 from lab.daemon import LAGGCTL, overload
 from lab.host import CommandError
 from lab.lab import Lab, abandoned, remove
 from lab.pair import LAGG, Pair, Streaming
 from lab.ping import ping
-from lab.story import Story
 from lab.stream import StreamResult
-from lab.traces import Surroundings, Traces
 
 LABEL = "demo"
 CABLES = 3

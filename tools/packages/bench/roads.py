@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from lab.bench import bpf
-from lab.bench.figures import REDIRECT, VETH
+from bench import bpf
+from bench.figures import REDIRECT, VETH
 from lab.daemon import Daemon
 from lab.host import Host
 from lab.lab import Lab

@@ -5,12 +5,9 @@ Owns the world of the stress, its length, what must be as before at its end, and
 table that says how often what ran.  The same --seed replays every actor's sequence.
 """
 
-import argparse
 import json
 import re
-import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.actors import (
+from lab.daemon import Daemon
+from lab.host import Host
+from lab.lab import Lab
+from lab.program import build
+from lab.waiting import wait_until
+from lagg.control.client import Client
+from soak.actors import (
     LEAVING,
     MAIN,
     OTHER,
@@ -35,14 +38,8 @@ from lab.actors import (
     Outcome,
     Stop,
 )
-from lab.daemon import Daemon
-from lab.host import Host
-from lab.lab import Lab
-from lab.program import build
-from lab.sanitized import SANITIZERS, SanitizedDaemon
-from lab.waiting import wait_until
-from lab.witness import Witness
-from lagg.control.client import Client
+from soak.sanitized import SANITIZERS, SanitizedDaemon
+from soak.witness import Witness
 
 CLIENTS = 4
 WIRES = 7  # p0 ... p6 to q0 ... q6
@@ -419,41 +416,3 @@ def _play(actors: Sequence[Actor], stop: Stop, seconds: float) -> None:
         stop.end()
         for thread in threads:
             thread.join()
-
-
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="replays a run")
-    parser.add_argument("--seconds", type=float, default=60, help="30000: a night")
-    parser.add_argument("--rate", type=int, default=20_000, help="frames a second")
-    parser.add_argument(
-        "--sanitize",
-        choices=SANITIZERS,
-        help="asan: AddressSanitizer and UBSan; tsan: ThreadSanitizer",
-    )
-    parser.add_argument("--refusals", action="store_true", help="why what was refused")
-    parser.add_argument("--log-level", default="warning")
-    found = parser.parse_args()
-    seed = secrets.randbits(32) if found.seed is None else found.seed
-    print(f"seed {seed}, {found.seconds:g} s", flush=True)
-    with Lab("soak") as lab:
-        soak = Soak(
-            lab,
-            seed,
-            rate=found.rate,
-            sanitizer=found.sanitize,
-            log_level=found.log_level,
-        )
-        report = soak.run(found.seconds)
-        if report.faults:
-            soak.laggd.show_log()
-    print(report)
-    if found.refusals:
-        for cause, count in report.refusals.most_common():
-            print(f"{count:7}  {cause}")
-    return 1 if report.faults or report.idle else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

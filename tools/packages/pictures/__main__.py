@@ -17,7 +17,7 @@ from pathlib import Path
 from lab.daemon import LAGGCTL
 from lab.lab import Lab
 from lab.pair import LAGG, End, Pair
-from lab.screen import last_page, svg
+from pictures.screen import last_page, svg
 
 ROWS, COLUMNS = 50, 130
 PAGES = 24

@@ -14,12 +14,12 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab.bench import cpu, instructions, machine, peers
-from lab.bench.figures import Results
-from lab.bench.quantities import QUANTITIES, Found, Meter, build_programs
-from lab.bench.roads import Lagg, Road, redirect, veth
-from lab.bench.sweeps import SWEEPS, Point, points
-from lab.bench.table import ROADS, markdown
+from bench import cpu, instructions, machine, peers
+from bench.figures import Results
+from bench.quantities import QUANTITIES, Found, Meter, build_programs
+from bench.roads import Lagg, Road, redirect, veth
+from bench.sweeps import SWEEPS, Point, points
+from bench.table import ROADS, markdown
 from lab.host import CommandError
 from lab.lab import Lab
 

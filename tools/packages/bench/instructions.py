@@ -7,12 +7,14 @@ and what the larger number takes more is divided by the frames it has more.
 
 import re
 import shutil
+from pathlib import Path
 
-from lab.bench.roads import hosts
+from bench.roads import hosts
 from lab.host import Host
 from lab.lab import Lab
 from lab.program import build
 
+HERE = Path(__file__).parent
 FEW, MANY = 64, 320  # whole bursts, and less than a TAP's queue has room for
 WAYS = ("out", "in")
 COLLECTED = re.compile(r"Collected *: *(\d+)")
@@ -34,7 +36,7 @@ def count(lab: Lab) -> dict[str, float]:
 
 
 def _all(near: Host, way: str, frames: int) -> int:
-    program = build("hotpath", native=True)
+    program = build("hotpath", HERE, native=True)
     only = ("--toggle-collect=carry", "--callgrind-out-file=/dev/null")
     done = near.run("valgrind", "--tool=callgrind", *only, program, way, str(frames))
     found = COLLECTED.search(done.stderr)
