@@ -268,16 +268,6 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class PortView:
-    """What a plan needs to know of one attached port."""
-
-    slot: int  # 0 ... PORTS_MAX-1, fixed while attached
-    ifindex: int
-    active: bool  # F-ACT-1: link up and administratively up
-    lacp: Agreement = field(default_factory=Agreement)
-
-
-@dataclass(frozen=True, slots=True)
 class PortRecord:
     """A port as `show --json` prints it."""
 

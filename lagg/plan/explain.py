@@ -116,7 +116,7 @@ def _choice(shape: Shape, running: Plan, flow_hash: int) -> Choice:
 def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
     dead = replace(port.link, lower_up=False, operstate="DOWN")
     after = shape.with_link(dead, port.modes)
-    return _choice(after, plan(after.situation), flow_hash)
+    return _choice(after, plan(after), flow_hash)
 
 
 def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
@@ -161,8 +161,8 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     if shape.proto is not Proto.LOADBALANCE:
         return ""
     if running.hash_kind is HashKind.FNV1:
-        home = shape.ports[flow_hash % len(shape.ports)].slot
-        answers = link_active(shape.situation.ports, home) != home
+        home = shape.preferred[flow_hash % len(shape.ports)].slot
+        answers = link_active(shape.preferred, home) != home
     else:
         home = shape.homes[flow_hash % len(shape.homes)]
         answers = home != running.tx_slots[flow_hash % len(running.tx_slots)]

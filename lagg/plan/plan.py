@@ -5,30 +5,24 @@ Owns lagg(4)'s protocol rules, asked once per change and never per frame.  Pure:
 in, values out; knows no device, kernel or clock.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from lagg.model import (
-    BUCKETS,
     Drop,
     HashKind,
     HashLayer,
-    Options,
     PortFlag,
-    PortView,
     Proto,
     Spread,
 )
+from lagg.plan.shape import Homes, Port, Shape
 
 ETHER_MTU = 1500
 """In bytes, of every Ethernet."""
 
 _ETHER_BYTES = 14
 _TAG_BYTES = 4
-
-Homes = tuple[int, ...]
-"""The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
 PLANNED_DROPS = (
     Drop.NO_PORT,
@@ -73,32 +67,20 @@ class Plan:
         return max(self.mtu, ETHER_MTU) + _ETHER_BYTES + 2 * _TAG_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a plan depends on."""
-
-    proto: Proto
-    options: Options  # hash_seed drawn
-    ports: tuple[PortView, ...]  # the file's in its order, others by ifindex
-    primary: int | None  # slot; None only without ports
-    homes: Homes
-    closing: frozenset[int] = frozenset()  # slots of no port, and yet heard
-
-
 Table = tuple[Spread, tuple[int, ...]]
 
 
-def plan(situation: Situation) -> Plan:
-    """The plan for a situation; total, zero ports and no active port included."""
-    options = situation.options
-    spread, tx_slots = _TABLES[situation.proto](situation)
+def plan(shape: Shape) -> Plan:
+    """The plan of a shape; total, zero ports and no active port included."""
+    options = shape.options
+    spread, tx_slots = _TABLES[shape.proto](shape)
     return Plan(
         spread=spread,
         tx_slots=tx_slots,
-        tx_drop=_tx_drop(situation),
-        rx_drop=_rx_drop(situation.proto),
-        rx_accept=situation.closing.union(_rx_accept(situation)),
-        ports=situation.closing.union(port.slot for port in situation.ports),
+        tx_drop=_tx_drop(shape),
+        rx_drop=_rx_drop(shape.proto),
+        rx_accept=shape.closing.union(_rx_accept(shape)),
+        ports=shape.closing.union(port.slot for port in shape.preferred),
         stride=options.rr_limit,
         hash_kind=options.hash,
         hash_layers=options.lagghash,
@@ -106,7 +88,7 @@ def plan(situation: Situation) -> Plan:
     )
 
 
-def link_active(ports: Sequence[PortView], slot: int | None) -> int | None:
+def link_active(ports: Sequence[Port], slot: int | None) -> int | None:
     """FreeBSD's lagg_link_active(): the port, else its successor, else the first.
 
     `ports` in lagg(4)'s order; answers a slot, None when no port is active.
@@ -117,13 +99,13 @@ def link_active(ports: Sequence[PortView], slot: int | None) -> int | None:
     return next(found, None)
 
 
-def flags(situation: Situation, slot: int) -> tuple[PortFlag, ...]:
+def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
     """A port's flags as lagg_port2req() sets them."""
-    port = next(port for port in situation.ports if port.slot == slot)
-    match situation.proto:
+    port = shape.at(slot)
+    match shape.proto:
         case Proto.FAILOVER:
-            carrying = link_active(situation.ports, situation.primary)
-            master = (PortFlag.MASTER,) if slot == situation.primary else ()
+            carrying = link_active(shape.preferred, shape.primary)
+            master = (PortFlag.MASTER,) if slot == shape.primary else ()
             return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
         case Proto.NONE:
             return ()
@@ -133,7 +115,7 @@ def flags(situation: Situation, slot: int) -> tuple[PortFlag, ...]:
             return (PortFlag.ACTIVE,) if port.active else ()
 
 
-def _lacp_flags(port: PortView) -> tuple[PortFlag, ...]:
+def _lacp_flags(port: Port) -> tuple[PortFlag, ...]:
     said = {
         PortFlag.ACTIVE: port.lacp.active,
         PortFlag.COLLECTING: port.lacp.collecting,
@@ -142,70 +124,37 @@ def _lacp_flags(port: PortView) -> tuple[PortFlag, ...]:
     return tuple(flag for flag, holds in said.items() if holds)
 
 
-def rehome(homes: Homes, slots: Sequence[int]) -> Homes:
-    """Buckets dealt to `slots` in equal shares, moving as few as possible.
-
-    A port that comes takes its share evenly from the others; one that leaves gives
-    its buckets to all of them.  lagg(4)'s `hash mod count` moves nearly all.
-    """
-    if not slots:
-        return ()
-    quota = _quota(Counter(homes), slots)
-    dealt: list[int | None] = [None] * BUCKETS
-    for bucket, slot in enumerate(homes):
-        if quota.get(slot, 0) > 0:
-            dealt[bucket] = slot
-            quota[slot] -= 1
-    room = _round_robin(quota)
-    return tuple(next(room) if slot is None else slot for slot in dealt)
-
-
-def _quota(held: Counter[int], slots: Sequence[int]) -> dict[int, int]:
-    # Who holds most keeps the odd bucket: so that a fair table is left as it is.
-    share, odd = divmod(BUCKETS, len(slots))
-    order = sorted(slots, key=lambda slot: (-held[slot], slot))
-    return {slot: share + (rank < odd) for rank, slot in enumerate(order)}
-
-
-def _round_robin(quota: dict[int, int]) -> Iterator[int]:
-    left = dict(sorted(quota.items()))
-    while any(left.values()):
-        for slot in left:
-            if left[slot] > 0:
-                left[slot] -= 1
-                yield slot
-
-
-def _failover(situation: Situation) -> Table:
+def _failover(shape: Shape) -> Table:
     # The first entry carries all; the rest stand in when it dies under a burst.
-    first = link_active(situation.ports, situation.primary)
-    others = [port.slot for port in situation.ports if port.active]
+    first = link_active(shape.preferred, shape.primary)
+    others = [port.slot for port in shape.preferred if port.active]
     slots = [] if first is None else [first, *others]
     return Spread.FIRST, tuple(dict.fromkeys(slots))
 
 
-def _roundrobin(situation: Situation) -> Table:
+def _roundrobin(shape: Shape) -> Table:
     # lagg(4) gives a dead port's turns to its successor; ours share them evenly.
-    return Spread.TURN, tuple(port.slot for port in situation.ports if port.active)
+    return Spread.TURN, tuple(port.slot for port in shape.preferred if port.active)
 
 
-def _loadbalance(situation: Situation) -> Table:
-    if situation.options.hash is HashKind.FNV1:
-        found = [link_active(situation.ports, port.slot) for port in situation.ports]
+def _loadbalance(shape: Shape) -> Table:
+    if shape.options.hash is HashKind.FNV1:
+        ports = shape.preferred
+        found = [link_active(ports, port.slot) for port in ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
-    active = [port.slot for port in situation.ports if port.active]
-    return Spread.FLOW, _buckets(situation.homes, active)
+    active = [port.slot for port in shape.preferred if port.active]
+    return Spread.FLOW, _buckets(shape.homes, active)
 
 
-def _lacp(situation: Situation) -> Table:
+def _lacp(shape: Shape) -> Table:
     """lagg(4)'s port map: what distributes, and no stand-in of any other kind."""
-    slots = [port.slot for port in situation.ports if _distributes(port)]
-    if situation.options.hash is HashKind.FNV1:
+    slots = [port.slot for port in shape.preferred if _distributes(port)]
+    if shape.options.hash is HashKind.FNV1:
         return Spread.FLOW, tuple(slots)
-    return Spread.FLOW, _buckets(situation.homes, slots)
+    return Spread.FLOW, _buckets(shape.homes, slots)
 
 
-def _distributes(port: PortView) -> bool:
+def _distributes(port: Port) -> bool:
     # Its link may be gone before LACP has looked.
     return port.active and port.lacp.active and port.lacp.distributing
 
@@ -235,15 +184,15 @@ def _weight(bucket: int, slot: int) -> int:
     return mixed ^ mixed >> 13
 
 
-def _broadcast(situation: Situation) -> Table:
-    return Spread.ALL, tuple(port.slot for port in situation.ports if port.active)
+def _broadcast(shape: Shape) -> Table:
+    return Spread.ALL, tuple(port.slot for port in shape.preferred if port.active)
 
 
-def _none(_: Situation) -> Table:
+def _none(_: Shape) -> Table:
     return Spread.FIRST, ()
 
 
-_TABLES: dict[Proto, Callable[[Situation], Table]] = {
+_TABLES: dict[Proto, Callable[[Shape], Table]] = {
     Proto.FAILOVER: _failover,
     Proto.ROUNDROBIN: _roundrobin,
     Proto.LOADBALANCE: _loadbalance,
@@ -253,11 +202,11 @@ _TABLES: dict[Proto, Callable[[Situation], Table]] = {
 }
 
 
-def _tx_drop(situation: Situation) -> Drop:
+def _tx_drop(shape: Shape) -> Drop:
     # In this order: lagg(4) looks for ports before it asks the protocol.
-    if not situation.ports:
+    if not shape.preferred:
         return Drop.NO_PORT
-    if situation.proto is Proto.NONE:
+    if shape.proto is Proto.NONE:
         return Drop.PROTO_NONE
     return Drop.NO_ACTIVE_PORT
 
@@ -266,24 +215,24 @@ def _rx_drop(proto: Proto) -> Drop:
     return Drop.PROTO_NONE if proto is Proto.NONE else Drop.NOT_ACCEPTED
 
 
-def _rx_accept(situation: Situation) -> set[int]:
+def _rx_accept(shape: Shape) -> set[int]:
     """lagg_*_input(): the static ones but failover take frames from every port."""
-    every = {port.slot for port in situation.ports}
-    match situation.proto:
+    every = {port.slot for port in shape.preferred}
+    match shape.proto:
         case Proto.NONE:
             return set()
-        case Proto.FAILOVER if not situation.options.failover_rx_all:
-            carrying = link_active(situation.ports, situation.primary)
+        case Proto.FAILOVER if not shape.options.failover_rx_all:
+            carrying = link_active(shape.preferred, shape.primary)
             if carrying is None:
                 return every  # lagg_fail_input(): "weird but process it"
-            return {carrying} | (every & {situation.primary})
+            return {carrying} | (every & {shape.primary})
         case Proto.LACP:
-            return _collecting(situation.ports)
+            return _collecting(shape.preferred)
         case _:
             return every
 
 
-def _collecting(ports: Sequence[PortView]) -> set[int]:
+def _collecting(ports: Sequence[Port]) -> set[int]:
     """The collecting ports of the active aggregator; without one, all that collect.
 
     The partner may send from the moment it hears that a port collects, which is before
@@ -297,18 +246,33 @@ def _collecting(ports: Sequence[PortView]) -> set[int]:
     }
 
 
-def reason(
-    situation: Situation, slot: int, carrying: Collection[int], *, admin_up: bool
-) -> str | None:
+def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
     """Why a port carries nothing, in words; None when it is among those `carrying`."""
-    port = next(port for port in situation.ports if port.slot == slot)
-    if not admin_up:
+    port = shape.at(slot)
+    if not port.link.up:
         return "administratively down"
     if not port.active:
         return "carrier down"
-    if situation.proto is Proto.NONE:
+    if shape.proto is Proto.NONE:
         return "laggproto none"
     if slot in carrying:
         return None
-    said = port.lacp.reason if situation.proto is Proto.LACP else None
+    said = port.lacp.reason if shape.proto is Proto.LACP else None
     return said or "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a port is to its lagg."""
+
+    flags: tuple[PortFlag, ...]  # as ifconfig(8) prints them
+    reason: str | None  # why it carries nothing, in words; None when it does
+
+
+def standings(shape: Shape) -> dict[int, Standing]:
+    """How each port stands, by slot; all at once, for each needs the whole plan."""
+    carrying = plan(shape).distributing
+    return {
+        port.slot: Standing(flags(shape, port.slot), reason(shape, port.slot, carrying))
+        for port in shape.ports
+    }

@@ -5,21 +5,23 @@ Owns which slot a port gets, who is primary, and which port a flow bucket belong
 Pure: each change is a new Shape; knows no kernel and no device.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lagg.link import Link, Modes
 from lagg.model import (
+    BUCKETS,
     Agreement,
     MacPolicy,
     Options,
-    PortFlag,
     PortOptions,
-    PortView,
     Proto,
 )
 from lagg.options import PORTS_MAX
-from lagg.plan.plan import Homes, Situation, flags, plan, reason, rehome
+
+Homes = tuple[int, ...]
+"""The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +55,14 @@ class Port:
         return LaggMac(self.home_mac, donor=self.link.name)
 
     @property
-    def view(self) -> PortView:
-        """What a plan needs to know of it."""
-        return PortView(
-            self.slot, self.link.ifindex, active=self.link.active, lacp=self.lacp
-        )
+    def active(self) -> bool:
+        """F-ACT-1: link up and administratively up."""
+        return self.link.active
 
 
 def port_number(slot: int) -> int:
     """A port's number in LACPDUs, which is never 0 (6.3.4)."""
     return slot + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a port is to its lagg."""
-
-    flags: tuple[PortFlag, ...]  # as ifconfig(8) prints them
-    reason: str | None  # why it carries nothing, in words; None when it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +82,9 @@ class Shape:
     mac: LaggMac = LaggMac("")  # when all have it, and not before
 
     @property
-    def situation(self) -> Situation:
-        """What plan() needs of the shape."""
-        views = tuple(port.view for port in self._preferred(self.ports))
-        wanted = self.proto, self.options, views, self.primary, self.homes
-        return Situation(*wanted, closing=self.closing)
+    def preferred(self) -> tuple[Port, ...]:
+        """The ports in the file's order, those it does not name after, by ifindex."""
+        return tuple(self._preferred(self.ports))
 
     @property
     def primary_port(self) -> Port | None:
@@ -240,14 +230,36 @@ class Shape:
         )
         return replace(self, ports=ports)
 
-    def standings(self) -> dict[int, Standing]:
-        """How each port stands, by slot; all at once, for each needs the whole plan."""
-        situation = self.situation
-        carrying = plan(situation).distributing
-        return {
-            port.slot: Standing(
-                flags(situation, port.slot),
-                reason(situation, port.slot, carrying, admin_up=port.link.up),
-            )
-            for port in self.ports
-        }
+
+def rehome(homes: Homes, slots: Sequence[int]) -> Homes:
+    """Buckets dealt to `slots` in equal shares, moving as few as possible.
+
+    A port that comes takes its share evenly from the others; one that leaves gives
+    its buckets to all of them.  lagg(4)'s `hash mod count` moves nearly all.
+    """
+    if not slots:
+        return ()
+    quota = _quota(Counter(homes), slots)
+    dealt: list[int | None] = [None] * BUCKETS
+    for bucket, slot in enumerate(homes):
+        if quota.get(slot, 0) > 0:
+            dealt[bucket] = slot
+            quota[slot] -= 1
+    room = _round_robin(quota)
+    return tuple(next(room) if slot is None else slot for slot in dealt)
+
+
+def _quota(held: Counter[int], slots: Sequence[int]) -> dict[int, int]:
+    # Who holds most keeps the odd bucket: so that a fair table is left as it is.
+    share, odd = divmod(BUCKETS, len(slots))
+    order = sorted(slots, key=lambda slot: (-held[slot], slot))
+    return {slot: share + (rank < odd) for rank, slot in enumerate(order)}
+
+
+def _round_robin(quota: dict[int, int]) -> Iterator[int]:
+    left = dict(sorted(quota.items()))
+    while any(left.values()):
+        for slot in left:
+            if left[slot] > 0:
+                left[slot] -= 1
+                yield slot

@@ -36,8 +36,8 @@ from lagg.model import (
 from lagg.plan.changes import cause, option_changes
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
-from lagg.plan.plan import Plan, plan
-from lagg.plan.shape import LaggMac, Port, Shape, Standing
+from lagg.plan.plan import Plan, Standing, plan, standings
+from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.running.backlog import Backlog
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
@@ -83,7 +83,7 @@ class Bundle:
         self.device: Final = device
         self._link = link
         self._shape = replace(shape, mac=LaggMac(link.mac))
-        self._plan = plan(shape.situation)
+        self._plan = plan(shape)
         self._moves = Moves()
         self._wanted = Wanted()
         self._lacp: Negotiator | None = None
@@ -255,7 +255,7 @@ class Bundle:
         self._tell_negotiator()
 
     def _plan_of(self, shape: Shape) -> Plan:
-        return replace(plan(shape.situation), mtu=self.link.mtu)
+        return replace(plan(shape), mtu=self.link.mtu)
 
     def _follow_mtu(self) -> None:
         """The workers judge by it how long a frame that comes in may be."""
@@ -451,10 +451,10 @@ class Bundle:
     def _port_records(
         self, reading: Reading, view: View | None
     ) -> Iterator[PortRecord]:
-        standings = self.shape.standings()
+        stand = standings(self.shape)
         statuses = {} if view is None else {each.number: each for each in view.ports}
         for port in self.shape.ports:
-            record = _port_record(port, standings[port.slot], reading)
+            record = _port_record(port, stand[port.slot], reading)
             options = self.shape.options_of(port.link.name)
             yield replace(
                 record,

@@ -32,7 +32,7 @@ def shape(proto: Proto, *ports: str, kind: HashKind = HashKind.CRC32C) -> Shape:
 
 
 def said_of(of: Shape, frames: list[int]) -> tuple[Bucket, ...]:
-    return buckets("lagg0", of, plan(of.situation), frames)
+    return buckets("lagg0", of, plan(of), frames)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def world(world: World) -> World:
 
 def test_each_bucket_has_the_port_that_carries_it_now() -> None:
     of = shape(Proto.LOADBALANCE, *PORTS)
-    slots = plan(of.situation).tx_slots
+    slots = plan(of).tx_slots
     assert said_of(of, [*range(256)]) == tuple(
         Bucket(index, of.at(slot).link.name, index) for index, slot in enumerate(slots)
     )

@@ -140,7 +140,7 @@ def test_every_reason_that_a_plan_gives_can_be_asked_for() -> None:
     given = {
         drop
         for proto, count in product(Proto, (0, 1))
-        for running in (plan(shape_of(lagg_of(proto, count)).situation),)
+        for running in (plan(shape_of(lagg_of(proto, count))),)
         for drop in (running.tx_drop, running.rx_drop)
     }
     assert given == set(PLANNED_DROPS)

@@ -36,7 +36,7 @@ def shape(proto: Proto, *ports: str, **options: object) -> Shape:
 
 
 def explained(of: Shape, flow_hash: int) -> Explanation:
-    return explain("lagg0", of, plan(of.situation), 17, flow_hash)
+    return explain("lagg0", of, plan(of), 17, flow_hash)
 
 
 # What is answered
@@ -46,7 +46,7 @@ def test_load_balance_names_the_port_of_the_bucket() -> None:
     of = shape(Proto.LOADBALANCE, *PORTS)
     for hashed in range(600):
         found = explained(of, hashed)
-        slot = plan(of.situation).tx_slots[hashed % 256]
+        slot = plan(of).tx_slots[hashed % 256]
         assert found.choice == Choice((of.at(slot).link.name,), None)
         assert (found.hash, found.bucket, found.buckets) == (hashed, hashed % 256, 256)
 
@@ -57,6 +57,14 @@ def test_a_port_that_stands_in_is_told_from_the_one_at_home() -> None:
     standing_in = [hashed for hashed in range(256) if "stands in" in whys[hashed]]
     assert standing_in == [bucket for bucket in range(256) if of.homes[bucket] == 2]
     assert "; its port, eth2, is down" in whys[standing_in[0]]
+
+
+def test_with_fnv1_the_port_of_a_hash_is_by_the_order_that_the_file_gives() -> None:
+    of = shape(Proto.LOADBALANCE, *PORTS, hash=HashKind.FNV1)
+    ordered = of.in_order(["eth2", "eth1", "eth0"])
+    whys = [explained(ordered, hashed).why for hashed in range(3)]
+    assert ["stands in" in why for why in whys] == [True, False, False]
+    assert "; its port, eth2, is down" in whys[0]
 
 
 def test_fnv1_answers_with_lagg_link_active() -> None:
@@ -148,7 +156,7 @@ def test_fields_are_the_flow_that_scapy_writes(
 ) -> None:
     frame = frame_of(parse_fields(words.split()) | MACS)
     theirs = bytes(Ether(src=MACS["smac"], dst=MACS["dmac"]) / packet)
-    under = plan(shape(Proto.LOADBALANCE, "eth0", hash=kind).situation)
+    under = plan(shape(Proto.LOADBALANCE, "eth0", hash=kind))
     assert flow_hash(under, frame) == flow_hash(under, theirs)
 
 

@@ -157,11 +157,11 @@ class FakeDriver:
 
     async def explain(self, name: str, frame: bytes) -> Explanation:
         shape = shape_of(self._config(name))
-        return explain(name, shape, plan(shape.situation), 17, len(frame))
+        return explain(name, shape, plan(shape), 17, len(frame))
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         shape = shape_of(self._config(name))
-        return buckets(name, shape, plan(shape.situation), self.bucket_frames)
+        return buckets(name, shape, plan(shape), self.bucket_frames)
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         self.sinks.append(sink)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lagg.link import Link, Modes
 from lagg.model import (
     ALL_LAYERS,
     BUCKETS,
@@ -17,35 +18,45 @@ from lagg.model import (
     HashLayer,
     Options,
     PortFlag,
-    PortView,
     Proto,
     Spread,
 )
 from lagg.options import PORTS_MAX
-from lagg.plan.plan import Plan, Situation, flags, link_active, plan, reason, rehome
+from lagg.plan.plan import Plan, flags, link_active, plan, reason
+from lagg.plan.shape import Port, Shape, rehome
 
 SLOTS = (5, 1, 3, 8)
 """Slots in order of ifindex, so that no test passes by the order of slots."""
 
+MAC = "02:00:5e:00:53:01"
+
+NOT_AGREED = Agreement()
+
 ACTIVE, MASTER = PortFlag.ACTIVE, PortFlag.MASTER
 
 
-def ports_of(states: str) -> tuple[PortView, ...]:
+def port_of(
+    slot: int, ifindex: int, *, active: bool, lacp: Agreement = NOT_AGREED
+) -> Port:
+    state = "UP" if active else "DOWN"
+    link = Link(ifindex, f"eth{slot}", MAC, 1500, True, active, state, 1)
+    return Port(slot, link, MAC, Modes(), lacp)
+
+
+def ports_of(states: str) -> tuple[Port, ...]:
     """ "u" and "d" for each port, in lagg(4)'s order."""
     return tuple(
-        PortView(slot, ifindex, active=state == "u")
+        port_of(slot, ifindex, active=state == "u")
         for ifindex, (slot, state) in enumerate(zip(SLOTS, states, strict=False), 10)
     )
 
 
-def situation(
-    proto: Proto, states: str, primary: int = 0, **options: object
-) -> Situation:
+def shape_of(proto: Proto, states: str, primary: int = 0, **options: object) -> Shape:
     """Ports of these states, of which number `primary` is the primary one."""
     ports = ports_of(states)
     slots = [port.slot for port in ports]
     chosen = replace(Options(hash_seed=7), **options)  # type: ignore[arg-type]
-    return Situation(
+    return Shape(
         proto, chosen, ports, slots[primary] if slots else None, rehome((), slots)
     )
 
@@ -114,7 +125,7 @@ def test_failover_carries_on_one_port_and_accepts_from_it_and_the_primary(
     stand_ins: list[int],
     accepts: set[int],
 ) -> None:
-    found = plan(situation(Proto.FAILOVER, states, primary))
+    found = plan(shape_of(Proto.FAILOVER, states, primary))
     assert found.spread is Spread.FIRST
     assert table(found) == carries + stand_ins
     assert [SLOTS.index(slot) for slot in found.distributing] == carries
@@ -123,7 +134,7 @@ def test_failover_carries_on_one_port_and_accepts_from_it_and_the_primary(
 
 
 def test_failover_rx_all_accepts_from_every_port() -> None:
-    found = plan(situation(Proto.FAILOVER, "uud", failover_rx_all=True))
+    found = plan(shape_of(Proto.FAILOVER, "uud", failover_rx_all=True))
     assert numbers(found.rx_accept) == {0, 1, 2}
     assert table(found) == [0, 1]
 
@@ -140,7 +151,7 @@ def test_failover_rx_all_accepts_from_every_port() -> None:
 def test_failover_flags_name_the_primary_and_who_carries(
     states: str, expected: list[tuple[PortFlag, ...]]
 ) -> None:
-    asked = situation(Proto.FAILOVER, states, primary=1)
+    asked = shape_of(Proto.FAILOVER, states, primary=1)
     assert [flags(asked, slot) for slot in SLOTS[:3]] == expected
 
 
@@ -148,13 +159,13 @@ def test_failover_flags_name_the_primary_and_who_carries(
 
 
 def test_roundrobin_takes_turns_over_the_active_ports() -> None:
-    found = plan(situation(Proto.ROUNDROBIN, "uduu", rr_limit=7))
+    found = plan(shape_of(Proto.ROUNDROBIN, "uduu", rr_limit=7))
     assert (found.spread, table(found), found.stride) == (Spread.TURN, [0, 2, 3], 7)
     assert numbers(found.rx_accept) == {0, 1, 2, 3}
 
 
 def test_broadcast_copies_to_each_active_port_once() -> None:
-    found = plan(situation(Proto.BROADCAST, "uduu"))
+    found = plan(shape_of(Proto.BROADCAST, "uduu"))
     assert (found.spread, table(found)) == (Spread.ALL, [0, 2, 3])
     assert numbers(found.rx_accept) == {0, 1, 2, 3}
 
@@ -163,12 +174,12 @@ def test_broadcast_copies_to_each_active_port_once() -> None:
     "proto", [Proto.ROUNDROBIN, Proto.LOADBALANCE, Proto.BROADCAST]
 )
 def test_only_failover_has_a_master(proto: Proto) -> None:
-    asked = situation(proto, "uud")
+    asked = shape_of(proto, "uud")
     assert [flags(asked, slot) for slot in SLOTS[:3]] == [(ACTIVE,), (ACTIVE,), ()]
 
 
 def test_none_drops_both_ways_and_says_so() -> None:
-    asked = situation(Proto.NONE, "uu")
+    asked = shape_of(Proto.NONE, "uu")
     found = plan(asked)
     assert (found.tx_slots, found.tx_drop) == ((), Drop.PROTO_NONE)
     assert (found.rx_accept, found.rx_drop) == (frozenset(), Drop.PROTO_NONE)
@@ -177,7 +188,7 @@ def test_none_drops_both_ways_and_says_so() -> None:
 
 @pytest.mark.parametrize("proto", Proto)
 def test_zero_ports_are_an_ordinary_plan(proto: Proto) -> None:
-    found = plan(situation(proto, ""))
+    found = plan(shape_of(proto, ""))
     assert (found.tx_slots, found.tx_drop) == ((), Drop.NO_PORT)
     assert found.ports == found.rx_accept == frozenset()
 
@@ -188,26 +199,25 @@ UNLIKE = (Proto.NONE, Proto.LACP)
 
 @pytest.mark.parametrize("proto", [p for p in Proto if p not in UNLIKE])
 def test_no_active_port_is_another_reason_than_no_port(proto: Proto) -> None:
-    found = plan(situation(proto, "ddd"))
+    found = plan(shape_of(proto, "ddd"))
     assert (found.tx_slots, found.tx_drop) == ((), Drop.NO_ACTIVE_PORT)
     assert numbers(found.ports) == numbers(found.rx_accept) == {0, 1, 2}
 
 
 def test_why_a_port_carries_nothing() -> None:
-    failover = situation(Proto.FAILOVER, "udu")
-    said = [
-        reason(failover, slot, plan(failover).distributing, admin_up=True)
-        for slot in SLOTS[:3]
-    ]
+    failover = shape_of(Proto.FAILOVER, "udu")
+    said = [reason(failover, slot, plan(failover).distributing) for slot in SLOTS[:3]]
     assert said == [None, "carrier down", "standby"]
-    assert reason(failover, SLOTS[1], (), admin_up=False) == "administratively down"
-    none = situation(Proto.NONE, "u")
-    assert reason(none, SLOTS[0], (), admin_up=True) == "laggproto none"
+    port = failover.at(SLOTS[1])
+    down = failover.with_link(replace(port.link, up=False), port.modes)
+    assert reason(down, SLOTS[1], ()) == "administratively down"
+    none = shape_of(Proto.NONE, "u")
+    assert reason(none, SLOTS[0], ()) == "laggproto none"
 
 
 @pytest.mark.parametrize("proto", Proto)
 def test_by_a_port_that_closes_frames_come_in_and_none_leaves(proto: Proto) -> None:
-    without = situation(proto, "uu")
+    without = shape_of(proto, "uu")
     closing = frozenset({30, 31})
     found, was = plan(replace(without, closing=closing)), plan(without)
     assert found.ports == was.ports | closing
@@ -226,8 +236,8 @@ AGREED = {
 }
 
 
-def lacp(states: str, agreed: str, **options: object) -> Situation:
-    asked = situation(Proto.LACP, states, 0, **options)
+def lacp(states: str, agreed: str, **options: object) -> Shape:
+    asked = shape_of(Proto.LACP, states, 0, **options)
     ports = zip(asked.ports, agreed, strict=True)
     return replace(
         asked, ports=tuple(replace(port, lacp=AGREED[word]) for port, word in ports)
@@ -263,7 +273,7 @@ def test_a_lost_carrier_ends_distribution_before_lacp_has_noticed() -> None:
 def test_a_bucket_of_lacp_has_the_port_it_has_under_loadbalance() -> None:
     assert (
         plan(lacp("uuu", "DDD")).tx_slots
-        == plan(situation(Proto.LOADBALANCE, "uuu")).tx_slots
+        == plan(shape_of(Proto.LOADBALANCE, "uuu")).tx_slots
     )
 
 
@@ -275,7 +285,7 @@ def test_lacp_with_the_fnv1_profile_has_freebsds_port_map() -> None:
 def test_a_port_that_does_not_distribute_says_why_in_lacps_words() -> None:
     asked = lacp("uudu", "D-Dc")
     carrying = plan(asked).distributing
-    said = [reason(asked, slot, carrying, admin_up=True) for slot in SLOTS]
+    said = [reason(asked, slot, carrying) for slot in SLOTS]
     wanted = "no LACPDU from a partner", "carrier down", "waits for the partner"
     assert said == [None, *wanted]
 
@@ -285,16 +295,13 @@ def test_what_lacp_said_last_is_no_word_on_a_static_protocol(proto: Proto) -> No
     """A port that was told to leave LACP stays, and stands by."""
     leaving = Agreement(reason="leaving")
     for states in ("uuu", "udu"):
-        asked = situation(proto, states)
+        asked = shape_of(proto, states)
         carrying = plan(asked).distributing
         after = replace(
             asked, ports=tuple(replace(port, lacp=leaving) for port in asked.ports)
         )
         for port in asked.ports:
-            said = [
-                reason(each, port.slot, carrying, admin_up=True)
-                for each in (asked, after)
-            ]
+            said = [reason(each, port.slot, carrying) for each in (asked, after)]
             assert said[1] == said[0]
 
 
@@ -302,7 +309,7 @@ def test_what_lacp_said_last_is_no_word_on_a_static_protocol(proto: Proto) -> No
 
 
 def buckets(states: str) -> list[int]:
-    return table(plan(situation(Proto.LOADBALANCE, states)))
+    return table(plan(shape_of(Proto.LOADBALANCE, states)))
 
 
 def test_loadbalance_gives_each_port_its_share_of_the_buckets() -> None:
@@ -341,14 +348,14 @@ def test_each_further_loss_moves_only_the_buckets_of_the_port_lost(
 def flow_table(
     slots: list[int], active: list[int], homes: tuple[int, ...]
 ) -> list[int]:
-    ports = tuple(PortView(s, 100 + i, active=s in active) for i, s in enumerate(slots))
-    asked = Situation(Proto.LOADBALANCE, Options(hash_seed=0), ports, slots[0], homes)
+    ports = tuple(port_of(s, 100 + i, active=s in active) for i, s in enumerate(slots))
+    asked = Shape(Proto.LOADBALANCE, Options(hash_seed=0), ports, slots[0], homes)
     return list(plan(asked).tx_slots)
 
 
 @pytest.mark.parametrize("states", [states for states in TRUTH if "u" in states])
 def test_fnv1_maps_hash_mod_count_and_then_asks_link_active(states: str) -> None:
-    found = plan(situation(Proto.LOADBALANCE, states, hash=HashKind.FNV1))
+    found = plan(shape_of(Proto.LOADBALANCE, states, hash=HashKind.FNV1))
     assert found.spread is Spread.FLOW
     # FreeBSD: lb_ports[hash % count], then lagg_link_active() of that port.
     assert table(found) == TRUTH[states][1:]
@@ -406,10 +413,10 @@ def test_detach_and_attach_move_one_share_each() -> None:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
+def shapes(draw: st.DrawFn) -> Shape:
     slots = draw(st.lists(st.integers(0, PORTS_MAX - 1), unique=True))
     ports = tuple(
-        PortView(
+        port_of(
             slot,
             100 + n,
             active=draw(st.booleans()),
@@ -428,11 +435,11 @@ def situations(draw: st.DrawFn) -> Situation:
     primary = draw(st.sampled_from(slots)) if slots else None
     earlier = draw(st.sets(st.integers(0, PORTS_MAX - 1)))
     homes = rehome(rehome((), sorted(earlier)), slots)
-    return Situation(draw(st.sampled_from(Proto)), options, ports, primary, homes)
+    return Shape(draw(st.sampled_from(Proto)), options, ports, primary, homes)
 
 
-@given(situations())
-def test_every_plan_is_sound_for_c(asked: Situation) -> None:
+@given(shapes())
+def test_every_plan_is_sound_for_c(asked: Shape) -> None:
     found = plan(asked)
     active = {port.slot for port in asked.ports if port.active}
     assert found.ports == {port.slot for port in asked.ports}
@@ -451,11 +458,11 @@ def test_every_plan_is_sound_for_c(asked: Situation) -> None:
         assert len(found.tx_slots) in (0, BUCKETS)
 
 
-@given(situations())
-def test_flags_and_reasons_agree_with_the_plan(asked: Situation) -> None:
+@given(shapes())
+def test_flags_and_reasons_agree_with_the_plan(asked: Shape) -> None:
     found = plan(asked)
     for port in asked.ports:
-        silent = reason(asked, port.slot, plan(asked).distributing, admin_up=True)
+        silent = reason(asked, port.slot, plan(asked).distributing)
         assert (silent is None) == (port.slot in found.distributing)
         if port.slot in found.distributing:
             assert ACTIVE in flags(asked, port.slot)
@@ -464,6 +471,6 @@ def test_flags_and_reasons_agree_with_the_plan(asked: Situation) -> None:
 def test_the_seed_and_layers_arrive_unchanged() -> None:
     seed = 0xFEEDF00D
     layers = (HashLayer.L2, HashLayer.L4)
-    found = plan(situation(Proto.LOADBALANCE, "uu", hash_seed=seed, lagghash=layers))
+    found = plan(shape_of(Proto.LOADBALANCE, "uu", hash_seed=seed, lagghash=layers))
     assert (found.hash_seed, found.hash_layers) == (seed, layers)
     assert found.hash_kind is HashKind.CRC32C

@@ -19,6 +19,7 @@ from lagg.model import (
     Proto,
 )
 from lagg.options import PORTS_MAX
+from lagg.plan.plan import standings
 from lagg.plan.shape import LaggMac, Port, Shape
 
 EMPTY = Shape(Proto.LOADBALANCE, Options(hash_seed=7))
@@ -49,7 +50,7 @@ def shape_of(*ports: Port) -> Shape:
 def test_ports_are_kept_by_ifindex_whatever_the_order_of_attaching() -> None:
     shape = shape_of(port(0, 30), port(1, 10), port(2, 20))
     assert [each.link.ifindex for each in shape.ports] == [10, 20, 30]
-    assert [view.slot for view in shape.situation.ports] == [1, 2, 0]
+    assert [port.slot for port in shape.preferred] == [1, 2, 0]
 
 
 def test_the_first_port_attached_is_primary_and_its_heir_is_first_in_the_list() -> None:
@@ -104,7 +105,7 @@ def test_a_file_s_ports_give_one_shape_whatever_the_order_of_their_coming(
         assert primary is not None
         assert primary.link.ifindex == there[0]
         shape = replace(shape, homes=())
-    assert [view.slot for view in shape.situation.ports] == [0, 1, 2]
+    assert [port.slot for port in shape.preferred] == [0, 1, 2]
     assert [each.link.ifindex for each in shape.ports] == [10, 20, 30]  # as shown
     assert shape.primary == 0
 
@@ -179,7 +180,7 @@ def test_a_link_s_news_change_that_port_and_no_bucket() -> None:
     assert after.at(1) == replace(shape.at(1), link=news, modes=Modes(10))
     assert after.at(0) == shape.at(0)
     assert after.homes == shape.homes
-    assert [view.active for view in after.situation.ports] == [True, False]
+    assert [port.active for port in after.preferred] == [True, False]
 
 
 def test_active_means_up_and_carrier_and_a_usable_operstate() -> None:
@@ -195,11 +196,11 @@ def test_flags_and_reasons_are_the_plan_s() -> None:
     shape = replace(
         shape_of(port(0, 30), port(1, 10), port(2, 20, up=False)), proto=Proto.FAILOVER
     )
-    assert shape.standings()[0].flags == (PortFlag.MASTER, PortFlag.ACTIVE)
-    assert shape.standings()[1].flags == ()
-    assert shape.standings()[0].reason is None
-    assert shape.standings()[1].reason == "standby"
-    assert shape.standings()[2].reason == "administratively down"
+    assert standings(shape)[0].flags == (PortFlag.MASTER, PortFlag.ACTIVE)
+    assert standings(shape)[1].flags == ()
+    assert standings(shape)[0].reason is None
+    assert standings(shape)[1].reason == "standby"
+    assert standings(shape)[2].reason == "administratively down"
 
 
 def test_a_port_s_new_name_takes_along_all_that_is_said_of_it() -> None:
