@@ -4,6 +4,13 @@
 Owns the one door by which a shape takes effect (`adopt`), what follows from it
 (carrier, speed, events), and the lagg's record.  Knows no netlink request and no
 other lagg.
+
+A shape is a value, and so is the plan made of it.  Whoever wants another protocol,
+port, link, MAC or agreement makes another shape and hands it to adopt(), which has no
+await: it compiles the plan, publishes it if it differs, and only then keeps the shape.
+So the shape always says what the workers do.  A publication is refused, and nothing
+changes, while a worker does not leave its section and too many snapshots are in limbo;
+who cannot pass that refusal on is called by when_free().
 """
 
 import asyncio
@@ -153,7 +160,7 @@ class Bundle:
 
     @property
     def lasting_config(self) -> LaggConfig:
-        """The same, with the MAC when the ports would not give it again."""
+        """`config`, with the MAC if the ports would not give that again."""
         config, mac = self.config, self.shape.mac
         if mac.donor is None or mac.donor in config.ports:
             return config
@@ -258,7 +265,7 @@ class Bundle:
         return replace(plan(shape), mtu=self.link.mtu)
 
     def _follow_mtu(self) -> None:
-        """The workers judge by it how long a frame that comes in may be."""
+        """Publishes the MTU, by which the workers refuse frames that are too long."""
         fresh = replace(self.plan, mtu=self.link.mtu)
         if fresh != self.plan:
             self._publish(fresh, self.moves)
@@ -276,7 +283,7 @@ class Bundle:
         return {p.slot for p in shape.ports if p.link.active and p.number in marked}
 
     def publish_again(self) -> None:
-        """The same plan: what the workers take from ports they look at anew.
+        """Publishes the same plan, so that the workers look at their ports' rings anew.
 
         LaggError as adopt().
         """

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class HostDrops:
-    """Those of one lagg."""
+    """The frames of one lagg that the kernel dropped before its TAP was read."""
 
     def __init__(self, read: Callable[[], int | None]) -> None:
         """`read` tells how many there were so far, None when the TAP is gone.

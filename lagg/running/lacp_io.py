@@ -46,8 +46,8 @@ NS = 1_000_000_000
 
 SLOT_NS = NS // 10
 FRAMES_PER_SLOT = 8
-"""Of one port.  A partner sends at most ten a second (802.3 57A); what comes on top is
-left to the kernel's small queue, and costs the other ports nothing (H-16)."""
+"""Frames read from one port.  A partner sends at most ten a second (802.3 57A); more
+are left to the kernel's small queue, and cost the other ports nothing (H-16)."""
 
 TIMER_NS_MIN = NS // 1000
 """Between two ticks, whatever the engine asks for."""
@@ -67,13 +67,13 @@ class Slow(Protocol):
     """What the actor needs of lagg.kernel.slow.SlowSocket."""
 
     def close(self) -> None:
-        """Listens no more."""
+        """Closes the socket."""
 
     def fileno(self) -> int:
-        """For the event loop."""
+        """The descriptor, for the event loop."""
 
     def frames(self) -> Iterator[bytes]:
-        """What waits, a bounded number of frames."""
+        """The frames that wait, up to a bound."""
 
     def send(self, frame: bytes) -> bool:
         """Whether the kernel took it."""
@@ -144,7 +144,7 @@ class Actor:
         await together(asyncio.to_thread(each.close) for each in found)
 
     async def close(self) -> None:
-        """Ends it, without a word to any partner."""
+        """Closes all sockets, without a word to any partner."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -309,7 +309,7 @@ class Actor:
         """First the workers, then the partner: it must not be told what is not so yet.
 
         A port that begins to collect does so before the partner may send, and one that
-        ends to distribute has ended before the partner closes its ears.  False when a
+        ends to distribute has ended before the partner ends to collect.  False when a
         publication was refused; it is tried again when the workers may let it be.
         """
         try:
@@ -328,7 +328,7 @@ class Actor:
         return True
 
     def _probe(self, now: int) -> None:
-        """Before a flow waits for a partner's answer we know whether it gives any."""
+        """Sends new partners a marker: no flow waits for one that never answers."""
         view = self._engine.view()
         self._guard.keep([each.number for each in view.ports if _is_heard(each)])
         carrying = {each.number for each in view.ports if each.distributing}

@@ -23,7 +23,7 @@ class Holder(Protocol):
 
     @property
     def moves(self) -> Moves:
-        """The flows that wait."""
+        """The flows that wait, and for which slots."""
 
     def release(self, slots: Collection[int]) -> None:
         """The flows that wait for these slots go on.  LaggError (EAGAIN)."""
@@ -86,7 +86,7 @@ class Guard:
         self._conclude(number, transaction)
 
     def unanswered(self, number: int, transaction: int) -> None:
-        """It did not answer in time; who knows what it has."""
+        """The partner did not answer in time, so nobody knows what it has."""
         self._answering.discard(number)
         self._conclude(number, transaction)
 

@@ -22,25 +22,25 @@ class Negotiator(Protocol):
         """To be called when the shape has changed: ports, links, options or MAC."""
 
     def view(self) -> View:
-        """All there is to see of it."""
+        """The engine's state, for records."""
 
     async def listen(self, number: int, link: Link) -> None:
-        """Makes ready for a port that is to come.  LaggError."""
+        """Opens the socket of a port that is to come.  LaggError."""
 
     async def ignore(self, numbers: Collection[int]) -> None:
-        """Of ports that are gone."""
+        """Closes the sockets of ports that are gone."""
 
     async def leave(self, numbers: Iterable[int]) -> None:
         """Has the partner stop to send to ports that are to go."""
 
     def stay(self, numbers: Iterable[int]) -> None:
-        """They do not go."""
+        """Takes leave() back: these ports stay."""
 
     def release(self, numbers: Iterable[int]) -> None:
         """Ends the hold of these ports, whose partner changed too often."""
 
     async def say_goodbye(self) -> None:
-        """Tells the partner that all leave."""
+        """Tells the partners that all ports leave."""
 
     async def close(self) -> None:
-        """Ends it."""
+        """Closes all sockets."""

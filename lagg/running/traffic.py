@@ -24,7 +24,7 @@ class Carrier(Protocol):
 
 
 class Traffic:
-    """Of all devices together.  For the event loop's thread alone."""
+    """The traffic of all devices together.  For the event loop's thread alone."""
 
     def __init__(self, devices: Callable[[], Iterable[Carrier]]) -> None:
         """`devices`: those there are at the moment."""
