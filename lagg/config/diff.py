@@ -46,7 +46,7 @@ class LaggDiff:
 
     @property
     def released(self) -> tuple[str, ...]:
-        """Of "mac" and "mtu" what files no longer fix; it is the first port's again."""
+        """Which of "mac" and "mtu" files no longer fix: the first port's again."""
         return tuple(
             key
             for key in ("mac", "mtu")

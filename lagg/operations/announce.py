@@ -33,7 +33,7 @@ NEWS = frozenset(
 
 ABLE_S = 1.0
 ABLE_POLL_S = 0.005
-"""Its queue is open a moment after its carrier is up; what is sent before is lost."""
+"""A lagg's queue opens a moment after its carrier is up; earlier frames are lost."""
 
 IFA_F_DADFAILED = 0x08
 IFA_F_TENTATIVE = 0x40

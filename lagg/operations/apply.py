@@ -52,7 +52,7 @@ class Changeover:
     async def _make_all(
         self, configs: Sequence[LaggConfig], undo: AsyncExitStack
     ) -> None:
-        """Together, for it is the kernel that takes its time."""
+        """Makes all at a time, for most of the time is the kernel's."""
         await together(self._make_one(config, undo) for config in configs)
 
     async def _make_one(self, config: LaggConfig, undo: AsyncExitStack) -> None:
@@ -69,7 +69,7 @@ class Changeover:
             await self._detach(doomed.name, moving, undo)
 
     async def _free_names(self, diff: Diff, undo: AsyncExitStack) -> None:
-        """What one lagg is called no more, another may be called from now on."""
+        """Takes names away that a lagg is not to have, for another may have them."""
         kept = {each.name: each.after.options.altname for each in diff.change}
         for config in (*(each.before for each in diff.change), *diff.destroy):
             bundle, ours = self._fleet.find(config.name), config.options.altname

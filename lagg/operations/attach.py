@@ -4,6 +4,18 @@
 Owns the order: a port is seen by the workers only when all else has succeeded, and is
 closed only when no worker can see it any more.  Runs inside one operation of
 commands.py.
+
+Attach goes from what others notice least to what they notice most.  Checks come first
+and change nothing.  Then the interface is taken over: remembered on disk, and cut off
+from the host's stack, before it gets the lagg's MAC, or the host would answer by a
+port.  Then MTU and MAC, the sockets, and last the snapshot.  Each step registers its
+undo, so a failure anywhere leaves the interface as it was.
+
+Detach is that order reversed, with two waits in it.  LACP's partner is told first and
+given time to stop sending.  Then the snapshot without the port is published, and its
+grace period waited for; only then the ring is drained and the sockets are closed.  An
+interface that was down before is set down under a plan that still reads it, so that
+what its peer has sent arrives.  A departed interface skips what needs it to be there.
 """
 
 import asyncio
@@ -31,8 +43,8 @@ log = logging.getLogger(__name__)
 async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
     """Makes the interface `name` a port; `undo` then has the way back.
 
-    It is deaf and dumb before it has the lagg's MAC.  A port of this lagg already is
-    fine (F-AT-IDEM).  LaggError names what refused.
+    The host's stack is kept off it before it has the lagg's MAC.  An interface that is
+    a port of this lagg already is no error (F-AT-IDEM).  LaggError names what refused.
     """
     if bundle.shape.named(name) is not None:
         return
@@ -102,9 +114,9 @@ def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
 async def _make_alike(
     fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
-    """The first port gives the lagg its MTU, a later one takes the lagg's.
+    """Gives the lagg the MTU of its first port, and a later port the lagg's.
 
-    So with its MAC, or the port gives it its own when that is the policy.
+    With the MAC likewise, unless mac_policy has the lagg take the primary's.
     """
     gives_mtu = not bundle.shape.ports and not bundle.wanted.mtu_fixed
     mtu_links = [bundle.link] if gives_mtu else [link]
@@ -122,7 +134,7 @@ async def _make_alike(
 async def _open(
     fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
-    """Sockets, receive filter, and at last the snapshot that names the port."""
+    """Opens sockets, sets the receive filter, and last adopts the port."""
     device = bundle.device
     fleet.claim(link.ifindex, bundle)
     await _listen(bundle, slot, link, undo)
@@ -147,9 +159,9 @@ async def _open(
 
 
 async def _as_it_is(fleet: Fleet, link: Link) -> Link:
-    """The interface by now.  LaggError (ENODEV) when it has another name.
+    """The interface as it is now.  LaggError (ENODEV) when it has another name.
 
-    It is deaf under the one that it had, and nobody would tell of the other any more.
+    Its chains hook the name that it had, and the event of the rename is over.
     """
     now = await fleet.netlink.link(link.ifindex)
     if now.name != link.name:
@@ -186,7 +198,7 @@ async def withdraw(
 
 
 async def _catch_up(fleet: Fleet, bundle: Bundle, slots: Sequence[int]) -> None:
-    """What was told of ports while they were none: nobody tells it again.  LaggError.
+    """Adopts what the kernel told of the slots' ports while they were none.  LaggError.
 
     A newer name or master has more to it than a snapshot, and is seen in its turn.
     """
@@ -204,9 +216,9 @@ async def _lower(
     rest: Shape,
     undo: AsyncExitStack,
 ) -> None:
-    """Sets those down that will be so, while the workers take what they still get.
+    """Sets the ports down that are to be down, while the workers still read them.
 
-    Their partners see it and send elsewhere; until then nothing may be missed.
+    Their peers lose carrier and send elsewhere; what came before that is delivered.
     """
     leaving = [port.link for port in bundle.shape.ports if port.slot in slots]
     lowered = [each for each in leaving if fleet.custody.to_be_down(each.ifindex)]
@@ -217,7 +229,7 @@ async def _lower(
 
 
 async def _pass(bundle: Bundle, shape: Shape) -> None:
-    """When this returns, no worker sees another shape.  LaggError."""
+    """Adopts a shape, and waits until no worker sees any before it.  LaggError."""
     bundle.adopt(_with_news_of(bundle.shape, shape))
     await bundle.grace()
 
@@ -236,7 +248,7 @@ async def detach(
     """Takes ports out, as they were found.  LaggError (ENOENT) if one is none.
 
     All that can be refused comes before the first is given back.  When the lagg's MAC
-    is to be its next primary's it is so first, and no two interfaces have it.
+    is to be its next primary's, that is set first, so that no two interfaces have one.
     """
     leaving = [attached(bundle, name) for name in dict.fromkeys(names)]
     rest = bundle.shape
@@ -268,7 +280,7 @@ def attached(bundle: Bundle, name: str) -> Port:
 async def _pass_mac(
     fleet: Fleet, bundle: Bundle, rest: Shape, undo: AsyncExitStack
 ) -> None:
-    """The lagg's MAC is what it is to be with the `rest` of its ports (F-DT-1)."""
+    """Sets the MAC that the lagg is to have with the `rest` of its ports (F-DT-1)."""
     links = [bundle.link, *(port.link for port in rest.ports)]
     await propagate.rule(fleet.netlink, bundle, links, rest.wanted_mac, undo)
 

@@ -4,6 +4,17 @@
 Owns the life of all laggs of this network namespace.  An operation is done whole or
 undone: each step registers its way back before the next is tried.  One runs at a time,
 and to its end even when the client that asked has gone.
+
+How an operation is undone: it has one AsyncExitStack, `undo`, which is handed to the
+functions of this room.  A step that is whole or nothing by itself pushes its way back
+when it is done; any other step does so before it begins, and its way back does no harm
+where nothing was done.  When the operation has succeeded, the stack is emptied and
+nothing of it runs.  Otherwise it runs, last first, and all of it, also when a part of
+it fails.
+
+So what can be refused comes first in an operation, and what cannot be undone last: a
+lagg is destroyed, or a port put back, only when all else has succeeded.  Only then,
+too, is anybody told of what has come.
 """
 
 import asyncio
@@ -62,7 +73,7 @@ class Driver:
     """All laggs of this network namespace.  For the event loop's thread alone."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Nothing is followed yet; see `open`."""
+        """Without a kernel's events yet; see open()."""
         self._fleet = fleet
         self._parts = AsyncExitStack()  # closes what this and the fleet are made of
         self._turn = asyncio.Lock()
@@ -234,7 +245,7 @@ class Driver:
         tell_attached(bundle, config.ports)
 
     async def _keep_mac(self, bundle: Bundle) -> None:
-        """Another MAC that it has now is no user's, who is told of the lagg only then.
+        """Sets the MAC again if it is another by now: no user knows of the lagg yet.
 
         It is udev's, when that looked before the TAP's own was kept (native/tap.c).
         """
@@ -301,7 +312,7 @@ class Driver:
         return LaggError(name, cause, errno.EBUSY)
 
     async def _destroy_all(self, names: Sequence[str]) -> None:
-        """Together, for it is the kernel that takes its time."""
+        """Destroys all at a time, for most of the time is the kernel's."""
         await together(map(self._destroy, names))
 
     async def _destroy(self, name: str) -> None:
@@ -418,7 +429,7 @@ async def _undoing() -> AsyncIterator[AsyncExitStack]:
 
 
 def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:
-    """Settings of what is no port would be lost: they go to nobody and no file."""
+    """Refuses settings for what is no port: no port and no file would have them."""
     ports = [port.link.name for port in bundle.shape.ports]
     for name in named:
         if name not in (*ports, *bundle.wanted.waiting_for):

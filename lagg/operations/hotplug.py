@@ -97,7 +97,7 @@ class HotPlug:
             self._tasks.begin(self._try_in_turn, name)
 
     def look_at(self, ifindex: int) -> None:
-        """As look(), by index: tries it if it was refused before."""
+        """Tries the interface of this ifindex, if it was refused before."""
         for name, seen in tuple(self._refused.items()):
             if seen is not None and seen.ifindex == ifindex:
                 self.look(name)

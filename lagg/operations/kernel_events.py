@@ -4,6 +4,19 @@
 Owns two ways: a port's carrier takes effect at once, for frames wait on it; all else
 waits its turn among the operations and looks at the kernel again then, because what an
 event said may be over.  Knows no control socket.
+
+The fast way needs no turn: a link is part of the shape, and adopt() has no await, so no
+operation is interrupted within a step.  Operations in turn take the newest link of each
+port with them when they adopt a shape of their own.
+
+The slow way acts upon what the kernel says now and not upon the event, which only says
+that there is reason to look.  So events may be lost, doubled or late: after an overrun,
+or an error, all is looked at.  Of many events about one interface the first asks for a
+turn and the others find that it is asked for.  What a user changed on the lagg is
+passed on to all ports, or put back on the lagg; what a user changed on a port is put
+back.  A look that failed is repeated after AGAIN_S.
+
+Three things the kernel does not tell are polled, for a small share of the CPU's time.
 """
 
 import asyncio
@@ -54,8 +67,8 @@ POLL_UNTOLD_S = 0.25
 """Before Linux 6.14 it does not tell IP groups either."""
 
 POLL_REST = 50
-"""So many times as long as a poll took the CPU is its pause: what it reads has a row
-for each packet socket, and for each group of each interface there is."""
+"""The pause after a poll, in multiples of the CPU time that it took: what it reads has
+a row for each packet socket, and for each group of each interface there is."""
 
 REST_S_MAX = 0.25
 """When there is reason to look, that is the longest pause."""
@@ -98,19 +111,19 @@ class Follower:
         self._left: set[int] = set()  # of these, the ones that were given up
 
     async def __aenter__(self) -> Self:
-        """Starts to follow."""
+        """Begins to act upon events."""
         self._tasks.keep("following the kernel's events", self._watch)
         self._tasks.keep("following transmit queues", self._watch_queues)
         self._tasks.keep("looking for groups and sniffers", self._poll)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Follows no more."""
+        """Ends that; nothing runs on."""
         await self._tasks.close()
 
     @property
     def ailments(self) -> tuple[str, ...]:
-        """What of this is not done at the moment; usually nothing."""
+        """Which of these tasks do not run at the moment; usually none."""
         return self._tasks.ailments
 
     async def _watch(self) -> None:
@@ -122,7 +135,7 @@ class Follower:
             raise
 
     async def _watch_queues(self) -> None:
-        """At once: while it sends by AF_XDP and by several queues frames overtake."""
+        """Acts at once: by AF_XDP and several queues frames overtake each other."""
         async for changed in self._fleet.netlink.watch_queues():
             with _logging():
                 await self._fleet.follow_queues(changed)
@@ -308,7 +321,7 @@ class Follower:
         )
 
     async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
-        """What was put right, and told meanwhile."""
+        """Adopts a port's link with what was put right and what was told meanwhile."""
         modes = await self._fleet.netlink.modes(link.ifindex)
         self._adopt_link(bundle, await self._newest(link), modes)
 
@@ -325,13 +338,13 @@ class Follower:
             await self._fleet.custody.silence(link.ifindex)
 
     async def _put_mtu_right(self, bundle: Bundle, port: Port, link: Link) -> None:
-        """A port's MTU is its lagg's; lagg(4) refuses to change it."""
+        """Sets a port's MTU to its lagg's again; lagg(4) refuses to change it."""
         if link.mtu != bundle.link.mtu:
             await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
             bundle.emit(EventKind.PORT_MTU, f"{link.mtu} put back", port.link.name)
 
     async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
-        """So is its MAC."""
+        """Sets a port's MAC to its lagg's again."""
         mac = bundle.shape.mac.address
         if link.mac != mac:
             await self._fleet.netlink.set_mac(link.ifindex, mac)

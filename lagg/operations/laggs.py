@@ -56,7 +56,7 @@ class Fleet:
         self._sinks: list[Callable[[Event], None]] = []
 
     async def close(self) -> None:
-        """When there is no lagg any more."""
+        """Ends the upkeep.  To be called when there is no lagg any more."""
         await self._tasks.close()
         self._traffic.close()
 
@@ -78,14 +78,14 @@ class Fleet:
         return next(also, None)
 
     def find(self, name: str) -> Bundle:
-        """The same.  LaggError (ENOENT)."""
+        """The lagg that named() finds.  LaggError (ENOENT)."""
         bundle = self.named(name)
         if bundle is None:
             raise LaggError(name, "no such lagg", errno.ENOENT)
         return bundle
 
     def add(self, bundle: Bundle) -> None:
-        """A lagg that is there from now on."""
+        """Takes in a lagg that has been made."""
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
 
@@ -140,7 +140,7 @@ class Fleet:
         await self._learn_egress(self._port_links())
 
     async def _learn_egress(self, links: Sequence[Link]) -> None:
-        """The filters of all, for nobody lists fewer; the queues of these ports."""
+        """Reads all filters, which are listed at once, and these ports' queues."""
         came = frozenset(self._came_since)
         if links:
             self._egress = await self.netlink.egress_rules()
@@ -153,10 +153,7 @@ class Fleet:
         return [port.link for each in bundles for port in each.shape.ports]
 
     async def follow_queues(self, ifindexes: Collection[int] | None) -> None:
-        """These interfaces have other queues, or any may; those of ports count.
-
-        LaggError.
-        """
+        """Counts the queues of ports among these interfaces, or of all.  LaggError."""
         links = [
             link
             for link in self._port_links()
@@ -182,7 +179,7 @@ class Fleet:
         (self._spread.add if several else self._spread.discard)(link.ifindex)
 
     async def know_egress(self) -> None:
-        """That of the ports that came, at the end of an operation.
+        """Learns what shapes the frames of ports that came in an operation, at its end.
 
         A failure is logged: it is looked for again with that of all others.
         """
@@ -227,7 +224,7 @@ class Fleet:
                 )
 
     def follow_speed_soon(self, bundle: Bundle) -> None:
-        """The same, for who cannot wait."""
+        """Calls follow_speed() in a task, for a caller that cannot wait."""
         self._tasks.begin(self.follow_speed, bundle)
 
     async def follow_speed(self, bundle: Bundle) -> None:

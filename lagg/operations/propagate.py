@@ -31,9 +31,9 @@ def members(bundle: Bundle) -> tuple[Link, ...]:
 
 
 def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -> None:
-    """Somebody set it on the lagg's own interface; `undo` has the way back.
+    """Somebody set the MTU on the lagg's own interface; `undo` has the way back.
 
-    It is not set again: by now it may be another, which is still to be looked at.
+    The interface is left alone: by now it may have another, still to be looked at.
     """
     step, tap = _mtu_step(netlink, bundle), bundle.link
     undo.push_async_callback(quietly, step, tap.ifindex, tap.mtu)
@@ -41,7 +41,7 @@ def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -
 
 
 def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -> None:
-    """As note_mtu(), of the MAC."""
+    """Somebody set the MAC on the lagg's own interface; `undo` has the way back."""
     step, tap = _mac_step(netlink, bundle), bundle.link
     undo.push_async_callback(quietly, step, tap.ifindex, tap.mac)
     bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
@@ -117,7 +117,7 @@ async def rule(
     mac: LaggMac,
     undo: AsyncExitStack,
 ) -> None:
-    """As set_mac(): the MAC of the lagg and all its ports, which are `links`.
+    """Sets the MAC of the lagg and all its ports, which are `links`; see set_mac().
 
     Whoever follows the lagg is told when all have it, on the way back, too.
     """

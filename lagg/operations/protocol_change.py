@@ -54,7 +54,7 @@ async def begin(fleet: Fleet, bundle: Bundle, undo: AsyncExitStack) -> None:
 
 
 async def _end(bundle: Bundle, negotiator: Negotiator) -> None:
-    """The partners are told, when the workers send as a static protocol does."""
+    """Says goodbye to the partners, once the workers send by the new protocol."""
     await negotiator.say_goodbye()
     bundle.negotiate_by(None)
     for port in bundle.shape.ports:

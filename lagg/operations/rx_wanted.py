@@ -62,7 +62,7 @@ class Hearing:
                 self._meet(bundle, wishes[tap])
 
     async def follow(self, bundle: Bundle) -> None:
-        """The same for one lagg, whatever was met last."""
+        """Meets the wish of one lagg, also if it is the one met last."""
         for tap, wish in (await self._wishes([bundle])).items():
             self._met.pop(tap, None)
             self._meet(bundle, wish)
@@ -99,7 +99,7 @@ class Hearing:
         return found
 
     async def _filters(self, ports: Iterable[int]) -> frozenset[int]:
-        """Those whose NIC keeps out VLANs that nobody registered with it."""
+        """The ports whose NIC keeps out VLANs that nobody registered with it."""
         return frozenset(
             [port for port in ports if await self._netlink.filters_vlans(port)]
         )
