@@ -24,7 +24,7 @@ from lab import Daemon, Host, Lab, conserved, wait_until
 
 PORTS = 4
 FRAMES = 6
-"""Of each flow."""
+"""Frames of each flow."""
 
 HERE, THERE = "02:00:00:00:00:01", "02:00:00:00:00:02"
 MARK = b"crafted flow %03d"

@@ -70,7 +70,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
-    """This test's random numbers; the same whenever LAGG_SEED is the same."""
+    """This test's random numbers; they depend on LAGG_SEED alone."""
     seed = f"{os.environ['LAGG_SEED']}:{request.node.nodeid}"
     print(f"seed {seed}")
     return random.Random(seed)

@@ -20,7 +20,7 @@ INCLUDED = ("python3", "iproute2", "systemd")
 BOOT_SECONDS = 120.0
 
 LAYER = ("upper", "work", "root")
-"""Of an overlay: what is written, what the kernel needs for that, and all together."""
+"""An overlay's folders: what is written, what the kernel needs for that, the whole."""
 
 VOLATILE = ("proc", "sys", "dev", "run", "tmp")
 
@@ -87,7 +87,7 @@ class Root:
 
     @contextmanager
     def layer(self, directory: Path) -> Iterator[Self]:
-        """One that begins as this is, and what is done to it is gone after the block.
+        """A root that begins as this one; what is done to it is gone after the block.
 
         This one must not change meanwhile.
         """

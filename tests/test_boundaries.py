@@ -143,7 +143,7 @@ def imports() -> Iterator[tuple[str, str]]:
 
 
 def imports_of_ours() -> Iterator[tuple[str, str]]:
-    """The same of lagg alone, both by their dotted names under it."""
+    """The imports within lagg/, both modules by their dotted names under it."""
     for module, name in imports():
         if name.startswith("lagg."):
             yield module, name.removeprefix("lagg.")

@@ -240,6 +240,32 @@ def test_no_test_sleeps() -> None:
     assert wrong == [], "wait for what you wait for: tests/waiting.py"
 
 
+# ---- words -------------------------------------------------------------------------
+
+NEEDS_ITS_NEIGHBOUR = re.compile(
+    r"(The same|So (is|are|do|does|with|many|much)|That|Those|Of|They|It|As \w+\(\))\b"
+)
+
+
+def explanations(node: ast.AST) -> Iterator[ast.Constant]:
+    """Docstrings, and those of constants; not of tests, whose name is the beginning."""
+    for child in ast.iter_child_nodes(node):
+        if not str(getattr(child, "name", "")).startswith("test_"):
+            yield from explanations(child)
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            yield child.value
+
+
+def test_a_docstring_is_read_without_its_neighbour() -> None:
+    """What begins with "The same" or "Of those" says nothing where it stands alone."""
+    assert [
+        f"{name_of(path)}:{text.lineno}: {text.value}"
+        for path in python_files()
+        for text in explanations(ast.parse(path.read_text(encoding="utf-8")))
+        if NEEDS_ITS_NEIGHBOUR.match(str(text.value))
+    ] == []
+
+
 # ---- the tools ---------------------------------------------------------------------
 
 TOOLS = Path(sys.executable).parent

@@ -238,7 +238,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
 
 
 def shape_of(config: LaggConfig) -> Shape:
-    """The same as a shape: the last port is down."""
+    """A configuration as a shape, whose last port is down."""
     shape = Shape(config.proto, replace(config.options, hash_seed=1))
     for slot, port in enumerate(record_of(config).ports):
         state = port.link.upper()
@@ -277,7 +277,7 @@ class World:
         self._loop.close()
 
     def run(self, work: Any) -> Any:  # noqa: ANN401  any coroutine
-        """Its result, from the server's own loop."""
+        """The result of a coroutine in the server's own loop."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(DEADLINE_SECONDS)
 

@@ -40,7 +40,7 @@ def octet(lacp: Lacp) -> int:
 
 
 def agreed(members: Iterable[Member], count: int, actor: int, partner: int) -> bool:
-    """So many members there are, all in the group, with these states."""
+    """Whether there are so many members, all in the group, with these states."""
     found = tuple(members)
     return len(found) == count and all(
         (each.aggregated, each.actor, each.partner) == (True, actor, partner)
@@ -124,7 +124,7 @@ class World:
         return tuple(map(_member, self.record()["ports"]))
 
     def member(self, number: int) -> Member:
-        """Of PORTS[number]; LookupError when it is not there."""
+        """The member that PORTS[number] is; LookupError when it is not there."""
         return next(each for each in self.members() if each.name == PORTS[number])
 
     def flaps(self) -> list[int]:

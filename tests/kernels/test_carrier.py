@@ -16,7 +16,7 @@ PULLS, PULLS_LONG = 3, 10
 SEEN = "/run/carrier"
 
 LATE_MS = 300.0
-"""One that is emulated takes 30; what the kernel keeps back comes after 900."""
+"""An emulated machine takes 30 ms; what the kernel keeps back comes after 900."""
 
 
 class Watched:
@@ -26,7 +26,7 @@ class Watched:
         self._machine = machine
 
     def times(self, whose: str, *, up: bool) -> list[int]:
-        """Of all changes of one kind until now."""
+        """When, in ms, each change of one kind was told until now."""
         said = self._machine.run(f"sed -n 's/^{whose} {up:d} //p' {SEEN}")
         return [int(ms) for ms in said.split()]
 

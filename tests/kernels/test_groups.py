@@ -41,7 +41,7 @@ def seconds_until(machine: Machine, act: str, succeeds: str) -> float:
 
 
 def shown(seconds: float) -> float:
-    """The same, and for who reads the run."""
+    """Prints a time for who reads the run, and answers it."""
     print(f"after {seconds:.2f} s")
     return seconds
 

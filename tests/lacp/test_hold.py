@@ -30,7 +30,7 @@ def change(peer: Peer, *also: int) -> None:
 
 
 def steady(peer: Peer, *numbers: int, seconds: int) -> None:
-    """These are what they are, port 1's partner from now on."""
+    """Keeps these partners as they are for so long, port 1's from now on."""
     peer.keep_up(*numbers, seconds=seconds)
 
 

@@ -26,7 +26,7 @@ from lagg.lacp.values import (
 SECOND = 1_000_000_000
 MILLISECOND = SECOND // 1000
 DELAY = MILLISECOND
-"""Of every wire."""
+"""The delay of every wire."""
 
 LINK = Medium(up=True, speed_mbps=10_000)
 
@@ -88,7 +88,7 @@ class World:
     # ---- what may happen -----------------------------------------------------------
 
     def carrier(self, number: int, *, up: bool) -> None:
-        """Of the wire between the ports of that number, for all who have one."""
+        """Sets the carrier of the wire between the ports of that number."""
         for engine in self.engines.values():
             engine.set_medium(number, replace(LINK, up=up), self.now)
         self.carry()

@@ -170,7 +170,7 @@ def _judged(stem: str, sample: int, seed: int) -> Counter[str]:
 
 
 def _verdicts(bench: Bench, mutants: Sequence[Path], sample: int) -> Iterator[Verdict]:
-    """Of as many as it takes until `sample` were killed or survived."""
+    """Tries as many mutants as it takes until `sample` were killed or survived."""
     beside = os.cpu_count() or 1
     tried = 0
     with ThreadPoolExecutor(beside) as pool:

@@ -54,5 +54,5 @@ def partners(
 
 @pytest.fixture
 def tallies(partners: Partners) -> list[Tally]:
-    """Of both ends; looks that all frames are accounted for."""
+    """The counters of both ends; looks that all frames are accounted for."""
     return [Tally(steer) for steer in partners.steers]

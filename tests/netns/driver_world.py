@@ -40,7 +40,7 @@ DEADLINE_S = 60.0
 """Far longer than anything takes; reached only by what never happens."""
 
 OFFLOADS = {"rx-gro-list", "rx-udp-gro-forwarding", "rx-lro"}
-"""Those that a driver switches off while an interface is a port."""
+"""The offloads that are switched off while an interface is a port."""
 
 SETTLED_S = 20.0
 """The kernel joins the multicast group of an address from a queue, some time later."""
@@ -160,7 +160,7 @@ class World:
         return [f"p{number}" for number in numbers]
 
     def plug_quick(self, *numbers: int, up: bool = True, mtu: int = 1500) -> None:
-        """As plug(), while others see them and may take them at once."""
+        """Plugs veths as plug(), while others see them and may take them at once."""
         for number in numbers:
             far = {"ifname": f"q{number}", "net_ns_fd": self.far.descriptor, "mtu": mtu}
             self.near.link("add", ifname=f"p{number}", kind="veth", peer=far, mtu=mtu)

@@ -27,7 +27,7 @@ _IFREQ = struct.Struct("16sP16x")
 
 @contextmanager
 def without(host: Host, name: str, *offloads: str) -> Iterator[None]:
-    """Of "tx" (checksums), "sg" and "tso", those named are off while the block runs."""
+    """Switches the named of "tx" (checksums), "sg" and "tso" off during the block."""
     for offload in offloads:
         _set(host, name, offload, on=False)
     yield

@@ -131,7 +131,7 @@ class Tally:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Of the lagg, the reasons that counted anything."""
+        """The lagg's drop reasons that counted anything."""
         before = self._before["counters"]["drops"]
         now = self._now()["counters"]["drops"]
         return {why: now[why] - before[why] for why in now if now[why] != before[why]}

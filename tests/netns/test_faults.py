@@ -47,7 +47,7 @@ LOGGED = frozenset(
     | {"netlink.egress_rules", "netlink.transmits_by_several"}
     | {"uses: netlink.links", "uses: netlink.addresses"}
 )
-"""Of these a failure is a line in the log, and the operation goes on."""
+"""Steps whose failure is a line in the log, while the operation goes on."""
 
 GIVING_BACK = (
     LOGGED

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.alone
 
 RATE = 10_000
 FLOWS = 16
-"""So many that no port is without one."""
+"""Flows: so many that no port is without one."""
 BETWEEN = RATE // 40
 """Frames from one change to the next: 25 ms."""
 
@@ -83,7 +83,7 @@ CHANGES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         [{"rr_limit": frames} for frames in (7, 2**32 - 1, 100, 1)],
     ),
 }
-"""Of each option: the protocol, and what it is set to, one after the other."""
+"""For each option the protocol, and the values that it is set to in turn."""
 
 ROUNDS = 3
 

@@ -15,7 +15,7 @@ SHARE_MAX = 0.005
 
 
 def cpu_seconds(daemon: Daemon) -> float:
-    """Of all its threads; what /proc/PID/stat counts in ticks is too coarse."""
+    """The CPU time of all its threads; /proc/PID/stat's ticks are too coarse."""
     tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 

@@ -33,7 +33,7 @@ AGREED_FAST = 0x3F
 
 RATE = 10_000
 FLOWS = 64
-"""So many that none of four ports is without one, but once in 10^7 runs."""
+"""Flows: so many that none of four ports is without one, but in one of 10^7 runs."""
 OUTAGE_MS_MAX = 1000
 """tools/demo asks for 50 ms; this is for a machine that does other things, too."""
 

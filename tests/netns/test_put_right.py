@@ -21,7 +21,7 @@ PORTS = ("p0", "p1", "p2")
 MACS = [f"02:00:5e:00:53:{number:02x}" for number in range(1, 7)]
 ROUNDS = 20
 TURNS = 100
-"""Of the event loop: more than it takes until what was read is told."""
+"""Turns of the event loop: more than it takes until what was read is told."""
 
 
 @pytest.fixture

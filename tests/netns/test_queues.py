@@ -24,7 +24,7 @@ from tests.netns.ns_links import Namespace, waiting
 
 FRAMES, CHANGES = 4000, 100
 SHORT_BYTES, LONG_BYTES = 100, 2030
-"""Of a frame: by AF_XDP; and longer than any that goes so."""
+"""Bytes of a frame that leaves by AF_XDP, and of one too long for that."""
 
 SO_RCVBUFFORCE = 33
 ROOM_BYTES = 64 << 20
@@ -34,7 +34,7 @@ CHANNELS_NTF = b"\x13"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Of four queues each way that p0 may have, it has one; p1 is a usual veth."""
+    """Wires where p0 has one of its four queues each way, and p1 is a usual veth."""
     with World(tmp_path) as made:
         made.start()
         far = {"ifname": "q0", "net_ns_fd": made.far.descriptor}

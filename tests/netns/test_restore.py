@@ -295,7 +295,7 @@ def test_a_state_file_of_another_boot_or_namespace_is_ignored(
 
 
 def rewrite(path: Path) -> None:
-    """The same file, written by an earlier boot."""
+    """Makes the state file one that was written by an earlier boot."""
     body = json.loads(path.read_text())["body"]
     body["where"]["boot"] = "0" * 36
     path.write_text(json.dumps({"sha256": _digest(body), "body": body}))

@@ -27,7 +27,7 @@ DEADLINE_S = 60.0
 
 DEATHS, DEATHS_MAX = 20, 200
 WANTED = (("killed", "done"), ("killed", "not"))
-"""That one dies midway is chance: more are killed until both have happened."""
+"""What a death leaves is chance: more are killed until both have happened."""
 
 PAIR = ("p3", "p4")
 

@@ -48,7 +48,7 @@ FRAME_BYTES_MAX = 1 << 16
 
 
 STATIC = [proto for proto in Proto if proto is not Proto.LACP]
-"""Those that need no partner who agrees; test_lacp.py has the switches to it."""
+"""The protocols that need no partner; test_lacp.py has the switches to LACP."""
 
 
 def tour() -> list[str]:
@@ -219,7 +219,7 @@ class Probe:
 
 
 Ways = dict[int, Counter[int]]
-"""Of each frame by its number, how often it came to which far end."""
+"""How often each frame, by its number, came to which far end."""
 
 
 def _taken(opened: socket.socket) -> Iterator[bytes]:
@@ -233,7 +233,7 @@ def _taken(opened: socket.socket) -> Iterator[bytes]:
 
 
 def flags(proto: str, count: int) -> list[list[str]]:
-    """Of each port, while all have carrier and the first is the primary."""
+    """Each port's flags while all have carrier and the first is the primary."""
     match proto:
         case "failover":
             return [["MASTER", "ACTIVE"], *[[]] * (count - 1)][:count]

@@ -390,7 +390,7 @@ def moves(before: tuple[int, ...], after: tuple[int, ...]) -> int:
 
 
 def fewest_moves(before: tuple[int, ...], slots: set[int]) -> int:
-    """Of all fair tables the nearest: each slot keeps of its own up to a share."""
+    """Moves to the nearest fair table: each slot keeps of its own up to a share."""
     share, odd = divmod(BUCKETS, len(slots))
     held = sorted((Counter(before)[slot] for slot in slots), reverse=True)
     kept = [min(have, share + (rank < odd)) for rank, have in enumerate(held)]

@@ -72,7 +72,7 @@ class AtOnce(ThreadPoolExecutor):
 
 
 async def passes(seconds: float) -> None:
-    """So much of that time, which takes none."""
+    """Lets so much of that time pass, which takes none."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     loop.call_later(seconds, done.set_result, None)

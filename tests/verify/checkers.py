@@ -279,7 +279,7 @@ class Herd(Checker):
         return self.look_at(orders_of(tree), tree)
 
     def look_at(self, orders: dict[str, str], tree: Path) -> tuple[bool, str]:
-        """The same, with these orders."""
+        """Checks epoch.litmus with these memory orders."""
         text = (tree / "tests/verify/epoch.litmus").read_text()
         # The longest first: no name may be read as the beginning of another.
         for name in sorted(orders, key=len, reverse=True):

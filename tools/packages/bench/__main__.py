@@ -45,7 +45,7 @@ def roads(lab: Lab, found: argparse.Namespace, absent: dict[str, str]) -> list[R
 
 
 def _peers(lab: Lab, absent: dict[str, str]) -> Iterator[Road]:
-    """Those that are here and come up; why not is put to the absent ones."""
+    """The roads that are here and come up; of others `absent` gets the reason."""
     absent |= peers.absent()
     for name, make in peers.PEERS.items():
         if name in absent:

@@ -39,7 +39,7 @@ def busy_ns() -> int:
 
 
 def busy_percent(seconds: float) -> float:
-    """Of all CPUs together, for so long from now on."""
+    """The load of all CPUs together, for so long from now on."""
     before, start_ns = busy_ns(), time.monotonic_ns()
     time.sleep(seconds)
     every_ns = (time.monotonic_ns() - start_ns) * (os.cpu_count() or 1)

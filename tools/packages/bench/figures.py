@@ -106,7 +106,7 @@ class Results:
     """Percent of all CPUs that were busy just before a round: a quiet machine has 0."""
 
     instructions: dict[str, float] = field(default_factory=dict)
-    """Of the hot path in user space, a frame; not by rounds, for they do not vary."""
+    """Instructions of the hot path in user space, a frame; rounds do not vary."""
 
     def add(self, section: str, row: str, found: Mapping[str, float]) -> None:
         """One round of some figures."""
@@ -116,7 +116,7 @@ class Results:
 
     @property
     def rounds(self) -> int:
-        """Of the figure that has most."""
+        """The number of rounds of the figure that has most."""
         every = (
             len(values)
             for rows in self.sections.values()

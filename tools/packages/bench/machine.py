@@ -37,7 +37,7 @@ def about(words: Sequence[str], seconds: float) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Of the checked out tree, with a + when that is changed; "?" for none."""
+    """The commit of the checked out tree, with a + when changed; "?" for none."""
     # Root may measure a user's clone, which git would otherwise refuse to look at.
     git = ("git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT))
     asked = ("describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*")

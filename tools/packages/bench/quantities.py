@@ -56,7 +56,7 @@ class Flood:
         return self.sent / self.seconds / 1e6
 
     def figures(self, way: str) -> Found:
-        """As figures.py names them."""
+        """The numbers by their names in figures.py."""
         frames = max(self.frames, 1)
         found = {f"{way}_offered": self.offered_mpps, way: self.mpps}
         found[f"{way}_busy"] = self.busy_ns / frames

@@ -23,7 +23,7 @@ from lab import Lab, Stream
 from lab.ovs import OpenVswitch, missing
 
 PROTOCOLS = ("failover", "roundrobin", "loadbalance")
-"""Those that neither copy a frame nor drop it by design: not broadcast, not none."""
+"""The protocols that neither copy frames nor drop them by design."""
 
 FLOWS = 8
 WAYS = (0, 1)
@@ -55,7 +55,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Of its results."""
+        """The name of its results."""
         return f"{self.side.name}: {self.change}"
 
 
@@ -130,7 +130,7 @@ def laggd_cases(side: TwoLaggds, count: int) -> list[Case]:
 
 
 def unchanged(side: Side, prepare: Callable[[], None], what: str = "") -> Case:
-    """The same stream, and nothing happens."""
+    """A case in which nothing happens to the stream."""
     return Case(side, f"no change{what}", 0, lambda _: None, prepare)
 
 

@@ -20,7 +20,7 @@ from lagg.control.client import Client
 SWITCH = "sw0"
 PORTS = ("p0", "p1")
 MAC = "02:00:5e:00:53:01"
-"""Of the bond at a switch: its own, so that it does not go with a port."""
+"""The bond's MAC at a switch: its own, so that it does not go with a port."""
 
 READY_SECONDS = 60.0
 CABLE_S = 0.005
@@ -159,7 +159,7 @@ class LaggdAndSwitch:
 
 
 class OvsAndSwitch:
-    """The same switch, and Open vSwitch in laggd's place."""
+    """A switch, and Open vSwitch in laggd's place."""
 
     name = "Open vSwitch"
 

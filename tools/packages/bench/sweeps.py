@@ -14,7 +14,7 @@ from lab.lab import Lab
 PROTO = "loadbalance"
 PORTS = (1, 2, 8, 32)
 PORT_FLOWS = 64
-"""Of the sweep over ports: one UDP socket each, whose bursts stay together."""
+"""Flows of the sweep over ports: one UDP socket each, whose bursts stay together."""
 
 FLOWS = (1, 1_000, 1_000_000)
 """One frame each in turn: the host's cache sees them all before one comes again."""
@@ -34,7 +34,7 @@ class Point:
 
 
 def points(lab: Lab, wanted: Container[str]) -> list[Point]:
-    """Those of the wanted sweeps, ready to be measured."""
+    """The points of the wanted sweeps, ready to be measured."""
     found: list[Point] = []
     if "ports" in wanted or "flows" in wanted:
         many = Lagg(lab, "ports", ports=PORTS[-1])

@@ -45,7 +45,7 @@ class Wire:
         self._joint.lose(self._tap if to_near else self._plug.name, protocol)
 
     def pass_again(self, *, to_near: bool) -> None:
-        """They arrive again."""
+        """Lets frames arrive again."""
         self._joint.pass_again(self._tap if to_near else self._plug.name)
 
 

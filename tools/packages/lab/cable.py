@@ -12,7 +12,7 @@ from typing import Protocol
 from lab.host import Host
 
 MTU_MAX = 65535
-"""Of a veth."""
+"""The largest MTU of a veth."""
 
 HOLE = "hole"
 """Where lost frames go: a veth whose other end is nobody's."""
@@ -29,7 +29,7 @@ class Cable(Protocol):
         """The carrier goes."""
 
     def mend(self) -> None:
-        """It comes back."""
+        """Gives the far end its carrier back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Lossy(Cable, Protocol):
         """
 
     def pass_again(self, *, to_near: bool) -> None:
-        """They arrive again."""
+        """Lets frames arrive again."""
 
 
 class Joint:
@@ -169,7 +169,7 @@ class Patched:
         self._shape("replace", to_near, "root", "tbf", *line)
 
     def quick_again(self, *, to_near: bool) -> None:
-        """They go at once, and those that still queue are lost."""
+        """Ends the delay; frames that still queue are lost."""
         self._shape("del", to_near, "root")
 
     def _shape(self, verb: str, to_near: bool, *words: str) -> None:
@@ -177,7 +177,7 @@ class Patched:
         plug.host.run("tc", "qdisc", verb, "dev", plug.name, *words)
 
     def pass_again(self, *, to_near: bool) -> None:
-        """They arrive again."""
+        """Lets frames arrive again."""
         self._joint.pass_again(self._from(to_near=to_near))
 
     def _from(self, *, to_near: bool) -> str:

@@ -74,7 +74,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Of the running process; `ip netns exec` has become it."""
+        """The pid of laggd itself; `ip netns exec` has become it."""
         assert self._process is not None
         return self._process.pid
 
@@ -204,5 +204,5 @@ def conserved(record: Mapping[str, Any]) -> None:
 
 
 def overload(drops: Mapping[str, int]) -> int:
-    """Of frames dropped by reason, those for want of CPU."""
+    """Sums the frames that were dropped for want of CPU."""
     return sum(drops.get(why, 0) for why in OVERLOAD)

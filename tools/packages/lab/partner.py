@@ -19,7 +19,7 @@ STATE_BITS = (
     *("activity", "timeout", "aggregation", "synchronized"),
     *("collecting", "distributing", "defaulted", "expired"),
 )
-"""Of the state octet, the lowest first; Open vSwitch's words."""
+"""The state octet's bits, the lowest first, in Open vSwitch's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Member:
 
 
 class Partner(Protocol):
-    """One that runs, cabled to the host under test."""
+    """A partner that runs, cabled to the host under test."""
 
     host: Host
     """Where its ends of the cables are: q0, q1, ..."""
 
     address: str
-    """Of its aggregate."""
+    """The IP address of its aggregate."""
 
     frames_per_s: int
     """What its side takes of a stream, and four times what it gives, in good time."""

@@ -28,7 +28,7 @@ class Complaints(Protocol):
 
 
 class Process(Protocol):
-    """As subprocess.Popen has it, and no more than a stream needs."""
+    """What a stream needs of subprocess.Popen."""
 
     @property
     def stderr(self) -> Complaints | None:

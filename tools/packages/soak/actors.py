@@ -23,8 +23,7 @@ from lagg.errors import LaggError
 from soak.witness import Witness
 
 MAIN, OTHER = "lagg0", "lagg1"
-"""Of the two laggs the clients steer, the one that stays and the one that comes and
-goes."""
+"""The two laggs that clients steer: one stays, the other comes and goes."""
 
 OTHER_ADDRESS = "10.78.0.1/24"
 
@@ -116,7 +115,7 @@ class Actor:
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
-        """Of each action, also of one that never ran."""
+        """The outcome of each action, also of one that never ran."""
         return {word: self._outcomes.get(word, Outcome()) for word in self.actions}
 
     @property

@@ -71,7 +71,7 @@ class Footprint:
 
     @classmethod
     def of(cls, pid: int) -> "Footprint":
-        """Of a process of this machine."""
+        """The footprint of a process of this machine."""
         proc = Path(f"/proc/{pid}")
         (rss,) = re.findall(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
         descriptors, threads = (
@@ -345,12 +345,12 @@ class Soak:
 
 
 def near_mac(number: int) -> str:
-    """Of the near end of a wire, also of a later one."""
+    """The MAC of the near end of a wire, also of a later wire of that number."""
     return f"02:00:5e:00:a0:{number:02x}"
 
 
 def connections(laggd: Daemon) -> int:
-    """Of clients in this namespace: open, or not yet read to their end."""
+    """Clients' connections in this namespace: open, or not read to their end."""
     table = Path("/proc/net/unix").read_text()
     return sum(line.endswith(f" {laggd.socket}") for line in table.splitlines())
 
@@ -380,7 +380,7 @@ def _as_made(number: int) -> dict[str, Any]:
 
 
 def _give_default_route(host: Host) -> None:
-    """So that a flood whose interface is gone at the moment is not refused for good."""
+    """Gives a route by which a flood goes on while its interface is gone."""
     host.run("ip", "link", "add", "d0", "type", "bridge")
     host.set_link("d0", state="up")
     host.add_address("d0", "10.79.0.1/24")

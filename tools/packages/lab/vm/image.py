@@ -32,7 +32,7 @@ MODULES = (
     *("*/virtio_pci", "*/virtio_console", "*/virtio_net", "*/bonding"),
     *("*/sch_ingress", "*/cls_matchall", "*/act_gact"),
 )
-"""Those loaded, in this order, each after those that it needs."""
+"""The modules to load in this order, each after those that it needs."""
 
 SERVE = """
 exec 3<>$(echo /dev/vport*)

@@ -15,7 +15,7 @@ EMPTY = frozenset({"dev", "proc", "run", "sys", "tmp"})
 
 
 def archive(init: str, files: Mapping[str, Path]) -> bytes:
-    """Of /init, a script, and of files: name inside, path here."""
+    """An initramfs of /init, a script, and files: name inside, path here."""
     return b"".join(_entries(init, files))
 
 

@@ -195,7 +195,7 @@ class Vm:
         return self._shell.run(script, timeout_s)
 
     def set_carrier(self, name: str, *, up: bool) -> None:
-        """Of a NIC by what `nic` calls it, as "nic0"."""
+        """Sets the carrier of a NIC by what `nic` calls it, as "nic0"."""
         self._ask("set_link", name=name, up=up)
 
     def _ask(self, command: str, **arguments: object) -> Any:  # noqa: ANN401

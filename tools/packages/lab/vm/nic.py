@@ -25,12 +25,12 @@ SAYS = f"speed={SPEED_MBPS},duplex=full,romfile="
 
 
 def mac(number: int) -> str:
-    """Of NIC {number}."""
+    """The MAC of NIC {number}."""
     return f"52:54:00:00:53:{number:02x}"
 
 
 def far_mac(number: int) -> str:
-    """Of what its cable ends at, inside the same machine."""
+    """The MAC of what its cable ends at, inside the same machine."""
     return f"52:54:00:00:ff:{number:02x}"
 
 
