@@ -28,6 +28,7 @@ from pyroute2.nftables.main import NFTables
 
 from lagg.errors import LaggError
 from lagg.events import Event
+from lagg.lacp.values import PortCounts, PortStatus
 from lagg.model import Counters, LaggChange, LaggConfig, LaggRecord
 from lagg.operations.commands import Driver
 from tests.netns import ethtool
@@ -189,21 +190,7 @@ class World:
 
     def laggs(self) -> list[LaggRecord]:
         """Every record without what only ever grows."""
-        none = Counters(0, 0, 0, 0, {})
-        return [
-            replace(
-                each,
-                counters=none,
-                generation=0,
-                ports=tuple(
-                    replace(
-                        p, tx_frames=0, tx_bytes=0, rx_frames=0, rx_bytes=0, drops={}
-                    )
-                    for p in each.ports
-                ),
-            )
-            for each in self.do(self.driver.records(None))
-        ]
+        return [_still(each) for each in self.do(self.driver.records(None))]
 
     def port_names(self) -> list[str]:
         return [port.name for port in self.record().ports]
@@ -400,3 +387,28 @@ def _chains() -> list[str]:
     with NFTables(nfgen_family=5) as nft:
         names = [str(each.get_attr("NFTA_CHAIN_NAME")) for each in nft.get_chains()]
     return sorted(re.sub(r"\.\d+$", "", name) for name in names)
+
+
+def _still(record: LaggRecord) -> LaggRecord:
+    """The record without what only ever grows: frames, and LACP's among them."""
+    view = record.lacp
+    if view is not None:
+        view = replace(view, ports=tuple(map(_quiet, view.ports)))
+    ports = [
+        replace(
+            port,
+            lacp=port.lacp and _quiet(port.lacp),
+            tx_frames=0,
+            tx_bytes=0,
+            rx_frames=0,
+            rx_bytes=0,
+            drops={},
+        )
+        for port in record.ports
+    ]
+    none = Counters(0, 0, 0, 0, {})
+    return replace(record, counters=none, generation=0, ports=tuple(ports), lacp=view)
+
+
+def _quiet(status: PortStatus) -> PortStatus:
+    return replace(status, counts=PortCounts())

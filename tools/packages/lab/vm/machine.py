@@ -174,7 +174,9 @@ class Vm:
 
     def _command(self, arguments: str) -> list[str]:
         booted = self.image
-        words = [EMULATOR, "-nodefaults", "-no-user-config", "-no-reboot"]
+        # Whoever started it may be killed, and can end nothing then.
+        words = ["setpriv", "--pdeathsig", "KILL", EMULATOR]
+        words += ["-nodefaults", "-no-user-config", "-no-reboot"]
         words += ["-display", "none", "-machine", "pc,usb=off,vmport=off,hpet=off"]
         words += ["-accel", "tcg", "-cpu", "max,la57=off"]
         words += ["-kernel", str(booted.kernel), "-initrd", str(booted.initramfs)]
