@@ -259,7 +259,7 @@ def explanations(node: ast.AST) -> Iterator[ast.Constant]:
 def test_a_docstring_is_read_without_its_neighbour() -> None:
     """What begins with "The same" or "Of those" says nothing where it stands alone."""
     assert [
-        f"{name_of(path)}:{text.lineno}: {text.value}"
+        f"{name_of(path)}:{text.lineno}: {text.value!s}"
         for path in python_files()
         for text in explanations(ast.parse(path.read_text(encoding="utf-8")))
         if NEEDS_ITS_NEIGHBOUR.match(str(text.value))
