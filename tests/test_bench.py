@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bench's pure parts: search, figures and their file, tables, command line."""
+"""The bench's pure parts: search, metrics and their file, tables, command line."""
 
 import json
 import random
@@ -10,9 +10,9 @@ import pytest
 
 from bench import plot
 from bench.__main__ import parse, results_for, told_if_failed
-from bench.figures import FIGURES, REDIRECT, VETH, Results, Spread
+from bench.metrics import METRICS, REDIRECT, VETH, Results, Spread
 from bench.search import largest
-from bench.table import ROADS, markdown
+from bench.table import SYSTEMS, markdown
 from lab.host import CommandError
 
 STEPS = 8
@@ -70,16 +70,16 @@ def test_a_spread_is_median_least_and_most() -> None:
 
 
 def test_every_figure_has_a_key_of_its_own() -> None:
-    assert len({figure.key for figure in FIGURES}) == len(FIGURES)
+    assert len({metric.key for metric in METRICS}) == len(METRICS)
 
 
 @pytest.fixture
 def results() -> Results:
     found = Results(about={"seconds": 1, "command": "tools/bench"})
     for tx in (1.0, 2.0, 3.0):
-        found.add(ROADS, VETH, {"tx": tx, "same_p50": 4.0})
-        found.add(ROADS, REDIRECT, {"tx": tx / 2, "same_p50": 5.0})
-        found.add(ROADS, "failover", {"tx": tx / 4, "same_p50": 10.0, "idle": 0.0})
+        found.add(SYSTEMS, VETH, {"tx": tx, "same_p50": 4.0})
+        found.add(SYSTEMS, REDIRECT, {"tx": tx / 2, "same_p50": 5.0})
+        found.add(SYSTEMS, "failover", {"tx": tx / 4, "same_p50": 10.0, "idle": 0.0})
         found.add("ports", "1 port", {"tx": tx, "tx_path": 9.0, "tx_busy": 9.0})
         found.add("ports", "2 ports", {"tx": tx / 2, "tx_path": 9.9, "tx_busy": 9.0})
     found.absent["a peer"] = "install it"
@@ -139,7 +139,7 @@ def test_what_others_took_of_the_machine_is_said(results: Results) -> None:
 
 def test_one_round_has_no_range() -> None:
     found = Results()
-    found.add(ROADS, VETH, {"tx": 1.0})
+    found.add(SYSTEMS, VETH, {"tx": 1.0})
     assert f"| {VETH} | 1.00 |" in markdown(found).splitlines()
 
 
@@ -147,7 +147,7 @@ PANEL = plot.Panel("", {"tx": "out", "idle": "idle"})
 
 
 def test_a_panel_has_a_bar_for_each_figure_that_a_row_has(results: Results) -> None:
-    found = plot.bars(results.sections[ROADS], PANEL)
+    found = plot.bars(results.sections[SYSTEMS], PANEL)
     assert [(bar.series, bar.spread.median) for bar in found] == [
         *((0, 2.0), (0, 1.0)),
         *((0, 0.5), (1, 0.0)),
@@ -158,9 +158,9 @@ def test_a_panel_has_a_bar_for_each_figure_that_a_row_has(results: Results) -> N
 
 
 def test_every_panel_draws_figures_that_there_are() -> None:
-    keys = {figure.key for figure in FIGURES}
+    keys = {metric.key for metric in METRICS}
     drawn = [
-        key for panels in plot.PICTURES.values() for p in panels for key in p.figures
+        key for panels in plot.PICTURES.values() for p in panels for key in p.metrics
     ]
     assert set(drawn) <= keys
 

@@ -13,13 +13,13 @@ from tests.tree import ROOT
 
 BENCH_SECONDS = 300
 SHORT = ("--rounds", "1", "--seconds")
-FIGURES = ("frames", "lossless", "gso", "latency", "workers", "instructions")
+METRICS = ("frames", "lossless", "gso", "latency", "workers", "instructions")
 
 RUNS = {
     "bench": (
         (
             *(*SHORT, "0.1", "--proto", "failover", "--beside=--no-xdp", "--no-peers"),
-            *(f"--only={figure}" for figure in FIGURES),
+            *(f"--only={metric}" for metric in METRICS),
         ),
         "| failover --no-xdp |",
     ),

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import cpu, instructions, machine, peers
-from bench.figures import Results
-from bench.quantities import QUANTITIES, Found, Meter, build_programs
-from bench.roads import Lagg, Road, redirect, veth
+from bench.measurements import MEASUREMENTS, Found, Meter, build_programs
+from bench.metrics import Results
 from bench.sweeps import SWEEPS, Point, points
-from bench.table import ROADS, markdown
+from bench.systems import Lagg, System, redirect, veth
+from bench.table import SYSTEMS, markdown
 from lab.host import CommandError
 from lab.lab import Lab
 
@@ -28,10 +28,12 @@ QUICK_PROTOCOLS = ("loadbalance",)
 ROUNDS, SECONDS = 5, 1.0
 QUICK_ROUNDS = 1
 DURATION_MIN, DURATION_MAX = 0.05, 30.0  # some ticks of a clock; less than run() waits
-ALL = (*QUANTITIES, *SWEEPS, "instructions")
+ALL = (*MEASUREMENTS, *SWEEPS, "instructions")
 
 
-def roads(lab: Lab, found: argparse.Namespace, absent: dict[str, str]) -> list[Road]:
+def systems(
+    lab: Lab, found: argparse.Namespace, absent: dict[str, str]
+) -> list[System]:
     """The rows of the first tables."""
     laggs = [Lagg(lab, "lagg")]
     if found.beside:
@@ -39,13 +41,13 @@ def roads(lab: Lab, found: argparse.Namespace, absent: dict[str, str]) -> list[R
     return [
         veth(lab),
         redirect(lab),
-        *(lagg.road(proto) for proto in found.proto for lagg in laggs),
+        *(lagg.system(proto) for proto in found.proto for lagg in laggs),
         *(_peers(lab, absent) if found.peers else ()),
     ]
 
 
-def _peers(lab: Lab, absent: dict[str, str]) -> Iterator[Road]:
-    """The roads that are here and come up; of others `absent` gets the reason."""
+def _peers(lab: Lab, absent: dict[str, str]) -> Iterator[System]:
+    """The systems that are here and come up; of others `absent` gets the reason."""
     absent |= peers.absent()
     for name, make in peers.PEERS.items():
         if name in absent:
@@ -73,21 +75,21 @@ def told_if_failed(results: Results, what: str) -> Iterator[None]:
         results.absent[f"{what}, a round"] = why
 
 
-def measure_road(
-    meter: Meter, road: Road, wanted: Container[str], results: Results
+def measure_system(
+    meter: Meter, system: System, wanted: Container[str], results: Results
 ) -> None:
-    """Every wanted quantity, once."""
-    for name, quantity in QUANTITIES.items():
+    """Every wanted measurement, once."""
+    for name, measurement in MEASUREMENTS.items():
         if name in wanted:
-            with told_if_failed(results, f"{road.name}: {name}"):
-                found = quantity(meter, road)
-                tell(f"  {road.name}: {_shown(found)}")
-                results.add(ROADS, road.name, found)
+            with told_if_failed(results, f"{system.name}: {name}"):
+                found = measurement(meter, system)
+                tell(f"  {system.name}: {_shown(found)}")
+                results.add(SYSTEMS, system.name, found)
 
 
 def measure_point(meter: Meter, point: Point, results: Results) -> None:
     """One point of a sweep, once."""
-    found = point.measure(meter, point.road)
+    found = point.measure(meter, point.system)
     tell(f"  {point.row}: {_shown(found)}")
     results.add(point.section, point.row, found)
 
@@ -101,7 +103,7 @@ def run(found: argparse.Namespace, results: Results) -> None:
     with Lab("bench") as lab, ExitStack() as parts:
         meter = parts.enter_context(closing(Meter(found.seconds)))
         build_programs()
-        rows = roads(lab, found, results.absent)
+        rows = systems(lab, found, results.absent)
         swept = points(lab, found.only)
         if "instructions" in found.only:
             count_instructions(lab, results)
@@ -109,11 +111,11 @@ def run(found: argparse.Namespace, results: Results) -> None:
             results.others.append(cpu.busy_percent(found.seconds))
             others = f"others take {results.others[-1]:.0f} %"
             tell(f"round {number + 1} of {found.rounds}; {others} of the machine")
-            for road in rows:
-                with told_if_failed(results, road.name), road.use():
-                    measure_road(meter, road, found.only, results)
+            for system in rows:
+                with told_if_failed(results, system.name), system.use():
+                    measure_system(meter, system, found.only, results)
             for point in swept:
-                with told_if_failed(results, point.row), point.road.use():
+                with told_if_failed(results, point.row), point.system.use():
                     measure_point(meter, point, results)
             if found.json:
                 found.json.write_text(results.to_json())

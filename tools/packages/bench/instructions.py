@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from bench.roads import hosts
+from bench.systems import hosts
 from lab.host import Host
 from lab.lab import Lab
 from lab.program import build

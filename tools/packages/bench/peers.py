@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.cpu import CLIENT_CPU, OTHER_CPU
-from bench.roads import FAR_ADDRESS, Road, address, hosts
+from bench.systems import FAR_ADDRESS, System, address, hosts
 from lab import ovs
 from lab.host import CommandError, Host
 from lab.lab import Lab
@@ -52,7 +52,7 @@ def absent() -> dict[str, str]:
     return found
 
 
-def _open_vswitch(lab: Lab, name: str, kind: str, *, tso: bool) -> Road:
+def _open_vswitch(lab: Lab, name: str, kind: str, *, tso: bool) -> System:
     """A bond of two ports, the first of which carries; by packet sockets, or as told.
 
     Without TSO what comes to it is as on a wire: it passes on what a veth left out.
@@ -68,7 +68,7 @@ def _open_vswitch(lab: Lab, name: str, kind: str, *, tso: bool) -> Road:
     return _ready(name, near, ovs.BRIDGE, far, polls=kind == "afxdp")
 
 
-def _dpdk(lab: Lab) -> Road:
+def _dpdk(lab: Lab) -> System:
     """Its forwarder between a TAP and a bond (active-backup) of two packet sockets."""
     near, far = hosts(lab, "dpdk", ports=2)
     for number in range(2):
@@ -103,42 +103,42 @@ def has_hugepages() -> bool:
     return HUGEPAGES.exists() and int(HUGEPAGES.read_text()) * HUGEPAGE_MB >= MEMORY_MB
 
 
-def _ready(name: str, near: Host, near_name: str, far: Host, *, polls: bool) -> Road:
-    """The road, once pings pass."""
+def _ready(name: str, near: Host, near_name: str, far: Host, *, polls: bool) -> System:
+    """The system, once pings pass."""
     address(near, near_name, far, "q0")
     wait_until(lambda: _answers(near), READY_S, f"{name} carries")
     pids = tuple(near.pids())
-    road = Road(name, near, near_name, far, ("q0",), pids, polls)
-    return quiet(road) if polls else road
+    system = System(name, near, near_name, far, ("q0",), pids, polls)
+    return quiet(system) if polls else system
 
 
 def _answers(near: Host) -> bool:
     return ping(near, FAR_ADDRESS, count=1, wait_s=0.2).lost == 0
 
 
-def quiet(road: Road) -> Road:
-    """A road whose datapath is stopped but in use: it would take a CPU from others."""
+def quiet(system: System) -> System:
+    """A system whose datapath is stopped but in use: or it would take others' CPU."""
 
     @contextmanager
     def use() -> Iterator[None]:
-        _signal(road, signal.SIGCONT)
+        _signal(system, signal.SIGCONT)
         try:
-            wait_until(lambda: _answers(road.near), READY_S, f"{road.name} carries")
+            wait_until(lambda: _answers(system.near), READY_S, f"{system.name} carries")
             yield
         finally:
-            _signal(road, signal.SIGSTOP)
+            _signal(system, signal.SIGSTOP)
 
-    _signal(road, signal.SIGSTOP)
-    return replace(road, use=use)
+    _signal(system, signal.SIGSTOP)
+    return replace(system, use=use)
 
 
-def _signal(road: Road, number: signal.Signals) -> None:
-    for pid in road.pids:
+def _signal(system: System, number: signal.Signals) -> None:
+    for pid in system.pids:
         os.kill(pid, number)
 
 
-def attempt(make: Callable[[Lab], Road], lab: Lab) -> Road:
-    """The road; or Failed, and nothing runs of a peer that did not come up."""
+def attempt(make: Callable[[Lab], System], lab: Lab) -> System:
+    """The system; or Failed, and nothing runs of a peer that did not come up."""
     before = set(lab.hosts)
     try:
         return make(lab)
@@ -153,7 +153,7 @@ def _end(host: Host) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-PEERS: dict[str, Callable[[Lab], Road]] = {
+PEERS: dict[str, Callable[[Lab], System]] = {
     OVS: lambda lab: _open_vswitch(lab, OVS, "system", tso=False),
     OVS_TSO: lambda lab: _open_vswitch(lab, OVS_TSO, "system", tso=True),
     OVS_AFXDP: lambda lab: _open_vswitch(lab, OVS_AFXDP, "afxdp", tso=False),

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Results, Rows, Spread
-from bench.table import ROADS
+from bench.metrics import Results, Rows, Spread
+from bench.table import SYSTEMS
 
 COLOURS = ("#0072b2", "#e69f00", "#56b4e9", "#f0c36b")
 """Okabe and Ito's, which everyone can tell apart."""
@@ -34,15 +34,15 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Bars: a group for each row, in it one for each figure."""
+    """Bars: a group for each row, in it one for each metric."""
 
     title: str
-    figures: Mapping[str, str]  # by key, what the legend says
-    section: str = ROADS
+    metrics: Mapping[str, str]  # by key, what the legend says
+    section: str = SYSTEMS
     logarithmic: bool = False
 
 
-ROADS_PICTURE = (
+SYSTEMS_PICTURE = (
     Panel("64-byte frames delivered, Mpps", {"tx": "out", "rx": "in"}),
     Panel(
         "64-byte frames without loss, Mpps",
@@ -74,7 +74,7 @@ SWEEPS_PICTURE = tuple(
     for section in ("ports", "flows", "workers")
 )
 
-PICTURES = {"bench.svg": ROADS_PICTURE, "bench-sweeps.svg": SWEEPS_PICTURE}
+PICTURES = {"bench.svg": SYSTEMS_PICTURE, "bench-sweeps.svg": SWEEPS_PICTURE}
 """Files, and the panels of each."""
 
 
@@ -89,8 +89,8 @@ class Bar:
 
 
 def bars(rows: Rows, panel: Panel) -> list[Bar]:
-    """All of a panel; none where a row has not the figure."""
-    height = BAR_SHARE / len(panel.figures)
+    """All of a panel; none where a row has not the metric."""
+    height = BAR_SHARE / len(panel.metrics)
     return [
         Bar(
             row + (series + 0.5) * height - BAR_SHARE / 2,
@@ -98,9 +98,9 @@ def bars(rows: Rows, panel: Panel) -> list[Bar]:
             Spread.of(rounds),
             series,
         )
-        for row, figures in enumerate(rows.values())
-        for series, key in enumerate(panel.figures)
-        if (rounds := figures.get(key))
+        for row, metrics in enumerate(rows.values())
+        for series, key in enumerate(panel.metrics)
+        if (rounds := metrics.get(key))
     ]
 
 
@@ -152,7 +152,7 @@ def _label(axes: Any, rows: Rows, panel: Panel) -> None:  # noqa: ANN401
         axes.set_xscale("log")
         axes.set_xlim(left=1)
     for series in sorted({bar.series for bar in bars(rows, panel)}):
-        label = list(panel.figures.values())[series]
+        label = list(panel.metrics.values())[series]
         axes.barh(0, 0, color=COLOURS[series], label=label)
     place = {"loc": "upper left", "bbox_to_anchor": (0, -0.06)}
     axes.legend(frameon=False, ncols=2, **place)

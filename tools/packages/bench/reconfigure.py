@@ -18,7 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.publish import Bare, Times
-from bench.sides import Both, Laggctl, LaggdAndSwitch, OvsAndSwitch, Side, TwoLaggds
+from bench.topologies import (
+    Both,
+    Laggctl,
+    LaggdAndSwitch,
+    OvsAndSwitch,
+    Topology,
+    TwoLaggds,
+)
 from lab import Lab, Stream
 from lab.ovs import OpenVswitch, missing
 
@@ -44,9 +51,9 @@ PUBLISHED_PORTS = (1, 32)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of change, on one side."""
+    """One kind of change, on one topology."""
 
-    side: Side
+    topology: Topology
     change: str
     count: int  # how often in a measurement
     once: Callable[[int], None]  # changes and changes back, the n-th time
@@ -56,7 +63,7 @@ class Case:
     @property
     def key(self) -> str:
         """The name of its results."""
-        return f"{self.side.name}: {self.change}"
+        return f"{self.topology.name}: {self.change}"
 
 
 @dataclass(slots=True)
@@ -92,50 +99,54 @@ class Results:
 # ---- changes -------------------------------------------------------------------------
 
 
-def laggd_cases(side: TwoLaggds, count: int) -> list[Case]:
+def laggd_cases(topology: TwoLaggds, count: int) -> list[Case]:
     """A laggd whose partner takes frames from every port."""
 
     def partner(proto: str) -> Callable[[], None]:
         def prepare() -> None:
-            side.a.set("failover", failover_rx_all=True)
-            side.b.set(proto, failover_rx_all=True)
+            topology.a.set("failover", failover_rx_all=True)
+            topology.b.set(proto, failover_rx_all=True)
 
         return prepare
 
     def switch_proto(number: int) -> None:
-        side.a.set(PROTOCOLS[(number + 1) % len(PROTOCOLS)])
+        topology.a.set(PROTOCOLS[(number + 1) % len(PROTOCOLS)])
 
     def idle_port(_: int) -> None:
-        side.a.detach("p1")
-        side.a.attach("p1")
+        topology.a.detach("p1")
+        topology.a.attach("p1")
 
     def both_busy() -> None:
-        side.a.set("roundrobin")
-        side.b.set("roundrobin")
+        topology.a.set("roundrobin")
+        topology.b.set("roundrobin")
 
     def active_port(_: int) -> None:
-        side.b.set("failover")  # the partner leaves the port first, then we
-        side.b.leave()
+        topology.b.set("failover")  # the partner leaves the port first, then we
+        topology.b.leave()
         idle_port(0)
-        side.b.set("roundrobin")
+        topology.b.set("roundrobin")
 
     return [
-        unchanged(side, partner("roundrobin")),
-        Case(side, "protocol switch", count, switch_proto, partner("roundrobin")),
+        unchanged(topology, partner("roundrobin")),
+        Case(topology, "protocol switch", count, switch_proto, partner("roundrobin")),
         Case(
-            side, "idle port detached, attached", count, idle_port, partner("failover")
+            topology,
+            "idle port detached, attached",
+            count,
+            idle_port,
+            partner("failover"),
         ),
-        Case(side, "active port detached, attached", count, active_port, both_busy),
+        Case(topology, "active port detached, attached", count, active_port, both_busy),
     ]
 
 
-def unchanged(side: Side, prepare: Callable[[], None], what: str = "") -> Case:
+def unchanged(topology: Topology, prepare: Callable[[], None], what: str = "") -> Case:
     """A case in which nothing happens to the stream."""
-    return Case(side, f"no change{what}", 0, lambda _: None, prepare)
+    return Case(topology, f"no change{what}", 0, lambda _: None, prepare)
 
 
 def at_switch(
-    side: Side,
+    topology: Topology,
     bond: Laggctl | OpenVswitch,
     mode: str,
     count: int,
@@ -155,32 +166,35 @@ def at_switch(
         put_back(port)
 
     what = f"{mode} at a switch: carrying port removed, added"
-    return Case(side, what, count, carrying_port, prepare, SETTLE_S)
+    return Case(topology, what, count, carrying_port, prepare, SETTLE_S)
 
 
-def switch_cases(side: LaggdAndSwitch, count: int) -> list[Case]:
+def switch_cases(topology: LaggdAndSwitch, count: int) -> list[Case]:
     """A laggd, where Open vSwitch is in `ovs_cases`."""
     return [
-        unchanged(side, lambda: None, " at a switch"),
-        at_switch(side, side.bond, "failover", count, lambda: None),
+        unchanged(topology, lambda: None, " at a switch"),
+        at_switch(topology, topology.bond, "failover", count, lambda: None),
     ]
 
 
-def ovs_cases(side: OvsAndSwitch, count: int) -> list[Case]:
+def ovs_cases(topology: OvsAndSwitch, count: int) -> list[Case]:
     """Open vSwitch's bond, both modes that need no LACP."""
 
     def mode(name: str) -> Callable[[], None]:
-        return lambda: side.bond.set_mode(name)
+        return lambda: topology.bond.set_mode(name)
 
     def switch_mode(number: int) -> None:
-        side.bond.set_mode(("balance-slb", "active-backup")[number % 2])
+        topology.bond.set_mode(("balance-slb", "active-backup")[number % 2])
 
     modes = ("active-backup", "balance-slb")
     return [
-        unchanged(side, mode("active-backup"), " at a switch"),
-        *(at_switch(side, side.bond, each, count, mode(each)) for each in modes),
+        unchanged(topology, mode("active-backup"), " at a switch"),
+        *(
+            at_switch(topology, topology.bond, each, count, mode(each))
+            for each in modes
+        ),
         Case(
-            side,
+            topology,
             "bond_mode active-backup <-> balance-slb at a switch",
             count,
             switch_mode,
@@ -196,8 +210,8 @@ def ovs_cases(side: OvsAndSwitch, count: int) -> list[Case]:
 def measure(case: Case, rate: int, seconds: float) -> Sample:
     """All changes of a case under streams both ways, which run `seconds` at least."""
     case.prepare()
-    ends = case.side.ends
-    before, start = case.side.overload(), time.monotonic()
+    ends = case.topology.ends
+    before, start = case.topology.overload(), time.monotonic()
     shape = {"rate": rate, "flows": FLOWS}
     streams = (
         Stream(ends.near, ends.far, ends.far_address, **shape),
@@ -209,7 +223,7 @@ def measure(case: Case, rate: int, seconds: float) -> Sample:
     for stream in streams:
         stream.stop()
     there, back = (stream.result() for stream in streams)
-    after = case.side.overload()
+    after = case.topology.overload()
     return Sample(
         changes=case.count,
         seconds=there.seconds,
@@ -272,7 +286,7 @@ def timed_ms(operation: Callable[[int], None], count: int) -> list[float]:
 
 
 class Reconfigure:
-    """All sides, up and ready, and what was measured so far."""
+    """All topologies, up and ready, and what was measured so far."""
 
     def __init__(self, lab: Lab, parts: ExitStack, count: int, rate: int) -> None:
         """`count` changes in a measurement, `rate` frames a second each way."""

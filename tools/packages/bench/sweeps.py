@@ -7,8 +7,8 @@ Owns the points of each sweep; the first of one is what its others are compared 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from bench.quantities import Found, Meter
-from bench.roads import Lagg, Road
+from bench.measurements import Found, Meter
+from bench.systems import Lagg, System
 from lab.lab import Lab
 
 PROTO = "loadbalance"
@@ -29,8 +29,8 @@ class Point:
 
     section: str
     row: str
-    road: Road
-    measure: Callable[[Meter, Road], Found]
+    system: System
+    measure: Callable[[Meter, System], Found]
 
 
 def points(lab: Lab, wanted: Container[str]) -> list[Point]:
@@ -49,24 +49,24 @@ def points(lab: Lab, wanted: Container[str]) -> list[Point]:
 
 def _workers(lab: Lab, count: int) -> Point:
     lagg = Lagg(lab, f"workers-{count}", options=("--workers", str(count)))
-    return Point("workers", _many(count, "worker"), lagg.road(PROTO), Meter.frames)
+    return Point("workers", _many(count, "worker"), lagg.system(PROTO), Meter.frames)
 
 
 def _ports(lagg: Lagg, count: int) -> Point:
-    return Point("ports", _many(count, "port"), lagg.road(PROTO, count), _bursts)
+    return Point("ports", _many(count, "port"), lagg.system(PROTO, count), _bursts)
 
 
 def _flows(lagg: Lagg, flows: int, ports: int) -> Point:
-    def measure(meter: Meter, road: Road) -> Found:
-        return meter.out(road, flows=flows, kind="queue").figures("tx")
+    def measure(meter: Meter, system: System) -> Found:
+        return meter.out(system, flows=flows, kind="queue").metrics("tx")
 
     row = f"{_many(flows, 'flow')} over {_many(ports, 'port')}"
-    return Point("flows", row, lagg.road(PROTO, ports), measure)
+    return Point("flows", row, lagg.system(PROTO, ports), measure)
 
 
-def _bursts(meter: Meter, road: Road) -> Found:
-    out = meter.out(road, flows=PORT_FLOWS).figures("tx")
-    return out | meter.into(road, flows=PORT_FLOWS).figures("rx")
+def _bursts(meter: Meter, system: System) -> Found:
+    out = meter.out(system, flows=PORT_FLOWS).metrics("tx")
+    return out | meter.into(system, flows=PORT_FLOWS).metrics("rx")
 
 
 def _many(count: int, what: str) -> str:

@@ -3,19 +3,19 @@
 
 from collections.abc import Iterator, Mapping
 
-from bench.figures import (
+from bench.metrics import (
     BASES,
-    FIGURES,
+    METRICS,
     VETH,
     Comparison,
-    Figure,
+    Metric,
     Results,
     Rows,
     Spread,
 )
 
-ROADS = "roads"
-"""The section that has a table for each group of figures."""
+SYSTEMS = "systems"
+"""The section that has a table for each group of metrics."""
 
 NOTHING = "-"
 SWEPT = ("tx", "rx", "tx_path", "rx_path")
@@ -23,9 +23,9 @@ SWEPT = ("tx", "rx", "tx_path", "rx_path")
 
 def markdown(results: Results) -> str:
     """All tables, and what must be said of them."""
-    parts = [_about(results), *_road_tables(results)]
+    parts = [_about(results), *_system_tables(results)]
     for section, rows in results.sections.items():
-        if section != ROADS:
+        if section != SYSTEMS:
             table = _table(rows, _swept(rows), _first(rows))
             parts.append(f"### {section.capitalize()}\n\n{table}")
     if results.instructions:
@@ -33,13 +33,13 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def _road_tables(results: Results) -> Iterator[str]:
-    rows = results.sections.get(ROADS, {})
+def _system_tables(results: Results) -> Iterator[str]:
+    rows = results.sections.get(SYSTEMS, {})
     bases = {name: short for name, short in BASES.items() if name in rows}
-    for group in dict.fromkeys(figure.group for figure in FIGURES):
-        figures = [f for f in _present(rows) if f.group == group]
-        if figures:
-            yield f"### {group}\n\n{_table(rows, figures, bases)}"
+    for group in dict.fromkeys(metric.group for metric in METRICS):
+        metrics = [each for each in _present(rows) if each.group == group]
+        if metrics:
+            yield f"### {group}\n\n{_table(rows, metrics, bases)}"
 
 
 def _first(rows: Rows) -> dict[str, str]:
@@ -47,51 +47,51 @@ def _first(rows: Rows) -> dict[str, str]:
     return {next(iter(rows)): ""}
 
 
-def _present(rows: Rows) -> list[Figure]:
-    keys = {key for figures in rows.values() for key in figures}
-    return [figure for figure in FIGURES if figure.key in keys]
+def _present(rows: Rows) -> list[Metric]:
+    keys = {key for metrics in rows.values() for key in metrics}
+    return [metric for metric in METRICS if metric.key in keys]
 
 
-def _swept(rows: Rows) -> list[Figure]:
-    return [figure for figure in _present(rows) if figure.key in SWEPT]
+def _swept(rows: Rows) -> list[Metric]:
+    return [metric for metric in _present(rows) if metric.key in SWEPT]
 
 
-def _table(rows: Rows, figures: list[Figure], bases: Mapping[str, str]) -> str:
-    heads = [f"{figure.title}, {figure.unit}" for figure in figures]
+def _table(rows: Rows, metrics: list[Metric], bases: Mapping[str, str]) -> str:
+    heads = [f"{metric.title}, {metric.unit}" for metric in metrics]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for row in rows:
-        cells = [_cell(rows, row, figure, bases) for figure in figures]
+        cells = [_cell(rows, row, metric, bases) for metric in metrics]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(rows: Rows, row: str, figure: Figure, bases: Mapping[str, str]) -> str:
+def _cell(rows: Rows, row: str, metric: Metric, bases: Mapping[str, str]) -> str:
     """Median [min-max], and the median beside that of each base."""
-    rounds = rows[row].get(figure.key)
+    rounds = rows[row].get(metric.key)
     if not rounds:
         return NOTHING
     spread = Spread.of(rounds)
-    text = f"{spread.median:.{figure.digits}f}"
+    text = f"{spread.median:.{metric.digits}f}"
     if len(rounds) > 1:
-        both = (f"{each:.{figure.digits}f}" for each in (spread.least, spread.most))
+        both = (f"{each:.{metric.digits}f}" for each in (spread.least, spread.most))
         text += f" [{'-'.join(both)}]"
     beside = [
         compared
         for base, short in bases.items()
         if base != row
-        and (compared := _beside(spread, rows[base].get(figure.key), figure, short))
+        and (compared := _beside(spread, rows[base].get(metric.key), metric, short))
     ]
     return f"{text} **{', '.join(beside)}**" if beside and row != VETH else text
 
 
 def _beside(
-    spread: Spread, base: list[float] | None, figure: Figure, short: str
+    spread: Spread, base: list[float] | None, metric: Metric, short: str
 ) -> str:
-    if not base or figure.comparison is Comparison.NONE:
+    if not base or metric.comparison is Comparison.NONE:
         return ""
     median = Spread.of(base).median
-    if figure.comparison is Comparison.DIFFERENCE:
-        return f"{short} {spread.median - median:+.{figure.digits}f}".strip()
+    if metric.comparison is Comparison.DIFFERENCE:
+        return f"{short} {spread.median - median:+.{metric.digits}f}".strip()
     return f"{spread.median / median:.2f} {short}".strip() if median else ""
 
 

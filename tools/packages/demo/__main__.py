@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from demo.story import Story
+from demo.printer import Printer
 from demo.traces import Surroundings, Traces
 from lab.daemon import LAGGCTL, overload
 from lab.host import CommandError
@@ -49,7 +49,7 @@ TOUR = ("roundrobin", "loadbalance", "broadcast", "failover")
 class Demo:
     """The lab and its narrator."""
 
-    story: Story
+    printer: Printer
     pair: Pair
 
     def run(self) -> None:
@@ -62,10 +62,10 @@ class Demo:
         self._page()
 
     def _pings(self) -> None:
-        self.story.heading("Is there a network?")
+        self.printer.heading("Is there a network?")
         for ipv6 in (False, True):
             to = self.pair.b.address6 if ipv6 else self.pair.b.address
-            with self.story.step(f"a pings {to}") as step:
+            with self.printer.step(f"a pings {to}") as step:
                 pings = self.pair.ping(count=5, ipv6=ipv6)
                 answered = f"{pings.received} of {pings.sent} answered"
                 step.show(
@@ -74,9 +74,9 @@ class Demo:
                 )
 
     def _switches(self) -> None:
-        story = self.story
-        story.heading("Another protocol, under load")
-        story.say(
+        printer = self.printer
+        printer.heading("Another protocol, under load")
+        printer.say(
             f"{words(RATES[0])} frames a second each way in {FLOWS} flows, while"
             " laggctl changes the protocol on a, then on b. Meanwhile the two disagree;"
             " so failover was told to receive on every port (failover_rx_all)."
@@ -94,7 +94,7 @@ class Demo:
 
     def _none(self) -> None:
         """The fifth protocol, whose meaning is to lose everything."""
-        with self.story.step("failover to none") as step:
+        with self.printer.step("failover to none") as step:
             self._set("none")
             lost = ping(self.pair.a.host, self.pair.b.address, count=2, wait_s=1).lost
             drops = self.pair.a.laggd.drops().get("proto-none", 0)
@@ -103,15 +103,15 @@ class Demo:
                 f"carries nothing, by definition; {counted}",
                 held=lost == 2 and drops > 0,
             )
-        with self.story.step("none to failover") as step:
+        with self.printer.step("none to failover") as step:
             self._set("failover")
             self.pair.wait_until_ready()
             step.show("pings are answered again", held=True)
 
     def _ports(self) -> None:
-        story = self.story
-        story.heading("A port comes and goes, under load")
-        story.say(
+        printer = self.printer
+        printer.heading("A port comes and goes, under load")
+        printer.say(
             "Under failover the third cable is idle. (Under roundrobin or loadbalance"
             " it is not: a partner would go on sending into a cable that is no port"
             " any more. To agree on that takes LACP: see below.)"
@@ -133,7 +133,7 @@ class Demo:
         """
         for rate in RATES:
             before = self._overruns()
-            with self.story.step(text) as step:
+            with self.printer.step(text) as step:
                 run = self._under_load(change, rate)
                 own = sum(result.overflows for result in run.results)
                 slow = self._overruns() + own > before and rate != RATES[-1]
@@ -145,7 +145,7 @@ class Demo:
             self._explain(run)
             if not slow:
                 return
-            self.story.remark(
+            self.printer.remark(
                 "Queues overran, for want of CPU. Once more, more slowly."
             )
             back()
@@ -163,15 +163,15 @@ class Demo:
 
     def _explain(self, run: Streaming) -> None:
         for name, end, result in zip("ab", self.pair.ends, run.results, strict=True):
-            self.story.remark(f"from {name}: {result}")
-            self.story.remark(
+            self.printer.remark(f"from {name}: {result}")
+            self.printer.remark(
                 f"laggd in {name} has dropped so far: {end.laggd.drops()}"
             )
 
     def _cables(self) -> None:
-        story = self.story
-        story.heading("A cable is pulled, under load")
-        story.say(
+        printer = self.printer
+        printer.heading("A cable is pulled, under load")
+        printer.say(
             "Both ends lose the carrier of the first cable. What was in it is lost; the"
             f" longest silence of any flow must be below {BACK_MS_MAX:.0f} ms."
         )
@@ -181,7 +181,7 @@ class Demo:
 
     def _pull(self, proto: str) -> None:
         for left in reversed(range(PULLS)):
-            with self.story.step(f"pulled, {proto}") as step:
+            with self.printer.step(f"pulled, {proto}") as step:
                 run = self._under_load(self.pair.cables[0].cut, RATES[0])
                 silence = max(result.silence_ms_max for result in run.results)
                 back = f"traffic back after {silence:.1f} ms, lost {losses(run)}"
@@ -193,7 +193,9 @@ class Demo:
                 return
             self._explain(run)
             if left:
-                self.story.remark("Too late. Was this machine itself late? Once more.")
+                self.printer.remark(
+                    "Too late. Was this machine itself late? Once more."
+                )
 
     def _whole(self, proto: str) -> None:
         self.pair.wait_until_links(CABLES)
@@ -201,13 +203,13 @@ class Demo:
             self.pair.wait_until_agreed(CABLES)
 
     def _lacp(self) -> None:
-        story = self.story
-        story.heading("LACP, under load")
-        story.say(
+        printer = self.printer
+        printer.heading("LACP, under load")
+        printer.say(
             "Both ends agree on each cable, so one that carries can go, too: its"
             " partner is told, and flows that move wait for the answer to a marker."
         )
-        with story.step("laggproto lacp on a and b") as step:
+        with printer.step("laggproto lacp on a and b") as step:
             self.pair.ctl("set", "--proto", "lacp", "--lacp-fast-timeout")
             agreed = self.pair.wait_until_agreed(CABLES)
             step.show(f"{CABLES} cables agreed after {agreed:.1f} s", held=True)
@@ -223,11 +225,11 @@ class Demo:
         self.pair.wait_until_agreed(CABLES)
 
     def _page(self) -> None:
-        self.story.heading("laggctl show, on host a")
+        self.printer.heading("laggctl show, on host a")
         print()
-        self.story.block(self.pair.a.laggd.ctl("show").rstrip())
+        self.printer.block(self.pair.a.laggd.ctl("show").rstrip())
         print()
-        with self.story.step("every frame delivered or counted") as step:
+        with self.printer.step("every frame delivered or counted") as step:
             self.pair.conserved()
             step.show("in = out + drops, on both hosts", held=True)
 
@@ -273,49 +275,51 @@ def main() -> int:
 
 
 def _demonstrate(*, keep: bool) -> int:
-    story = Story()
+    printer = Printer()
     before = Surroundings.now()
     with Lab(LABEL) as lab:
-        pair = _build(story, lab)
-        Demo(story, pair).run()
+        pair = _build(printer, lab)
+        Demo(printer, pair).run()
         if keep:
             lab.keep()
-            _tell_kept(story, lab, pair)
-            return _verdict(story)
-        story.heading("Taking everything down")
+            _tell_kept(printer, lab, pair)
+            return _verdict(printer)
+        printer.heading("Taking everything down")
         made = Traces.of(lab, before)
-    with story.step("look for what is left") as step:
+    with printer.step("look for what is left") as step:
         left = made.left()
         nothing = "no namespace, interface, nft table, process or file"
         step.show(", ".join(left) or nothing, held=not left)
-    return _verdict(story)
+    return _verdict(printer)
 
 
-def _build(story: Story, lab: Lab) -> Pair:
-    story.heading("Two hosts, three cables, a laggd on each host")
-    story.block(PICTURE)
-    with story.step("set up") as step:
+def _build(printer: Printer, lab: Lab) -> Pair:
+    printer.heading("Two hosts, three cables, a laggd on each host")
+    printer.block(PICTURE)
+    with printer.step("set up") as step:
         pair = Pair(lab, cables=CABLES, options=("--failover-rx-all",), patched=True)
-        step.show(f"{story.seconds:.1f} s, in network namespaces of their own")
+        step.show(f"{printer.seconds:.1f} s, in network namespaces of their own")
     return pair
 
 
-def _verdict(story: Story) -> int:
+def _verdict(printer: Printer) -> int:
     print()
-    if story.broken:
-        print(f"   Not as it should be: {'; '.join(story.broken)}.")
+    if printer.broken:
+        print(f"   Not as it should be: {'; '.join(printer.broken)}.")
         return 1
-    print(f"   Everything held, in {story.seconds:.0f} s.")
+    print(f"   Everything held, in {printer.seconds:.0f} s.")
     return 0
 
 
-def _tell_kept(story: Story, lab: Lab, pair: Pair) -> None:
-    story.heading("The lab stays up")
+def _tell_kept(printer: Printer, lab: Lab, pair: Pair) -> None:
+    printer.heading("The lab stays up")
     for name, end in zip("ab", pair.ends, strict=True):
-        story.block(f"ip netns exec {end.host.netns} bash         # be on host {name}")
-        story.block(f"{LAGGCTL} --socket {end.laggd.socket} show")
-    story.block(f"tail -f {lab.directory}/a/laggd.log")
-    story.block("sudo tools/demo --remove                       # and it is gone")
+        printer.block(
+            f"ip netns exec {end.host.netns} bash         # be on host {name}"
+        )
+        printer.block(f"{LAGGCTL} --socket {end.laggd.socket} show")
+    printer.block(f"tail -f {lab.directory}/a/laggd.log")
+    printer.block("sudo tools/demo --remove                       # and it is gone")
 
 
 def _remove() -> int:

@@ -20,7 +20,7 @@ from lab.daemon import Daemon
 from lab.host import CommandError, Host
 from lagg.control.client import Client
 from lagg.errors import LaggError
-from soak.witness import Witness
+from soak.invariants import Invariants
 
 MAIN, OTHER = "lagg0", "lagg1"
 """The two laggs that clients steer: one stays, the other comes and goes."""
@@ -171,7 +171,7 @@ class ControlClient(Actor):
     def __init__(self, name: str, seed: int, stop: Stop, laggd: Daemon) -> None:
         """Connects when it runs."""
         super().__init__(name, seed, stop)
-        self.witness = Witness()
+        self.invariants = Invariants()
         self._laggd = laggd
         self._client: Client | None = None
 
@@ -206,7 +206,7 @@ class ControlClient(Actor):
 
     def _read(self, name: str | None = None) -> None:
         assert self._client is not None
-        self.witness.look(self._client.call("List", name=name)["laggs"])
+        self.invariants.check(self._client.call("List", name=name)["laggs"])
 
     def _create(self) -> Action:
         ports = self.rng.sample(PORTS, self.rng.randrange(3))

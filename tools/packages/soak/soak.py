@@ -38,8 +38,8 @@ from soak.actors import (
     Outcome,
     Stop,
 )
+from soak.invariants import Invariants
 from soak.sanitized import SANITIZERS, SanitizedDaemon
-from soak.witness import Witness
 
 CLIENTS = 4
 WIRES = 7  # p0 ... p6 to q0 ... q6
@@ -243,15 +243,15 @@ class Soak:
         report.outcomes = outcomes(actors)
         for actor in actors:
             report.refusals.update(actor.refusals)
-        witnesses = [a.witness for a in actors if isinstance(a, ControlClient)]
-        report.readings = sum(witness.readings for witness in witnesses)
+        readers = [a.invariants for a in actors if isinstance(a, ControlClient)]
+        report.readings = sum(reader.readings for reader in readers)
         report.numbers["readings looked at"] = report.readings
         for name in (MAIN, OTHER):
-            counts = [witness.frames(name) for witness in witnesses]
+            counts = [reader.frames(name) for reader in readers]
             report.frames[name] = max(counts, key=lambda count: count["tx_in"])
             report.numbers[f"frames of {name}"] = report.frames[name]
             report.numbers[f"laggs called {name}"] = max(
-                w.laggs(name) for w in witnesses
+                reader.laggs(name) for reader in readers
             )
 
     # ---- the end -------------------------------------------------------------------
@@ -276,7 +276,7 @@ class Soak:
     def _destroy_all(self) -> None:
         with Client(str(self.laggd.socket)) as client:
             laggs = client.call("List")["laggs"]
-            Witness().look(laggs)
+            Invariants().check(laggs)
             for each in laggs:
                 client.call("Destroy", name=each["name"])
             assert client.call("List")["laggs"] == []

@@ -30,7 +30,7 @@ class Step:
         self.held = held
 
 
-class Story:
+class Printer:
     """Prints to stdout; colours for a terminal only."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Story:
 
     @property
     def seconds(self) -> float:
-        """Since the story began."""
+        """Since the printer began."""
         return time.monotonic() - self._start
 
     def heading(self, text: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the bench measures with: its roads carry, its sink counts all."""
+"""What the bench measures with: its systems carry, its sink counts all."""
 
 import os
 import socket
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import bpf, cpu, peers, roads
-from bench.quantities import Meter
-from bench.roads import FAR_ADDRESS, Road
+from bench import bpf, cpu, peers, systems
+from bench.measurements import Meter
+from bench.systems import FAR_ADDRESS, System
 from lab import Host, Lab, ping, wait_until
 from lab.ping import ANSWER_S
 from lab.program import build
@@ -37,9 +37,9 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-@pytest.fixture(params=[roads.veth, roads.redirect])
-def road(lab: Lab, request: pytest.FixtureRequest) -> Road:
-    make: Callable[[Lab], Road] = request.param
+@pytest.fixture(params=[systems.veth, systems.redirect])
+def system(lab: Lab, request: pytest.FixtureRequest) -> System:
+    make: Callable[[Lab], System] = request.param
     return make(lab)
 
 
@@ -49,8 +49,8 @@ def meter() -> Iterator[Meter]:
         yield made
 
 
-def carries(road: Road, wait_s: float = ANSWER_S) -> bool:
-    return ping(road.near, FAR_ADDRESS, count=1, wait_s=wait_s).lost == 0
+def carries(system: System, wait_s: float = ANSWER_S) -> bool:
+    return ping(system.near, FAR_ADDRESS, count=1, wait_s=wait_s).lost == 0
 
 
 def received(host: Host, name: str) -> int:
@@ -63,12 +63,12 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_road_of_the_kernel_carries(road: Road) -> None:
-    assert carries(road)
+def test_a_system_of_the_kernel_carries(system: System) -> None:
+    assert carries(system)
 
 
 def test_the_redirect_uses_every_port_for_its_flows_and_loses_none(lab: Lab) -> None:
-    near, far = roads.hosts(lab, "many", PORTS)
+    near, far = systems.hosts(lab, "many", PORTS)
     lab.cable(near, "lagg0", near, "hidden")
     ports = [near.ifindex(f"p{number}") for number in range(PORTS)]
     bpf.hook(near, "lagg0", bpf.EGRESS, bpf.to_ports(ports))
@@ -93,35 +93,37 @@ def test_the_redirect_uses_every_port_for_its_flows_and_loses_none(lab: Lab) -> 
 
 @pytest.mark.parametrize("way", ["out", "into"])
 def test_the_sink_counts_every_frame_and_what_was_there_before_is_there_again(
-    road: Road, meter: Meter, way: str
+    system: System, meter: Meter, way: str
 ) -> None:
-    flood = meter.out(road, rate=RATE) if way == "out" else meter.into(road, rate=RATE)
+    flood = (
+        meter.out(system, rate=RATE) if way == "out" else meter.into(system, rate=RATE)
+    )
     assert flood.sent > 0
     assert (flood.frames, flood.octets) == (flood.sent, FRAME_BYTES * flood.sent)
-    assert carries(road)
+    assert carries(system)
 
 
 def test_what_the_sink_counts_goes_no_further(lab: Lab) -> None:
-    road = roads.veth(lab)
-    with closing(bpf.Sink()) as sink, sink.at(road.far, road.far_names):
-        assert not carries(road, wait_s=0.2)
+    system = systems.veth(lab)
+    with closing(bpf.Sink()) as sink, sink.at(system.far, system.far_names):
+        assert not carries(system, wait_s=0.2)
         assert sink.read()[0] == 1
 
 
 def test_a_superframe_counts_by_its_payload(lab: Lab, meter: Meter) -> None:
-    road = roads.veth(lab)
-    flood = meter.out(road, kind="gso", rate=1000)
+    system = systems.veth(lab)
+    flood = meter.out(system, kind="gso", rate=1000)
     assert flood.frames == flood.sent
     assert flood.octets == flood.sent * (48000 + 42)
 
 
 def test_a_flood_has_as_many_flows_as_asked(lab: Lab) -> None:
-    road = roads.veth(lab)
-    with road.near.packet_socket(road.near_name, 0x0800) as heard:
+    system = systems.veth(lab)
+    with system.near.packet_socket(system.near_name, 0x0800) as heard:
         heard.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        words = ("wire", FAR_ADDRESS, "q0", road.near.link("p0").mac, str(FLOWS))
+        words = ("wire", FAR_ADDRESS, "q0", system.near.link("p0").mac, str(FLOWS))
         tail = ("-1", str(SECONDS), str(RATE))
-        printed = road.far.run(build("flood"), *words, *tail).stdout.split()
+        printed = system.far.run(build("flood"), *words, *tail).stdout.split()
         frames = []
         with suppress(BlockingIOError):
             while True:
@@ -131,10 +133,10 @@ def test_a_flood_has_as_many_flows_as_asked(lab: Lab) -> None:
     assert len(flows) == min(FLOWS, len(frames))
 
 
-def test_latency_has_every_place_on_a_road_of_the_kernel(
+def test_latency_has_every_place_on_a_system_of_the_kernel(
     lab: Lab, meter: Meter
 ) -> None:
-    found = meter.latency(roads.veth(lab))
+    found = meter.latency(systems.veth(lab))
     assert set(found) == {f"{place}_p{n}" for place in PLACES for n in (50, 99)}
     assert all(0 < found[f"{place}_p50"] <= found[f"{place}_p99"] for place in PLACES)
 
@@ -160,9 +162,9 @@ def test_a_process_that_may_run_anywhere_stays_as_it_is(sleeper: int) -> None:
 
 
 def test_a_datapath_that_polls_is_stopped_but_in_use(lab: Lab, sleeper: int) -> None:
-    road = peers.quiet(replace(roads.veth(lab), pids=(sleeper,), polls=True))
+    system = peers.quiet(replace(systems.veth(lab), pids=(sleeper,), polls=True))
     wait_until(lambda: state(sleeper) == "T", DEADLINE_S, "it is stopped")
-    with road.use():
+    with system.use():
         wait_until(lambda: state(sleeper) == "S", DEADLINE_S, "it goes on")
     wait_until(lambda: state(sleeper) == "T", DEADLINE_S, "it is stopped again")
 
@@ -170,7 +172,7 @@ def test_a_datapath_that_polls_is_stopped_but_in_use(lab: Lab, sleeper: int) -> 
 def test_a_peer_that_does_not_come_up_says_so_and_is_ended(lab: Lab) -> None:
     started: list[int] = []
 
-    def make(where: Lab) -> Road:
+    def make(where: Lab) -> System:
         host = where.host("peer")
         started.append(host.popen("sleep", "600").pid)
         raise TimeoutError("it says nothing")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a bench found: figures, the rounds of each, and the file they are kept in.
+"""What a bench found: metrics, the rounds of each, and the file they are kept in.
 
-Owns the list of figures, in the order of the tables.  Pure.
+Owns the list of metrics, in the order of the tables.  Pure.
 """
 
 import json
@@ -20,11 +20,11 @@ BASES = {VETH: "R", REDIRECT: "E1"}
 """Short for a table's cells."""
 
 Rows = dict[str, dict[str, list[float]]]
-"""Rounds by row and figure; no entry where a figure means nothing for a row."""
+"""Rounds by row and metric; no entry where a metric means nothing for a row."""
 
 
 class Comparison(Enum):
-    """How a figure is put beside another row's."""
+    """How a metric is put beside another row's."""
 
     RATIO = auto()
     DIFFERENCE = auto()
@@ -32,8 +32,8 @@ class Comparison(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One quantity."""
+class Metric:
+    """One number of a measurement."""
 
     key: str
     title: str
@@ -50,35 +50,35 @@ FRAMES, CPU, BULK, LATENCY = (
     "Latency of a round trip, and idle CPU",
 )
 
-FIGURES = (
-    Figure("tx_offered", "out, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
-    Figure("tx", "out, delivered", "Mpps", FRAMES),
-    Figure("tx_lossless", "out, without loss", "Mpps", FRAMES),
-    Figure("rx_offered", "in, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
-    Figure("rx", "in, delivered", "Mpps", FRAMES),
-    Figure("rx_lossless", "in, without loss", "Mpps", FRAMES),
-    Figure("tx_busy", "out, machine", "ns a frame", CPU, 0),
-    Figure("tx_path", "out, datapath", "ns a frame", CPU, 0, Comparison.NONE),
-    Figure("rx_busy", "in, machine", "ns a frame", CPU, 0),
-    Figure("rx_path", "in, datapath", "ns a frame", CPU, 0, Comparison.NONE),
-    Figure("tcp1_out", "TCP 1 out", "Gbit/s", BULK, 1),
-    Figure("tcp1_in", "TCP 1 in", "Gbit/s", BULK, 1),
-    Figure("tcp4_out", "TCP 4 out", "Gbit/s", BULK, 1),
-    Figure("tcp4_in", "TCP 4 in", "Gbit/s", BULK, 1),
-    Figure("gso", "UDP GSO out", "thousand/s of 48 kB", BULK, 1),
-    Figure("same_p50", "one CPU p50", "us", LATENCY, 1, Comparison.DIFFERENCE),
-    Figure("same_p99", "one CPU p99", "us", LATENCY, 1, Comparison.NONE),
-    Figure("other_p50", "two CPUs p50", "us", LATENCY, 1, Comparison.NONE),
-    Figure("other_p99", "two CPUs p99", "us", LATENCY, 1, Comparison.NONE),
-    Figure("any_p50", "unplaced p50", "us", LATENCY, 1, Comparison.NONE),
-    Figure("any_p99", "unplaced p99", "us", LATENCY, 1, Comparison.NONE),
-    Figure("idle", "idle", "% of a CPU", LATENCY, 2, Comparison.NONE),
+METRICS = (
+    Metric("tx_offered", "out, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
+    Metric("tx", "out, delivered", "Mpps", FRAMES),
+    Metric("tx_lossless", "out, without loss", "Mpps", FRAMES),
+    Metric("rx_offered", "in, offered", "Mpps", FRAMES, comparison=Comparison.NONE),
+    Metric("rx", "in, delivered", "Mpps", FRAMES),
+    Metric("rx_lossless", "in, without loss", "Mpps", FRAMES),
+    Metric("tx_busy", "out, machine", "ns a frame", CPU, 0),
+    Metric("tx_path", "out, datapath", "ns a frame", CPU, 0, Comparison.NONE),
+    Metric("rx_busy", "in, machine", "ns a frame", CPU, 0),
+    Metric("rx_path", "in, datapath", "ns a frame", CPU, 0, Comparison.NONE),
+    Metric("tcp1_out", "TCP 1 out", "Gbit/s", BULK, 1),
+    Metric("tcp1_in", "TCP 1 in", "Gbit/s", BULK, 1),
+    Metric("tcp4_out", "TCP 4 out", "Gbit/s", BULK, 1),
+    Metric("tcp4_in", "TCP 4 in", "Gbit/s", BULK, 1),
+    Metric("gso", "UDP GSO out", "thousand/s of 48 kB", BULK, 1),
+    Metric("same_p50", "one CPU p50", "us", LATENCY, 1, Comparison.DIFFERENCE),
+    Metric("same_p99", "one CPU p99", "us", LATENCY, 1, Comparison.NONE),
+    Metric("other_p50", "two CPUs p50", "us", LATENCY, 1, Comparison.NONE),
+    Metric("other_p99", "two CPUs p99", "us", LATENCY, 1, Comparison.NONE),
+    Metric("any_p50", "unplaced p50", "us", LATENCY, 1, Comparison.NONE),
+    Metric("any_p99", "unplaced p99", "us", LATENCY, 1, Comparison.NONE),
+    Metric("idle", "idle", "% of a CPU", LATENCY, 2, Comparison.NONE),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Some rounds of one figure."""
+    """Some rounds of one metric."""
 
     median: float
     least: float
@@ -93,7 +93,7 @@ class Spread:
 
 @dataclass(slots=True)
 class Results:
-    """All rounds, by section: the roads, and each sweep."""
+    """All rounds, by section: the systems, and each sweep."""
 
     about: dict[str, Any] = field(default_factory=dict)
     """Machine, kernel, commit, command: what a reader must know to compare."""
@@ -109,19 +109,19 @@ class Results:
     """Instructions of the hot path in user space, a frame; rounds do not vary."""
 
     def add(self, section: str, row: str, found: Mapping[str, float]) -> None:
-        """One round of some figures."""
-        figures = self.sections.setdefault(section, {}).setdefault(row, {})
+        """One round of some metrics."""
+        metrics = self.sections.setdefault(section, {}).setdefault(row, {})
         for key, value in found.items():
-            figures.setdefault(key, []).append(value)
+            metrics.setdefault(key, []).append(value)
 
     @property
     def rounds(self) -> int:
-        """The number of rounds of the figure that has most."""
+        """The number of rounds of the metric that has most."""
         every = (
             len(values)
             for rows in self.sections.values()
-            for figures in rows.values()
-            for values in figures.values()
+            for metrics in rows.values()
+            for values in metrics.values()
         )
         return max(every, default=0)
 

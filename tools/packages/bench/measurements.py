@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is measured on a road, each the same way whoever carries the frames.
+"""What is measured on a system, each the same way whoever carries the frames.
 
-Owns generators and clients, and where they run.  Knows no road's inside but its
+Owns generators and clients, and where they run.  Knows no system's inside but its
 processes, whose CPU it counts and whom it puts on a CPU for latency.
 """
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from bench import cpu
 from bench.bpf import Sink
 from bench.cpu import ANY_CPU, CLIENT_CPU, OTHER_CPU
-from bench.roads import FAR_ADDRESS, NEAR_ADDRESS, Road
 from bench.search import largest
+from bench.systems import FAR_ADDRESS, NEAR_ADDRESS, System
 from lab.host import CommandError, Host
 from lab.program import build
 from lab.waiting import wait_until
@@ -55,8 +55,8 @@ class Flood:
         """What was sent."""
         return self.sent / self.seconds / 1e6
 
-    def figures(self, way: str) -> Found:
-        """The numbers by their names in figures.py."""
+    def metrics(self, way: str) -> Found:
+        """The numbers by their names in metrics.py."""
         frames = max(self.frames, 1)
         found = {f"{way}_offered": self.offered_mpps, way: self.mpps}
         found[f"{way}_busy"] = self.busy_ns / frames
@@ -80,23 +80,25 @@ class Meter:
     # ---- floods ----------------------------------------------------------------------
 
     def out(
-        self, road: Road, *, rate: float = 0, flows: int = FLOWS, kind: str = "host"
+        self, system: System, *, rate: float = 0, flows: int = FLOWS, kind: str = "host"
     ) -> Flood:
         """From the measured host; `kind` as flood.c's."""
-        mac = road.far.link(road.far_names[0]).mac
-        words = (kind, FAR_ADDRESS, road.near_name, mac, str(flows))
-        sink = (road.far, road.far_names)
-        return self._flood(road, road.near, words, sink, rate)
+        mac = system.far.link(system.far_names[0]).mac
+        words = (kind, FAR_ADDRESS, system.near_name, mac, str(flows))
+        sink = (system.far, system.far_names)
+        return self._flood(system, system.near, words, sink, rate)
 
-    def into(self, road: Road, *, rate: float = 0, flows: int = FLOWS) -> Flood:
+    def into(self, system: System, *, rate: float = 0, flows: int = FLOWS) -> Flood:
         """From the partner's ends in turn, to where the host's stack begins."""
-        mac = road.near.link(road.near_name).mac
-        words = ("wire", NEAR_ADDRESS, ",".join(road.far_names), mac, str(flows))
-        return self._flood(road, road.far, words, (road.near, (road.near_name,)), rate)
+        mac = system.near.link(system.near_name).mac
+        words = ("wire", NEAR_ADDRESS, ",".join(system.far_names), mac, str(flows))
+        return self._flood(
+            system, system.far, words, (system.near, (system.near_name,)), rate
+        )
 
     def _flood(
         self,
-        road: Road,
+        system: System,
         source: Host,
         words: tuple[str, ...],
         sink: tuple[Host, tuple[str, ...]],
@@ -106,11 +108,11 @@ class Meter:
         tail = (str(CLIENT_CPU), str(seconds), str(rate))
         with self._sink.at(*sink):
             before = self._sink.read()
-            busy_ns, path_ns = cpu.busy_ns(), cpu.taken_ns(road.pids)
+            busy_ns, path_ns = cpu.busy_ns(), cpu.taken_ns(system.pids)
             printed = source.run(build("flood"), *words, *tail).stdout.split()
             self._drain()
             busy_ns = cpu.busy_ns() - busy_ns
-            path_ns = cpu.taken_ns(road.pids) - path_ns
+            path_ns = cpu.taken_ns(system.pids) - path_ns
             after = self._sink.read()
         return Flood(
             sent=int(printed[0]),
@@ -118,7 +120,7 @@ class Meter:
             octets=after[1] - before[1],
             seconds=float(printed[1]),
             busy_ns=busy_ns,
-            path_ns=path_ns if road.pids else None,
+            path_ns=path_ns if system.pids else None,
         )
 
     def _drain(self) -> None:
@@ -131,15 +133,15 @@ class Meter:
 
         wait_until(still, DRAIN_S, "what was sent has arrived")
 
-    def frames(self, road: Road) -> Found:
+    def frames(self, system: System) -> Found:
         """As fast as one CPU sends, out and in."""
-        return self.out(road).figures("tx") | self.into(road).figures("rx")
+        return self.out(system).metrics("tx") | self.into(system).metrics("rx")
 
-    def lossless(self, road: Road) -> Found:
+    def lossless(self, system: System) -> Found:
         """The largest rates of which nothing is lost."""
         return {
-            "tx_lossless": self._largest(lambda rate: self.out(road, rate=rate)),
-            "rx_lossless": self._largest(lambda rate: self.into(road, rate=rate)),
+            "tx_lossless": self._largest(lambda rate: self.out(system, rate=rate)),
+            "rx_lossless": self._largest(lambda rate: self.into(system, rate=rate)),
         }
 
     def _largest(self, flood: Callable[[float], Flood]) -> float:
@@ -150,68 +152,68 @@ class Meter:
         highest = flood(0).mpps * HEADROOM
         return largest(trial, highest, steps=SEARCH_STEPS, attempts=SEARCH_ATTEMPTS)
 
-    def gso(self, road: Road) -> Found:
+    def gso(self, system: System) -> Found:
         """Superframes by UDP_SEGMENT; on their way, whoever cannot carry them cuts."""
-        done = self.out(road, kind="gso")
+        done = self.out(system, kind="gso")
         payload = done.octets - HEADER_BYTES * done.frames
         return {"gso": payload / SUPER_BYTES / done.seconds / 1e3}
 
     # ---- clients and servers ---------------------------------------------------------
 
-    def tcp(self, road: Road) -> Found:
+    def tcp(self, system: System) -> Found:
         """One stream and four, from the measured host and to it."""
-        with serving(road.far, "iperf3", "-s"):
+        with serving(system.far, "iperf3", "-s"):
             return {
-                f"tcp{streams}_{way}": self._iperf(road, streams, words)
+                f"tcp{streams}_{way}": self._iperf(system, streams, words)
                 for way, words in (("out", ()), ("in", ("-R",)))
                 for streams in (1, 4)
             }
 
-    def _iperf(self, road: Road, streams: int, words: tuple[str, ...]) -> float:
+    def _iperf(self, system: System, streams: int, words: tuple[str, ...]) -> float:
         seconds = max(TCP_SECONDS_MIN, round(self.seconds))
         shape = ("-C", "cubic", "-J", "-t", str(seconds), "-P", str(streams))
         command = ("iperf3", "-c", FAR_ADDRESS, *shape, *words)
-        told = json.loads(road.near.run(*command).stdout)
+        told = json.loads(system.near.run(*command).stdout)
         if "sum_received" not in told["end"]:
             raise CommandError(command, 0, told.get("error", "no word of the end"))
         return float(told["end"]["sum_received"]["bits_per_second"]) / 1e9
 
-    def latency(self, road: Road) -> Found:
+    def latency(self, system: System) -> Found:
         """All on one CPU; the datapath (a kernel's: the server) on another; unplaced.
 
         Not on one CPU when a datapath polls: it would be a matter of time slices.
         """
-        server_cpu = CLIENT_CPU if road.pids else OTHER_CPU
-        found = self._pong(road, "other", (CLIENT_CPU, OTHER_CPU, server_cpu))
-        if not road.polls:
-            found |= self._pong(road, "same", (CLIENT_CPU,) * 3)
-        return found | self._pong(road, "any", (ANY_CPU,) * 3)
+        server_cpu = CLIENT_CPU if system.pids else OTHER_CPU
+        found = self._pong(system, "other", (CLIENT_CPU, OTHER_CPU, server_cpu))
+        if not system.polls:
+            found |= self._pong(system, "same", (CLIENT_CPU,) * 3)
+        return found | self._pong(system, "any", (ANY_CPU,) * 3)
 
-    def _pong(self, road: Road, place: str, cpus: tuple[int, int, int]) -> Found:
+    def _pong(self, system: System, place: str, cpus: tuple[int, int, int]) -> Found:
         """`cpus` are for client, datapath and server."""
         client, path, server = cpus
         pong = str(build("pong"))
         words = (pong, "ask", FAR_ADDRESS, str(client), str(self.seconds))
         with (
-            cpu.pinned(road.pids, path),
-            serving(road.far, pong, "answer", FAR_ADDRESS, str(server)),
+            cpu.pinned(system.pids, path),
+            serving(system.far, pong, "answer", FAR_ADDRESS, str(server)),
         ):
-            printed = road.near.run(*words).stdout.split()
+            printed = system.near.run(*words).stdout.split()
         p50_ns, p99_ns = map(int, printed[2:])
         return {f"{place}_p50": p50_ns / 1e3, f"{place}_p99": p99_ns / 1e3}
 
-    def idle(self, road: Road) -> Found:
+    def idle(self, system: System) -> Found:
         """The datapath while nothing happens, and nothing has for a while."""
-        if not road.pids:
+        if not system.pids:
             return {}
         time.sleep(SETTLE_S)
-        before, start_ns = cpu.taken_ns(road.pids), time.monotonic_ns()
+        before, start_ns = cpu.taken_ns(system.pids), time.monotonic_ns()
         time.sleep(self.seconds)
-        taken = cpu.taken_ns(road.pids) - before
+        taken = cpu.taken_ns(system.pids) - before
         return {"idle": 100 * taken / (time.monotonic_ns() - start_ns)}
 
 
-QUANTITIES: dict[str, Callable[[Meter, Road], Found]] = {
+MEASUREMENTS: dict[str, Callable[[Meter, System], Found]] = {
     "frames": Meter.frames,
     "lossless": Meter.lossless,
     "tcp": Meter.tcp,
@@ -219,7 +221,7 @@ QUANTITIES: dict[str, Callable[[Meter, Road], Found]] = {
     "latency": Meter.latency,
     "idle": Meter.idle,
 }
-"""What is measured on every road, by the name users have for it."""
+"""What is measured on every system, by the name users have for it."""
 
 
 def build_programs() -> None:

@@ -44,7 +44,7 @@ class Ends:
     far_address: str
 
 
-class Side(Protocol):
+class Topology(Protocol):
     """One way of aggregating two ports, between two ends."""
 
     name: str

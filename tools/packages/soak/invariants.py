@@ -15,14 +15,14 @@ Record = Mapping[str, Any]
 PORT_COUNTERS = ("tx_frames", "tx_bytes", "rx_frames", "rx_bytes")
 
 
-class Witness:
+class Invariants:
     """Looks at the records that one connection reads."""
 
     def __init__(self) -> None:
         self.readings = 0
         self._seen: dict[tuple[str, int], Record] = {}  # by name and ifindex
 
-    def look(self, records: Sequence[Record]) -> None:
+    def check(self, records: Sequence[Record]) -> None:
         """Records of one reading: of one lagg or of all."""
         _claimed_once(records)
         for record in records:

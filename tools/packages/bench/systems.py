@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The ways from a measured host to its partner: the kernel's own, and laggd's.
+"""Systems under test (RFC 2285), from a host to its partner: the kernel's, laggd's.
 
-Owns topology and addresses.  Each road has two hosts of its own, so that all of them
-have the same addresses, and none carries another's frames.  Knows no quantity.
+Owns topology and addresses.  Each system has two hosts of its own, so that all of them
+have the same addresses, and none carries another's frames.  Knows no measurement.
 
     near host: stack - near_name - datapath - p0 ==== q0 - stack :far host
 """
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from bench import bpf
-from bench.figures import REDIRECT, VETH
+from bench.metrics import REDIRECT, VETH
 from lab.daemon import Daemon
 from lab.host import Host
 from lab.lab import Lab
@@ -24,7 +24,7 @@ Use = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class System:
     """One way, ready while its `use` lasts."""
 
     name: str
@@ -64,25 +64,25 @@ def address(near: Host, near_name: str, far: Host, far_name: str) -> None:
         host.run(*words, "nud", "permanent")
 
 
-def veth(lab: Lab) -> Road:
+def veth(lab: Lab) -> System:
     """The cable alone."""
     near, far = hosts(lab, "veth")
     address(near, "p0", far, "q0")
-    return Road(VETH, near, "p0", far, ("q0",))
+    return System(VETH, near, "p0", far, ("q0",))
 
 
-def redirect(lab: Lab) -> Road:
+def redirect(lab: Lab) -> System:
     """A port chosen by the kernel's flow hash in eBPF: what frames cost at least."""
     near, far = hosts(lab, "ebpf")
     lab.cable(near, LAGG, near, "hidden")
     bpf.hook(near, LAGG, bpf.EGRESS, bpf.to_ports([near.ifindex("p0")]))
     bpf.hook(near, "p0", bpf.INGRESS, bpf.into(near.ifindex(LAGG)))
     address(near, LAGG, far, "q0")
-    return Road(REDIRECT, near, LAGG, far, ("q0",))
+    return System(REDIRECT, near, LAGG, far, ("q0",))
 
 
 class Lagg:
-    """A laggd with one lagg0, and a road for each protocol and number of ports."""
+    """A laggd with one lagg0, and a system for each protocol and number of ports."""
 
     def __init__(
         self, lab: Lab, name: str, *, ports: int = 1, options: Sequence[str] = ()
@@ -95,12 +95,12 @@ class Lagg:
         )
         self.laggd.ctl("create", LAGG, "--port", "p0")
         address(self.near, LAGG, self.far, "q0")
-        self._road = Road("", self.near, LAGG, self.far, ("q0",), (self.laggd.pid,))
+        self._system = System("", self.near, LAGG, self.far, ("q0",), (self.laggd.pid,))
 
-    def road(self, proto: str, ports: int = 1) -> Road:
+    def system(self, proto: str, ports: int = 1) -> System:
         """In use, the lagg has this protocol and so many ports."""
         return replace(
-            self._road,
+            self._system,
             name=" ".join((proto, *self.options)),
             far_names=tuple(f"q{number}" for number in range(ports)),
             use=lambda: self._as(proto, ports),
