@@ -23,7 +23,6 @@
 #include <net/if.h>
 #include <netinet/ether.h>
 #include <netinet/udp.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,6 +30,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+
+#include "lab.h"
 
 enum {
     BURST = 32,
@@ -66,42 +67,17 @@ struct flood {
 
 static uint8_t payload[SUPER_BYTES];
 
-static _Noreturn void
-die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
 static double
 now_s(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static void
-pin(int cpu)
-{
-    cpu_set_t set;
-
-    if (cpu < 0) {
-        return;
-    }
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) {
-        die("sched_setaffinity");
-    }
+    return (double)now_ns(CLOCK_MONOTONIC) / NS_PER_S;
 }
 
 static void
 set_option(int fd, int level, int option, int value, const char *name)
 {
     if (setsockopt(fd, level, option, &value, sizeof value) != 0) {
-        die(name);
+        err(EXIT_FAILURE, "%s", name);
     }
 }
 
@@ -116,11 +92,11 @@ open_host(const char *address, uint32_t flow, bool gso)
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
     if (inet_pton(AF_INET, address, &there.sin_addr) != 1) {
-        die("inet_pton");
+        errx(EXIT_FAILURE, "no address: %s", address);
     }
     if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof here) != 0 ||
         connect(fd, (struct sockaddr *)&there, sizeof there) != 0) {
-        die("udp socket");
+        err(EXIT_FAILURE, "udp socket");
     }
     if (gso) {
         set_option(fd, SOL_UDP, UDP_SEGMENT, SEGMENT_BYTES, "UDP_SEGMENT");
@@ -138,7 +114,7 @@ open_wire(const char *name, bool bypass)
     int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        die(name);
+        err(EXIT_FAILURE, "%s", name);
     }
     set_option(fd, SOL_PACKET, PACKET_QDISC_BYPASS, bypass, "PACKET_QDISC_BYPASS");
     return fd;
@@ -154,7 +130,7 @@ frame_fill(uint8_t frame[FRAME_BYTES], const char *mac)
     const struct ether_addr *there = ether_aton(mac);
 
     if (there == NULL) {
-        die("ether_aton");
+        errx(EXIT_FAILURE, "no MAC: %s", mac);
     }
     memcpy(frame, there, 6);
     memcpy(frame + 6, "\x02\0\0\0\0\x02\x08\x00", 8);
@@ -178,7 +154,7 @@ flood_open_wires(struct flood *flood, char *names, const char *mac, bool bypass)
     flood->raw = true;
     for (char *rest = names, *name; (name = strsep(&rest, ",")) != NULL;) {
         if (flood->fds_count == SOCKETS_MAX) {
-            die("too many interfaces");
+            errx(EXIT_FAILURE, "too many interfaces");
         }
         flood->fds[flood->fds_count++] = open_wire(name, bypass);
     }

@@ -9,7 +9,6 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
+
+#include "lab.h"
 
 enum {
     PORT = 7777,
@@ -26,37 +27,6 @@ enum {
     LOST_MAX = 20,
     WAIT_US = 200000,
 };
-
-static _Noreturn void
-die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void
-pin(int cpu)
-{
-    cpu_set_t set;
-
-    if (cpu < 0) {
-        return;
-    }
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) {
-        die("sched_setaffinity");
-    }
-}
 
 static void
 answer(int fd)
@@ -88,7 +58,7 @@ static uint32_t
 round_trip(int fd, uint32_t number)
 {
     uint8_t bytes[PAYLOAD_BYTES] = {0};
-    uint64_t start = now_ns();
+    uint64_t start = now_ns(CLOCK_MONOTONIC);
     uint32_t answered;
 
     memcpy(bytes, &number, sizeof number);
@@ -101,20 +71,20 @@ round_trip(int fd, uint32_t number)
         }
         memcpy(&answered, bytes, sizeof answered);
     } while (answered != number);
-    return (uint32_t)(now_ns() - start);
+    return (uint32_t)(now_ns(CLOCK_MONOTONIC) - start);
 }
 
 static void
 ask(int fd, double seconds)
 {
     static uint32_t took_ns[ASKED_MAX];
-    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
+    uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * NS_PER_S);
     uint32_t count = 0, lost = 0;
 
     for (uint32_t number = 0; count < ASKED_MAX && lost < LOST_MAX; number++) {
         uint32_t took = round_trip(fd, number);
 
-        if (now_ns() >= end && count > 0) {
+        if (now_ns(CLOCK_MONOTONIC) >= end && count > 0) {
             break;
         }
         lost += took == 0;
@@ -147,13 +117,13 @@ main(int argc, char **argv)
     if (asks) {
         if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
             setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) != 0) {
-            die("connect");
+            err(EXIT_FAILURE, "connect");
         }
         ask(fd, strtod(argv[4], NULL));
         return 0;
     }
     if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        die("bind");
+        err(EXIT_FAILURE, "bind");
     }
     answer(fd);
 }

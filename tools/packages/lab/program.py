@@ -30,7 +30,7 @@ def build(name: str, source: Path = HERE, *, native: bool = False) -> Path:
 
     With `native`, of laggd's hot path as well.
     """
-    sources = sorted(source.glob(f"{name}*.[ch]"))
+    sources = sorted({*source.glob(f"{name}*.[ch]"), *source.glob("lab.h")})
     sources += sorted(NATIVE.glob("*.[ch]")) if native else []
     flags = (*CFLAGS, *HARDENED, *ACROSS) if native else CFLAGS
     text = b"".join(path.read_bytes() for path in sources) + " ".join(flags).encode()

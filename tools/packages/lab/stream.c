@@ -12,7 +12,7 @@
  * A receiver says "ready" on stderr once it is bound.  It ends when every flow has
  * ended, or by SIGTERM; a sender ends by itself, or by SIGTERM in good order.
  */
-#include <errno.h>
+#define _GNU_SOURCE /* lab.h */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,31 +33,15 @@ stop(int number)
     stopped = 1;
 }
 
-void
-die(const char *what)
-{
-    fprintf(stderr, "stream: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
 void *
 allocate(size_t count, size_t size)
 {
     void *found = calloc(count, size);
 
     if (found == NULL) {
-        die("memory");
+        err(EXIT_FAILURE, "memory");
     }
     return found;
-}
-
-uint64_t
-now_ns(clockid_t clock)
-{
-    struct timespec time;
-
-    clock_gettime(clock, &time);
-    return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
 }
 
 void

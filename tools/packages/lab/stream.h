@@ -11,12 +11,12 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "lab.h"
+
 enum {
     FLOWS_MAX = 4096,
     PAYLOAD_MAX = 65507, /* of UDP over IPv4 */
-    NS_PER_MS = 1000000,
-    NS_PER_S = 1000000000,
-    KIND_END = 0x8000, /* in 'flow': 'sequence' is the count of the flow's frames */
+    KIND_END = 0x8000,   /* in 'flow': 'sequence' is the count of the flow's frames */
 };
 
 /* The head of every payload, in network byte order; 18 bytes make a frame of 60 over
@@ -44,13 +44,8 @@ struct settings {
 /* Set by SIGTERM and SIGINT. */
 extern volatile sig_atomic_t stopped;
 
-/* Says what failed, with errno, and exits. */
-_Noreturn void die(const char *what);
-
 /* Zeroed memory; never NULL. */
 void *allocate(size_t count, size_t size);
-
-uint64_t now_ns(clockid_t clock);
 
 /* 'when_ns' of CLOCK_MONOTONIC; a signal ends it early. */
 void sleep_until(uint64_t when_ns);

@@ -70,7 +70,7 @@ receiver_socket(uint16_t port)
     }
     fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&any4, sizeof any4) != 0) {
-        die("bind");
+        err(EXIT_FAILURE, "bind");
     }
     return fd;
 }
@@ -99,7 +99,7 @@ flow_mark(struct flow *flow, uint32_t sequence)
         uint8_t *seen = realloc(flow->seen, bits / 8);
 
         if (seen == NULL) {
-            die("memory");
+            err(EXIT_FAILURE, "memory");
         }
         memset(seen + flow->seen_bits / 8, 0, (bits - flow->seen_bits) / 8);
         flow->seen = seen;

@@ -68,12 +68,12 @@ source_open(const struct sockaddr_storage *to, socklen_t size)
     int yes = 1;
 
     if (fd < 0) {
-        die("socket");
+        err(EXIT_FAILURE, "socket");
     }
     set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
     setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes);
     if (connect(fd, (const struct sockaddr *)to, size) != 0) {
-        die("connect");
+        err(EXIT_FAILURE, "connect");
     }
     return fd;
 }
