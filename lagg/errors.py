@@ -40,7 +40,7 @@ class LaggError(Exception):
         return cls(thing, cause, error.errno or errno.EIO)
 
 
-class UsageError(LaggError):
+class BadRequestError(LaggError):
     """The request itself is wrong (EINVAL): a bad name, option or value."""
 
     def __init__(self, thing: str, cause: str, code: int = errno.EINVAL) -> None:

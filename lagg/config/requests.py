@@ -22,7 +22,7 @@ from lagg.config.rules import (
     parse_name,
     shown,
 )
-from lagg.errors import UsageError
+from lagg.errors import BadRequestError
 from lagg.model import LaggChange, LaggConfig, Options, OptionValue, PortOptions
 from lagg.options import PORTS_MAX
 
@@ -49,7 +49,7 @@ class Complaint:
 def parse_create(name: object, wanted: Mapping[str, object]) -> LaggConfig:
     """A LaggConfig from a request; `wanted` uses the keys of a [[lagg]] table.
 
-    Raises UsageError with the first complaint.
+    Raises BadRequestError with the first complaint.
     """
     reading = Reading()
     config = read_lagg(reading, {"name": name, **wanted}, _plain(name))
@@ -78,7 +78,7 @@ def parse_set(name: object, wanted: Mapping[str, object]) -> LaggChange:
 
 
 def parse_lagg_name(name: object) -> str:
-    """What a request calls a lagg that is there, by any name.  Raises UsageError."""
+    """What a request calls a lagg that is there.  Raises BadRequestError."""
     reading = Reading()
     found = reading.value(_plain(name), parse_any_name, name)
     _raise_first(reading)
@@ -88,7 +88,7 @@ def parse_lagg_name(name: object) -> str:
 def parse_port_names(name: object, ports: object) -> tuple[str, ...]:
     """The ports of an attach or detach of lagg `name`, each once.
 
-    Raises UsageError.
+    Raises BadRequestError.
     """
     reading = Reading()
     title = _plain(name)
@@ -101,14 +101,14 @@ def parse_port_names(name: object, ports: object) -> tuple[str, ...]:
 
 
 def parse_frame(name: object, frame: str) -> bytes:
-    """The Ethernet frame of a question about lagg `name`.  Raises UsageError."""
+    """The Ethernet frame of a question about lagg `name`.  Raises BadRequestError."""
     try:
         found = bytes.fromhex(frame)
     except ValueError:
-        raise UsageError(f"{_plain(name)}: frame", "not hexadecimal") from None
+        raise BadRequestError(f"{_plain(name)}: frame", "not hexadecimal") from None
     if len(found) < ETHER_BYTES:
         cause = f"{len(found)} bytes are shorter than an Ethernet header"
-        raise UsageError(f"{_plain(name)}: frame", cause)
+        raise BadRequestError(f"{_plain(name)}: frame", cause)
     return found
 
 
@@ -257,7 +257,7 @@ def _raise_first(reading: Reading) -> None:
     """A control answer is one line, so the first complaint stands for all."""
     if reading.complaints:
         first = reading.complaints[0]
-        raise UsageError(first.key, first.cause, first.code)
+        raise BadRequestError(first.key, first.cause, first.code)
 
 
 def _plain(value: object) -> str:

@@ -17,7 +17,7 @@ from lagg.config.requests import (
     parse_set,
 )
 from lagg.config.rules import OPTION_RULES, PORT_RULES
-from lagg.errors import UsageError
+from lagg.errors import BadRequestError
 from lagg.lacp.values import AdSelect
 from lagg.model import (
     HashKind,
@@ -333,13 +333,13 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
 def test_a_bad_request_to_create_is_refused_by_the_same_rules(
     wanted: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(BadRequestError) as caught:
         parse_create("lagg0", wanted)
     assert said in str(caught.value)
 
 
 def test_an_unknown_protocol_is_refused_as_lagg4_does() -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(BadRequestError) as caught:
         parse_set("lagg0", {"proto": "bogus"})
     assert caught.value.code == errno.EPROTONOSUPPORT
 
@@ -358,7 +358,7 @@ def test_false_and_zero_are_values_and_not_absence() -> None:
 
 @pytest.mark.parametrize("key", ["ports", "name", "colour"])
 def test_a_change_has_no_other_keys(key: str) -> None:
-    with pytest.raises(UsageError, match=f"lagg0: {key}: unknown key"):
+    with pytest.raises(BadRequestError, match=f"lagg0: {key}: unknown key"):
         parse_set("lagg0", {key: []})
 
 
@@ -367,7 +367,7 @@ def test_ports_to_attach_may_repeat_and_count_once() -> None:
 
 
 def test_no_port_to_attach_is_refused() -> None:
-    with pytest.raises(UsageError, match="lagg0: no port is named"):
+    with pytest.raises(BadRequestError, match="lagg0: no port is named"):
         parse_port_names("lagg0", [])
 
 
@@ -394,7 +394,7 @@ def test_a_request_is_accepted_or_refused_in_one_line(
 ) -> None:
     try:
         config = parse_create(name, wanted)
-    except UsageError as error:
+    except BadRequestError as error:
         assert str(error).isprintable()  # noqa: PT017  either outcome is right
     else:
         assert isinstance(config, LaggConfig)
