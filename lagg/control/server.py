@@ -54,7 +54,7 @@ from lagg.control.records import (
     lagg_json,
     options_json,
 )
-from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, State, refusal
+from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase, refusal
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
 from lagg.model import Health, LaggChange, LaggConfig, LaggRecord
@@ -412,7 +412,7 @@ class ControlServer:
     def _make_room(self) -> bool:
         if len(self._clients) < clients_max():
             return True
-        silent = [each for each in self._clients if each.state is State.WAITING]
+        silent = [each for each in self._clients if each.state is Phase.WAITING]
         if not silent:
             return False
         longest = min(silent, key=lambda each: each.heard_seconds)

@@ -50,7 +50,7 @@ class MessageError(Exception):
         self.code = code
 
 
-class State(enum.Enum):
+class Phase(enum.Enum):
     """What a connection does; only CALLING must not be interrupted."""
 
     WAITING = enum.auto()  # for a call, or for its client to read a reply
@@ -107,7 +107,7 @@ class Connection:
         self._writer = writer
         self._registry = registry
         self._ending = False
-        self.state = State.WAITING
+        self.state = Phase.WAITING
         self.heard_seconds = asyncio.get_running_loop().time()
 
     async def serve(self) -> None:
@@ -139,7 +139,7 @@ class Connection:
     def end(self) -> None:
         """Ends the connection, after the reply if a call is under way."""
         self._ending = True
-        if self.state is not State.CALLING:
+        if self.state is not Phase.CALLING:
             self.drop()
 
     async def _message(self) -> bytes | None:
@@ -167,9 +167,9 @@ class Connection:
             if signature.more:
                 await self._stream(method(**parameters), signature)
                 return
-            self.state = State.CALLING
+            self.state = Phase.CALLING
             reply = await _called(method, parameters, signature)
-            self.state = State.WAITING
+            self.state = Phase.WAITING
         await self._reply(reply, oneway=bool(call.oneway))
 
     async def _reply(self, reply: VarlinkMethodReply, *, oneway: bool) -> None:
@@ -189,7 +189,7 @@ class Connection:
         signature: VarlinkMethodSignature,
     ) -> None:
         """Sends results until the client closes, or says anything at all."""
-        self.state = State.STREAMING
+        self.state = Phase.STREAMING
         sending = asyncio.ensure_future(self._send_all(results, signature))
         gone = asyncio.ensure_future(self._reader.read(1))
         try:
@@ -200,7 +200,7 @@ class Connection:
         finally:
             await _cancelled(sending)
             await _cancelled(gone)
-            self.state = State.WAITING
+            self.state = Phase.WAITING
 
     async def _send_all(
         self,
