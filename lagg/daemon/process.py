@@ -81,7 +81,7 @@ _log = logging.getLogger("laggd")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CommandLine:
     """What the command line says."""
 
     config: Path | None  # None: the default one, if it exists
@@ -127,7 +127,7 @@ def main(
     return DONE
 
 
-async def _open_driver(settings: Settings, state_dir: Path) -> Driver:
+async def _open_driver(settings: CommandLine, state_dir: Path) -> Driver:
     # Here, for the driver brings the C part, which no test of this module needs.
     from lagg.operations.commands import Driver as LaggDriver
 
@@ -145,7 +145,7 @@ def _restrict_calls() -> None:
 
 
 async def _serve(
-    settings: Settings,
+    settings: CommandLine,
     laggs: Sequence[LaggConfig],
     listener: socket.socket,
     open_driver: OpenDriver,
@@ -197,7 +197,7 @@ def _make_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _claimed_socket(settings: Settings) -> Iterator[socket.socket]:
+def _claimed_socket(settings: CommandLine) -> Iterator[socket.socket]:
     """The listening socket, of which there is one; its file goes with it."""
     path = settings.socket
     try:
@@ -363,9 +363,9 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _settings(words: Sequence[str] | None) -> Settings:
+def _settings(words: Sequence[str] | None) -> CommandLine:
     found = make_parser().parse_args(words)
-    return Settings(
+    return CommandLine(
         config=found.config,
         socket=Path(found.socket),
         state_dir=found.state_dir,
