@@ -19,7 +19,7 @@ from lagg.kernel.netlink.egress import Egress
 from lagg.kernel.netlink.generic import Generic
 from lagg.kernel.netlink.queues import QueueWatch
 from lagg.kernel.netlink.stats import Stats
-from lagg.kernel.netlink.watch import Traffic, Watch
+from lagg.kernel.netlink.watch import Activity, Watch
 from lagg.kernel.netlink.wire import (
     NETLINK_ROUTE,
     NLM_F_ACK,
@@ -108,7 +108,7 @@ class Netlink:
         return self._watch.tells_groups
 
     def watch_closely(
-        self, ifindexes: Iterable[int], traffic: Traffic | None = None
+        self, ifindexes: Iterable[int], traffic: Activity | None = None
     ) -> None:
         """Names the ports, whose carrier changes the kernel must not hold back.
 

@@ -64,7 +64,7 @@ _IFADDRMSG = struct.Struct("=16xBBBBi")  # family, prefixlen, flags, scope, ifin
 _AF_UNSPEC = 0
 
 
-class Traffic(Protocol):
+class Activity(Protocol):
     """What a watch needs of lagg.running.traffic.Traffic."""
 
     def flows(self) -> bool:
@@ -74,7 +74,7 @@ class Traffic(Protocol):
         """Calls `come` once, soon after the next frame."""
 
 
-class NoTraffic:
+class NoActivity:
     """Nothing ever flows."""
 
     def flows(self) -> bool:
@@ -103,7 +103,7 @@ class Watch:
         self._aside: list[LinkEvent] = []
         self._waiting: asyncio.Future[None] | None = None
         self._often_until_s = 0.0
-        self._traffic: Traffic = NoTraffic()
+        self._traffic: Activity = NoActivity()
         self._timer: asyncio.TimerHandle | None = None
 
     def _join_groups(self) -> bool:
@@ -120,12 +120,14 @@ class Watch:
         self.closely(())
         self._socket.close()
 
-    def closely(self, ifindexes: Iterable[int], traffic: Traffic | None = None) -> None:
+    def closely(
+        self, ifindexes: Iterable[int], traffic: Activity | None = None
+    ) -> None:
         """Names the interfaces whose carrier changes must not be held back from now on.
 
         `traffic`: theirs, which would be lost.
         """
-        self._traffic = traffic or NoTraffic()
+        self._traffic = traffic or NoActivity()
         self._questions = deque(
             messages.brief_question(ifindex) for ifindex in ifindexes
         )
