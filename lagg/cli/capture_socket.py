@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     time_ns: int  # since 1970
 
 
-class Watch:
+class Sniffer:
     """The socket; close() ends it."""
 
     def __init__(self, name: str) -> None:

@@ -12,7 +12,7 @@ import selectors
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from lagg.cli import pcap
-from lagg.cli.capture_socket import Watch
+from lagg.cli.capture_socket import Sniffer
 from lagg.errors import LaggError
 from lagg.events import EventKind
 
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     number: int  # of its block
     name: str
-    watch: Watch | None  # None: its frames are not wanted
+    watch: Sniffer | None  # None: its frames are not wanted
 
 
 class Places:
@@ -125,7 +125,7 @@ class Places:
 
     def _appear(self, key: _Key, comment: str) -> bytes:
         name = key[1]
-        watch = Watch(name) if not self._wanted or name in self._wanted else None
+        watch = Sniffer(name) if not self._wanted or name in self._wanted else None
         place = self._places[key] = Place(self._blocks, name, watch)
         self._blocks += 1
         if watch is not None:
