@@ -37,7 +37,7 @@ the lagg and at a port, and a stream's frames come by thousands."""
 _REMEMBERED_MAX = 4096
 
 
-class Wanted(NamedTuple):
+class Criteria(NamedTuple):
     """Which frames are written."""
 
     ports: frozenset[str]  # none: the lagg and all of them
@@ -59,7 +59,7 @@ def capture(arguments: argparse.Namespace) -> int:
             "a capture is no text: laggctl capture NAME | wireshark -k -i -, or > FILE"
         )
     _check_drops(arguments.drops)
-    wanted = Wanted(frozenset(arguments.port or ()), arguments.drops, arguments.count)
+    wanted = Criteria(frozenset(arguments.port or ()), arguments.drops, arguments.count)
     with (
         Client(arguments.socket) as laggd,
         Client(arguments.socket) as listening,
@@ -110,7 +110,7 @@ class Answers:
         return found
 
 
-def _follow(answers: Answers, places: Places, wanted: Wanted) -> None:
+def _follow(answers: Answers, places: Places, wanted: Criteria) -> None:
     written = 0
     while written != wanted.most:
         ready = places.ready()
@@ -123,7 +123,7 @@ def _follow(answers: Answers, places: Places, wanted: Wanted) -> None:
             answers.lagg = places.lagg["name"]
 
 
-def _take(place: Place, answers: Answers, wanted: Wanted) -> bool:
+def _take(place: Place, answers: Answers, wanted: Criteria) -> bool:
     """Writes the next frame of a place; False when there is none that is wanted."""
     assert place.watch is not None, "only who is watched is ready"
     seen = place.watch.take()
@@ -137,7 +137,7 @@ def _take(place: Place, answers: Answers, wanted: Wanted) -> bool:
 
 
 def is_wanted(said: Remark, drop: str | None) -> bool:
-    """Whether a frame is to be written; `drop` as in Wanted."""
+    """Whether a frame is to be written; `drop` as in Criteria."""
     if drop is None:
         return True
     return said.drop is not None and drop in (ANY_DROP, said.drop)
