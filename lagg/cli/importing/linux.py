@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from lagg.cli.importing.bonding import Bonds, pairs
 from lagg.cli.importing.draft import Drafts
-from lagg.cli.importing.shell import Command
+from lagg.cli.importing.shell import ShellCommand
 from lagg.cli.importing.text import mentions
 
 _BEFORE = ("sudo", "exec", "command", "nohup", "doas")
@@ -52,9 +52,9 @@ class Commands:
     def __init__(self, bonds: Bonds) -> None:
         self._bonds = bonds
         self._joins: list[tuple[str, str, str]] = []  # port, master, how it was said
-        self._left: list[tuple[str, Command]] = []
+        self._left: list[tuple[str, ShellCommand]] = []
 
-    def take(self, command: Command, where: str) -> None:
+    def take(self, command: ShellCommand, where: str) -> None:
         """What it asks for; `where` is told of one that is not understood."""
         words = plain(command.words)
         head = words[0].rpartition("/")[2] if words else ""
@@ -62,7 +62,7 @@ class Commands:
         if reader is None or not reader(self, words[1:], command):
             self.leave(command, where)
 
-    def leave(self, command: Command, where: str) -> None:
+    def leave(self, command: ShellCommand, where: str) -> None:
         """Notes a command that is not done here, as one for when an interface goes."""
         self._left.append((where, command))
 
@@ -77,7 +77,7 @@ class Commands:
         for where, command in self._left:
             self._tell(drafts, where, command)
 
-    def _tell(self, drafts: Drafts, where: str, command: Command) -> None:
+    def _tell(self, drafts: Drafts, where: str, command: ShellCommand) -> None:
         words = plain(command.words)
         head = words[0].rpartition("/")[2] if words else ""
         said = f"{where}: {command}"
@@ -89,7 +89,7 @@ class Commands:
 
     # ---- ip(8) ---------------------------------------------------------------------
 
-    def ip(self, words: list[str], command: Command) -> bool:
+    def ip(self, words: list[str], command: ShellCommand) -> bool:
         """`ip [-n NS] link add|set ...`; True when all of it is told."""
         words, namespace = _without_options(words)
         if len(words) < 3 or words[0] not in _LINK:
@@ -120,7 +120,7 @@ class Commands:
         self._keys(name, head)
         return name
 
-    def _set(self, words: list[str], command: Command) -> str | None:
+    def _set(self, words: list[str], command: ShellCommand) -> str | None:
         """`ip link set` for a bond or a port; None when it is about neither."""
         name, rest = _named(words)
         if "type" in rest and rest[rest.index("type") + 1 :][:1] == ["bond"]:
@@ -155,7 +155,7 @@ class Commands:
 
     # ---- the others ----------------------------------------------------------------
 
-    def ifenslave(self, words: list[str], _: Command) -> bool:
+    def ifenslave(self, words: list[str], _: ShellCommand) -> bool:
         """`ifenslave bond0 eth0 eth1`; what it takes away is not asked for."""
         options = [word for word in words if word.startswith("-")]
         names = [word for word in words if not word.startswith("-")]
@@ -166,7 +166,7 @@ class Commands:
             bond.draft.add_port(port)
         return True
 
-    def modprobe(self, words: list[str], _: Command) -> bool:
+    def modprobe(self, words: list[str], _: ShellCommand) -> bool:
         """`modprobe bonding mode=1`."""
         names = [word for word in words if not word.startswith("-")]
         if names[:1] != ["bonding"] or {"-r", "--remove"} & set(words):
@@ -174,7 +174,7 @@ class Commands:
         self._bonds.module += pairs(names[1:])
         return True
 
-    def echo(self, words: list[str], command: Command) -> bool:
+    def echo(self, words: list[str], command: ShellCommand) -> bool:
         """`echo VALUE > /sys/class/net/bond0/bonding/OPTION`."""
         value = " ".join(word for word in words if word not in ("-n", "-e"))
         target = (command.target or "").replace("//", "/")
@@ -194,7 +194,7 @@ class Commands:
         return True
 
 
-_Reader = Callable[[Commands, list[str], Command], bool]
+_Reader = Callable[[Commands, list[str], ShellCommand], bool]
 
 _READERS: dict[str, _Reader] = {
     "ip": Commands.ip,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from lagg.cli.ifconfig_words import Elsewhere, Step, joined, take_word
 from lagg.cli.importing.bonding import Bonds
 from lagg.cli.importing.draft import Draft, Drafts
-from lagg.cli.importing.shell import Command, assignment, commands
+from lagg.cli.importing.shell import ShellCommand, assignment, commands
 from lagg.cli.importing.text import Source, is_secret, mentions
 from lagg.cli.output import UsageError
 
@@ -53,7 +53,7 @@ class Variables:
             self.replaced.append((name, before))
         self.values[name] = value
 
-    def take(self, command: Command) -> bool:
+    def take(self, command: ShellCommand) -> bool:
         """Whether it is a command that sets variables, or interfaces."""
         words = command.words[1:] if command.words[:1] == ["sudo"] else command.words
         head = words[0].rpartition("/")[2] if words else ""

@@ -13,7 +13,7 @@ from lagg.cli.importing import rc_conf
 from lagg.cli.importing.bonding import Bonds
 from lagg.cli.importing.draft import Drafts
 from lagg.cli.importing.linux import Commands, plain
-from lagg.cli.importing.shell import KEYWORDS, Command, assignment, commands
+from lagg.cli.importing.shell import KEYWORDS, ShellCommand, assignment, commands
 from lagg.cli.importing.text import Source
 
 _HEADS = frozenset(("ip", "ifenslave", "sysrc", "ifconfig"))
@@ -58,7 +58,7 @@ def files_of(source: Source) -> list[Source]:
     ]
 
 
-def _written(command: Command) -> list[str]:
+def _written(command: ShellCommand) -> list[str]:
     words = plain(command.words)
     if words[:1] == ["cat"] and command.target:
         return [command.target]

@@ -23,7 +23,7 @@ KEYWORDS = frozenset(
 """What may stand before a command, and says only when it runs."""
 
 
-class Command(NamedTuple):
+class ShellCommand(NamedTuple):
     """A simple command, its words as the shell would pass them."""
 
     words: list[str]
@@ -58,12 +58,12 @@ class _Raw(NamedTuple):
     here: _Word | None = None
 
 
-def commands(text: str, known: dict[str, str] | None = None) -> list[Command]:
+def commands(text: str, known: dict[str, str] | None = None) -> list[ShellCommand]:
     """The commands in the order in which they run; `known` are variables beforehand.
 
     ValueError where the text is no shell's, as when a quote is not closed.
     """
-    run = _Run(dict(known or {}))
+    run = _Expansion(dict(known or {}))
     run.all(_scanned(text))
     return run.found
 
@@ -77,12 +77,12 @@ def assignment(word: str) -> tuple[str, str, str] | None:
 # ---- running -----------------------------------------------------------------------
 
 
-class _Run:
+class _Expansion:
     """Variables, and the commands so far."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         self._variables = variables
-        self.found: list[Command] = []
+        self.found: list[ShellCommand] = []
 
     def all(self, raw: list[_Raw]) -> None:
         """In order, each loop as often as it has words."""
@@ -112,7 +112,7 @@ class _Run:
         target = None if raw.target is None else "".join(self._fields(raw.target))
         self._remember(words)
         here = None if raw.here is None else self._text(raw.here)
-        self.found.append(Command(words, target, raw.line, here))
+        self.found.append(ShellCommand(words, target, raw.line, here))
 
     def _remember(self, words: list[str]) -> None:
         """Variables of a line that only sets them."""
