@@ -19,7 +19,7 @@ HOLD_NS = 5_000_000_000
 
 
 @dataclass(slots=True)
-class Choice:
+class ActiveAggregator:
     """The active aggregator and who is about to replace it."""
 
     active: int | None = None

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from lagg.lacp import mux, selection
-from lagg.lacp.aggregator import Choice, carriers, others_carry
+from lagg.lacp.aggregator import ActiveAggregator, carriers, others_carry
 from lagg.lacp.churn import ACTOR_CHURN, PARTNER_CHURN
 from lagg.lacp.limit import Limit
 from lagg.lacp.marker import MarkerPort
@@ -76,7 +76,7 @@ class Engine:
         self._sent: dict[int, Limit] = {}
         # So that no answer to a former life is taken for one to this.
         self._transaction = now // 1_000_000 & 0xFFFFFFFF
-        self._choice = Choice()
+        self._choice = ActiveAggregator()
         self._alone_since: Instant | None = None
         self._flaps_of_the_gone = 0
         self._teller = Teller()
