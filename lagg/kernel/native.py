@@ -66,7 +66,7 @@ class PortCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DeviceCounters:
     """All counters of a device at one instant between two bursts."""
 
     generation: int
@@ -235,11 +235,11 @@ class Device:
         lib.lagg_device_buckets(self._device, frames)
         return tuple(frames)
 
-    def read(self) -> Reading:
+    def read(self) -> DeviceCounters:
         """All counters, consistent with each other, while the workers run."""
         reading = ffi.new("struct lagg_reading *")
         lib.lagg_device_read(self._device, reading)
-        return Reading(
+        return DeviceCounters(
             generation=reading.generation,
             xdp=frozenset(s for s in range(PORTS_MAX) if reading.xdp >> s & 1),
             reopened=tuple(reading.reopened),

@@ -26,7 +26,7 @@ from typing import Final, TypeVarTuple
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
-from lagg.kernel.native import Device, Reading, flow_hash
+from lagg.kernel.native import Device, DeviceCounters, flow_hash
 from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.model import (
@@ -456,7 +456,7 @@ class Bundle:
         )
 
     def _port_records(
-        self, reading: Reading, view: View | None
+        self, reading: DeviceCounters, view: View | None
     ) -> Iterator[PortRecord]:
         stand = standings(self.shape)
         statuses = {} if view is None else {each.number: each for each in view.ports}
@@ -471,7 +471,7 @@ class Bundle:
             )
 
 
-def _port_record(port: Port, standing: Standing, reading: Reading) -> PortRecord:
+def _port_record(port: Port, standing: Standing, reading: DeviceCounters) -> PortRecord:
     counters = reading.ports[port.slot]
     return PortRecord(
         name=port.link.name,
