@@ -10,10 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 from lagg.errors import LaggError
 from lagg.events import EventKind
@@ -37,6 +36,7 @@ from lagg.link import Link
 from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
+from lagg.running.lacp_ports import LacpPort, Slow
 from lagg.running.markers import Guard
 from lagg.tasks import asked, together
 
@@ -63,25 +63,6 @@ STOPPED_S = 0.1
 """A partner that heard the goodbye answers at once, and has stopped to send by then."""
 
 
-class Slow(Protocol):
-    """What the actor needs of lagg.kernel.slow.SlowSocket."""
-
-    def close(self) -> None:
-        """Closes the socket."""
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-
-    def frames(self) -> Iterator[bytes]:
-        """The frames that wait, up to a bound."""
-
-    def send(self, frame: bytes) -> bool:
-        """Whether the kernel took it."""
-
-    def take_overruns(self) -> int:
-        """Frames that found no room since the last call."""
-
-
 class Actor:
     """LACP for one lagg.  Event loop's thread only."""
 
@@ -101,9 +82,7 @@ class Actor:
         self._changed = changed
         self._clock = clock
         self._open_socket = open_socket
-        self._sockets: dict[int, Slow] = {}  # by port number
-        self._known: dict[int, tuple[int, Medium]] = {}  # ports, as the engine has them
-        self._leaving: set[int] = set()  # of these; they distribute no more
+        self._ports: dict[int, LacpPort] = {}  # by number
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.
         self._mac = bundle.shape.mac
@@ -111,12 +90,9 @@ class Actor:
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
         self._held_up = False  # by the workers: a publication was refused
-        self._heard: dict[int, int] = {}  # frames of each port in this slot
         self._slot_ends_at: int | None = None  # None: nobody was heard lately
-        self._overruns: dict[int, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._guard = Guard(bundle, self._mark)
-        self._carrying: set[int] = set()
         self._stepping = self._closed = False
         self._stepped = asyncio.Event()
 
@@ -128,20 +104,26 @@ class Actor:
         LaggError when it cannot; then nothing has changed.
         """
         opened = await asyncio.to_thread(self._open_socket, link.ifindex, link.name)
-        self._sockets[number] = opened
-        self._overruns[number] = 0
+        self._ports.setdefault(number, LacpPort()).socket = opened
         self._hear(number)
 
     async def ignore(self, numbers: Collection[int]) -> None:
         """Closes the sockets of ports that the shape names no more."""
         loop = asyncio.get_running_loop()
-        found = [self._sockets.pop(n) for n in numbers if n in self._sockets]
-        for each in found:
-            loop.remove_reader(each.fileno())
+        found = []
         for number in numbers:
-            self._heard.pop(number, None)
-            self._overruns.pop(number, None)
+            port = self._ports.get(number)
+            if port is not None and port.socket is not None:
+                loop.remove_reader(port.socket.fileno())
+                found.append(port.socket)
+                port.socket, port.heard, port.overruns = None, 0, 0
+                self._drop_if_gone(number)
         await together(asyncio.to_thread(each.close) for each in found)
+
+    def _drop_if_gone(self, number: int) -> None:
+        port = self._ports[number]
+        if port.socket is None and port.known is None:
+            del self._ports[number]
 
     async def close(self) -> None:
         """Closes all sockets, without a word to any partner."""
@@ -149,7 +131,7 @@ class Actor:
         if self._timer is not None:
             self._timer.cancel()
         await self._guard.close()
-        await self.ignore(tuple(self._sockets))
+        await self.ignore(tuple(self._ports))
 
     # ---- what happens --------------------------------------------------------------
 
@@ -164,33 +146,36 @@ class Actor:
 
     def view(self) -> View:
         """All there is to see; frames the kernel had no room for count as too many."""
-        for number, each in self._sockets.items():
-            self._overruns[number] += each.take_overruns()
+        for port in self._ports.values():
+            if port.socket is not None:
+                port.overruns += port.socket.take_overruns()
         view = self._engine.view()
         ports = tuple(self._with_overruns(status) for status in view.ports)
         return replace(view, ports=ports)
 
     def _with_overruns(self, status: PortStatus) -> PortStatus:
-        more = {Bad.RATE: self._overruns.get(status.number, 0)}
+        more = {Bad.RATE: self._ports[status.number].overruns}
         counts = status.counts
         bad = tuple((why, frames + more.get(why, 0)) for why, frames in counts.bad)
         return replace(status, counts=replace(counts, bad=bad))
 
     def _hear(self, number: int) -> None:
-        fileno = self._sockets[number].fileno()
-        asyncio.get_running_loop().add_reader(fileno, self._readable, number)
+        port = self._ports[number]
+        if port.socket is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(
+                port.socket.fileno(), self._readable, number, port, port.socket
+            )
 
-    def _readable(self, number: int) -> None:
+    def _readable(self, number: int, port: LacpPort, opened: Slow) -> None:
         """Frames wait at a port; after too many the rest waits for the next slot."""
         # The engine waits for the workers: so do the frames, in the kernel.
-        found = [] if self._held_up else list(self._sockets[number].frames())
+        found = [] if self._held_up else list(opened.frames())
         if self._slot_ends_at is None:
             self._slot_ends_at = self._clock() + SLOT_NS
-        heard = FRAMES_PER_SLOT if self._held_up else len(found)
-        self._heard[number] = self._heard.get(number, 0) + heard
-        if self._heard[number] >= FRAMES_PER_SLOT:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._sockets[number].fileno())
+        port.heard += FRAMES_PER_SLOT if self._held_up else len(found)
+        if port.heard >= FRAMES_PER_SLOT:
+            asyncio.get_running_loop().remove_reader(opened.fileno())
 
         def receive(now: int) -> None:
             for frame in found:
@@ -211,9 +196,10 @@ class Actor:
     def _begin_slot(self, now: int) -> None:
         if self._slot_ends_at is None or now < self._slot_ends_at:
             return
-        for number in self._heard:
-            self._hear(number)
-        self._heard.clear()
+        for number, port in self._ports.items():
+            if port.heard:
+                port.heard = 0
+                self._hear(number)
         self._slot_ends_at = None
 
     # ---- one step ------------------------------------------------------------------
@@ -254,19 +240,24 @@ class Actor:
         """The engine's ports and settings are those of the lagg."""
         engine = self._engine
         mac = self._bundle.shape.mac
-        if not self._known or mac.fixed or self._mac.fixed:
+        if not self._known() or mac.fixed or self._mac.fixed:
             self._mac = mac
         settings = self._settings()
         if settings != engine.settings:
             engine.set(settings, now)
         ports = {port.number: port for port in self._bundle.shape.ports}
-        for number in [each for each in self._known if each not in ports]:
+        for number in sorted(self._known().difference(ports)):
             self._forget(number, now)
         for number, port in ports.items():
-            if number in self._sockets:
-                self._reconcile_port(number, port, now)
+            ours = self._ports.get(number)
+            if ours is not None and ours.socket is not None:
+                self._reconcile_port(ours, port, now)
 
-    def _reconcile_port(self, number: int, port: Port, now: int) -> None:
+    def _known(self) -> set[int]:
+        """Numbers of the ports that the engine has."""
+        return {n for n, port in self._ports.items() if port.known is not None}
+
+    def _reconcile_port(self, ours: LacpPort, port: Port, now: int) -> None:
         options = self._bundle.shape.options_of(port.link.name)
         priority = options.lacp_port_priority
         medium = Medium(
@@ -274,8 +265,7 @@ class Actor:
             speed_mbps=port.modes.speed_mbps,
             full_duplex=port.modes.full_duplex,
         )
-        before = self._known.get(number)
-        self._known[number] = (priority, medium)
+        before, ours.known, number = ours.known, (priority, medium), port.number
         if before is None:
             self._engine.add_port(number, port.home_mac, priority, medium, now)
         elif before != (priority, medium):
@@ -283,9 +273,10 @@ class Actor:
             self._engine.set_medium(number, medium, now)
 
     def _forget(self, number: int, now: int) -> None:
-        del self._known[number]
-        self._leaving.discard(number)
+        port = self._ports[number]
+        port.known, port.leaving, port.carrying = None, False, False
         self._engine.remove_port(number, now)
+        self._drop_if_gone(number)
 
     def _settings(self) -> Settings:
         options = self._bundle.shape.options
@@ -331,17 +322,18 @@ class Actor:
         """Sends new partners a marker: no flow waits for one that never answers."""
         view = self._engine.view()
         self._guard.keep([each.number for each in view.ports if _is_heard(each)])
-        carrying = {each.number for each in view.ports if each.distributing}
-        for number in carrying - self._carrying:
-            self._engine.send_marker(number, now)
-        self._carrying = carrying
+        for each in view.ports:
+            port = self._ports[each.number]
+            if each.distributing and not port.carrying:
+                self._engine.send_marker(each.number, now)
+            port.carrying = each.distributing
 
     def _mark(self, number: int) -> int | None:
         """Sends a marker, for the guard."""
         sent: list[int | None] = [None]
 
         def send(now: int) -> None:
-            if number in self._known:
+            if number in self._known():
                 sent[0] = self._engine.send_marker(number, now)
 
         self._step(send)
@@ -364,7 +356,7 @@ class Actor:
             self._changed()
 
     def _agreement(self, status: PortStatus) -> Agreement:
-        leaving = status.number in self._leaving
+        leaving = self._ports[status.number].leaving
         return Agreement(
             active=status.active,
             collecting=status.collecting,
@@ -374,11 +366,12 @@ class Actor:
 
     def _do(self, output: Output) -> None:
         if isinstance(output, Send):
-            if output.number in self._sockets:
-                self._sockets[output.number].send(output.frame)
+            port = self._ports.get(output.number)
+            if port is not None and port.socket is not None:
+                port.socket.send(output.frame)
         elif isinstance(output, Notice):
-            kind, port = EventKind(output.event.value), self._name(output.number)
-            self._bundle.emit(kind, output.details, port)
+            kind, name = EventKind(output.event.value), self._name(output.number)
+            self._bundle.emit(kind, output.details, name)
         elif isinstance(output, MarkerAnswered):
             self._guard.answered(output.number, output.transaction)
         else:
@@ -411,8 +404,8 @@ class Actor:
         away, until they are ports no more.  Bounded by twice ANSWER_S, GOODBYE_S and
         STOPPED_S, whatever the partner does.
         """
-        leaving = {number for number in numbers if number in self._known}
-        self._order(lambda _: self._leaving.update(leaving))
+        leaving = self._known().intersection(numbers)
+        self._order(lambda _: self._set_leaving(leaving))
         with suppress(LaggError):  # who takes the ports away will meet it, too
             await self._bundle.grace()
         await self._until(lambda: not self._awaited(leaving), ANSWER_S)
@@ -423,9 +416,10 @@ class Actor:
 
     async def say_goodbye(self, numbers: Collection[int] | None = None) -> None:
         """Tells the partners that these ports leave, or all; waits until it is said."""
-        leaving = set(self._known if numbers is None else numbers) & set(self._known)
+        known = self._known()
+        leaving = known if numbers is None else known.intersection(numbers)
         sent = {each.number: each.counts.lacpdu_tx for each in self._statuses(leaving)}
-        self._order(lambda now: self._engine.leave(leaving & set(self._known), now))
+        self._order(lambda now: self._engine.leave(leaving & self._known(), now))
 
         def said() -> bool:
             return self._engine.settings.txtest or all(
@@ -435,12 +429,16 @@ class Actor:
 
         await self._until(said, GOODBYE_S)
 
+    def _set_leaving(self, numbers: Collection[int]) -> None:
+        for number in self._known().intersection(numbers):
+            self._ports[number].leaving = True
+
     def stay(self, numbers: Iterable[int]) -> None:
         """What was planned did not come about: the ports begin anew."""
 
         def again(now: int) -> None:
             for number in numbers:
-                if number in self._leaving:
+                if number in self._ports and self._ports[number].leaving:
                     self._forget(number, now)
             self._reconcile(now)
 
@@ -461,16 +459,17 @@ class Actor:
     def release(self, numbers: Iterable[int]) -> None:
         """The user vouches for the partners of these ports: none is held off now."""
         released = set(numbers)
-        self._order(lambda now: self._engine.release(released & set(self._known), now))
+        self._order(lambda now: self._engine.release(released & self._known(), now))
 
     def _asked(self, leaving: Collection[int]) -> dict[int, int]:
         """How many markers came by each port whose flows the partner will move.
 
         When nothing is left to move them to, they have no marker to wait for.
         """
-        if self._carrying <= set(leaving):
+        carrying = {n for n, port in self._ports.items() if port.carrying}
+        if carrying <= set(leaving):
             return {}
-        moving = self._carrying.intersection(leaving)
+        moving = carrying.intersection(leaving)
         return {each.number: each.counts.marker_rx for each in self._statuses(moving)}
 
     def _yet_to_ask(self, asked: Mapping[int, int]) -> bool:
