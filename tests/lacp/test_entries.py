@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the entry of each state does to a port: all of it, and nothing else."""
+"""What the entry of each state, and each setting, does to a port: all, and no more."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,12 +10,14 @@ import pytest
 
 from lagg.lacp import mux
 from lagg.lacp.churn import ACTOR_ENTRIES, PARTNER_ENTRIES
+from lagg.lacp.engine import Engine
 from lagg.lacp.machine import Entry
 from lagg.lacp.pdu import Lacpdu
 from lagg.lacp.periodic import ENTRIES as PERIODIC_ENTRIES
-from lagg.lacp.port import NOBODY, Counts, Port
+from lagg.lacp.port import NOBODY, Counts, Port, key_of
 from lagg.lacp.receive import ENTRIES as RECEIVE_ENTRIES
 from lagg.lacp.values import (
+    AdSelect,
     Churn,
     Medium,
     Mux,
@@ -173,6 +175,16 @@ def test_a_receive_state_keeps_and_forgets_what_the_standard_says(
     assert changed(RECEIVE_ENTRIES[state], busy_port()) == RECEIVED[state]
 
 
+@pytest.mark.parametrize("state", [Receive.INITIALIZE, Receive.LACP_DISABLED])
+def test_a_port_that_carried_without_a_partner_is_selected_no_longer(
+    state: Receive,
+) -> None:
+    """The partner that a fallback port was given is nobody, too: that changes none."""
+    it = busy_port(partner=NOBODY)
+    RECEIVE_ENTRIES[state](it, NOW)
+    assert it.selected is Selected.UNSELECTED
+
+
 def test_a_port_that_expires_without_having_heard_anyone_is_not_late() -> None:
     it = busy_port(current_while=None, expired=False)
     assert changed(RECEIVE_ENTRIES[Receive.EXPIRED], it) == {
@@ -262,3 +274,52 @@ def test_who_leaves_stops_to_distribute_and_collects_on_without_a_flap(
     if state in {Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING}:
         expected["mux"] = Mux.COLLECTING  # type: ignore[assignment]
     assert after == expected
+
+
+# ---- what a setting does to a port -------------------------------------------------
+
+UNSELECTED = {"selected": Selected.UNSELECTED}
+NO_ONE = {**NOT_HELD, **UNSELECTED}
+AGREES = State.SYNC | State.COLLECTING | State.DISTRIBUTING | State.AGGREGATION
+ANYONE = {**NO_ONE, "partner": replace(NOBODY, state=AGREES)}
+SLOW, LOOSE, COUPLED = {"fast": False}, {"strict": False}, {"coupled": True}
+SILENT = {"receive": Receive.DEFAULTED}
+COLLECTS, DISTRIBUTES = {"mux": Mux.COLLECTING}, {"mux": Mux.DISTRIBUTING}
+BOTH_AT_ONCE = {"mux": Mux.COLLECTING_DISTRIBUTING}
+
+Values = Mapping[str, Any]
+
+SETTINGS: list[tuple[Values, Values, Values, Values]] = [
+    # before, set, the port, and what changes of it
+    ({}, {"system": system("C")}, {}, {**TOLD, **UNSELECTED}),
+    ({}, {"key": 9}, {}, {**TOLD, **UNSELECTED, "key": 9}),
+    ({}, {"active": False}, {}, TOLD),
+    ({}, SLOW, {}, {**TOLD, "current_while": NOW + 90 * SECOND}),
+    ({}, SLOW, {"receive": Receive.EXPIRED}, TOLD),
+    (SLOW, {"fast": True}, {}, TOLD),
+    ({}, LOOSE, {}, {}),
+    ({}, LOOSE, SILENT, ANYONE),
+    (LOOSE, {"strict": True}, SILENT, NO_ONE),
+    ({}, COUPLED, DISTRIBUTES, BOTH_AT_ONCE),
+    ({}, COUPLED, {**COLLECTS, "leaving": True}, {}),
+    (COUPLED, {"coupled": False}, BOTH_AT_ONCE, DISTRIBUTES),
+    (COUPLED, {"min_links": 2}, COLLECTS, {}),
+    ({}, {"min_links": 2}, {}, {}),
+    ({}, {"min_links": 2}, SILENT, {}),
+    ({}, {"max_ports": 1}, {}, {}),
+    ({}, {"fallback_ns": SECOND}, SILENT, {}),
+    ({}, {"ad_select": AdSelect.COUNT}, {}, {}),
+    ({}, {"txtest": True, "rxtest": True}, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("before", "words", "port", "changes"), SETTINGS, ids=str)
+def test_a_setting_changes_what_it_is_about_and_nothing_else(
+    before: Values, words: Values, port: Values, changes: Values
+) -> None:
+    was = settings("A", **before)
+    engine = Engine(replace(was, **words), NOW)
+    key = key_of(was, LINK.speed_mbps, 0)
+    it = busy_port(**{"receive": Receive.CURRENT, "key": key, **port})
+    it.settings = engine.settings
+    assert changed(lambda port, now: engine._apply(port, was, now), it) == changes

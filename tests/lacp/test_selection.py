@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from lagg.lacp.aggregator import MEASURES
+from lagg.lacp.port import Port
 from lagg.lacp.values import AdSelect, Churn, Selected, Settings, System
 from tests.lacp.world import LINK, SECOND, World, against_peer, port_mac, settings
 
@@ -170,6 +172,15 @@ def test_the_policy_chooses_the_active_aggregator(
         engine.set_medium(number, replace(LINK, speed_mbps=speed), 0)
     world.run(15 * SECOND)
     assert world.distributing()["A"] == expected
+
+
+@pytest.mark.parametrize("policy", [AdSelect.STABLE, AdSelect.BANDWIDTH])
+def test_a_port_of_unknown_speed_counts_as_the_slowest_there_could_be(
+    policy: AdSelect,
+) -> None:
+    media = [replace(LINK, speed_mbps=speed) for speed in (0, 0, 1, 10)]
+    ports = [Port(n, "", 0, medium, settings("A"), 1) for n, medium in enumerate(media)]
+    assert MEASURES[policy](ports) == 1 + 1 + 1 + 10
 
 
 @pytest.mark.parametrize("policy", AdSelect)

@@ -266,3 +266,18 @@ def test_the_fallback_counts_from_when_the_last_partner_was_given_up() -> None:
     assert world.distributing() == {"A": []}
     world.run(1)
     assert world.distributing() == {"A": [1]}
+
+
+def test_neither_who_leaves_nor_who_hears_himself_carries_without_a_partner() -> None:
+    """Ports 3 and 4, the best, are patched together; 2 leaves."""
+    world, _ = against_peer(ports=4, fallback_ns=10 * SECOND)
+    for number in (2, 3, 4):
+        world.engines["A"].set_priority(number, 5 - number, world.now)
+    world.join(("A", 3), ("A", 4))
+    world.engines["A"].leave([2], world.now)
+    world.run(11 * SECOND)
+    assert world.distributing() == {"A": [1]}
+    world.silence(3, "A")
+    world.silence(4, "A")
+    world.run(91 * SECOND)
+    assert world.distributing() == {"A": [4]}, "it does when the loop is over"

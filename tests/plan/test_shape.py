@@ -246,6 +246,17 @@ def test_what_lacp_says_is_each_port_s_and_of_who_is_not_named_it_says_nothing()
     assert replace(said, ports=shape.ports) == shape
 
 
+def test_warnings_are_one_port_s_until_others_are_said_of_it() -> None:
+    shape = shape_of(port(0, 30), port(1, 10), port(2, 20))
+    warned = shape.with_warnings(1, ("one", "two"))
+    assert warned.at(1) == replace(shape.at(1), warnings=("one", "two"))
+    assert replace(warned, ports=shape.ports) == shape
+    assert [p for p in warned.ports if p.slot != 1] == [shape.at(2), shape.at(0)]
+    both = warned.with_warnings(2, ("three",))
+    assert [p.warnings for p in both.ports] == [("one", "two"), ("three",), ()]
+    assert both.with_warnings(1, ()).with_warnings(2, ()) == shape
+
+
 def test_homes_outlive_a_change_of_protocol() -> None:
     shape = shape_of(port(0, 10), port(1, 20), port(2, 30))
     there = replace(shape, proto=Proto.BROADCAST).without_port(1)
