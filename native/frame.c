@@ -325,7 +325,7 @@ load_u64(const uint8_t *bytes, uint32_t size)
 }
 
 /* In the machine's byte order, and 8 bytes at a time: RFC 1071 section 2 (B) and (C).
- * Neither sum can overflow: 'size' is below 2^32. */
+ * Neither sum can overflow, and the last fold leaves no carry: 'size' is below 2^32. */
 uint16_t
 frame_checksum(const uint8_t *bytes, uint32_t size)
 {
@@ -342,7 +342,6 @@ frame_checksum(const uint8_t *bytes, uint32_t size)
     sum = (sum & UINT32_MAX) + (sum >> 32) + low + high;
     sum = (sum & UINT32_MAX) + (sum >> 32);
     sum = (sum & UINT16_MAX) + (sum >> 16 & UINT16_MAX) + (sum >> 32);
-    sum = (sum & UINT16_MAX) + (sum >> 16);
     sum = (sum & UINT16_MAX) + (sum >> 16);
     return (uint16_t)~sum;
 }

@@ -252,6 +252,27 @@ check_tags(void)
     CHECK(!offload_valid(&wrapped, 65549));
 }
 
+/* The tags that are counted are those that are parsed, however little of them is there.
+ */
+static void
+check_tags_counted(const struct row *row)
+{
+    struct virtio_net_hdr none = {.flags = 0};
+    uint8_t bytes[WIRE_BYTES_MAX];
+    uint32_t size = unhex(row->hex, bytes);
+
+    for (uint32_t length = ETHER_BYTES; length <= size; length++) {
+        struct frame frame = frame_make(&none, bytes, length);
+        struct flow flow;
+
+        frame.rest_bytes = 0;
+        frame_parse(bytes, length, &flow);
+        check_about(row->name, length);
+        CHECK_EQ_U32(frame_tags_bytes(&frame), flow.vlan_count * TAG_BYTES);
+        free(frame.head - TAG_BYTES);
+    }
+}
+
 /* The flow of a frame once a tag is pushed in front of those it has. */
 static struct flow
 flow_pushed(const struct flow *flow, uint16_t tci)
@@ -293,6 +314,7 @@ check_rows(void)
         uint8_t bytes[WIRE_BYTES_MAX];
 
         check_every_length(&rows[i]);
+        check_tags_counted(&rows[i]);
         check_tag_parsed(bytes, unhex(rows[i].hex, bytes), 0x6123);
     }
 }

@@ -73,6 +73,7 @@ static const struct row rows[] = {
     {"last fragment", MACS IPV4("45", "0028", "1fff", "06") TCP, ADDRESSES(4, 34)},
     {"last fragment, DF", MACS IPV4("45", "0028", "4001", "06") TCP, ADDRESSES(4, 34)},
 
+    {"version 3", MACS IPV4("35", "0028", "4000", "06") TCP, ETHER(14)},
     {"version 5", MACS IPV4("55", "0028", "4000", "06") TCP, ETHER(14)},
     {"version 6 as IPv4", MACS IPV4("65", "0028", "4000", "06") TCP, ETHER(14)},
     {"IHL 0", MACS IPV4("40", "0028", "4000", "06") TCP, ADDRESSES(4, 34)},
@@ -116,6 +117,7 @@ static const struct row rows[] = {
     {"SCTP v6", MACS IPV6("000c", "84") SCTP, ALL(16, 66)},
     {"ICMPv6", MACS IPV6("0008", "3a") UDP, ADDRESSES(16, 54)},
     {"version 4 as IPv6", MACS "86dd45000028" TEN("00000000") TCP, ETHER(14)},
+    {"version 7 as IPv6", MACS "86dd700000140640" TEN("00000000") TCP, ETHER(14)},
     {"hop-by-hop", MACS IPV6("001c", "00") HEADER_8("06") TCP, ALL(16, 82)},
     {"routing", MACS IPV6("002c", "2b") HEADER_24("06") TCP, ALL(16, 98)},
     {"destination options", MACS IPV6("0010", "3c") HEADER_8("11") UDP, ALL(16, 70)},
