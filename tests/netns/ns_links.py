@@ -95,6 +95,12 @@ class Namespace:
 
         self.run(run)
 
+    def rename(self, name: str, new: str) -> None:
+        """Gives a link that is up another name; Linux before 6.2 refuses that."""
+        self.link("set", name, state="down")
+        self.link("set", name, ifname=new)
+        self.link("set", new, state="up")
+
     def veth(self, name: str, peer: str, other: "Namespace | None" = None) -> None:
         """A pair of links, both up; the peer goes to `other` if there is one."""
         far: dict[str, object] = {"ifname": peer}

@@ -201,7 +201,7 @@ def test_a_renamed_port_stays_deaf_and_its_old_name_is_free(
 
     async def steps(ports: DeafPorts) -> None:
         await ports.deafen(index, "eth0")
-        near.link("set", "eth0", ifname="wan0")
+        near.rename("eth0", "wan0")
         await ports.deafen(index, "wan0")
         assert listen(near, far, "wan0") == DEAF
         near.link("del", "wan0")
@@ -282,23 +282,29 @@ BY_HAND = {(kind, True) for kind in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6, ETH_P_LLDP
 BY_HOST = {(kind, False) for kind in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6)}
 
 
+def give_address(near: Namespace) -> None:
+    """One of IPv6 from which eth0 can send at once."""
+    add = "ip address add fe80::53/64 dev eth0 nodad"
+    near.run(lambda: subprocess.run(add.split(), check=True))
+
+
 @pytest.mark.usefixtures("cable")
 def test_by_a_dumb_port_only_our_sockets_send_what_a_host_stack_sends(
     near: Namespace, far: Namespace
 ) -> None:
     index = near.ifindex("eth0")
-    add = "ip address add fe80::53/64 dev eth0 nodad"
-    near.run(lambda: subprocess.run(add.split(), check=True))
+    give_address(near)
 
     async def steps(ports: DeafPorts) -> None:
         assert heard_far(near, far, mark=0) == BY_HAND | BY_HOST
         await ports.deafen(index, "eth0")
         assert heard_far(near, far, mark=MARK) == BY_HAND
         assert heard_far(near, far, mark=0) == {(ETH_P_LLDP, True)}
-        near.link("set", "eth0", ifname="wan0")
+        near.rename("eth0", "wan0")
         await ports.deafen(index, "wan0")
-        near.link("set", "wan0", ifname="eth0")
+        near.rename("wan0", "eth0")
         await ports.deafen(index, "eth0")
+        give_address(near)  # it went with the link
         assert heard_far(near, far, mark=0) == {(ETH_P_LLDP, True)}
         await ports.undeafen(index)
         assert heard_far(near, far, mark=0) == BY_HAND | BY_HOST

@@ -71,7 +71,7 @@ def test_new_changed_renamed_and_deleted_links_are_told(near: Namespace) -> None
             near.link("set", "eth1", state="down")
             await until(events, changed("eth0", active=False, up=True))
 
-            near.link("set", "eth0", ifname="wan0")
+            near.rename("eth0", "wan0")
             await until(events, changed("wan0", ifindex=index))
 
             near.link("del", "wan0")

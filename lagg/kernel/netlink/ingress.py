@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 HOST_STACK = (0x0800, 0x86DD, 0x0806)
 """The ethertypes of what the kernel sends by itself or for an address of its own."""
 
+_RENAMED = "the port has another name by now"
+
 _LACKING = {
     errno.EPROTONOSUPPORT: "CONFIG_NETFILTER_NETLINK",
     errno.EOPNOTSUPP: "nf_tables with CONFIG_NF_TABLES_NETDEV",
@@ -163,7 +165,7 @@ class DeafPorts:
         except OSError:
             pass
         await self._delete(ifindex, chains)
-        raise OSError(errno.ENODEV, "the port has another name by now")
+        raise OSError(errno.ENODEV, _RENAMED)
 
     async def undeafen(self, ifindex: int) -> None:
         """Lets the host stack receive and send by a port again, whether it did or not.
@@ -206,4 +208,6 @@ def _refusal(name: str, error: OSError) -> LaggError:
     for code, lacking in _LACKING.items():
         if code == error.errno:
             return LaggError(name, f"{step}: this kernel has no {lacking}", code)
+    if error.errno == errno.ENOENT:  # so says Linux before 6.16 of a hook's interface
+        return LaggError(name, f"{step}: {_RENAMED}", errno.ENODEV)
     return LaggError.of_os(name, step, error)
