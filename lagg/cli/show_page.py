@@ -75,9 +75,10 @@ def event_line(event: EventJson, clock: str, paint: Paint) -> str:
 
 
 def _asker(by: AskerJson) -> str:
-    """As "laggctl, pid 4711, uid 0"."""
-    pid = f"pid {by['pid']}, " if by["pid"] else ""
-    return f"{by['program'] or 'somebody'}, {pid}uid {by['uid']}"
+    """As "laggctl, pid 4711, uid 0"; what laggd could not see is left out."""
+    program = [by["program"]] if by["program"] else []
+    pid = [f"pid {by['pid']}"] if by["pid"] else []
+    return ", ".join((*program, *pid, f"uid {by['uid']}"))
 
 
 def counter_part(lagg: LaggJson) -> dict[str, object]:

@@ -57,12 +57,17 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def program_of(pid: int) -> str | None:
-    """What ps(1) calls a process; None when that cannot be read, as by hidepid."""
+    """What ps(1) calls a process, fit for a terminal.
+
+    None when that cannot be read: it has ended, or is hidden as by ProtectProc=.
+    """
     try:
-        with open(f"/proc/{pid}/comm", "rb") as name:
-            return name.read().rstrip(b"\n").decode(errors="backslashreplace")
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            name = file.read().removesuffix(b"\n").decode(errors="backslashreplace")
     except OSError:
         return None
+    # It calls itself what it likes: an escape sequence, say.
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
 
 
 def group_name(gid: int) -> str:

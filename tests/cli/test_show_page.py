@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`laggctl show` as a page: what it says beside the table."""
 
-from lagg.cli.show_page import plain, show_page
+import pytest
+
+from lagg.cli.show_page import event_line, plain, show_page
+from lagg.control.records import AskerJson, EventJson
 from tests.control.world import a_record
 
 
@@ -26,3 +29,30 @@ def test_show_warns_of_what_somebody_uses_a_port_for() -> None:
     page = a_record()
     page["ports"][0]["warnings"] = ["has vlan eth0.7 on it"]
     assert "    warning: has vlan eth0.7 on it\n" in show_page([page], plain)
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        (None, ""),
+        ({"uid": 0, "pid": 7, "program": "laggctl"}, ", by laggctl, pid 7, uid 0"),
+        ({"uid": 0, "pid": 7, "program": None}, ", by pid 7, uid 0"),
+        ({"uid": 1000, "pid": 0, "program": None}, ", by uid 1000"),
+    ],
+)
+def test_an_event_says_its_cause_and_who_asked(
+    by: AskerJson | None, words: str
+) -> None:
+    event: EventJson = {
+        "lagg": "lagg0",
+        "port": "eth1",
+        "event": "active-port",
+        "details": "carries the lagg now",
+        "time_ns": 1,
+        "at": "2026-01-02T03:04:05.000006Z",
+        "cause": "eth0 down",
+        "by": by,
+    }
+    line = event_line(event, "03:04:05", plain)
+    place = "03:04:05 lagg0 port eth1 active-port"
+    assert line == f"{place}: carries the lagg now (eth0 down){words}"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lagg.control.peer import Peer, peer_of
 from lagg.model import Options, Proto
 from tests.control.world import (
     World,
@@ -467,21 +466,3 @@ def test_a_peer_of_too_many_groups_is_only_who_its_uid_and_gid_say(
 ) -> None:
     groups = [*range(10000, 10300), 4242]
     assert as_user(NOBODY, NOBODY, groups, lambda: changed(open_world)) == "EPERM"
-
-
-def test_root_the_daemons_own_user_and_members_may_change(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert Peer(1000, frozenset()).may_change(1)
-    assert Peer(0, frozenset()).may_change(1)
-    assert Peer(1001, frozenset({1})).may_change(1)
-    assert not Peer(1001, frozenset({2})).may_change(1)
-
-
-def test_the_kernel_attests_this_process() -> None:
-    here, there = socket.socketpair()
-    with here, there:
-        assert peer_of(here) == Peer(
-            os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()
-        )
