@@ -54,6 +54,11 @@ def _enter(descriptor: int) -> None:
     _checked(LIBC.setns(descriptor, CLONE_NEWNET))
 
 
+def kernel() -> tuple[int, ...]:
+    """The version of the kernel that runs, as (6, 12)."""
+    return tuple(int(number) for number in os.uname().release.split(".")[:2])
+
+
 class Namespace:
     """A new network namespace with nothing in it but lo."""
 

@@ -19,7 +19,7 @@ from lagg.kernel.netlink.watch import RTNLGRP_LINK
 from lagg.kernel.netlink.wire import Message, Socket
 from lagg.kernel.proc import multicast
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
-from tests.netns.ns_links import Namespace, set_tap_carrier, tap
+from tests.netns.ns_links import Namespace, kernel, set_tap_carrier, tap
 
 PATIENCE_S = 60.0
 QUIET_S = 0.3  # some times as long as between two questions
@@ -159,6 +159,7 @@ def test_a_new_link_with_an_old_ifindex_does_not_hide_the_departure(
     ] == [LinkChanged, LinkGone, LinkChanged]
 
 
+@pytest.mark.skipif(kernel() < (6, 14), reason="Linux tells of groups since 6.14")
 def test_a_joined_multicast_group_is_told(near: Namespace) -> None:
     near.veth("eth0", "eth1")
     near.address("eth0", "192.0.2.1")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What TAPs and packet sockets get wrong unless they are asked in the right way."""
 
-import os
 import socket
 import struct
 from collections import Counter
@@ -32,6 +31,7 @@ from tests.netns.frames import (
     tagged,
     transport_valid,
 )
+from tests.netns.ns_links import kernel
 from tests.netns.partners import (
     UDP_PORT,
     WAYS,
@@ -241,11 +241,6 @@ def test_a_train_of_udp_segments_arrives_as_its_datagrams(
         assert arrived(sink, Counter(datagrams)) == Counter(datagrams)
     cut_before = SEGMENTS if kernel() < TAP_TAKES_TRAINS else 1
     assert TRAINS * cut_before <= tally["tx_in"] < TRAINS * (cut_before + 1)
-
-
-def kernel() -> tuple[int, ...]:
-    """As (6, 12)."""
-    return tuple(int(number) for number in os.uname().release.split(".")[:2])
 
 
 # ---- rings ---------------------------------------------------------------------------
