@@ -37,7 +37,7 @@ from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
 from lagg.running.lacp_ports import LacpPort, Slow
-from lagg.running.markers import Guard
+from lagg.running.markers import Markers
 from lagg.tasks import asked, together
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Actor:
         self._held_up = False  # by the workers: a publication was refused
         self._slot_ends_at: int | None = None  # None: nobody was heard lately
         self._timer: asyncio.TimerHandle | None = None
-        self._guard = Guard(bundle, self._mark)
+        self._markers = Markers(bundle, self._mark)
         self._stepping = self._closed = False
         self._stepped = asyncio.Event()
 
@@ -130,7 +130,7 @@ class Actor:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        await self._guard.close()
+        await self._markers.close()
         await self.ignore(tuple(self._ports))
 
     # ---- what happens --------------------------------------------------------------
@@ -138,7 +138,7 @@ class Actor:
     @property
     def marked(self) -> frozenset[int]:
         """Numbers of the ports whose partner answers markers."""
-        return self._guard.marked
+        return self._markers.marked
 
     def follow(self) -> None:
         """The lagg has changed: ports, links, options or MAC."""
@@ -315,13 +315,13 @@ class Actor:
         outputs, self._outputs = self._outputs, []
         for output in outputs:
             self._do(output)
-        self._guard.follow()
+        self._markers.follow()
         return True
 
     def _probe(self, now: int) -> None:
         """Sends new partners a marker: no flow waits for one that never answers."""
         view = self._engine.view()
-        self._guard.keep([each.number for each in view.ports if _is_heard(each)])
+        self._markers.keep([each.number for each in view.ports if _is_heard(each)])
         for each in view.ports:
             port = self._ports[each.number]
             if each.distributing and not port.carrying:
@@ -329,7 +329,7 @@ class Actor:
             port.carrying = each.distributing
 
     def _mark(self, number: int) -> int | None:
-        """Sends a marker, for the guard."""
+        """Sends a marker; its transaction, or None if it may not."""
         sent: list[int | None] = [None]
 
         def send(now: int) -> None:
@@ -373,9 +373,9 @@ class Actor:
             kind, name = EventKind(output.event.value), self._name(output.number)
             self._bundle.emit(kind, output.details, name)
         elif isinstance(output, MarkerAnswered):
-            self._guard.answered(output.number, output.transaction)
+            self._markers.answered(output.number, output.transaction)
         else:
-            self._guard.unanswered(output.number, output.transaction)
+            self._markers.unanswered(output.number, output.transaction)
 
     def _name(self, number: int | None) -> str | None:
         ports = self._bundle.shape.ports

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Holder(Protocol):
-    """What the guard needs of lagg.running.bundle.Bundle."""
+    """What Markers needs of lagg.running.bundle.Bundle."""
 
     @property
     def moves(self) -> Moves:
@@ -37,7 +37,7 @@ class Holder(Protocol):
         """Until no worker sends by an older plan.  LaggError."""
 
 
-class Guard:
+class Markers:
     """For the event loop's thread alone."""
 
     def __init__(self, holder: Holder, mark: Callable[[int], int | None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lagg.errors import LaggError
 from lagg.plan.flow_moves import Moves
-from lagg.running.markers import Guard
+from lagg.running.markers import Markers
 
 
 class Flows:
@@ -51,9 +51,9 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(test)
 
 
-async def asked(flows: Flows, guard: Guard) -> None:
+async def asked(flows: Flows, markers: Markers) -> None:
     """Once the plan has changed: every marker that is to be sent has been."""
-    guard.follow()
+    markers.follow()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others)
 
@@ -63,14 +63,14 @@ def test_a_marker_goes_by_each_port_that_flows_wait_for_and_its_answer_frees_the
 ):
     async def test() -> None:
         flows = Flows({1: 0, 2: 0, 3: 4})
-        guard = Guard(flows, flows.mark)
-        await asked(flows, guard)
+        markers = Markers(flows, flows.mark)
+        await asked(flows, markers)
         assert sorted(flows.transactions) == [1, 5]
         of_slot_4 = flows.transactions.index(5) + 1
-        guard.answered(5, of_slot_4)
+        markers.answered(5, of_slot_4)
         assert flows.moves == Moves({1: 0, 2: 0})
         assert flows.released == [{4}]
-        assert guard.marked == {5}
+        assert markers.marked == {5}
 
     run(test())
 
@@ -80,13 +80,13 @@ def test_no_answer_frees_the_flows_too_and_the_partner_is_not_waited_for_again()
 ):
     async def test() -> None:
         flows = Flows({1: 0})
-        guard = Guard(flows, flows.mark)
-        guard.answered(1, 99)  # to a probe
-        assert guard.marked == {1}
-        await asked(flows, guard)
-        guard.unanswered(1, 1)
+        markers = Markers(flows, flows.mark)
+        markers.answered(1, 99)  # to a probe
+        assert markers.marked == {1}
+        await asked(flows, markers)
+        markers.unanswered(1, 1)
         assert flows.moves == Moves()
-        assert guard.marked == frozenset()
+        assert markers.marked == frozenset()
 
     run(test())
 
@@ -94,16 +94,16 @@ def test_no_answer_frees_the_flows_too_and_the_partner_is_not_waited_for_again()
 def test_only_the_last_marker_of_a_port_counts() -> None:
     async def test() -> None:
         flows = Flows({1: 0})
-        guard = Guard(flows, flows.mark)
-        await asked(flows, guard)
+        markers = Markers(flows, flows.mark)
+        await asked(flows, markers)
         flows.moves = Moves({1: 0, 2: 0})
-        await asked(flows, guard)
+        await asked(flows, markers)
         assert flows.transactions == [1, 1]
-        guard.answered(1, 1)
+        markers.answered(1, 1)
         assert flows.released == []
-        guard.answered(2, 2)  # another port's number
+        markers.answered(2, 2)  # another port's number
         assert flows.released == []
-        guard.answered(1, 2)
+        markers.answered(1, 2)
         assert flows.moves == Moves()
 
     run(test())
@@ -112,9 +112,9 @@ def test_only_the_last_marker_of_a_port_counts() -> None:
 def test_the_same_flows_are_asked_for_once() -> None:
     async def test() -> None:
         flows = Flows({1: 0})
-        guard = Guard(flows, flows.mark)
-        await asked(flows, guard)
-        await asked(flows, guard)
+        markers = Markers(flows, flows.mark)
+        await asked(flows, markers)
+        await asked(flows, markers)
         assert flows.transactions == [1]
 
     run(test())
@@ -125,8 +125,8 @@ def test_without_a_marker_or_a_grace_period_the_flows_go_on_at_once() -> None:
         for fault in ("may_send", "stuck"):
             flows = Flows({1: 0, 2: 3})
             setattr(flows, fault, fault == "stuck")
-            guard = Guard(flows, flows.mark)
-            await asked(flows, guard)
+            markers = Markers(flows, flows.mark)
+            await asked(flows, markers)
             assert flows.moves == Moves()
             assert flows.transactions == []
 
@@ -137,9 +137,9 @@ def test_a_refused_release_is_tried_again() -> None:
     async def test() -> None:
         flows = Flows({1: 0})
         flows.refusals = 2
-        guard = Guard(flows, flows.mark)
-        await asked(flows, guard)
-        guard.answered(1, 1)
+        markers = Markers(flows, flows.mark)
+        await asked(flows, markers)
+        markers.answered(1, 1)
         for _ in range(2):
             assert flows.moves == Moves({1: 0})
             flows.held_up.pop()()
@@ -151,8 +151,8 @@ def test_a_refused_release_is_tried_again() -> None:
 
 def test_what_was_learnt_of_a_partner_that_is_gone_is_forgotten() -> None:
     flows = Flows({})
-    guard = Guard(flows, flows.mark)
-    guard.answered(1, 1)
-    guard.answered(2, 2)
-    guard.keep([2, 3])
-    assert guard.marked == {2}
+    markers = Markers(flows, flows.mark)
+    markers.answered(1, 1)
+    markers.answered(2, 2)
+    markers.keep([2, 3])
+    assert markers.marked == {2}
