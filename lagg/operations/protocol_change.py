@@ -14,7 +14,7 @@ from lagg.model import Proto
 from lagg.operations.laggs import Fleet
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import Actor
+from lagg.running.lacp_io import LacpIo
 from lagg.running.negotiator import Negotiator
 
 log = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ async def switch(
 
 async def begin(fleet: Fleet, bundle: Bundle, undo: AsyncExitStack) -> None:
     """Gives a lagg its negotiator, which listens to all ports and says nothing yet."""
-    actor = Actor(bundle, lambda: fleet.follow_speed_soon(bundle))
-    undo.push_async_callback(actor.close)
+    lacp = LacpIo(bundle, lambda: fleet.follow_speed_soon(bundle))
+    undo.push_async_callback(lacp.close)
     for port in bundle.shape.ports:
-        await actor.listen(port.number, port.link)
+        await lacp.listen(port.number, port.link)
         undo.callback(_quietly_admit, bundle, port.slot)
         refuse_lacp(bundle, port.slot)
-    bundle.negotiate_by(actor)
+    bundle.negotiate_by(lacp)
     undo.callback(bundle.negotiate_by, None)
 
 

@@ -63,7 +63,7 @@ STOPPED_S = 0.1
 """A partner that heard the goodbye answers at once, and has stopped to send by then."""
 
 
-class Actor:
+class LacpIo:
     """LACP for one lagg.  Event loop's thread only."""
 
     def __init__(

@@ -21,7 +21,7 @@ from lagg.operations.protocol_change import switch
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import Actor
+from lagg.running.lacp_io import LacpIo
 
 PORTS = 3
 LISTEN, FILTER, PUBLISH = "listen", "filter", "publish"
@@ -113,10 +113,10 @@ def link_of(number: int) -> Link:
 
 
 def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
-    def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
-        return Actor(bundle, changed, open_socket=world.socket)
+    def actor(bundle: Bundle, changed: Any) -> LacpIo:  # noqa: ANN401
+        return LacpIo(bundle, changed, open_socket=world.socket)
 
-    monkeypatch.setattr(protocol_change, "Actor", actor)
+    monkeypatch.setattr(protocol_change, "LacpIo", actor)
 
     async def work() -> None:
         async with AsyncExitStack() as undo:
@@ -170,8 +170,8 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
 
     world = World()
 
-    def actor(bundle: Bundle, changed: Any) -> Actor:  # noqa: ANN401
-        return Actor(bundle, changed, open_socket=world.socket)
+    def actor(bundle: Bundle, changed: Any) -> LacpIo:  # noqa: ANN401
+        return LacpIo(bundle, changed, open_socket=world.socket)
 
-    monkeypatch.setattr(protocol_change, "Actor", actor)
+    monkeypatch.setattr(protocol_change, "LacpIo", actor)
     asyncio.run(both())

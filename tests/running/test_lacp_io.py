@@ -24,7 +24,7 @@ from lagg.running.lacp_io import (
     NS,
     SLOT_NS,
     STOPPED_S,
-    Actor,
+    LacpIo,
 )
 from lagg.tasks import asked
 from tests.running.world import (
@@ -315,7 +315,7 @@ def test_a_socket_that_cannot_be_opened_changes_nothing() -> None:
         def refuse(*_: object) -> Line:
             raise LaggError("p3", "bind", errno.ENODEV)
 
-        actor = Actor(world.a.bundle, lambda: None, open_socket=refuse)
+        actor = LacpIo(world.a.bundle, lambda: None, open_socket=refuse)
         with pytest.raises(LaggError):
             await actor.listen(3, link_of(1, 3))
         assert actor.view().ports == ()

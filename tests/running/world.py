@@ -25,7 +25,7 @@ from lagg.model import Options, Proto
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import NS, Actor
+from lagg.running.lacp_io import NS, LacpIo
 
 PORTS = 2
 READS_MAX = 4
@@ -159,7 +159,7 @@ class End:
         shape = Shape(Proto.LACP, FAST)
         device = cast(Device, self.device)
         self.bundle = Bundle(link, device, shape, emit=self.events.append)
-        self.actor = Actor(
+        self.actor = LacpIo(
             self.bundle, self._faster, clock=now_ns, open_socket=self._open
         )
         self.bundle.negotiate_by(self.actor)
