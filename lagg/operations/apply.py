@@ -148,7 +148,7 @@ class Changeover:
         if "mtu" in keys:
             propagate.fix_mtu(bundle, False, undo)
             if primary is not None:
-                mtu = self._fleet.custody.mtu_found(primary.link.ifindex)
+                mtu = self._fleet.takeover.mtu_found(primary.link.ifindex)
                 await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
         if "mac" in keys:
             nobodys = LaggMac(bundle.shape.mac.address)

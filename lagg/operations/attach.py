@@ -54,8 +54,8 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
     undo.push_async_callback(fleet.follow_speed, bundle)
     undo.callback(fleet.watch_ports)
     with propagate.blaming(bundle, link):
-        await fleet.custody.take(link)
-        undo.push_async_callback(fleet.custody.give_back, link.ifindex)
+        await fleet.takeover.take(link)
+        undo.push_async_callback(fleet.takeover.give_back, link.ifindex)
     await _make_alike(fleet, bundle, slot, link, undo)
     with propagate.blaming(bundle, link):
         await _open(fleet, bundle, slot, link, undo)
@@ -126,7 +126,7 @@ async def _make_alike(
     mac, all_links = bundle.shape.with_port(port).wanted_mac, propagate.members(bundle)
     await propagate.rule(fleet.netlink, bundle, (*all_links, link), mac, undo)
     with propagate.blaming(bundle, link):
-        await fleet.custody.silence(link.ifindex)  # the new MTU may have brought IPv6
+        await fleet.takeover.silence(link.ifindex)  # the new MTU may have brought IPv6
         if bundle.link.up != link.up:
             await fleet.netlink.set_up(link.ifindex, bundle.link.up)
 
@@ -221,7 +221,7 @@ async def _lower(
     Their peers lose carrier and send elsewhere; what came before that is delivered.
     """
     leaving = [port.link for port in bundle.shape.ports if port.slot in slots]
-    lowered = [each for each in leaving if fleet.custody.to_be_down(each.ifindex)]
+    lowered = [each for each in leaving if fleet.takeover.to_be_down(each.ifindex)]
     if lowered:
         closing = bundle.plan.rx_accept.intersection(slots)
         await _pass(bundle, replace(rest, closing=closing))
@@ -261,7 +261,7 @@ async def detach(
         await bundle.lacp.leave(numbers)
     await withdraw(fleet, bundle, [port.slot for port in leaving], rest)
     for port in leaving:
-        await fleet.custody.give_back(port.link.ifindex)
+        await fleet.takeover.give_back(port.link.ifindex)
         bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
         with suppress(LaggError):  # it has gone at this moment
             fleet.meet(await fleet.netlink.link(port.link.ifindex))
@@ -295,7 +295,7 @@ async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
     except LaggError as error:
         log.warning("%s", error)
     await withdraw(fleet, bundle, [port.slot], rest)
-    await fleet.custody.forget(port.link.ifindex)
+    await fleet.takeover.forget(port.link.ifindex)
     fleet.watch_ports()
     await fleet.follow_speed(bundle)
     bundle.emit(EventKind.PORT_DEPARTED, f"slot {port.slot}", port.link.name)

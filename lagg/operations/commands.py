@@ -54,7 +54,7 @@ from lagg.operations.laggs import Fleet
 from lagg.operations.protocol_change import begin, switch
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import LaggMac, Port, Shape
-from lagg.ports.takeover import Custody
+from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks, asked, asker, in_turn, together
 
@@ -93,9 +93,9 @@ class Driver:
         async with AsyncExitStack() as parts:
             netlink = await parts.enter_async_context(Netlink())
             deaf = await parts.enter_async_context(DeafPorts(MARK))
-            custody = await Custody.open(netlink, deaf, state_dir)
-            parts.callback(custody.close)
-            fleet = Fleet(netlink, custody, lambda name: make_device(name, tuning))
+            takeover = await Takeover.open(netlink, deaf, state_dir)
+            parts.callback(takeover.close)
+            fleet = Fleet(netlink, takeover, lambda name: make_device(name, tuning))
             parts.push_async_callback(fleet.close)
             driver = cls(fleet)
             parts.push_async_callback(driver._operations.close)
@@ -111,7 +111,7 @@ class Driver:
         LaggError (EIO) names those that could not be; all others are.
         """
         await in_turn(partial(self.whole, self._destroy_every), self._parts.aclose)
-        self._fleet.custody.require_all_put_back()
+        self._fleet.takeover.require_all_put_back()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` with each event from now on; returns what ends it."""
@@ -332,7 +332,7 @@ class Driver:
         await asyncio.to_thread(bundle.device.close)
 
     async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:
-        give_back = self._fleet.custody.give_back
+        give_back = self._fleet.takeover.give_back
         found = await together([give_back(port.link.ifindex) for port in ports])
         self._fleet.watch_ports()
         bundle.emit(EventKind.DESTROYED, f"{sum(found)} of {len(ports)} ports put back")

@@ -309,7 +309,7 @@ class Follower:
             await depart(self._fleet, bundle, port)
             return
         if link.name != port.link.name:
-            await self._fleet.custody.rename(link.ifindex, link.name)
+            await self._fleet.takeover.rename(link.ifindex, link.name)
             bundle.emit(EventKind.PORT_RENAMED, f"was {port.link.name}", link.name)
         # Whatever is refused, the rest is done; and it is looked at again.
         await in_turn(
@@ -335,7 +335,7 @@ class Follower:
 
     async def _silence(self, link: Link) -> None:
         if link.addr_gen_mode not in (None, AddrGenMode.NONE):
-            await self._fleet.custody.silence(link.ifindex)
+            await self._fleet.takeover.silence(link.ifindex)
 
     async def _put_mtu_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """Sets a port's MTU to its lagg's again; lagg(4) refuses to change it."""

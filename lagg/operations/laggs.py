@@ -20,7 +20,7 @@ from lagg.link import EgressRules, Link
 from lagg.model import Transmit
 from lagg.operations.rx_wanted import Hearing
 from lagg.plan.shape import Port
-from lagg.ports.takeover import Custody
+from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 from lagg.running.traffic import Traffic
 from lagg.tasks import Tasks
@@ -35,12 +35,12 @@ class Fleet:
     """All laggs.  For the event loop's thread alone."""
 
     def __init__(
-        self, netlink: Netlink, custody: Custody, make_device: Callable[[str], Device]
+        self, netlink: Netlink, takeover: Takeover, make_device: Callable[[str], Device]
     ) -> None:
         """`make_device` makes the TAP of a name, its workers running."""
         self.netlink = netlink
-        self.custody = custody
-        self.hearing = Hearing(netlink, custody)
+        self.takeover = takeover
+        self.hearing = Hearing(netlink, takeover)
         self.make_device = make_device
         self.bundles: dict[str, Bundle] = {}
         # By ifindex, and to be doubted: who is in `bundles` and has it still?
@@ -118,7 +118,7 @@ class Fleet:
 
     def meet(self, link: Link) -> None:
         """Warns of an interface that is none of ours and has the MAC of a lagg."""
-        if not self.custody.holds(link.ifindex):
+        if not self.takeover.holds(link.ifindex):
             for bundle in self.bundles.values():
                 bundle.meet(link)
 

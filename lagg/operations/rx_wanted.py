@@ -15,7 +15,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import multicast
 from lagg.operations.uppers import UPPERS, taggers
-from lagg.ports.takeover import Custody
+from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ class Wish:
 class Hearing:
     """Keeps the ports' receive filters.  For the event loop's thread alone."""
 
-    def __init__(self, netlink: Netlink, custody: Custody) -> None:
+    def __init__(self, netlink: Netlink, takeover: Takeover) -> None:
         """Nothing is read before it is asked for."""
         self._netlink = netlink
-        self._custody = custody
+        self._takeover = takeover
         self._met: dict[int, Wish] = {}  # by the lagg's ifindex
 
     async def follow_all(self, bundles: Collection[Bundle]) -> None:
@@ -116,7 +116,7 @@ class Hearing:
 
     def _apply(self, bundle: Bundle, wish: Wish, ifindex: int) -> None:
         opening = wish.opening(ifindex)
-        self._custody.listen(
+        self._takeover.listen(
             ifindex,
             promisc=opening is not None,
             allmulti=wish.allmulti,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Ports in our custody: what is done to an interface that becomes a port, and undone.
+"""Interfaces taken over: what is done to an interface that becomes a port, and undone.
 
 Owns what each port was before (also on disk, for the next daemon), its deafness to the
 host stack, and the receive filter it keeps for its lagg.  Knows no lagg and no plan.
@@ -25,7 +25,7 @@ from lagg.tasks import in_turn
 log = logging.getLogger(__name__)
 
 
-class Custody:
+class Takeover:
     """The interfaces that are ports.  Control thread only."""
 
     def __init__(self, netlink: Netlink, deaf: DeafPorts, file: StateFile) -> None:

@@ -14,7 +14,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.link import Address, AddrGenMode, Link
 from lagg.ports.originals import Original, put_back, remember
-from lagg.ports.takeover import Custody
+from lagg.ports.takeover import Takeover
 from tests.netns.ns_links import Namespace
 
 MAC, LAGG_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:99"
@@ -185,13 +185,13 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
 
     async def there_and_back(netlink: Netlink) -> Link:
         async with DeafPorts(0) as deaf:
-            custody = await Custody.open(netlink, deaf, tmp_path)
+            takeover = await Takeover.open(netlink, deaf, tmp_path)
             index = (await netlink.by_name("eth0")).ifindex
-            await custody.take(await netlink.link(index))
+            await takeover.take(await netlink.link(index))
             await netlink.set_mac(index, LAGG_MAC)
             subprocess.run(["ip", "link", "set", "eth0", "name", "new0"], check=True)
-            await custody.give_back(index)
-            custody.close()
+            await takeover.give_back(index)
+            takeover.close()
             return await netlink.link(index)
 
     after = ask(near, there_and_back)
@@ -205,20 +205,20 @@ def test_what_is_asked_of_a_port_that_was_given_back_is_refused(
 
     async def ask_late(netlink: Netlink) -> list[str]:
         async with DeafPorts(0) as deaf:
-            custody = await Custody.open(netlink, deaf, tmp_path)
+            takeover = await Takeover.open(netlink, deaf, tmp_path)
             index = (await netlink.by_name("eth0")).ifindex
-            await custody.take(await netlink.link(index))
-            await custody.give_back(index)
+            await takeover.take(await netlink.link(index))
+            await takeover.give_back(index)
             said = []
             try:
-                await custody.rename(index, "new0")
+                await takeover.rename(index, "new0")
             except LaggError as error:
                 said.append(error.cause)
             try:
-                custody.mtu_found(index)
+                takeover.mtu_found(index)
             except LaggError as error:
                 said.append(error.cause)
-            custody.close()
+            takeover.close()
             return said
 
     assert ask(near, ask_late) == ["was put back"] * 2

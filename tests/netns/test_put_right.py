@@ -13,7 +13,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.link import Link
 from lagg.plan.shape import Shape
-from lagg.ports.takeover import Custody
+from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 
@@ -165,7 +165,7 @@ def test_what_could_not_be_put_right_on_a_port_is_put_right_later(
 
         monkeypatch.setattr(owner, step, fail_once)
 
-    failing_once(Custody, "silence")
+    failing_once(Takeover, "silence")
     failing_once(Netlink, "set_mtu")
     failing_once(Netlink, "set_mac")
     world.ip(f"link set p1 mtu 1400 address {MACS[0]} addrgenmode eui64")
