@@ -19,7 +19,7 @@ from typing import Self
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.link import Address
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.operations.uppers import speakers
 from lagg.tasks import Tasks
 
@@ -95,15 +95,15 @@ def _checksum(data: bytes) -> int:
 class Announcer:
     """Announces each lagg of which there is news; an async context manager."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, laggs: Laggs) -> None:
         """Nothing is announced before it is entered."""
-        self._fleet = fleet
+        self._laggs = laggs
         self._tasks = Tasks()
         self._due: set[int] = set()  # laggs to be announced as soon as they can send
 
     async def __aenter__(self) -> Self:
-        """Listens to the fleet's events."""
-        self._leave = self._fleet.subscribe(self._told)
+        """Listens to the laggs' events."""
+        self._leave = self._laggs.subscribe(self._told)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -112,7 +112,7 @@ class Announcer:
         await self._tasks.close()
 
     def _told(self, event: Event) -> None:
-        bundle = self._fleet.bundles.get(event.lagg)
+        bundle = self._laggs.bundles.get(event.lagg)
         # Without a port that carries it says nothing; with the first there is news.
         if event.event in NEWS and bundle is not None and bundle.plan.tx_slots:
             ifindex = bundle.link.ifindex
@@ -126,8 +126,8 @@ class Announcer:
         finally:
             self._due.discard(lagg)
         # All is as the kernel has it at this moment: MACs, uppers and their addresses.
-        addresses = await self._fleet.netlink.addresses_by_link()
-        for link in speakers(await self._fleet.netlink.links(), lagg):
+        addresses = await self._laggs.netlink.addresses_by_link()
+        for link in speakers(await self._laggs.netlink.links(), lagg):
             if link.ifindex in addresses:
                 await self._speak(link.ifindex, addresses[link.ifindex])
 
@@ -135,12 +135,12 @@ class Announcer:
         """Until its interface can send; bounded.  LaggError when it is gone."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + ABLE_S
-        while not (await self._fleet.netlink.link(lagg)).active and loop.time() < end_s:
+        while not (await self._laggs.netlink.link(lagg)).active and loop.time() < end_s:
             await asyncio.sleep(ABLE_POLL_S)
 
     async def _speak(self, ifindex: int, addresses: Iterable[Address]) -> None:
         try:
-            link = await self._fleet.netlink.link(ifindex)
+            link = await self._laggs.netlink.link(ifindex)
             _send(link.name, announcements(link.mac, addresses, router=link.router))
         except (LaggError, OSError) as error:
             log.debug("interface %d: announce: %s", ifindex, error)

@@ -19,7 +19,7 @@ from lagg.model import LaggChange, LaggConfig, Options, PortOptions
 from lagg.operations import propagate
 from lagg.operations.altname import rename
 from lagg.operations.attach import attach, detach
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.running.bundle import Bundle
 from lagg.tasks import together
@@ -31,11 +31,11 @@ Change = Callable[[Bundle, LaggChange, AsyncExitStack], Awaitable[None]]
 
 
 class Changeover:
-    """Applies a Diff to a fleet."""
+    """Applies a Diff to the laggs."""
 
-    def __init__(self, fleet: Fleet, make: Make, change: Change) -> None:
+    def __init__(self, laggs: Laggs, make: Make, change: Change) -> None:
         """`make` makes a lagg, `change` sets one, each with its undo."""
-        self._fleet = fleet
+        self._laggs = laggs
         self._make = make
         self._change = change
 
@@ -47,7 +47,7 @@ class Changeover:
             await self._set(each, undo)
         await self._make_all(diff.create, undo)
         for each in diff.change:
-            await self._attach(self._fleet.find(each.name), each.coming, undo)
+            await self._attach(self._laggs.find(each.name), each.coming, undo)
 
     async def _make_all(
         self, configs: Sequence[LaggConfig], undo: AsyncExitStack
@@ -72,19 +72,19 @@ class Changeover:
         """Takes names away that a lagg is not to have, for another may have them."""
         kept = {each.name: each.after.options.altname for each in diff.change}
         for config in (*(each.before for each in diff.change), *diff.destroy):
-            bundle, ours = self._fleet.find(config.name), config.options.altname
+            bundle, ours = self._laggs.find(config.name), config.options.altname
             wanted = set(ours).intersection(kept.get(config.name, ()))
-            await rename(self._fleet.netlink, bundle, ours, wanted, undo)
+            await rename(self._laggs.netlink, bundle, ours, wanted, undo)
 
     async def _detach(
         self, name: str, ports: Sequence[str], undo: AsyncExitStack
     ) -> None:
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         there = [port for port in bundle.shape.ports if port.link.name in ports]
         if there:
             undo.push_async_callback(self._reattach, bundle, bundle.shape, there)
             names = [port.link.name for port in there]
-            await detach(self._fleet, bundle, names, undo)
+            await detach(self._laggs, bundle, names, undo)
 
     async def _reattach(
         self, bundle: Bundle, before: Shape, ports: Sequence[Port]
@@ -94,7 +94,7 @@ class Changeover:
         for port in sorted(ports, key=lambda port: port.slot):
             try:
                 async with AsyncExitStack() as undo:
-                    await attach(self._fleet, bundle, port.link.name, undo)
+                    await attach(self._laggs, bundle, port.link.name, undo)
                     undo.pop_all()
             except LaggError as error:
                 log.warning("not undone: %s", error)
@@ -104,7 +104,7 @@ class Changeover:
         tell_attached(bundle, [port.link.name for port in ports])
 
     async def _set(self, each: LaggDiff, undo: AsyncExitStack) -> None:
-        bundle = self._fleet.find(each.name)
+        bundle = self._laggs.find(each.name)
         await self._release(bundle, each.released, undo)
         await self._order(bundle, each.after.ports, undo)
         if each.change is None:
@@ -126,7 +126,7 @@ class Changeover:
         undo.callback(self._order_back, bundle, before)
         bundle.adopt(before.in_order(order))
         everyone, mac = propagate.members(bundle), bundle.shape.wanted_mac
-        await propagate.rule(self._fleet.netlink, bundle, everyone, mac, undo)
+        await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
 
     def _order_back(self, bundle: Bundle, before: Shape) -> None:
         try:
@@ -143,12 +143,12 @@ class Changeover:
 
         Without a port they stay until the first that comes gives its own.
         """
-        primary, netlink = bundle.shape.primary_port, self._fleet.netlink
+        primary, netlink = bundle.shape.primary_port, self._laggs.netlink
         everyone = propagate.members(bundle)
         if "mtu" in keys:
             propagate.fix_mtu(bundle, False, undo)
             if primary is not None:
-                mtu = self._fleet.takeover.mtu_found(primary.link.ifindex)
+                mtu = self._laggs.takeover.mtu_found(primary.link.ifindex)
                 await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
         if "mac" in keys:
             nobodys = LaggMac(bundle.shape.mac.address)
@@ -160,11 +160,11 @@ class Changeover:
     ) -> None:
         for port in ports:
             if await self._present(port):
-                await attach(self._fleet, bundle, port, undo)
+                await attach(self._laggs, bundle, port, undo)
 
     async def _present(self, name: str) -> bool:
         try:
-            await self._fleet.netlink.by_name(name)
+            await self._laggs.netlink.by_name(name)
         except LaggError as error:
             if error.code != errno.ENODEV:
                 raise

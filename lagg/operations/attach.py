@@ -29,7 +29,7 @@ from lagg.errors import LaggError
 from lagg.events import EventKind
 from lagg.link import Link, Modes
 from lagg.operations import propagate
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.operations.protocol_change import refuse_lacp
 from lagg.operations.uses import tell_uses
 from lagg.plan.shape import Port, Shape, port_number
@@ -40,7 +40,7 @@ from lagg.tasks import together
 log = logging.getLogger(__name__)
 
 
-async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
+async def attach(laggs: Laggs, bundle: Bundle, name: str, undo: AsyncExitStack) -> None:
     """Makes the interface `name` a port; `undo` then has the way back.
 
     The host's stack is kept off it before it has the lagg's MAC.  An interface that is
@@ -49,22 +49,22 @@ async def attach(fleet: Fleet, bundle: Bundle, name: str, undo: AsyncExitStack) 
     if bundle.shape.named(name) is not None:
         return
     slot = _free_slot(bundle, name)
-    link = await _candidate(fleet, bundle, name)
+    link = await _candidate(laggs, bundle, name)
     heard = bool(bundle.shape.ports) and link.mac == bundle.shape.mac.address
-    undo.push_async_callback(fleet.follow_speed, bundle)
-    undo.callback(fleet.watch_ports)
+    undo.push_async_callback(laggs.follow_speed, bundle)
+    undo.callback(laggs.watch_ports)
     with propagate.blaming(bundle, link):
-        await fleet.takeover.take(link)
-        undo.push_async_callback(fleet.takeover.give_back, link.ifindex)
-    await _make_alike(fleet, bundle, slot, link, undo)
+        await laggs.takeover.take(link)
+        undo.push_async_callback(laggs.takeover.give_back, link.ifindex)
+    await _make_alike(laggs, bundle, slot, link, undo)
     with propagate.blaming(bundle, link):
-        await _open(fleet, bundle, slot, link, undo)
+        await _open(laggs, bundle, slot, link, undo)
     if heard:
         bundle.emit(EventKind.MAC_HEARD, "it had the lagg's MAC before", link.name)
-    fleet.watch_ports()
-    await fleet.follow_speed(bundle)
+    laggs.watch_ports()
+    await laggs.follow_speed(bundle)
     # Begun while it became a port.  Of what is only said nothing may be undone.
-    await propagate.quietly(tell_uses, fleet, bundle, link.ifindex)
+    await propagate.quietly(tell_uses, laggs, bundle, link.ifindex)
 
 
 def _free_slot(bundle: Bundle, name: str) -> int:
@@ -74,35 +74,35 @@ def _free_slot(bundle: Bundle, name: str) -> int:
     return slot
 
 
-async def _candidate(fleet: Fleet, bundle: Bundle, name: str) -> Link:
+async def _candidate(laggs: Laggs, bundle: Bundle, name: str) -> Link:
     """The interface, if it may become a port."""
     try:
-        link = await _named(fleet, name)
-        _check_free(fleet, link)
+        link = await _named(laggs, name)
+        _check_free(laggs, link)
         check_port(
             link,
             bundle.link.ifindex,
-            await fleet.netlink.links(),
-            fleet.ports_by_tap(),
-            await fleet.netlink.addresses(link.ifindex),
-            wireless=await fleet.netlink.wireless(link.ifindex),
+            await laggs.netlink.links(),
+            laggs.ports_by_tap(),
+            await laggs.netlink.addresses(link.ifindex),
+            wireless=await laggs.netlink.wireless(link.ifindex),
         )
     except LaggError as error:
         raise _refusal(bundle, name, error.cause, error.code) from error
     return link
 
 
-async def _named(fleet: Fleet, name: str) -> Link:
+async def _named(laggs: Laggs, name: str) -> Link:
     try:
-        return await fleet.netlink.by_name(name)
+        return await laggs.netlink.by_name(name)
     except LaggError as error:
         if error.code != errno.ENODEV:
             raise
         raise LaggError(name, "no such interface", errno.ENODEV) from error
 
 
-def _check_free(fleet: Fleet, link: Link) -> None:
-    held = fleet.of_port(link.ifindex)
+def _check_free(laggs: Laggs, link: Link) -> None:
+    held = laggs.of_port(link.ifindex)
     if held is not None:
         raise LaggError(link.name, f"already a port of {held[0].name}", errno.EBUSY)
 
@@ -112,7 +112,7 @@ def _refusal(bundle: Bundle, port: str, cause: str, code: int) -> LaggError:
 
 
 async def _make_alike(
-    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+    laggs: Laggs, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
     """Gives the lagg the MTU of its first port, and a later port the lagg's.
 
@@ -121,22 +121,22 @@ async def _make_alike(
     gives_mtu = not bundle.shape.ports and not bundle.wanted.mtu_fixed
     mtu_links = [bundle.link] if gives_mtu else [link]
     mtu = link.mtu if gives_mtu else bundle.link.mtu
-    await propagate.set_mtu(fleet.netlink, bundle, mtu_links, mtu, undo)
+    await propagate.set_mtu(laggs.netlink, bundle, mtu_links, mtu, undo)
     port = Port(slot, link, home_mac=link.mac, modes=Modes())
     mac, all_links = bundle.shape.with_port(port).wanted_mac, propagate.members(bundle)
-    await propagate.rule(fleet.netlink, bundle, (*all_links, link), mac, undo)
+    await propagate.rule(laggs.netlink, bundle, (*all_links, link), mac, undo)
     with propagate.blaming(bundle, link):
-        await fleet.takeover.silence(link.ifindex)  # the new MTU may have brought IPv6
+        await laggs.takeover.silence(link.ifindex)  # the new MTU may have brought IPv6
         if bundle.link.up != link.up:
-            await fleet.netlink.set_up(link.ifindex, bundle.link.up)
+            await laggs.netlink.set_up(link.ifindex, bundle.link.up)
 
 
 async def _open(
-    fleet: Fleet, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+    laggs: Laggs, bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
 ) -> None:
     """Opens sockets, sets the receive filter, and last adopts the port."""
     device = bundle.device
-    fleet.claim(link.ifindex, bundle)
+    laggs.claim(link.ifindex, bundle)
     await _listen(bundle, slot, link, undo)
     try:
         # In a thread: the kernel takes its time, and a lost carrier must not wait.
@@ -144,26 +144,26 @@ async def _open(
     except OSError as error:
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
     device.add_port(slot, sockets)
-    undo.push_async_callback(withdraw, fleet, bundle, [slot], bundle.shape)
+    undo.push_async_callback(withdraw, laggs, bundle, [slot], bundle.shape)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
-    await fleet.hearing.follow_port(bundle, link.ifindex)
-    fleet.await_egress(bundle, slot, link.ifindex)
-    now = await _as_it_is(fleet, link)
-    modes = await fleet.netlink.modes(link.ifindex)
+    await laggs.hearing.follow_port(bundle, link.ifindex)
+    laggs.await_egress(bundle, slot, link.ifindex)
+    now = await _as_it_is(laggs, link)
+    modes = await laggs.netlink.modes(link.ifindex)
     port = Port(slot, now, home_mac=link.mac, modes=modes)
     bundle.adopt(bundle.shape.with_port(port))
     # Its carrier may have come while it was nobody's port and events passed it by.
-    now = await _as_it_is(fleet, link)
+    now = await _as_it_is(laggs, link)
     bundle.adopt(bundle.shape.with_link(now, modes))
 
 
-async def _as_it_is(fleet: Fleet, link: Link) -> Link:
+async def _as_it_is(laggs: Laggs, link: Link) -> Link:
     """The interface as it is now.  LaggError (ENODEV) when it has another name.
 
     Its chains hook the name that it had, and the event of the rename is over.
     """
-    now = await fleet.netlink.link(link.ifindex)
+    now = await laggs.netlink.link(link.ifindex)
     if now.name != link.name:
         raise LaggError(link.name, f"is called {now.name} by now", errno.ENODEV)
     return now
@@ -177,7 +177,7 @@ async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -
 
 
 async def withdraw(
-    fleet: Fleet, bundle: Bundle, slots: Sequence[int], rest: Shape
+    laggs: Laggs, bundle: Bundle, slots: Sequence[int], rest: Shape
 ) -> None:
     """Ports leave the workers' sight, then their sockets are drained and closed.
 
@@ -186,9 +186,9 @@ async def withdraw(
     """
     before = bundle.shape
     async with AsyncExitStack() as undo:
-        undo.push_async_callback(propagate.quietly, _catch_up, fleet, bundle, slots)
+        undo.push_async_callback(propagate.quietly, _catch_up, laggs, bundle, slots)
         undo.callback(lambda: bundle.adopt(_with_news_of(bundle.shape, before)))
-        await _lower(fleet, bundle, slots, rest, undo)
+        await _lower(laggs, bundle, slots, rest, undo)
         await _pass(bundle, rest)
         undo.pop_all()
     taken = [bundle.device.remove_port(slot) for slot in slots]
@@ -197,12 +197,12 @@ async def withdraw(
         await bundle.lacp.ignore([port_number(slot) for slot in slots])
 
 
-async def _catch_up(fleet: Fleet, bundle: Bundle, slots: Sequence[int]) -> None:
+async def _catch_up(laggs: Laggs, bundle: Bundle, slots: Sequence[int]) -> None:
     """Adopts what the kernel told of the slots' ports while they were none.  LaggError.
 
     A newer name or master has more to it than a snapshot, and is seen in its turn.
     """
-    links = await fleet.netlink.links()
+    links = await laggs.netlink.links()
     for port in [port for port in bundle.shape.ports if port.slot in slots]:
         now = links.get(port.link.ifindex, port.link)
         known = replace(now, name=port.link.name, master=port.link.master)
@@ -210,7 +210,7 @@ async def _catch_up(fleet: Fleet, bundle: Bundle, slots: Sequence[int]) -> None:
 
 
 async def _lower(
-    fleet: Fleet,
+    laggs: Laggs,
     bundle: Bundle,
     slots: Sequence[int],
     rest: Shape,
@@ -221,11 +221,11 @@ async def _lower(
     Their peers lose carrier and send elsewhere; what came before that is delivered.
     """
     leaving = [port.link for port in bundle.shape.ports if port.slot in slots]
-    lowered = [each for each in leaving if fleet.takeover.to_be_down(each.ifindex)]
+    lowered = [each for each in leaving if laggs.takeover.to_be_down(each.ifindex)]
     if lowered:
         closing = bundle.plan.rx_accept.intersection(slots)
         await _pass(bundle, replace(rest, closing=closing))
-        await propagate.set_down(fleet.netlink, lowered, undo)
+        await propagate.set_down(laggs.netlink, lowered, undo)
 
 
 async def _pass(bundle: Bundle, shape: Shape) -> None:
@@ -243,7 +243,7 @@ def _with_news_of(newer: Shape, shape: Shape) -> Shape:
 
 
 async def detach(
-    fleet: Fleet, bundle: Bundle, names: Iterable[str], undo: AsyncExitStack
+    laggs: Laggs, bundle: Bundle, names: Iterable[str], undo: AsyncExitStack
 ) -> None:
     """Takes ports out, as they were found.  LaggError (ENOENT) if one is none.
 
@@ -254,19 +254,19 @@ async def detach(
     rest = bundle.shape
     for port in leaving:
         rest = rest.without_port(port.slot)
-    await _pass_mac(fleet, bundle, rest, undo)
+    await _pass_mac(laggs, bundle, rest, undo)
     if bundle.lacp is not None:
         numbers = [port.number for port in leaving]
         undo.callback(bundle.lacp.stay, numbers)
         await bundle.lacp.leave(numbers)
-    await withdraw(fleet, bundle, [port.slot for port in leaving], rest)
+    await withdraw(laggs, bundle, [port.slot for port in leaving], rest)
     for port in leaving:
-        await fleet.takeover.give_back(port.link.ifindex)
+        await laggs.takeover.give_back(port.link.ifindex)
         bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
         with suppress(LaggError):  # it has gone at this moment
-            fleet.meet(await fleet.netlink.link(port.link.ifindex))
-    fleet.watch_ports()
-    await fleet.follow_speed(bundle)
+            laggs.meet(await laggs.netlink.link(port.link.ifindex))
+    laggs.watch_ports()
+    await laggs.follow_speed(bundle)
 
 
 def attached(bundle: Bundle, name: str) -> Port:
@@ -278,24 +278,24 @@ def attached(bundle: Bundle, name: str) -> Port:
 
 
 async def _pass_mac(
-    fleet: Fleet, bundle: Bundle, rest: Shape, undo: AsyncExitStack
+    laggs: Laggs, bundle: Bundle, rest: Shape, undo: AsyncExitStack
 ) -> None:
     """Sets the MAC that the lagg is to have with the `rest` of its ports (F-DT-1)."""
     links = [bundle.link, *(port.link for port in rest.ports)]
-    await propagate.rule(fleet.netlink, bundle, links, rest.wanted_mac, undo)
+    await propagate.rule(laggs.netlink, bundle, links, rest.wanted_mac, undo)
 
 
-async def depart(fleet: Fleet, bundle: Bundle, port: Port) -> None:
+async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
     """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
     rest = bundle.shape.without_port(port.slot)
     try:
         async with AsyncExitStack() as undo:
-            await _pass_mac(fleet, bundle, rest, undo)
+            await _pass_mac(laggs, bundle, rest, undo)
             undo.pop_all()
     except LaggError as error:
         log.warning("%s", error)
-    await withdraw(fleet, bundle, [port.slot], rest)
-    await fleet.takeover.forget(port.link.ifindex)
-    fleet.watch_ports()
-    await fleet.follow_speed(bundle)
+    await withdraw(laggs, bundle, [port.slot], rest)
+    await laggs.takeover.forget(port.link.ifindex)
+    laggs.watch_ports()
+    await laggs.follow_speed(bundle)
     bundle.emit(EventKind.PORT_DEPARTED, f"slot {port.slot}", port.link.name)

@@ -50,7 +50,7 @@ from lagg.operations.apply import Changeover, tell_attached
 from lagg.operations.attach import attach, attached, detach, withdraw
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.kernel_events import Follower
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.operations.protocol_change import begin, switch
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import LaggMac, Port, Shape
@@ -72,15 +72,15 @@ reference: docs/adr/0013.
 class Driver:
     """All laggs of this network namespace.  For the event loop's thread alone."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, laggs: Laggs) -> None:
         """Without a kernel's events yet; see open()."""
-        self._fleet = fleet
-        self._parts = AsyncExitStack()  # closes what this and the fleet are made of
+        self._laggs = laggs
+        self._parts = AsyncExitStack()  # closes what this and the laggs are made of
         self._turn = asyncio.Lock()
         self._operations = Tasks()
-        self._hotplug = HotPlug(fleet, self.whole)
-        self._follower = Follower(fleet, self.whole, self._destroy, self._hotplug)
-        self._changeover = Changeover(fleet, self._make, self._change)
+        self._hotplug = HotPlug(laggs, self.whole)
+        self._follower = Follower(laggs, self.whole, self._destroy, self._hotplug)
+        self._changeover = Changeover(laggs, self._make, self._change)
 
     @classmethod
     async def open(
@@ -95,13 +95,13 @@ class Driver:
             deaf = await parts.enter_async_context(DeafPorts(MARK))
             takeover = await Takeover.open(netlink, deaf, state_dir)
             parts.callback(takeover.close)
-            fleet = Fleet(netlink, takeover, lambda name: make_device(name, tuning))
-            parts.push_async_callback(fleet.close)
-            driver = cls(fleet)
+            laggs = Laggs(netlink, takeover, lambda name: make_device(name, tuning))
+            parts.push_async_callback(laggs.close)
+            driver = cls(laggs)
             parts.push_async_callback(driver._operations.close)
             await parts.enter_async_context(driver._hotplug)
             await parts.enter_async_context(driver._follower)
-            await parts.enter_async_context(Announcer(fleet))
+            await parts.enter_async_context(Announcer(laggs))
             driver._parts = parts.pop_all()
         return driver
 
@@ -111,21 +111,21 @@ class Driver:
         LaggError (EIO) names those that could not be; all others are.
         """
         await in_turn(partial(self.whole, self._destroy_every), self._parts.aclose)
-        self._fleet.takeover.require_all_put_back()
+        self._laggs.takeover.require_all_put_back()
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` with each event from now on; returns what ends it."""
-        return self._fleet.subscribe(sink)
+        return self._laggs.subscribe(sink)
 
     async def records(self, name: str | None) -> tuple[LaggRecord, ...]:
         """The record of one lagg or of all.  LaggError (ENOENT) when there is none."""
-        bundles = self._fleet.bundles
-        chosen = bundles.values() if name is None else [self._fleet.find(name)]
+        bundles = self._laggs.bundles
+        chosen = bundles.values() if name is None else [self._laggs.find(name)]
         return tuple(bundle.record() for bundle in chosen)
 
     def health(self) -> Health:
         """How laggs and workers are; cheap."""
-        bundles = self._fleet.bundles.values()
+        bundles = self._laggs.bundles.values()
         return Health(
             laggs=len(bundles),
             ports=sum(len(bundle.shape.ports) for bundle in bundles),
@@ -138,11 +138,11 @@ class Driver:
 
     async def explain(self, name: str, frame: bytes) -> Explanation:
         """Which port carries this frame now.  LaggError (ENOENT)."""
-        return self._fleet.find(name).explain(frame)
+        return self._laggs.find(name).explain(frame)
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         """Frames sent by each bucket so far.  LaggError (ENOENT, EOPNOTSUPP)."""
-        return self._fleet.find(name).buckets()
+        return self._laggs.find(name).buckets()
 
     async def create(self, config: LaggConfig) -> None:
         """Creates a lagg with its ports, and sets it up."""
@@ -174,7 +174,7 @@ class Driver:
 
     async def running(self) -> tuple[LaggConfig, ...]:
         """What would make all that runs anew, MACs included whose port has left."""
-        return tuple(bundle.lasting_config for bundle in self._fleet.bundles.values())
+        return tuple(bundle.lasting_config for bundle in self._laggs.bundles.values())
 
     async def whole(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs one operation when it is its turn, and to its end.
@@ -198,7 +198,7 @@ class Driver:
             try:
                 with asked(by):
                     result = await operation()
-                await self._fleet.know_egress()
+                await self._laggs.know_egress()
             except Exception as error:
                 if answer.cancelled():
                     raise
@@ -208,7 +208,7 @@ class Driver:
                     answer.set_result(result)
 
     async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
-        bundles = self._fleet.bundles
+        bundles = self._laggs.bundles
         running = {bundle.name: bundle.config for bundle in bundles.values()}
         said = {
             each.name: each.wanted.said for each in bundles.values() if each.wanted.said
@@ -217,22 +217,22 @@ class Driver:
         async with _undoing() as undo:
             await self._changeover.apply(found, undo)
             for config in found.create:
-                await self._keep_mac(self._fleet.find(config.name))
+                await self._keep_mac(self._laggs.find(config.name))
         self._tell(found)
         try:
             await self._destroy_all([doomed.name for doomed in found.destroy])
         finally:
             for config in wanted:
-                self._hotplug.expect(self._fleet.find(config.name), config)
+                self._hotplug.expect(self._laggs.find(config.name), config)
         return told(found, self._hotplug.waiting)
 
     def _tell(self, done: Diff) -> None:
         for config in done.create:
-            bundle = self._fleet.find(config.name)
+            bundle = self._laggs.find(config.name)
             bundle.emit(EventKind.CREATED, f"laggproto {config.proto.value}")
             tell_attached(bundle, config.ports)
         for each in done.change:
-            bundle = self._fleet.find(each.name)
+            bundle = self._laggs.find(each.name)
             if each.before.mtu != each.after.mtu:
                 bundle.emit(EventKind.MTU, str(bundle.link.mtu))
             tell_attached(bundle, each.coming)
@@ -250,22 +250,22 @@ class Driver:
         It is udev's, when that looked before the TAP's own was kept (native/tap.c).
         """
         ifindex, mac = bundle.link.ifindex, bundle.shape.mac.address
-        if (await self._fleet.netlink.link(ifindex)).mac != mac:
-            await self._fleet.netlink.set_mac(ifindex, mac)
+        if (await self._laggs.netlink.link(ifindex)).mac != mac:
+            await self._laggs.netlink.set_mac(ifindex, mac)
 
     async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
-        if self._fleet.named(config.name) is not None:
+        if self._laggs.named(config.name) is not None:
             raise LaggError(config.name, "already exists", errno.EEXIST)
         bundle = await self._make_bundle(config, undo)
         await self._apply(bundle, config.mac, config.mtu, undo)
         for port in config.ports:
-            await attach(self._fleet, bundle, port, undo)
+            await attach(self._laggs, bundle, port, undo)
         return bundle
 
     async def _make_bundle(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
-        netlink = self._fleet.netlink
+        netlink = self._laggs.netlink
         try:
-            device = self._fleet.make_device(config.name)
+            device = self._laggs.make_device(config.name)
         except OSError as error:
             raise await self._no_tap(config.name, error) from error
         undo.callback(device.close)
@@ -282,25 +282,25 @@ class Driver:
             link,
             device,
             shape,
-            emit=self._fleet.emit,
+            emit=self._laggs.emit,
             tx_dropped=netlink.tx_dropped,
         )
         undo.callback(bundle.give_up)
-        self._fleet.add(bundle)
-        undo.callback(self._fleet.bundles.pop, config.name)
+        self._laggs.add(bundle)
+        undo.callback(self._laggs.bundles.pop, config.name)
         await rename(netlink, bundle, (), config.options.altname, undo)
         if config.proto is Proto.LACP:
-            await begin(self._fleet, bundle, undo)
-        await self._fleet.follow_speed(bundle)
+            await begin(self._laggs, bundle, undo)
+        await self._laggs.follow_speed(bundle)
         return bundle
 
     async def _destroy_every(self) -> None:
         """By the names of now: the last operation may have taken one away."""
-        await self._destroy_all(tuple(self._fleet.bundles))
+        await self._destroy_all(tuple(self._laggs.bundles))
 
     async def _no_tap(self, name: str, error: OSError) -> LaggError:
         """Why there is none: nearly always because there is such an interface."""
-        there = (await self._fleet.netlink.links()).values()
+        there = (await self._laggs.netlink.links()).values()
         also = [link for link in there if name in (link.name, *link.altnames)]
         if error.errno != errno.EBUSY or not also:
             return LaggError.of_os(name, "create the TAP", error)
@@ -317,28 +317,28 @@ class Driver:
 
     async def _destroy(self, name: str) -> None:
         """Whatever fails on the way, the lagg is gone and its ports are put back."""
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         ports = bundle.shape.ports
         await in_turn(
             partial(_end_lacp, bundle),
-            partial(_let_go, self._fleet, bundle),
+            partial(_let_go, self._laggs, bundle),
             partial(self._remove, bundle),
             partial(self._give_back, bundle, ports),
         )
 
     async def _remove(self, bundle: Bundle) -> None:
-        del self._fleet.bundles[bundle.name]
+        del self._laggs.bundles[bundle.name]
         bundle.give_up()
         await asyncio.to_thread(bundle.device.close)
 
     async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:
-        give_back = self._fleet.takeover.give_back
+        give_back = self._laggs.takeover.give_back
         found = await together([give_back(port.link.ifindex) for port in ports])
-        self._fleet.watch_ports()
+        self._laggs.watch_ports()
         bundle.emit(EventKind.DESTROYED, f"{sum(found)} of {len(ports)} ports put back")
 
     async def _set(self, name: str, change: LaggChange) -> None:
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         _refuse_strangers(bundle, change.port_options)
         mtu = bundle.link.mtu
         async with _undoing() as undo:
@@ -354,18 +354,18 @@ class Driver:
         if "altname" in dict(change.options):
             ours = bundle.shape.options.altname
             wanted = change.options_after(bundle.shape.options).altname
-            await rename(self._fleet.netlink, bundle, ours, wanted, undo)
+            await rename(self._laggs.netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
         everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
-        await propagate.rule(self._fleet.netlink, bundle, everyone, mac, undo)
-        await switch(self._fleet, bundle, proto, changed, undo)
-        await self._fleet.follow_speed(bundle)
+        await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
+        await switch(self._laggs, bundle, proto, changed, undo)
+        await self._laggs.follow_speed(bundle)
 
     async def _apply(
         self, bundle: Bundle, mac: str | None, mtu: int | None, undo: AsyncExitStack
     ) -> None:
         """The MAC and MTU a user asked for: they stay when ports come and go."""
-        netlink, everyone = self._fleet.netlink, propagate.members(bundle)
+        netlink, everyone = self._laggs.netlink, propagate.members(bundle)
         if mtu is not None:
             propagate.fix_mtu(bundle, True, undo)
             await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
@@ -374,24 +374,24 @@ class Driver:
             await propagate.rule(netlink, bundle, everyone, wanted, undo)
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         new = [port for port in ports if bundle.shape.named(port) is None]
         async with _undoing() as undo:
             for port in new:
-                await attach(self._fleet, bundle, port, undo)
+                await attach(self._laggs, bundle, port, undo)
         tell_attached(bundle, new)
 
     async def _detach(self, name: str, ports: Sequence[str]) -> None:
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         waiting = [port for port in ports if port in bundle.wanted.waiting_for]
         there = [port for port in ports if port not in waiting]
         if there:
             async with _undoing() as undo:
-                await detach(self._fleet, bundle, there, undo)
+                await detach(self._laggs, bundle, there, undo)
         self._hotplug.give_up(bundle, waiting)
 
     async def _release(self, name: str, ports: Sequence[str]) -> None:
-        bundle = self._fleet.find(name)
+        bundle = self._laggs.find(name)
         numbers = [attached(bundle, port).number for port in ports]
         if bundle.lacp is None:
             cause = f"laggproto {bundle.shape.proto.value} holds no port off"
@@ -408,14 +408,14 @@ async def _end_lacp(bundle: Bundle) -> None:
         bundle.negotiate_by(None)
 
 
-async def _let_go(fleet: Fleet, bundle: Bundle) -> None:
+async def _let_go(laggs: Laggs, bundle: Bundle) -> None:
     """The ports' sockets close beside each other; with the device's, one by one."""
     slots = [port.slot for port in bundle.shape.ports]
     rest = bundle.shape
     for slot in slots:
         rest = rest.without_port(slot)
     try:
-        await withdraw(fleet, bundle, slots, rest)
+        await withdraw(laggs, bundle, slots, rest)
     except LaggError as error:
         log.warning("%s", error)
 

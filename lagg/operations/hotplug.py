@@ -19,7 +19,7 @@ from lagg.events import Event, EventKind
 from lagg.model import LaggConfig
 from lagg.operations.apply import tell_attached
 from lagg.operations.attach import attach
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.ports.eligible import Use, uses
 from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks
@@ -46,10 +46,10 @@ class HotPlug:
     """Attaches what is waited for; an async context manager."""
 
     def __init__(
-        self, fleet: Fleet, whole: Callable[[Callable[[], Operation]], Operation]
+        self, laggs: Laggs, whole: Callable[[Callable[[], Operation]], Operation]
     ) -> None:
         """`whole` runs an operation in its turn."""
-        self._fleet = fleet
+        self._laggs = laggs
         self._whole = whole
         self._refused: dict[str, _Seen | None] = {}  # as each was that would not
         self._tried_s: dict[str, float] = {}
@@ -57,8 +57,8 @@ class HotPlug:
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
-        """Listens to the fleet's events."""
-        self._leave = self._fleet.subscribe(self._told)
+        """Listens to the laggs' events."""
+        self._leave = self._laggs.subscribe(self._told)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,12 +69,12 @@ class HotPlug:
     @property
     def waiting(self) -> frozenset[str]:
         """The names that are waited for."""
-        bundles = self._fleet.bundles.values()
+        bundles = self._laggs.bundles.values()
         return frozenset(name for each in bundles for name in each.wanted.waiting_for)
 
     def _waits(self, name: str) -> Bundle | None:
         """The lagg that waits for an interface of that name."""
-        bundles = self._fleet.bundles.values()
+        bundles = self._laggs.bundles.values()
         return next((b for b in bundles if name in b.wanted.waiting_for), None)
 
     def expect(self, bundle: Bundle, config: LaggConfig) -> None:
@@ -109,12 +109,12 @@ class HotPlug:
 
     def look_at_all(self) -> None:
         """Tries every name that is waited for."""
-        for bundle in tuple(self._fleet.bundles.values()):
+        for bundle in tuple(self._laggs.bundles.values()):
             for name in bundle.wanted.waiting_for:
                 self.look(name)
 
     def _told(self, event: Event) -> None:
-        bundle = self._fleet.bundles.get(event.lagg)
+        bundle = self._laggs.bundles.get(event.lagg)
         match event.event:
             case EventKind.PORT_DEPARTED if bundle is not None:
                 wanted = bundle.wanted
@@ -166,20 +166,20 @@ class HotPlug:
 
     async def _attach(self, bundle: Bundle, name: str) -> None:
         async with AsyncExitStack() as undo:
-            await attach(self._fleet, bundle, name, undo)
+            await attach(self._laggs, bundle, name, undo)
             undo.pop_all()
         tell_attached(bundle, [name], cause="it was waited for")
 
     async def _state(self, name: str) -> _Seen | None:
         """The interface as it is now; None: it is not there."""
-        netlink = self._fleet.netlink
+        netlink = self._laggs.netlink
         try:
             link = await netlink.by_name(name)
             addresses = await netlink.addresses(link.ifindex)
             links = await netlink.links()
         except LaggError:
             return None
-        held = self._fleet.of_port(link.ifindex)
+        held = self._laggs.of_port(link.ifindex)
         return _Seen(
             link.ifindex,
             (link.mac, link.mtu, link.up, link.arphrd, link.kind, link.lower),

@@ -47,7 +47,7 @@ from lagg.link import (
 from lagg.operations import propagate
 from lagg.operations.attach import depart
 from lagg.operations.hotplug import HotPlug
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.operations.stuck_rings import Rings
 from lagg.operations.uppers import UPPERS
 from lagg.operations.uses import tell_uses
@@ -88,11 +88,11 @@ _MOVED = (
 
 
 class Follower:
-    """Keeps a fleet true to its kernel; an async context manager."""
+    """Keeps all laggs true to the kernel; an async context manager."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        laggs: Laggs,
         whole: Callable[[Callable[[], Operation]], Operation],
         destroy: Callable[[str], Operation],
         hotplug: HotPlug,
@@ -100,11 +100,11 @@ class Follower:
         """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
         self._hotplug = hotplug
         self._stirred = asyncio.Event()  # what ports are to receive may be other now
-        self._fleet = fleet
+        self._laggs = laggs
         self._whole = whole
         self._destroy = destroy
         self._tasks = Tasks()
-        self._rings = Rings(fleet, whole, self._tasks)
+        self._rings = Rings(laggs, whole, self._tasks)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
         self._used: set[int] = set()  # of these, the ones used for something else
         self._moved: set[int] = set()  # of these, the ones that live on elsewhere
@@ -128,7 +128,7 @@ class Follower:
 
     async def _watch(self) -> None:
         try:
-            async for event in self._fleet.netlink.watch():
+            async for event in self._laggs.netlink.watch():
                 self._told_one(event)
         except Exception:
             self._look_at_all()  # what waited to be told is lost
@@ -136,9 +136,9 @@ class Follower:
 
     async def _watch_queues(self) -> None:
         """Acts at once: by AF_XDP and several queues frames overtake each other."""
-        async for changed in self._fleet.netlink.watch_queues():
+        async for changed in self._laggs.netlink.watch_queues():
             with _logging():
-                await self._fleet.follow_queues(changed)
+                await self._laggs.follow_queues(changed)
 
     def _told_one(self, event: LinkEvent) -> None:
         try:
@@ -147,7 +147,7 @@ class Follower:
             log.exception("%r could not be acted upon", event)
 
     async def _poll(self) -> None:
-        tells_groups = self._fleet.netlink.tells_groups
+        tells_groups = self._laggs.netlink.tells_groups
         pace_s = POLL_S if tells_groups else POLL_UNTOLD_S
         while True:
             # Of the CPU, not of the clock: on a busy host a poll takes long to be done.
@@ -163,11 +163,11 @@ class Follower:
         self._stirred.clear()
         self._rings.look()
         with _logging():
-            await self._fleet.follow_egress()
+            await self._laggs.follow_egress()
         with _logging():
-            self._fleet.spare_sniffers()
+            self._laggs.spare_sniffers()
         with _logging():
-            await self._fleet.hearing.follow_all(self._fleet.bundles.values())
+            await self._laggs.hearing.follow_all(self._laggs.bundles.values())
 
     def _told(self, event: LinkEvent) -> None:
         match event:
@@ -194,7 +194,7 @@ class Follower:
                 self._look_at_all()
 
     def _look_at_all(self) -> None:
-        for tap, ports in self._fleet.ports_by_tap().items():
+        for tap, ports in self._laggs.ports_by_tap().items():
             self._left.add(tap)  # if it is gone nobody says so any more
             for ifindex in (tap, *ports):
                 self._used.add(ifindex)
@@ -204,12 +204,12 @@ class Follower:
     def _link_changed(self, link: Link) -> None:
         if link.lower and link.kind != "veth":
             self._look_at_use(link.lower)
-        held = self._fleet.of_port(link.ifindex)
+        held = self._laggs.of_port(link.ifindex)
         if held is None:
-            if self._fleet.of_tap(link.ifindex) is not None:
+            if self._laggs.of_tap(link.ifindex) is not None:
                 self._look_at(link.ifindex)
             else:
-                self._fleet.meet(link)
+                self._laggs.meet(link)
                 self._hotplug.look(link.name)
                 if link.kind in UPPERS:
                     self._stirred.set()
@@ -226,13 +226,13 @@ class Follower:
 
     def _look_at_use(self, ifindex: int) -> None:
         """Looks at what somebody uses an interface for, if it is a port."""
-        if self._fleet.of_port(ifindex) is not None:
+        if self._laggs.of_port(ifindex) is not None:
             self._used.add(ifindex)
             self._look_at(ifindex)
 
     def _use_ended(self) -> None:
         """An interface is gone; nobody says any more what it stood on."""
-        for bundle in self._fleet.bundles.values():
+        for bundle in self._laggs.bundles.values():
             for port in bundle.shape.ports:
                 if port.warnings:
                     self._look_at_use(port.link.ifindex)
@@ -277,8 +277,8 @@ class Follower:
     async def _look_once(self, ifindex: int, left: bool, used: bool) -> None:
         """Acts upon what one of our interfaces is now.  LaggError: not on all of it."""
         link = await self._link(ifindex)
-        bundle = self._fleet.of_tap(ifindex)
-        held = self._fleet.of_port(ifindex)
+        bundle = self._laggs.of_tap(ifindex)
+        held = self._laggs.of_port(ifindex)
         if bundle is not None and link is not None:
             await self._look_at_lagg(bundle, link)
         elif bundle is not None and left:  # else it is about to be told why
@@ -288,15 +288,15 @@ class Follower:
                 link = None  # another interface, which has the ifindex now (H-56)
             await self._look_at_port(*held, link)
             if used or _has_other_master(*held):
-                await tell_uses(self._fleet, held[0], ifindex)
+                await tell_uses(self._laggs, held[0], ifindex)
         if link is None:
-            self._fleet.disclaim(ifindex)
+            self._laggs.disclaim(ifindex)
         self._moved.discard(ifindex)
 
     async def _link(self, ifindex: int) -> Link | None:
         """The interface as it is now; None when it is gone from this namespace."""
         try:
-            return await self._fleet.netlink.link(ifindex)
+            return await self._laggs.netlink.link(ifindex)
         except LaggError as error:
             if error.code != errno.ENODEV:
                 raise
@@ -306,10 +306,10 @@ class Follower:
         self, bundle: Bundle, port: Port, link: Link | None
     ) -> None:
         if link is None:
-            await depart(self._fleet, bundle, port)
+            await depart(self._laggs, bundle, port)
             return
         if link.name != port.link.name:
-            await self._fleet.takeover.rename(link.ifindex, link.name)
+            await self._laggs.takeover.rename(link.ifindex, link.name)
             bundle.emit(EventKind.PORT_RENAMED, f"was {port.link.name}", link.name)
         # Whatever is refused, the rest is done; and it is looked at again.
         await in_turn(
@@ -317,12 +317,12 @@ class Follower:
             partial(self._put_mtu_right, bundle, port, link),
             partial(self._put_mac_right, bundle, port, link),
             partial(self._adopt_newest, bundle, link),
-            partial(self._fleet.follow_speed, bundle),
+            partial(self._laggs.follow_speed, bundle),
         )
 
     async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:
         """Adopts a port's link with what was put right and what was told meanwhile."""
-        modes = await self._fleet.netlink.modes(link.ifindex)
+        modes = await self._laggs.netlink.modes(link.ifindex)
         self._adopt_link(bundle, await self._newest(link), modes)
 
     async def _newest(self, link: Link) -> Link:
@@ -330,24 +330,24 @@ class Follower:
 
         A newer name has more to it than a snapshot, and is seen when it is told.
         """
-        newest = (await self._fleet.netlink.links()).get(link.ifindex, link)
+        newest = (await self._laggs.netlink.links()).get(link.ifindex, link)
         return replace(newest, name=link.name)
 
     async def _silence(self, link: Link) -> None:
         if link.addr_gen_mode not in (None, AddrGenMode.NONE):
-            await self._fleet.takeover.silence(link.ifindex)
+            await self._laggs.takeover.silence(link.ifindex)
 
     async def _put_mtu_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """Sets a port's MTU to its lagg's again; lagg(4) refuses to change it."""
         if link.mtu != bundle.link.mtu:
-            await self._fleet.netlink.set_mtu(link.ifindex, bundle.link.mtu)
+            await self._laggs.netlink.set_mtu(link.ifindex, bundle.link.mtu)
             bundle.emit(EventKind.PORT_MTU, f"{link.mtu} put back", port.link.name)
 
     async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
         """Sets a port's MAC to its lagg's again."""
         mac = bundle.shape.mac.address
         if link.mac != mac:
-            await self._fleet.netlink.set_mac(link.ifindex, mac)
+            await self._laggs.netlink.set_mac(link.ifindex, mac)
             bundle.emit(EventKind.PORT_MAC, f"{link.mac} put back", port.link.name)
 
     async def _lagg_lost(self, bundle: Bundle) -> None:
@@ -369,25 +369,25 @@ class Follower:
                 await self._take_mac(bundle, link.mac)
         if link.up != bundle.link.up:
             bundle.emit(EventKind.ADMIN, "up" if link.up else "down")
-            await propagate.set_up(self._fleet.netlink, bundle, link.up)
+            await propagate.set_up(self._laggs.netlink, bundle, link.up)
         # MTU and MAC are what was taken, or put back because a port refused.
         bundle.note(
             link.ifindex, lambda known: replace(link, mtu=known.mtu, mac=known.mac)
         )
-        await self._fleet.hearing.follow(bundle)
+        await self._laggs.hearing.follow(bundle)
 
     def _renamed(self, bundle: Bundle, link: Link) -> None:
-        del self._fleet.bundles[bundle.name]
-        self._fleet.bundles[link.name] = bundle
+        del self._laggs.bundles[bundle.name]
+        self._laggs.bundles[link.name] = bundle
         bundle.note(link.ifindex, lambda known: replace(known, name=link.name))
         bundle.emit(EventKind.RENAMED, f"now {link.name}")
 
     async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
         """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
         async with AsyncExitStack() as undo:
-            propagate.note_mtu(self._fleet.netlink, bundle, mtu, undo)
+            propagate.note_mtu(self._laggs.netlink, bundle, mtu, undo)
             links = propagate.members(bundle)
-            await propagate.set_mtu(self._fleet.netlink, bundle, links, mtu, undo)
+            await propagate.set_mtu(self._laggs.netlink, bundle, links, mtu, undo)
             propagate.fix_mtu(bundle, True, undo)
             undo.pop_all()
         bundle.emit(EventKind.MTU, str(mtu))
@@ -395,7 +395,7 @@ class Follower:
     async def _take_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
         async with AsyncExitStack() as undo:
-            netlink, wanted = self._fleet.netlink, LaggMac(mac, fixed=True)
+            netlink, wanted = self._laggs.netlink, LaggMac(mac, fixed=True)
             propagate.note_mac(netlink, bundle, mac, undo)
             links = propagate.members(bundle)
             await propagate.rule(netlink, bundle, links, wanted, undo)

@@ -31,7 +31,7 @@ ALIAS = "laggd: "
 log = logging.getLogger(__name__)
 
 
-class Fleet:
+class Laggs:
     """All laggs.  For the event loop's thread alone."""
 
     def __init__(

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from lagg.errors import LaggError
 from lagg.model import Proto
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
 from lagg.running.lacp_io import LacpIo
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def switch(
-    fleet: Fleet,
+    laggs: Laggs,
     bundle: Bundle,
     proto: Proto,
     change: Callable[[Shape], Shape],
@@ -32,7 +32,7 @@ async def switch(
     LaggError when something refused; `undo` then has the way back.
     """
     if proto is Proto.LACP and bundle.lacp is None:
-        await begin(fleet, bundle, undo)
+        await begin(laggs, bundle, undo)
         bundle.adopt(change(bundle.shape.with_agreements({})))
     elif proto is not Proto.LACP and bundle.lacp is not None:
         bundle.adopt(change(bundle.shape))
@@ -41,9 +41,9 @@ async def switch(
         bundle.adopt(change(bundle.shape))
 
 
-async def begin(fleet: Fleet, bundle: Bundle, undo: AsyncExitStack) -> None:
+async def begin(laggs: Laggs, bundle: Bundle, undo: AsyncExitStack) -> None:
     """Gives a lagg its negotiator, which listens to all ports and says nothing yet."""
-    lacp = LacpIo(bundle, lambda: fleet.follow_speed_soon(bundle))
+    lacp = LacpIo(bundle, lambda: laggs.follow_speed_soon(bundle))
     undo.push_async_callback(lacp.close)
     for port in bundle.shape.ports:
         await lacp.listen(port.number, port.link)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lagg.errors import LaggError
 from lagg.events import EventKind
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.plan.shape import Port
 from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks
@@ -24,16 +24,16 @@ OFTEN_S = 10.0
 
 
 class Rings:
-    """The receive rings of a fleet's ports.  For the event loop's thread alone."""
+    """The receive rings of all laggs' ports.  For the event loop's thread alone."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        laggs: Laggs,
         whole: Callable[[Callable[[], Coroutine[Any, Any, None]]], Any],
         tasks: Tasks,
     ) -> None:
         """`whole` runs an operation in its turn; `tasks` are its owner's."""
-        self._fleet = fleet
+        self._laggs = laggs
         self._whole = whole
         self._tasks = tasks
         self._due: set[int] = set()  # ifindexes that wait for their turn
@@ -42,7 +42,7 @@ class Rings:
 
     def look(self) -> None:
         """Finds the rings that cannot move, and has them opened anew in turn."""
-        for bundle in self._fleet.bundles.values():
+        for bundle in self._laggs.bundles.values():
             stuck = bundle.device.stuck()
             for port in bundle.shape.ports:
                 ifindex = port.link.ifindex
@@ -53,7 +53,7 @@ class Rings:
 
     async def _mend(self, ifindex: int) -> None:
         self._due.discard(ifindex)
-        held = self._fleet.of_port(ifindex)
+        held = self._laggs.of_port(ifindex)
         if held is None:
             self._changed.discard(ifindex)
             return

@@ -8,15 +8,15 @@ Nothing of it is undone: a port is deaf, and whoever meant otherwise should know
 import logging
 
 from lagg.events import EventKind
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.ports.eligible import uses
 from lagg.running.bundle import Bundle
 
 
-async def tell_uses(fleet: Fleet, bundle: Bundle, ifindex: int) -> None:
+async def tell_uses(laggs: Laggs, bundle: Bundle, ifindex: int) -> None:
     """Looks at a port as it is now; one that is none any more is fine.  LaggError."""
-    links = await fleet.netlink.links()
-    addresses = await fleet.netlink.addresses(ifindex)
+    links = await laggs.netlink.links()
+    addresses = await laggs.netlink.addresses(ifindex)
     link, port = links.get(ifindex), bundle.shape.find(ifindex)
     if link is None or port is None:
         return

@@ -226,7 +226,7 @@ class World:
                     "link": asdict(bundle.link),
                     "fixed": (bundle.shape.mac, bundle.wanted.mtu_fixed),
                 }
-                for name, bundle in self.driver._fleet.bundles.items()
+                for name, bundle in self.driver._laggs.bundles.items()
             },
         }
         return dict(_flat("", seen))

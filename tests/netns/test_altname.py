@@ -79,7 +79,7 @@ def test_a_lagg_answers_to_any_of_its_names(world: World) -> None:
     assert world.record("uplink").name == "lagg0"
     assert [port.name for port in world.record("core").ports] == [p0]
     world.ip("link property add dev lagg0 altname rack7")
-    bundle = world.driver._fleet.bundles["lagg0"]
+    bundle = world.driver._laggs.bundles["lagg0"]
     world.wait(lambda: "rack7" in bundle.link.altnames, "laggd is told")
     refused = world.refused(lambda: world.create("rack7"))
     assert (refused.thing, refused.code) == ("rack7", errno.EEXIST)
@@ -153,7 +153,7 @@ def test_a_set_that_is_refused_later_gives_the_names_back(
 ) -> None:
     world.create("lagg0", options=called("a"))
     before = world.calm()
-    bundle = world.driver._fleet.bundles["lagg0"]
+    bundle = world.driver._laggs.bundles["lagg0"]
     with monkeypatch.context() as patch:
         patch.setattr(bundle, "adopt", lambda _: _refuse())
         refused = world.refused(lambda: rename(world, "b"))

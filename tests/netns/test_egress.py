@@ -146,7 +146,7 @@ def test_filters_are_listed_once_for_all_ports_that_come_together(
     rules, listed = Netlink.egress_rules, []
 
     async def listing(netlink: Netlink) -> EgressRules:
-        listed.append(len(world.driver._fleet.bundles))
+        listed.append(len(world.driver._laggs.bundles))
         return await rules(netlink)
 
     async def no_poll(follower: Follower) -> None:

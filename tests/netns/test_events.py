@@ -418,7 +418,7 @@ def test_frames_that_the_kernel_dropped_are_counted_once_over_a_rename(
 ) -> None:
     """Between the rename and its being followed nobody has the name we know."""
     sent = send_until_the_kernel_drops(silent)
-    bundle = silent.driver._fleet.bundles["lagg0"]
+    bundle = silent.driver._laggs.bundles["lagg0"]
 
     def dropped() -> int:
         return bundle.record().counters.drops[Drop.PROTO_NONE]
@@ -476,7 +476,7 @@ def send_until_the_kernel_drops(silent: World) -> int:
 
 def test_after_an_overrun_every_port_is_looked_at(world: World) -> None:
     """The events of a carrier change, a rename and a departure are all lost."""
-    netlink = world.driver._fleet.netlink
+    netlink = world.driver._laggs.netlink
 
     async def overrun() -> None:
         """Blocks the loop while more happens than the queue holds."""

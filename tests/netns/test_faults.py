@@ -184,7 +184,7 @@ class SabotagedWorld(World):
     async def open_driver(self, state_dir: Path) -> Driver:
         device = partial(SabotagedDevice, self.saboteur)
         driver = await Driver.open(state_dir, device)
-        whole, kept = driver._fleet, driver._fleet.takeover
+        whole, kept = driver._laggs, driver._laggs.takeover
         netlink = self._between(whole.netlink, "netlink")
         whole.netlink = kept._netlink = whole.hearing._netlink = netlink
         kept._deaf = self._between(kept._deaf, "deaf")

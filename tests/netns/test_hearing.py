@@ -15,7 +15,7 @@ from lagg.kernel.netlink import Netlink
 from lagg.kernel.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
 from lagg.kernel.netlink.wire import Socket
 from lagg.operations import kernel_events, uppers
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from tests.netns.driver_world import World
 
 PORTS = ("p0", "p1")
@@ -100,7 +100,7 @@ def test_the_group_of_a_new_ipv6_address_reaches_the_ports_at_once(
     world.ip(f"addr add fd00::12:3456/64 dev {owner} nodad")
     group = "3333ff123456"
     world.wait(lambda: all(group in world.groups(p) for p in PORTS), "they hear it")
-    assert not world.driver._fleet.netlink.tells_groups
+    assert not world.driver._laggs.netlink.tells_groups
 
 
 def test_a_poll_that_waited_for_the_cpu_is_soon_followed_by_the_next(
@@ -110,11 +110,11 @@ def test_a_poll_that_waited_for_the_cpu_is_soon_followed_by_the_next(
     looks_s: list[float] = []
     nobody = threading.Event()
 
-    def busy(_: Fleet) -> None:
+    def busy(_: Laggs) -> None:
         looks_s.append(time.monotonic())
         nobody.wait(WAITED_S)
 
-    monkeypatch.setattr(Fleet, "spare_sniffers", busy)
+    monkeypatch.setattr(Laggs, "spare_sniffers", busy)
     start(world)
     world.wait(lambda: len(looks_s) > 2, "the third poll")
     assert looks_s[2] - looks_s[1] < WAITED_S * kernel_events.POLL_REST / 2

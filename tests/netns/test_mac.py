@@ -187,7 +187,7 @@ def test_the_port_whose_mac_stayed_is_told_of_while_it_is_up(world: World) -> No
     assert mac in world.wait_event("mac-shared", "p0").details
     world.ip("link set p0 alias changed")
     world.ip("link set p0 down")
-    bundle = world.driver._fleet.bundles["lagg0"]
+    bundle = world.driver._laggs.bundles["lagg0"]
     world.wait(lambda: not bundle._shares_mac, "it is seen down")
     world.ip("link set p0 up")
     world.wait_event("mac-shared", "p0")  # again, and once for each time

@@ -49,7 +49,7 @@ def carrier(world: World) -> bool:
 
 def set_again_when_put_back(world: World, key: str, foreign: str | int) -> None:
     """From now on somebody sets it once more as soon as laggd has put it back."""
-    netlink = world.driver._fleet.netlink
+    netlink = world.driver._laggs.netlink
     setter = getattr(netlink, f"set_{key}")
     again = iter([True])
 
@@ -177,7 +177,7 @@ def test_what_could_not_be_put_right_on_a_port_is_put_right_later(
 
 def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -> None:
     """Of one look at the lagg: an MTU that a port refuses, and that it is down."""
-    netlink = world.driver._fleet.netlink
+    netlink = world.driver._laggs.netlink
     refusing = next(p.ifindex for p in world.record().ports if p.name == "p2")
     set_mtu = netlink.set_mtu
 
@@ -226,7 +226,7 @@ def test_a_carrier_that_changes_while_a_detach_fails_is_known_when_it_has_failed
 
     async def held_up(bundle: Bundle) -> None:
         world.carrier(1, not lost)
-        ifindex, netlink = world.link("p1")["ifindex"], world.driver._fleet.netlink
+        ifindex, netlink = world.link("p1")["ifindex"], world.driver._laggs.netlink
         while (await netlink.links())[ifindex].active is lost:
             await asyncio.sleep(0)
         for _ in range(TURNS):  # and so it is told, of an interface that is no port

@@ -204,10 +204,10 @@ def test_an_attach_stands_though_nobody_can_say_what_the_port_is_used_for(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     addresses = Netlink.addresses
-    fleet = world.driver._fleet
+    laggs = world.driver._laggs
 
     async def refused(netlink: Netlink, ifindex: int) -> tuple[Address, ...]:
-        if fleet.of_port(ifindex) is not None:
+        if laggs.of_port(ifindex) is not None:
             raise LaggError("netlink", "list the addresses: sabotaged", errno.EIO)
         return await addresses(netlink, ifindex)
 

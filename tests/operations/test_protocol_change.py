@@ -16,7 +16,7 @@ from lagg.kernel.native import Device
 from lagg.link import Link, Modes
 from lagg.model import Options, Proto
 from lagg.operations import protocol_change
-from lagg.operations.laggs import Fleet
+from lagg.operations.laggs import Laggs
 from lagg.operations.protocol_change import switch
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
@@ -121,7 +121,7 @@ def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         async with AsyncExitStack() as undo:
             await switch(
-                cast(Fleet, world),
+                cast(Laggs, world),
                 world.bundle,
                 proto,
                 lambda shape: replace(shape, proto=proto),
@@ -155,13 +155,13 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
 ) -> None:
     async def both() -> None:
         async with AsyncExitStack() as undo:
-            fleet = cast(Fleet, world)
+            laggs = cast(Laggs, world)
             for proto in (Proto.LACP, Proto.LACP, Proto.FAILOVER):
 
                 def change(shape: Shape, proto: Proto = proto) -> Shape:
                     return replace(shape, proto=proto)
 
-                await switch(fleet, world.bundle, proto, change, undo)
+                await switch(laggs, world.bundle, proto, change, undo)
                 running = proto is Proto.LACP
                 assert len(world.open) == (PORTS if running else 0)
                 assert all(world.admitted.values()) is not running
