@@ -49,7 +49,7 @@ from lagg.operations.announce import Announcer
 from lagg.operations.apply import Changeover, tell_attached
 from lagg.operations.attach import attach, attached, detach, withdraw
 from lagg.operations.hotplug import HotPlug
-from lagg.operations.kernel_events import Follower
+from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
 from lagg.operations.protocol_change import begin, switch
 from lagg.plan.explain import Bucket, Explanation
@@ -79,7 +79,9 @@ class Driver:
         self._turn = asyncio.Lock()
         self._operations = Tasks()
         self._hotplug = HotPlug(laggs, self.whole)
-        self._follower = Follower(laggs, self.whole, self._destroy, self._hotplug)
+        self._kernel_events = KernelEvents(
+            laggs, self.whole, self._destroy, self._hotplug
+        )
         self._changeover = Changeover(laggs, self._make, self._change)
 
     @classmethod
@@ -100,7 +102,7 @@ class Driver:
             driver = cls(laggs)
             parts.push_async_callback(driver._operations.close)
             await parts.enter_async_context(driver._hotplug)
-            await parts.enter_async_context(driver._follower)
+            await parts.enter_async_context(driver._kernel_events)
             await parts.enter_async_context(Announcer(laggs))
             driver._parts = parts.pop_all()
         return driver
@@ -131,7 +133,7 @@ class Driver:
             ports=sum(len(bundle.shape.ports) for bundle in bundles),
             carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
             ailments=(
-                *self._follower.ailments,
+                *self._kernel_events.ailments,
                 *(ailment for each in bundles for ailment in each.ailments()),
             ),
         )

@@ -87,7 +87,7 @@ _MOVED = (
 )
 
 
-class Follower:
+class KernelEvents:
     """Keeps all laggs true to the kernel; an async context manager."""
 
     def __init__(

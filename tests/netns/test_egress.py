@@ -18,7 +18,7 @@ from lagg.kernel.netlink import DeafPorts, Netlink, nft, wire
 from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Socket
 from lagg.link import EgressRules
 from lagg.model import Drop, Proto, Transmit
-from lagg.operations.kernel_events import Follower
+from lagg.operations.kernel_events import KernelEvents
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
 from tests.netns.ns_links import Namespace
@@ -149,12 +149,12 @@ def test_filters_are_listed_once_for_all_ports_that_come_together(
         listed.append(len(world.driver._laggs.bundles))
         return await rules(netlink)
 
-    async def no_poll(follower: Follower) -> None:
+    async def no_poll(follower: KernelEvents) -> None:
         pass
 
     lagg.destroy()
     world.stop()
-    monkeypatch.setattr(Follower, "_look_around", no_poll)
+    monkeypatch.setattr(KernelEvents, "_look_around", no_poll)
     monkeypatch.setattr(Netlink, "egress_rules", listing)
     world.start()
     world.create("lagg0", "p0", "p1")

@@ -16,7 +16,7 @@ from lagg.kernel.netlink import Netlink, queues
 from lagg.kernel.netlink.wire import Message, Socket
 from lagg.link import Link
 from lagg.model import Proto, Transmit
-from lagg.operations.kernel_events import Follower
+from lagg.operations.kernel_events import KernelEvents
 from tests.netns import ethtool
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
@@ -73,7 +73,7 @@ def carries_by(world: World, way: Transmit) -> bool:
     return port.reason is None and port.tx is way
 
 
-async def no_look(follower: Follower) -> None:
+async def no_look(follower: KernelEvents) -> None:
     """Instead of a poll's."""
     follower._stirred.clear()
 
@@ -113,7 +113,7 @@ def test_only_the_ports_that_came_are_asked_for_their_queues(
         return await ask(netlink, link)
 
     world.stop()
-    monkeypatch.setattr(Follower, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
     monkeypatch.setattr(Netlink, "transmits_by_several", asking)
     world.start()
     world.create("lagg0", "p0", proto=Proto.FAILOVER)
@@ -132,7 +132,7 @@ def test_more_queues_are_told_and_need_no_poll(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.stop()
-    monkeypatch.setattr(Follower, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
     world.start()
     create(world)
     for _ in range(10):
@@ -154,7 +154,7 @@ def test_notices_that_were_lost_are_made_up_for(
         return messages
 
     world.stop()
-    monkeypatch.setattr(Follower, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
     world.start()
     create(world)
     monkeypatch.setattr(Socket, "receive_now", lost)
