@@ -30,7 +30,7 @@ Make = Callable[[LaggConfig, AsyncExitStack], Awaitable[Bundle]]
 Change = Callable[[Bundle, LaggChange, AsyncExitStack], Awaitable[None]]
 
 
-class Changeover:
+class Applier:
     """Applies a Diff to the laggs."""
 
     def __init__(self, laggs: Laggs, make: Make, change: Change) -> None:

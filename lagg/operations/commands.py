@@ -46,7 +46,7 @@ from lagg.model import (
 from lagg.operations import propagate
 from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
-from lagg.operations.apply import Changeover, tell_attached
+from lagg.operations.apply import Applier, tell_attached
 from lagg.operations.attach import attach, attached, detach, withdraw
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.kernel_events import KernelEvents
@@ -82,7 +82,7 @@ class Driver:
         self._kernel_events = KernelEvents(
             laggs, self.whole, self._destroy, self._hotplug
         )
-        self._changeover = Changeover(laggs, self._make, self._change)
+        self._applier = Applier(laggs, self._make, self._change)
 
     @classmethod
     async def open(
@@ -217,7 +217,7 @@ class Driver:
         }
         found = diff(running, said, wanted)
         async with _undoing() as undo:
-            await self._changeover.apply(found, undo)
+            await self._applier.apply(found, undo)
             for config in found.create:
                 await self._keep_mac(self._laggs.find(config.name))
         self._tell(found)
