@@ -18,7 +18,7 @@ from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
 from lagg.link import EgressRules, Link
 from lagg.model import Transmit
-from lagg.operations.rx_wanted import Hearing
+from lagg.operations.rx_wanted import RxWanted
 from lagg.plan.shape import Port
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
@@ -40,7 +40,7 @@ class Laggs:
         """`make_device` makes the TAP of a name, its workers running."""
         self.netlink = netlink
         self.takeover = takeover
-        self.hearing = Hearing(netlink, takeover)
+        self.rx_wanted = RxWanted(netlink, takeover)
         self.make_device = make_device
         self.bundles: dict[str, Bundle] = {}
         # By ifindex, and to be doubted: who is in `bundles` and has it still?

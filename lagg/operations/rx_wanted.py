@@ -40,7 +40,7 @@ class Wish:
         return None
 
 
-class Hearing:
+class RxWanted:
     """Keeps the ports' receive filters.  For the event loop's thread alone."""
 
     def __init__(self, netlink: Netlink, takeover: Takeover) -> None:

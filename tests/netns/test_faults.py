@@ -186,7 +186,7 @@ class SabotagedWorld(World):
         driver = await Driver.open(state_dir, device)
         whole, kept = driver._laggs, driver._laggs.takeover
         netlink = self._between(whole.netlink, "netlink")
-        whole.netlink = kept._netlink = whole.hearing._netlink = netlink
+        whole.netlink = kept._netlink = whole.rx_wanted._netlink = netlink
         kept._deaf = self._between(kept._deaf, "deaf")
         kept._file = self._between(kept._file, "file")
         return driver

@@ -14,7 +14,7 @@ from lagg.kernel.netlink import messages
 from lagg.kernel.netlink.watch import Watch
 from lagg.link import Link, LinkEvent
 from lagg.operations.laggs import Laggs
-from lagg.operations.rx_wanted import Hearing
+from lagg.operations.rx_wanted import RxWanted
 from tests.netns.driver_world import World
 from tests.waiting import wait_until
 
@@ -79,7 +79,7 @@ def test_a_message_that_makes_no_sense_ends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("owner", "step"), [(Laggs, "spare_sniffers"), (Hearing, "follow_all")]
+    ("owner", "step"), [(Laggs, "spare_sniffers"), (RxWanted, "follow_all")]
 )
 def test_after_one_failure_groups_are_looked_for_again(
     world: World, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
