@@ -2,7 +2,7 @@
 """The records that cross the control socket and that `--json` prints.
 
 Owns their field names and the way from model values to them.  Plain JSON values only;
-knows no socket and no driver.  The types are the varlink types of org.laggd.Lagg too;
+knows no socket, no operation.  The types are the varlink types of org.laggd.Lagg too;
 those of options are made of their rows.
 """
 

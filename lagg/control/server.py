@@ -2,7 +2,7 @@
 """The control socket of laggd: the varlink interface org.laggd.Lagg.
 
 Owns how many clients there may be, what each may ask for, and the queue of events of
-each reader.  Knows no kernel but the socket: effects are the driver's.
+each reader.  Knows no kernel but the socket: effects are those of lagg.operations.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ Reload = Callable[[], Awaitable[tuple[str, ...]]]
 _log = logging.getLogger(__name__)
 
 
-class Driver(Protocol):
+class Operations(Protocol):
     """What the socket needs of lagg.operations.  Every method may raise LaggError."""
 
     async def create(self, config: LaggConfig) -> None:
@@ -201,7 +201,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
 
     def __init__(
         self,
-        driver: Driver,
+        commands: Operations,
         deny: str | None,
         asker: Asker,
         monitors: set["LaggInterface"],
@@ -210,7 +210,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     ) -> None:
         """For the client `asker`; `deny` says why it may change nothing, if so."""
         self._reload = reload
-        self._driver = driver
+        self._commands = commands
         self._deny = deny
         self._asker = asker
         self._monitors = monitors
@@ -234,7 +234,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
                 options, proto=proto, mac=mac, mtu=mtu, ports=ports, port=port
             )
             config = parse_create(name, {**self._defaults, **wanted})
-            await self._driver.create(config)
+            await self._commands.create(config)
 
     @varlinkmethod(return_parameter="options")
     async def Defaults(
@@ -252,7 +252,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     async def Destroy(self, *, name: str) -> None:
         """Puts the ports of a lagg back and removes it."""
         with self._change(name):
-            await self._driver.destroy(parse_lagg_name(name))
+            await self._commands.destroy(parse_lagg_name(name))
 
     @varlinkmethod
     async def Set(
@@ -268,25 +268,25 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         """Changes what is given and leaves the rest; live."""
         with self._change(name):
             wanted = _wanted(options, proto=proto, mac=mac, mtu=mtu, port=port)
-            await self._driver.set(name, parse_set(name, wanted))
+            await self._commands.set(name, parse_set(name, wanted))
 
     @varlinkmethod
     async def Attach(self, *, name: str, ports: list[str]) -> None:
         """Adds ports; one that is there already stays as it is."""
         with self._change(name):
-            await self._driver.attach(name, parse_port_names(name, ports))
+            await self._commands.attach(name, parse_port_names(name, ports))
 
     @varlinkmethod
     async def Detach(self, *, name: str, ports: list[str]) -> None:
         """Removes ports and puts them back as they were found."""
         with self._change(name):
-            await self._driver.detach(name, parse_port_names(name, ports))
+            await self._commands.detach(name, parse_port_names(name, ports))
 
     @varlinkmethod
     async def Release(self, *, name: str, ports: list[str]) -> None:
         """LACP no longer holds these ports off, whose partner changed too often."""
         with self._change(name):
-            await self._driver.release(name, parse_port_names(name, ports))
+            await self._commands.release(name, parse_port_names(name, ports))
 
     @varlinkmethod(return_parameter="changes")
     async def Reload(self) -> list[str]:
@@ -302,27 +302,27 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     @varlinkmethod(return_parameter="toml")
     async def Save(self) -> str:
         """All that runs, as a file that a reload of changes nothing."""
-        return to_toml(await self._driver.running())
+        return to_toml(await self._commands.running())
 
     @varlinkmethod(return_parameter="laggs")
     async def List(self, *, name: str | None = None) -> list[LaggJson]:
         """The record of the lagg of this name, or of every lagg."""
         with _refusals():
             wanted = None if name is None else parse_lagg_name(name)
-            return [lagg_json(each) for each in await self._driver.records(wanted)]
+            return [lagg_json(each) for each in await self._commands.records(wanted)]
 
     @varlinkmethod(return_parameter="explanation")
     async def Explain(self, *, name: str, frame: str) -> ExplanationJson:
         """Which port an Ethernet frame (in hexadecimal; its head is enough) takes."""
         with _refusals():
             wanted, bytes_ = parse_lagg_name(name), parse_frame(name, frame)
-            return explanation_json(await self._driver.explain(wanted, bytes_))
+            return explanation_json(await self._commands.explain(wanted, bytes_))
 
     @varlinkmethod(return_parameter="buckets")
     async def Buckets(self, *, name: str) -> list[BucketJson]:
         """Frames sent by each bucket of the flow table since the lagg was created."""
         with _refusals():
-            found = await self._driver.buckets(parse_lagg_name(name))
+            found = await self._commands.buckets(parse_lagg_name(name))
             return [bucket_json(each) for each in found]
 
     @varlinkmethod(return_parameter="event", delay_generator=False)
@@ -333,7 +333,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
             raise refusal("monitor", cause, errno.EUSERS)
         events = EventQueue()
         self._monitors.add(self)
-        unsubscribe = self._driver.subscribe(events.put)
+        unsubscribe = self._commands.subscribe(events.put)
         try:
             yield None
             while True:
@@ -353,10 +353,10 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
 class ControlServer:
     """Serves org.laggd.Lagg on a listening socket."""
 
-    def __init__(self, driver: Driver, gid: int, reload: Reload) -> None:
+    def __init__(self, commands: Operations, gid: int, reload: Reload) -> None:
         """Members of the group `gid` may change things."""
         self._reload = reload
-        self._driver = driver
+        self._commands = commands
         self._gid = gid
         self._clients: dict[Connection, asyncio.Task[None]] = {}
         self._monitors: set[LaggInterface] = set()
@@ -428,7 +428,7 @@ class ControlServer:
         registry = VarlinkInterfaceRegistry()
         registry.register_interface(
             LaggInterface(
-                self._driver,
+                self._commands,
                 deny,
                 peer.asker,
                 self._monitors,
@@ -450,7 +450,7 @@ def clients_max() -> int:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns what the driver raises into what a client reads."""
+    """Turns what an operation raises into what a client reads."""
     try:
         yield
     except LaggError as error:

@@ -2,7 +2,7 @@
 """Prometheus metrics: the records of `show --json` under names that dashboards know.
 
 Owns the names, and the listener of `laggd --metrics`, which is off by default.  Knows
-no driver but what tells the records.  A counter begins anew with its lagg or port.
+no operation but what tells the records.  A counter begins anew with its lagg or port.
 """
 
 import asyncio
@@ -255,7 +255,7 @@ class _Page:
 # ---- the listener ------------------------------------------------------------------
 
 
-class Driver(Protocol):
+class RecordSource(Protocol):
     """What is asked of lagg.operations.commands."""
 
     def health(self) -> Health:
@@ -285,9 +285,9 @@ def listener_of(address: str, port: int) -> socket.socket:
 class Metrics:
     """Answers scrapes while it is entered; an async context manager."""
 
-    def __init__(self, driver: Driver, listener: socket.socket | None) -> None:
+    def __init__(self, source: RecordSource, listener: socket.socket | None) -> None:
         """Takes the socket; without one nothing is served."""
-        self._driver = driver
+        self._source = source
         self._listener = listener
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
@@ -352,7 +352,7 @@ class Metrics:
             return "405 Method Not Allowed", b"GET only\n"
         if request[1:2] != [b"/metrics"]:
             return "404 Not Found", b"here is only /metrics\n"
-        laggs = [lagg_json(each) for each in await self._driver.records(None)]
-        ailments = len(self._driver.health().ailments)
+        laggs = [lagg_json(each) for each in await self._source.records(None)]
+        ailments = len(self._source.health().ailments)
         # In a thread: with many ports it takes longer than a failover may.
         return "200 OK", await asyncio.to_thread(text_of, laggs, ailments)

@@ -2,7 +2,7 @@
 """laggd: the process.  Command line, logging, claims, signals, exit codes.
 
 Owns the order of start and stop, and that there is one laggd for a socket and for a
-state directory.  Knows no kernel interface and no protocol: those are the driver's.
+state directory.  Knows no kernel interface and no protocol: the operations do.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lagg.config.files import ConfigError, load
-from lagg.control.server import BACKLOG, ControlServer, Driver
+from lagg.control.server import BACKLOG, ControlServer, Operations
 from lagg.daemon.metrics import Metrics, listener_of
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
@@ -75,7 +75,7 @@ _JOURNAL_PRIORITY = {
     logging.DEBUG: 7,
 }
 
-OpenDriver = Callable[[Path], Awaitable[Driver]]
+OpenOperations = Callable[[Path], Awaitable[Operations]]
 
 _log = logging.getLogger("laggd")
 
@@ -95,7 +95,7 @@ class CommandLine:
 
 
 def main(
-    words: Sequence[str] | None = None, open_driver: OpenDriver | None = None
+    words: Sequence[str] | None = None, open_operations: OpenOperations | None = None
 ) -> int:
     """Runs until one of STOP_SIGNALS; returns the exit code."""
     fill_closed()
@@ -105,11 +105,11 @@ def main(
     _start_log(settings.log_level)
     try:
         laggs = _configured(settings.config)
-        if open_driver is None:
+        if open_operations is None:
             privileges.require()
         with ExitStack() as claims:
             listener = claims.enter_context(_claimed_socket(settings))
-            opener = open_driver or partial(_open_driver, settings)
+            opener = open_operations or partial(_open_commands, settings)
             asyncio.run(_serve(settings, laggs, listener, opener))
     except ConfigError as error:
         for line in str(error).splitlines():
@@ -127,16 +127,16 @@ def main(
     return DONE
 
 
-async def _open_driver(settings: CommandLine, state_dir: Path) -> Driver:
-    # Here, for the driver brings the C part, which no test of this module needs.
-    from lagg.operations.commands import Driver as LaggDriver
+async def _open_commands(settings: CommandLine, state_dir: Path) -> Operations:
+    # Here, for its import brings the C part, which no test of this module needs.
+    from lagg.operations.commands import Commands
 
     privileges.confine()  # now, for the socket may have had to be given to its group
-    return await LaggDriver.open(state_dir, tuning=settings.tuning)
+    return await Commands.open(state_dir, tuning=settings.tuning)
 
 
 def _restrict_calls() -> None:
-    from lagg.kernel.native import restrict_calls  # here: see _open_driver
+    from lagg.kernel.native import restrict_calls  # here: see _open_commands
 
     try:
         restrict_calls()
@@ -148,31 +148,31 @@ async def _serve(
     settings: CommandLine,
     laggs: Sequence[LaggConfig],
     listener: socket.socket,
-    open_driver: OpenDriver,
+    open_operations: OpenOperations,
 ) -> None:
     stop = _stop_signal()
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
     scraped = listener_of(*settings.metrics) if settings.metrics else None
-    driver = await open_driver(settings.state_dir)
-    reloader = Reloader(partial(_configured, settings.config), driver.reload, notify)
-    server = ControlServer(driver, settings.gid, reloader.reload)
+    commands = await open_operations(settings.state_dir)
+    reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)
+    server = ControlServer(commands, settings.gid, reloader.reload)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
     async with AsyncExitStack() as way_out:  # last first, each whatever another does
-        way_out.push_async_callback(driver.close)
+        way_out.push_async_callback(commands.close)
         way_out.push_async_callback(server.close)
         way_out.push_async_callback(reloader.close)
         way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
         if settings.seccomp:
             _restrict_calls()
-        await driver.reload(laggs)
+        await commands.reload(laggs)
         await server.start(listener)
         # What start-up made stays: to collect it takes longer than a failover may.
         gc.collect()
         gc.freeze()
         notify("READY=1")
         _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
-        async with Pulse(driver), Metrics(driver, scraped):
+        async with Pulse(commands), Metrics(commands, scraped):
             await stop.wait()
     _log.info("every port is as it was found")
 

@@ -26,7 +26,7 @@ STATUS_SECONDS_MIN = 0.5
 """Between two status lines, however much happens."""
 
 
-class Driver(Protocol):
+class HealthSource(Protocol):
     """What is asked of lagg.operations.commands."""
 
     def health(self) -> Health:
@@ -71,9 +71,9 @@ def status_of(health: Health) -> str:
 class Pulse:
     """Keeps the supervisor told while it is entered; an async context manager."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, source: HealthSource) -> None:
         """Nothing is told before it is entered, and nothing if nobody supervises."""
-        self._driver = driver
+        self._source = source
         self._tasks = Tasks()
         self._told: Health | None = None
 
@@ -91,7 +91,7 @@ class Pulse:
         limit_s = watchdog_seconds()
         rest_s = None if limit_s is None else limit_s / BEATS
         news = asyncio.Event()
-        leave = self._driver.subscribe(lambda _: news.set())
+        leave = self._source.subscribe(lambda _: news.set())
         try:
             while True:
                 self._beat(alive=limit_s is not None)
@@ -104,7 +104,7 @@ class Pulse:
 
     def _beat(self, *, alive: bool) -> None:
         """The status if it is another, and the sign of life if all is well."""
-        health = self._driver.health()
+        health = self._source.health()
         words = [] if health == self._told else [f"STATUS={status_of(health)}"]
         if alive and not health.ailments:
             words.append("WATCHDOG=1")

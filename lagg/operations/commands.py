@@ -69,7 +69,7 @@ reference: docs/adr/0013.
 """
 
 
-class Driver:
+class Commands:
     """All laggs of this network namespace.  For the event loop's thread alone."""
 
     def __init__(self, laggs: Laggs) -> None:
@@ -91,7 +91,7 @@ class Driver:
         make_device: Callable[[str, Tuning], Device] = Device,
         tuning: Tuning = USUAL_TUNING,
     ) -> Self:
-        """A driver on the real kernel, with a dead predecessor's ports put back."""
+        """The commands on the real kernel, with a dead predecessor's ports put back."""
         async with AsyncExitStack() as parts:
             netlink = await parts.enter_async_context(Netlink())
             deaf = await parts.enter_async_context(DeafPorts(MARK))
@@ -99,13 +99,13 @@ class Driver:
             parts.callback(takeover.close)
             laggs = Laggs(netlink, takeover, lambda name: make_device(name, tuning))
             parts.push_async_callback(laggs.close)
-            driver = cls(laggs)
-            parts.push_async_callback(driver._operations.close)
-            await parts.enter_async_context(driver._hotplug)
-            await parts.enter_async_context(driver._kernel_events)
+            commands = cls(laggs)
+            parts.push_async_callback(commands._operations.close)
+            await parts.enter_async_context(commands._hotplug)
+            await parts.enter_async_context(commands._kernel_events)
             await parts.enter_async_context(Announcer(laggs))
-            driver._parts = parts.pop_all()
-        return driver
+            commands._parts = parts.pop_all()
+        return commands
 
     async def close(self) -> None:
         """Destroys every lagg: all ports are put back.

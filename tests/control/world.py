@@ -65,7 +65,7 @@ def happened(
 
 
 class FakeDriver:
-    """lagg.operations' Driver as the socket sees it, with dictionaries for a kernel."""
+    """Operations as the socket needs them, with dictionaries for a kernel."""
 
     def __init__(self, state_dir: Path | None = None) -> None:
         self.configs: dict[str, LaggConfig] = {}
@@ -385,7 +385,7 @@ def open_files_count() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(open_driver=FakeDriver.open))
+    sys.exit(main(open_operations=FakeDriver.open))
 
 
 def a_record(**changes: object) -> LaggJson:

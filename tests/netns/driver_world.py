@@ -30,7 +30,7 @@ from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.lacp.values import PortCounts, PortStatus
 from lagg.model import Counters, LaggChange, LaggConfig, LaggRecord
-from lagg.operations.commands import Driver
+from lagg.operations.commands import Commands
 from tests.netns import ethtool
 from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
@@ -47,7 +47,7 @@ SETTLED_S = 20.0
 """The kernel joins the multicast group of an address from a queue, some time later."""
 
 Operation = Coroutine[None, None, T]
-OpenDriver = Callable[[Path], Coroutine[Any, Any, Driver]]
+OpenCommands = Callable[[Path], Coroutine[Any, Any, Commands]]
 
 
 class World:
@@ -66,11 +66,11 @@ class World:
             target=lambda: self.near.run(self.loop.run_forever), name="driver"
         )
         self._thread.start()
-        self._driver: Driver | None = None
+        self._driver: Commands | None = None
 
-    def start(self, open_driver: OpenDriver = Driver.open) -> Self:
+    def start(self, open_commands: OpenCommands = Commands.open) -> Self:
         """Starts a driver; it ends with the world."""
-        self._driver = self.do(open_driver(self.state_dir))
+        self._driver = self.do(open_commands(self.state_dir))
         self.loop.call_soon_threadsafe(self._driver.subscribe, self.events.append)
         return self
 
@@ -81,7 +81,7 @@ class World:
             self._driver = None
 
     @property
-    def driver(self) -> Driver:
+    def driver(self) -> Commands:
         assert self._driver is not None, "start() comes first"
         return self._driver
 

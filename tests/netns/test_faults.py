@@ -25,7 +25,7 @@ from lagg.kernel.rx_filter import Memberships
 from lagg.model import LaggChange, LaggConfig, MacPolicy, Options, Proto, Tuning
 from lagg.operations import attach, rx_wanted
 from lagg.operations.announce import Announcer
-from lagg.operations.commands import Driver
+from lagg.operations.commands import Commands
 from lagg.operations.uses import tell_uses
 from lagg.plan.plan import Plan
 from lagg.ports import takeover
@@ -181,9 +181,9 @@ class SabotagedWorld(World):
         made = self.saboteur.call(Memberships, "memberships.open", ifindex, name)
         return self._between(made, "memberships")
 
-    async def open_driver(self, state_dir: Path) -> Driver:
+    async def open_commands(self, state_dir: Path) -> Commands:
         device = partial(SabotagedDevice, self.saboteur)
-        driver = await Driver.open(state_dir, device)
+        driver = await Commands.open(state_dir, device)
         whole, kept = driver._laggs, driver._laggs.takeover
         netlink = self._between(whole.netlink, "netlink")
         whole.netlink = kept._netlink = whole.rx_wanted._netlink = netlink
@@ -218,7 +218,7 @@ class SabotagedWorld(World):
 class Operation:
     """What is done under sabotage, to a lagg0 that has the ports `before`."""
 
-    act: Callable[[Driver], Coroutine[Any, Any, None]]
+    act: Callable[[Commands], Coroutine[Any, Any, None]]
     before: tuple[str, ...] | None = ()  # None: there is no lagg0 yet
     # Of the calls that may fail and the operation succeed all the same.
     tolerated: frozenset[str] = LOGGED
@@ -325,7 +325,7 @@ def made(
         world.plug(2, up=False, mtu=1400)
         for port in ("p1", "p2"):
             world.offload(port, "rx-gro-list")
-        world.start(world.open_driver)
+        world.start(world.open_commands)
         world.warm_up()
         if operation.before is not None:
             # The policy that has more to do.

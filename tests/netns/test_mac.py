@@ -14,7 +14,7 @@ from lab import Lab, Pair, Stream
 from lagg.events import Event
 from lagg.kernel.native import Device, PortSockets
 from lagg.model import LaggConfig, MacPolicy, Options
-from lagg.operations.commands import Driver
+from lagg.operations.commands import Commands
 from tests.netns.driver_world import World
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, Steer, Tally
@@ -164,7 +164,7 @@ def test_a_mac_that_udev_sets_while_a_lagg_is_made_is_not_the_user_s(
 ) -> None:
     with World(tmp_path) as world:
         world.plug(0)
-        world.start(lambda state_dir: Driver.open(state_dir, RacedDevice))
+        world.start(lambda state_dir: Commands.open(state_dir, RacedDevice))
         home = macs(world, "p0")
         if by == "create":
             world.create("lagg0", "p0")
