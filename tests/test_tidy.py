@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -264,6 +265,23 @@ def test_a_docstring_is_read_without_its_neighbour() -> None:
         for text in explanations(ast.parse(path.read_text(encoding="utf-8")))
         if NEEDS_ITS_NEIGHBOUR.match(str(text.value))
     ] == []
+
+
+NAMED_TWICE = {
+    "Port": "802.1AX's in lacp/, which knows no lagg; lagg(4)'s in plan/",
+    "Parameters": "within each error of the control socket, as asyncvarlink wants it",
+}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(
+        node.name
+        for path in python_files()
+        if path.is_relative_to(ROOT / "lagg")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, times in names.items() if times > 1} == set(NAMED_TWICE)
 
 
 # ---- the tools ---------------------------------------------------------------------
