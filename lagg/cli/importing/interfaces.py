@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lagg.cli.importing.bonding import Bonds
 from lagg.cli.importing.draft import Draft, Drafts
-from lagg.cli.importing.linux import Commands
+from lagg.cli.importing.linux import CommandReader
 from lagg.cli.importing.shell import commands
 from lagg.cli.importing.text import Source, mentions, whole
 
@@ -109,7 +109,7 @@ def read(sources: Iterable[Source], bonds: Bonds, drafts: Drafts) -> None:
     """The bonds of files that belong together."""
     stanzas = [stanza for source in sources for stanza in _stanzas(source)]
     found = {each.name: each for each in _interfaces(stanzas)}
-    hooks = Commands(bonds)
+    hooks = CommandReader(bonds)
     for each in found.values():
         if each.is_bond:
             bonds.made(each.name)
@@ -223,7 +223,7 @@ def _options(interface: _Interface) -> list[tuple[str, str]]:
     return [(key, value) for key, value in interface.bonding if key not in named]
 
 
-def _run_hooks(hooks: Commands, interface: _Interface) -> None:
+def _run_hooks(hooks: CommandReader, interface: _Interface) -> None:
     for key, value in interface.options:
         if key in _HOOKS:
             where = f"{interface.name} {key}"

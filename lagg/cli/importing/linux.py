@@ -46,7 +46,7 @@ _BONDING = re.compile(r"/sys/(?:class|devices/virtual)/net/([^/]+)/bonding/(\w+)
 _MASTERS = "/sys/class/net/bonding_masters"
 
 
-class Commands:
+class CommandReader:
     """A reader of one command after the other, which may speak of any bond."""
 
     def __init__(self, bonds: Bonds) -> None:
@@ -194,13 +194,13 @@ class Commands:
         return True
 
 
-_Reader = Callable[[Commands, list[str], ShellCommand], bool]
+_Reader = Callable[[CommandReader, list[str], ShellCommand], bool]
 
 _READERS: dict[str, _Reader] = {
-    "ip": Commands.ip,
-    "ifenslave": Commands.ifenslave,
-    "modprobe": Commands.modprobe,
-    "echo": Commands.echo,
+    "ip": CommandReader.ip,
+    "ifenslave": CommandReader.ifenslave,
+    "modprobe": CommandReader.modprobe,
+    "echo": CommandReader.echo,
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from lagg.cli.importing import rc_conf
 from lagg.cli.importing.bonding import Bonds
 from lagg.cli.importing.draft import Drafts
-from lagg.cli.importing.linux import Commands, plain
+from lagg.cli.importing.linux import CommandReader, plain
 from lagg.cli.importing.shell import KEYWORDS, ShellCommand, assignment, commands
 from lagg.cli.importing.text import Source
 
@@ -69,7 +69,7 @@ def _written(command: ShellCommand) -> list[str]:
 
 def read(sources: Sequence[Source], bonds: Bonds, drafts: Drafts) -> None:
     """Each command by the reader that knows it."""
-    variables, linux = rc_conf.Variables(), Commands(bonds)
+    variables, linux = rc_conf.Variables(), CommandReader(bonds)
     for source in sources:
         for command in commands(source.text):
             sets_variables = all(map(assignment, command.words))
