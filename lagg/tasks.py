@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from lagg.errors import LaggError
@@ -49,6 +49,13 @@ def asked(by: Asker | None) -> Iterator[None]:
         _ASKER.reset(token)
 
 
+def unasked() -> Context:
+    """The context for what is to go on later, for which no client asks."""
+    context = copy_context()
+    context.run(_ASKER.set, None)
+    return context
+
+
 class Tasks:
     """The background tasks of one owner.  For the event loop's thread alone."""
 
@@ -76,7 +83,7 @@ class Tasks:
         if self._closed:
             return None
         loop = asyncio.get_running_loop()
-        task = loop.create_task(work(*args, **kwargs), context=Context())
+        task = loop.create_task(work(*args, **kwargs), context=unasked())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -9,9 +9,10 @@ snapshot and no caller.
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
 from typing import TypeVarTuple
+
+from lagg.tasks import unasked
 
 LOOK_S = 0.01
 """Nobody tells that a worker has left its section: it is looked at so often."""
@@ -49,7 +50,7 @@ class Backlog:
     def _arm(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(LOOK_S, self._look, context=Context())
+            self._timer = loop.call_later(LOOK_S, self._look, context=unasked())
 
     def _look(self) -> None:
         self._timer = None
