@@ -113,17 +113,6 @@ async def _tell_uses(*about: Any) -> None:  # noqa: ANN401  as tell_uses()
         _looking_at_uses.reset(token)
 
 
-async def _in_test(whole: Callable[..., Any], operation: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Runs an operation, whose own task has nothing of its caller's context."""
-    under_test = _under_test.get()
-
-    async def run() -> Any:  # noqa: ANN401
-        _under_test.set(under_test)
-        return await operation()
-
-    return await whole(run)
-
-
 async def _raise(error: LaggError) -> None:
     raise error
 
@@ -171,7 +160,6 @@ class SabotagedWorld(World):
 
     def __init__(self, state_dir: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(state_dir)
-        self._patch = patch
         self.saboteur = Saboteur()
         patch.setattr(bundle, "GRACE_S", GRACE_S)
         patch.setattr(takeover, "Memberships", self._memberships)
@@ -201,7 +189,6 @@ class SabotagedWorld(World):
         whole.netlink = kept._netlink = whole.rx_wanted._netlink = netlink
         kept._deaf = self._between(kept._deaf, "deaf")
         kept._file = self._between(kept._file, "file")
-        self._patch.setattr(driver, "whole", partial(_in_test, driver.whole))
         return driver
 
     def stop(self) -> None:
