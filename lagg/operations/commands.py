@@ -51,7 +51,7 @@ from lagg.operations.attach import attach, attached, detach, withdraw
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
-from lagg.operations.protocol_change import begin, switch
+from lagg.operations.protocol_change import begin, change_protocol
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.ports.takeover import Takeover
@@ -360,7 +360,7 @@ class Commands:
         changed = partial(_changed, change=change)
         everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
         await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
-        await switch(self._laggs, bundle, proto, changed, undo)
+        await change_protocol(self._laggs, bundle, proto, changed, undo)
         await self._laggs.follow_speed(bundle)
 
     async def _apply(

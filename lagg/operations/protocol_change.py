@@ -20,7 +20,7 @@ from lagg.running.negotiator import Negotiator
 log = logging.getLogger(__name__)
 
 
-async def switch(
+async def change_protocol(
     laggs: Laggs,
     bundle: Bundle,
     proto: Proto,

@@ -17,7 +17,7 @@ from lagg.link import Link, Modes
 from lagg.model import Options, Proto
 from lagg.operations import protocol_change
 from lagg.operations.laggs import Laggs
-from lagg.operations.protocol_change import switch
+from lagg.operations.protocol_change import change_protocol
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
 from lagg.running.bundle import Bundle
@@ -120,7 +120,7 @@ def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work() -> None:
         async with AsyncExitStack() as undo:
-            await switch(
+            await change_protocol(
                 cast(Laggs, world),
                 world.bundle,
                 proto,
@@ -161,7 +161,7 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
                 def change(shape: Shape, proto: Proto = proto) -> Shape:
                     return replace(shape, proto=proto)
 
-                await switch(laggs, world.bundle, proto, change, undo)
+                await change_protocol(laggs, world.bundle, proto, change, undo)
                 running = proto is Proto.LACP
                 assert len(world.open) == (PORTS if running else 0)
                 assert all(world.admitted.values()) is not running
