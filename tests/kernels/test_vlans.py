@@ -49,6 +49,7 @@ def test_a_vlan_above_the_lagg_receives(machine: Machine, kind: str) -> None:
     assert reachable(machine) == PINGS
 
 
+@long
 def test_a_vlan_with_a_mac_of_its_own_receives(machine: Machine) -> None:
     machine.lagg(machine.nics("e1000"))
     peer_vlan(machine)
@@ -61,6 +62,7 @@ def test_a_vlan_with_a_mac_of_its_own_receives(machine: Machine) -> None:
     assert reachable(machine) == PINGS
 
 
+@long
 def test_a_service_vlan_above_the_lagg_receives(machine: Machine) -> None:
     machine.lagg(machine.nics("e1000"))
     peer_vlan(machine, "802.1ad")
@@ -73,6 +75,7 @@ def test_a_service_vlan_above_the_lagg_receives(machine: Machine) -> None:
     assert reachable(machine) == PINGS
 
 
+@long
 def test_a_bridge_that_knows_vlans_receives_by_the_lagg(machine: Machine) -> None:
     machine.lagg(machine.nics("virtio"))
     peer_vlan(machine)
@@ -90,6 +93,7 @@ def test_a_bridge_that_knows_vlans_receives_by_the_lagg(machine: Machine) -> Non
     assert reachable(machine) == PINGS
 
 
+@long
 def test_a_failover_is_announced_in_the_vlans_above(machine: Machine) -> None:
     one, other = machine.nics("virtio")
     machine.lagg((one, other), proto="failover")
