@@ -19,6 +19,7 @@ from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
 from tests.netns.driver_world import World
 from tests.netns.ns_links import kernel
 
+PORTS = ("p0", "p1", "p2")
 MAC = "02:00:5e:00:53:99"
 GROUP = "01:00:5e:7f:00:01"
 IP_GROUP, IP_GROUP_MAC = "233.252.0.1", "01005e7c0001"
@@ -34,9 +35,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         made.start()
         made.create("lagg0", "p0", "p1", "p2")
         yield made
-
-
-PORTS = ("p0", "p1", "p2")
 
 
 def seen(world: World, key: str, *names: str) -> set[object]:
@@ -426,7 +424,7 @@ def test_frames_that_the_kernel_dropped_are_counted_once_over_a_rename(
         return bundle.record().counters.drops[Drop.PROTO_NONE]
 
     async def rename_and_read() -> tuple[int, int]:
-        # No turn for the follower between the rename and the reading.
+        # No turn for the kernel's events between the rename and the reading.
         before = dropped()
         silent.ip("link set lagg0 name bundle0")
         return before, dropped()
