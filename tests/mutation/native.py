@@ -40,10 +40,16 @@ JUDGES = {
     "transmit": (
         "worker_transmit_cases",
         "worker_refusal_cases",
+        "hold_cases",
         "call_count_cases",
         "device_worker_cases",
     ),
-    "receive": ("worker_receive_cases", "call_count_cases", "device_worker_cases"),
+    "receive": (
+        "worker_receive_cases",
+        "worker_large_cases",
+        "call_count_cases",
+        "device_worker_cases",
+    ),
     "hold": ("hold_cases", "worker_transmit_cases", "device_worker_cases"),
 }
 """The programs that look at a file, the quick ones first."""

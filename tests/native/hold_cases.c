@@ -229,6 +229,7 @@ held_flows_wait_and_leave_first_and_in_order(void)
 
     host_send(world, 200, 100);
     publish(world, 0, 2);
+    CHECK_EQ_U32(world_poll(world), BURST_MAX); /* of those that waited alone */
     poll_all(world);
     expect(world->wires[2].far_fd, 0, 200, 1 << 1); /* all that waited, then */
     expect(world->wires[2].far_fd, 200, 300, 1 << 1 | 1 << 2);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Numbered frames: in memory as the worker holds them, and taken from a descriptor.
+ * Numbered frames: in memory as the worker holds them, put into a descriptor and taken
+ * from one.
  *
  * Owns what tells one from another and from a cut one.
  */
@@ -45,6 +46,14 @@ frame_number(const uint8_t *bytes)
 
     return (uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 |
            (uint32_t)number[2] << 8 | number[3];
+}
+
+static inline void
+fd_put(int fd, const uint8_t *bytes, uint32_t size)
+{
+    if (send(fd, bytes, size, 0) != (ssize_t)size) {
+        abort();
+    }
 }
 
 /* Takes one numbered frame, whole as frame_make() made it; UINT32_MAX when there is

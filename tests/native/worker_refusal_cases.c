@@ -78,6 +78,46 @@ a_full_port_blocks_no_other(int error)
     world_end(world, &expected);
 }
 
+/* Each of them is asked at once by the first of its frames, has patience after that,
+ * and is asked no more for the other's sake. */
+static void
+full_ports_are_patient_one_after_the_other(int error)
+{
+    struct world *world = world_with(LAGG_SPREAD_TURN, 3);
+    struct lagg_counters expected = {.tx_in = 30, .tx_out = 10};
+
+    check_about("two full for ever", (uint32_t)error);
+    wire_fail(world, 0, error, 0, FOREVER);
+    wire_fail(world, 1, error, 0, FOREVER);
+    host_send(world, 0, 30);
+    world_poll(world);
+    CHECK_EQ_U32(world->wires[0].calls, SEND_TRIES + 9);
+    CHECK_EQ_U32(world->wires[1].calls, SEND_TRIES + 9);
+    fd_expect(world->wires[2].far_fd, 2, 3, 30);
+    expected.drops[LAGG_DROP_TX_FULL] = 20;
+    world_end(world, &expected);
+}
+
+/* What stands in is dead as well: the burst remembers both. */
+static void
+a_full_port_that_dies_passes_on_what_it_holds(int error, uint32_t tries)
+{
+    struct world *world = world_with(LAGG_SPREAD_FIRST, 3);
+    struct lagg_counters expected = {.tx_in = BURST_MAX, .tx_out = BURST_MAX};
+
+    check_about("full, then dead", tries);
+    wire_fail(world, 0, error, 5, tries);
+    world->wires[0].then_error = ENETDOWN;
+    wire_fail(world, 1, ENETDOWN, 3, FOREVER);
+    host_send(world, 0, BURST_MAX);
+    world_poll(world);
+    CHECK_EQ_U32(world->wires[0].calls, 1 + tries + 1); /* five frames, full, dead */
+    fd_expect(world->wires[0].far_fd, 0, 1, 5);
+    fd_expect(world->wires[1].far_fd, 5, 1, 8);
+    fd_expect(world->wires[2].far_fd, 8, 1, BURST_MAX);
+    world_end(world, &expected);
+}
+
 /* The filter is asked once more for the first of a burst, and no more than that. */
 static void
 what_a_filter_drops_is_counted_as_that(int error, uint32_t reason)
@@ -275,6 +315,9 @@ late_and_refused_frames(void)
         a_queue_that_was_full_for_a_moment_loses_nothing(full[i], 17);
         a_queue_that_stays_full_costs_one_frame_at_a_time(full[i]);
         a_full_port_blocks_no_other(full[i]);
+        full_ports_are_patient_one_after_the_other(full[i]);
+        a_full_port_that_dies_passes_on_what_it_holds(full[i], 1);
+        a_full_port_that_dies_passes_on_what_it_holds(full[i], SEND_TRIES - 1);
     }
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         one_refused_frame_costs_only_itself(refused[i], 0);

@@ -46,7 +46,8 @@ struct wire {
     uint32_t take_max;        /* frames per call; 0 for any number */
     uint32_t fail_from;       /* frames it takes before it fails, */
     int fail_error;           /* with this */
-    uint32_t fail_times;      /* so many times */
+    uint32_t fail_times;      /* so many times, */
+    int then_error;           /* and then with this for ever, when not 0 */
     uint32_t frame_bytes_max; /* longer ones get EMSGSIZE; 0 for no limit */
 };
 
@@ -88,6 +89,17 @@ message_bytes(const struct msghdr *message)
     return bytes;
 }
 
+/* A call has failed as it was to. */
+static inline void
+wire_failed(struct wire *wire)
+{
+    wire->fail_times -= wire->fail_times > 0;
+    if (wire->fail_times == 0 && wire->then_error != 0) {
+        wire->fail_error = wire->then_error;
+        wire->fail_times = FOREVER;
+    }
+}
+
 /* What the kernel would say to one frame: 0 when it takes it, else errno. */
 static inline int
 wire_take(struct wire *wire, int fd, const struct msghdr *message)
@@ -126,7 +138,7 @@ sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
             return (int)i;
         }
         if (error != 0) {
-            wire->fail_times -= wire->fail_times > 0;
+            wire_failed(wire);
             errno = error;
             return -1;
         }
@@ -358,14 +370,6 @@ world_expect_silence(struct world *world)
             fd_expect_empty(world->wires[slot].far_fd);
             fd_expect_empty(world->wires[slot].large_fd);
         }
-    }
-}
-
-static inline void
-fd_put(int fd, const uint8_t *bytes, uint32_t size)
-{
-    if (send(fd, bytes, size, 0) != (ssize_t)size) {
-        abort();
     }
 }
 
