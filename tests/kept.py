@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A world that tests share: made once for each worker, put back before each test.
+"""Worlds that tests share: made once for each worker, put back before each test.
 
-Owns its life.  One in which a test has failed is shown and thrown away.
+Owns their life.  One in which a test has failed is shown and thrown away.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import pytest
 
@@ -59,3 +59,26 @@ class Kept(Generic[W]):
                 daemon.show_log()
         self._world = self._lab = None
         self._parts.close()
+
+
+class KeptByName(Generic[W]):
+    """A world of each name, of which a test asks for one."""
+
+    def __init__(self, makers: Mapping[str, Callable[[Lab], W]]) -> None:
+        self._kept = {name: Kept(make) for name, make in makers.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._kept.values():
+            each.end()
+
+    def lend(
+        self, name: str, session: pytest.Session, *, alone: bool = False
+    ) -> Iterator[W]:
+        """A world, as good as new, for one test; if `alone`, all others end before."""
+        for other, kept in self._kept.items():
+            if alone and other != name:
+                kept.end()
+        yield from self._kept[name].lend(session)

@@ -11,7 +11,7 @@ from lab.bond import Bond
 from lab.ovs import OvsPartner
 from lab.vm import image
 from tests.interop.world import MakePartner, World
-from tests.kept import Kept
+from tests.kept import KeptByName
 
 KINDS: dict[str, tuple[Callable[[], str | None], MakePartner]] = {
     "ovs": (ovs.missing, OvsPartner),
@@ -21,19 +21,18 @@ KINDS: dict[str, tuple[Callable[[], str | None], MakePartner]] = {
 
 
 @pytest.fixture(scope="session")
-def kept_worlds() -> Iterator[dict[str, Kept[World]]]:
-    kept = {name: Kept(partial(World, make=make)) for name, (_, make) in KINDS.items()}
-    yield kept
-    for each in kept.values():
-        each.end()
+def kept_worlds() -> Iterator[KeptByName[World]]:
+    makers = {name: partial(World, make=make) for name, (_, make) in KINDS.items()}
+    with KeptByName(makers) as kept:
+        yield kept
 
 
 @pytest.fixture(params=KINDS)
 def world(
-    kept_worlds: dict[str, Kept[World]], request: pytest.FixtureRequest
+    kept_worlds: KeptByName[World], request: pytest.FixtureRequest
 ) -> Iterator[World]:
     """A laggd and a partner, with nothing formed yet; once with each partner."""
     missing, _ = KINDS[request.param]
     if why := missing():
         pytest.skip(why)
-    yield from kept_worlds[request.param].lend(request.session)
+    yield from kept_worlds.lend(request.param, request.session)

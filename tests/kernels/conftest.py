@@ -12,7 +12,7 @@ import pytest
 
 from lab import debian
 from lab.vm.system import KERNELS, missing
-from tests.kept import Kept
+from tests.kept import KeptByName
 from tests.kernels.world import KINDS, LONG_KINDS, Machine
 
 OLDEST, *NEWER = KERNELS
@@ -20,25 +20,21 @@ VERSIONS = [OLDEST, *(pytest.param(each, marks=pytest.mark.long) for each in NEW
 
 
 @pytest.fixture(scope="session")
-def kept_machines(long_run: bool) -> Iterator[dict[str, Kept[Machine]]]:
+def kept_machines(long_run: bool) -> Iterator[KeptByName[Machine]]:
     kinds = KINDS + (LONG_KINDS if long_run else ())
-    kept = {v: Kept(partial(Machine, version=v, kinds=kinds)) for v in KERNELS}
-    yield kept
-    for each in kept.values():
-        each.end()
+    makers = {v: partial(Machine, version=v, kinds=kinds) for v in KERNELS}
+    with KeptByName(makers) as kept:
+        yield kept
 
 
 @pytest.fixture(params=VERSIONS)
 def machine(
-    kept_machines: dict[str, Kept[Machine]], request: pytest.FixtureRequest
+    kept_machines: KeptByName[Machine], request: pytest.FixtureRequest
 ) -> Iterator[Machine]:
     """The one with a kernel, on which there is no lagg yet; one runs at a time."""
     if why := missing(request.param) or ("not root" if os.geteuid() else None):
         pytest.skip(why)
-    for version, other in kept_machines.items():
-        if version != request.param:
-            other.end()
     try:
-        yield from kept_machines[request.param].lend(request.session)
+        yield from kept_machines.lend(request.param, request.session, alone=True)
     except debian.MissingError as reason:
         pytest.skip(str(reason))

@@ -36,16 +36,21 @@ def peer_vlan(machine: Machine, protocol: str = "802.1q") -> None:
     """)
 
 
+def vlan_above(machine: Machine, words: str = "type vlan") -> None:
+    """VLAN 5 of lagg0, with an address; `words` as ip-link(8) has them."""
+    machine.run(f"""
+        set -e
+        ip link add link lagg0 name d5 {words} id 5
+        ip addr add {HERE}/24 dev d5
+        ip link set d5 up
+    """)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_vlan_above_the_lagg_receives(machine: Machine, kind: str) -> None:
     machine.lagg(machine.nics(kind))
     peer_vlan(machine)
-    machine.run(f"""
-        set -e
-        ip link add link lagg0 name d5 type vlan id 5
-        ip addr add {HERE}/24 dev d5
-        ip link set d5 up
-    """)
+    vlan_above(machine)
     assert reachable(machine) == PINGS
 
 
@@ -53,12 +58,7 @@ def test_a_vlan_above_the_lagg_receives(machine: Machine, kind: str) -> None:
 def test_a_vlan_with_a_mac_of_its_own_receives(machine: Machine) -> None:
     machine.lagg(machine.nics("e1000"))
     peer_vlan(machine)
-    machine.run(f"""
-        set -e
-        ip link add link lagg0 name d5 address 02:00:5e:00:53:99 type vlan id 5
-        ip addr add {HERE}/24 dev d5
-        ip link set d5 up
-    """)
+    vlan_above(machine, "address 02:00:5e:00:53:99 type vlan")
     assert reachable(machine) == PINGS
 
 
@@ -66,12 +66,7 @@ def test_a_vlan_with_a_mac_of_its_own_receives(machine: Machine) -> None:
 def test_a_service_vlan_above_the_lagg_receives(machine: Machine) -> None:
     machine.lagg(machine.nics("e1000"))
     peer_vlan(machine, "802.1ad")
-    machine.run(f"""
-        set -e
-        ip link add link lagg0 name d5 type vlan protocol 802.1ad id 5
-        ip addr add {HERE}/24 dev d5
-        ip link set d5 up
-    """)
+    vlan_above(machine, "type vlan protocol 802.1ad")
     assert reachable(machine) == PINGS
 
 
@@ -101,10 +96,8 @@ def test_a_failover_is_announced_in_the_vlans_above(machine: Machine) -> None:
         set -e
         ip -n peer link set agg type bridge vlan_filtering 1
         for end in w{one} w{other}; do bridge -n peer vlan add dev $end vid 5; done
-        ip link add link lagg0 name d5 type vlan id 5
-        ip addr add {HERE}/24 dev d5
-        ip link set d5 up
     """)
+    vlan_above(machine)
     learned = f"bridge -n peer fdb show br agg | grep '^{nic.mac(one)} dev w%d vlan 5'"
     machine.run(f"ping -n -c 1 -W 1 {THERE} || true")  # so that the bridge knows it
     machine.until(learned % one)
