@@ -32,6 +32,7 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from bench.publish import EMPTY
+from lab import Namespace
 from lagg import _native
 from lagg.kernel.native import Device, flow_hash
 from lagg.model import (
@@ -44,7 +45,6 @@ from lagg.model import (
     Tuning,
 )
 from lagg.options import PORTS_MAX
-from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
 
 DEADLINE_S = 20.0
@@ -66,7 +66,7 @@ def namespace() -> Iterator[Namespace]:
 def device(namespace: Namespace) -> Iterator[Device]:
     """lagg0, with the two ends of a veth pair open in slots 0 and 1."""
     namespace.veth("near0", "far0")
-    made = namespace.run(lambda: Device("lagg0", Tuning(workers=2)))
+    made = namespace.inside(lambda: Device("lagg0", Tuning(workers=2)))
     for slot, name in enumerate(("near0", "far0")):
         ifindex = namespace.ifindex(name)
         open_port(namespace, made, slot, ifindex)
@@ -75,7 +75,7 @@ def device(namespace: Namespace) -> Iterator[Device]:
 
 
 def open_port(namespace: Namespace, device: Device, slot: int, ifindex: int) -> None:
-    sockets = namespace.run(lambda: device.open_sockets(ifindex))
+    sockets = namespace.inside(lambda: device.open_sockets(ifindex))
     try:
         device.add_port(slot, sockets)
     finally:
@@ -130,18 +130,18 @@ def test_a_worker_without_a_thread_leaves_nothing_behind(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start_but_one)
         refused = refusal(
-            lambda: namespace.run(lambda: Device("lagg0", Tuning(workers=2)))
+            lambda: namespace.inside(lambda: Device("lagg0", Tuning(workers=2)))
         )
     assert refused == errno.EAGAIN
     assert "lagg0/0" not in {thread.name for thread in threading.enumerate()}
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    namespace.run(lambda: Device("lagg0")).close()  # the name is free again
+    namespace.inside(lambda: Device("lagg0")).close()  # the name is free again
 
 
 def test_what_is_being_closed_cannot_be_reached(
     namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = namespace.run(lambda: Device("lagg0"))
+    made = namespace.inside(lambda: Device("lagg0"))
     reached = []
     join = threading.Thread.join
 
@@ -160,12 +160,12 @@ def test_what_is_being_closed_cannot_be_reached(
 def test_a_device_is_a_tap_without_carrier_and_goes_when_it_is_closed(
     namespace: Namespace,
 ) -> None:
-    made = namespace.run(lambda: Device("lagg0"))
-    assert "lagg0" in namespace.run(socket.if_nameindex).__repr__()
+    made = namespace.inside(lambda: Device("lagg0"))
+    assert "lagg0" in namespace.inside(socket.if_nameindex).__repr__()
     assert made.read().generation == 0
-    assert refusal(lambda: namespace.run(lambda: Device("lagg0"))) == errno.EBUSY
+    assert refusal(lambda: namespace.inside(lambda: Device("lagg0"))) == errno.EBUSY
     made.close()
-    assert [name for _, name in namespace.run(socket.if_nameindex)] == ["lo"]
+    assert [name for _, name in namespace.inside(socket.if_nameindex)] == ["lo"]
 
 
 def test_a_worker_has_no_capability(device: Device) -> None:
@@ -186,8 +186,8 @@ def test_a_device_that_cannot_be_is_refused(
     def make() -> Device:
         return Device(name, Tuning(workers=workers))
 
-    assert refusal(lambda: namespace.run(make)) == errno.EINVAL
-    assert [name for _, name in namespace.run(socket.if_nameindex)] == ["lo"]
+    assert refusal(lambda: namespace.inside(make)) == errno.EINVAL
+    assert [name for _, name in namespace.inside(socket.if_nameindex)] == ["lo"]
 
 
 def test_a_closed_device_refuses_every_call(device: Device) -> None:

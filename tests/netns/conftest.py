@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab import Namespace
 from tests.kept import Kept
 from tests.netns.bare import Bare
-from tests.netns.ns_links import Namespace
 from tests.netns.partners import Partners
 from tests.netns.steer import Tally
 

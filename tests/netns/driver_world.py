@@ -20,19 +20,18 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import pytest
 from pyroute2.nftables.main import NFTables
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.lacp.values import PortCounts, PortStatus
 from lagg.model import Counters, LaggChange, LaggConfig, LaggRecord
 from lagg.operations.commands import Commands
 from tests.netns import ethtool
-from tests.netns.ns_links import Namespace
 from tests.waiting import wait_until
 
 T = TypeVar("T")
@@ -59,11 +58,11 @@ class World:
         self.events: list[Event] = []
         self.near, self.far = Namespace(), Namespace()
         for namespace in (self.near, self.far):
-            namespace.run(_without_dad)
+            namespace.inside(_without_dad)
         self.loop = asyncio.new_event_loop()
         # Not the namespace's own pool: this one is busy as long as the world is.
         self._thread = threading.Thread(
-            target=lambda: self.near.run(self.loop.run_forever), name="driver"
+            target=lambda: self.near.inside(self.loop.run_forever), name="driver"
         )
         self._thread.start()
         self._driver: Commands | None = None
@@ -88,20 +87,15 @@ class World:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.stop()
         finally:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
             self.loop.close()
-            self.near.__exit__(kind, error, trace)
-            self.far.__exit__(kind, error, trace)
+            self.near.close()
+            self.far.close()
 
     def do(self, operation: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine in the driver's loop and waits for its result."""
@@ -136,20 +130,20 @@ class World:
 
     def ip(self, words: str) -> str:
         """ip(8) in the near namespace."""
-        return self.near.run(lambda: _ip(words))
+        return self.near.inside(lambda: _ip(words))
 
     def offload(self, name: str, *offloads: str, on: bool = True) -> None:
         """As `ethtool -K` sets them."""
         for each in offloads:
-            self.near.run(partial(ethtool.set_feature, name, each, on=on))
+            self.near.inside(partial(ethtool.set_feature, name, each, on=on))
 
     def far_ip(self, words: str) -> str:
-        return self.far.run(lambda: _ip(words))
+        return self.far.inside(lambda: _ip(words))
 
     def without_ipv6(self) -> None:
         """From now on the kernel sends nothing by itself, on either side."""
         for namespace in (self.near, self.far):
-            namespace.run(_without_ipv6)
+            namespace.inside(_without_ipv6)
 
     # ---- cables --------------------------------------------------------------------
 
@@ -164,11 +158,13 @@ class World:
         """Plugs veths as plug(), while others see them and may take them at once."""
         for number in numbers:
             far = {"ifname": f"q{number}", "net_ns_fd": self.far.descriptor, "mtu": mtu}
-            self.near.link("add", ifname=f"p{number}", kind="veth", peer=far, mtu=mtu)
-            self.far.link("set", f"q{number}", state="up")
-            self.near.link("set", f"p{number}", state="up")
+            self.near.netlink(
+                "link", "add", ifname=f"p{number}", kind="veth", peer=far, mtu=mtu
+            )
+            self.far.set_link(f"q{number}", state="up")
+            self.near.set_link(f"p{number}", state="up")
             if not up:
-                self.near.link("set", f"p{number}", state="down")
+                self.near.set_link(f"p{number}", state="down")
 
     def _calm(self, name: str, up: bool) -> bool:
         (link,) = json.loads(self.ip(f"-j addr show {name}"))
@@ -181,7 +177,7 @@ class World:
 
     def carrier(self, number: int, up: bool) -> None:
         """Pulls or plugs the cable of p<number>."""
-        self.far.link("set", f"q{number}", state="up" if up else "down")
+        self.far.set_link(f"q{number}", state="up" if up else "down")
 
     # ---- what can be seen ----------------------------------------------------------
 
@@ -209,7 +205,7 @@ class World:
 
     def kernel(self) -> dict[str, Any]:
         """All of the near namespace that a driver may change."""
-        return self.near.run(_kernel)
+        return self.near.inside(_kernel)
 
     def whole(self) -> dict[str, str]:
         """The kernel, our descriptors and files, and every lagg's record and plan."""
@@ -292,7 +288,7 @@ class World:
         self.far_ip("neigh flush all")
         try:
             ping = ["ping", "-c1", "-W0.3", "192.0.2.1"]
-            return self.far.run(lambda: _status(ping)) == 0
+            return self.far.inside(lambda: _status(ping)) == 0
         finally:
             self.ip(f"addr del 192.0.2.1/24 dev {name}")
             self.far_ip(f"addr del 192.0.2.2/24 dev q{number}")

@@ -8,6 +8,7 @@ the Internet checksum.  Knows no lagg.
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -189,3 +190,12 @@ def offload_socket(host: Host, name: str) -> socket.socket:
     opened.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     opened.bind((name, 0))
     return opened
+
+
+def waiting(opened: socket.socket) -> list[bytes]:
+    """The frames that wait in a packet socket."""
+    received = []
+    with suppress(BlockingIOError):
+        while True:
+            received.append(opened.recv(2048))
+    return received

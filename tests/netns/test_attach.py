@@ -11,7 +11,7 @@ import pytest
 from lagg.model import MacPolicy, Options, Proto
 from lagg.options import PORTS_MAX
 from tests.netns.driver_world import World
-from tests.netns.ns_links import waiting
+from tests.netns.frames import waiting
 
 MAC = "02:00:5e:00:53:99"
 AS_LAGG4 = Options(mac_policy=MacPolicy.PRIMARY)
@@ -361,13 +361,15 @@ def test_by_a_port_on_standby_a_router_sends_nothing_with_the_lagg_s_mac(
     world: World,
 ) -> None:
     """Or the switch would send there what is for the lagg."""
-    world.near.run(forward_ipv6)
+    world.near.inside(forward_ipv6)
     world.plug(0, 1)
     world.ip("link set p1 down")
-    before = world.near.run(lambda: reports("p1"))
+    before = world.near.inside(lambda: reports("p1"))
     with world.far.packet_socket("q1") as wire:
         world.create("lagg0", "p0", "p1")
-        world.wait(lambda: world.near.run(lambda: reports("p1")) > before, "a report")
+        world.wait(
+            lambda: world.near.inside(lambda: reports("p1")) > before, "a report"
+        )
         mac = bytes.fromhex(world.record().mac.replace(":", ""))
         assert [each for each in waiting(wire) if each[6:12] == mac] == []
 

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, ingress, nft
-from tests.netns.ns_links import ETH_P_ARP, ETH_P_IP, Namespace, waiting
+from tests.netns.frames import ETH_P_ARP, ETH_P_IP, waiting
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,10 +46,10 @@ def cable(near: Namespace, far: Namespace) -> None:
 
 def lay_cable(near: Namespace, far: Namespace) -> None:
     near.veth("eth0", "eth1", far)
-    near.link("set", "eth0", address=NEAR_MAC)
-    far.link("set", "eth1", address=FAR_MAC)
-    near.address("eth0", NEAR_IP)
-    far.address("eth1", FAR_IP)
+    near.set_link("eth0", address=NEAR_MAC)
+    far.set_link("eth1", address=FAR_MAC)
+    near.add_address("eth0", f"{NEAR_IP}/24")
+    far.add_address("eth1", f"{FAR_IP}/24")
 
 
 def packed(mac: str) -> bytes:
@@ -114,8 +115,8 @@ def listen(near: Namespace, far: Namespace, name: str = "eth0") -> Heard:
     with contextlib.ExitStack() as opened:
         tapped = opened.enter_context(near.packet_socket(name))
         sender = opened.enter_context(far.packet_socket("eth1"))
-        listener = opened.enter_context(near.run(udp_listener))
-        far.run(lambda: send_all(sender))
+        listener = opened.enter_context(near.inside(udp_listener))
+        far.inside(lambda: send_all(sender))
         seen = tapped_until_last(tapped)
         return Heard(
             tapped=sum(each[:12] == frame(0, b"")[:12] for each in seen),
@@ -204,7 +205,7 @@ def test_a_renamed_port_stays_deaf_and_its_old_name_is_free(
         near.rename("eth0", "wan0")
         await ports.deafen(index, "wan0")
         assert listen(near, far, "wan0") == DEAF
-        near.link("del", "wan0")
+        near.delete_link("wan0")
         lay_cable(near, far)
         assert listen(near, far) == HEARS
 
@@ -219,7 +220,7 @@ def test_a_new_link_of_a_deleted_port_s_name_hears(
 
     async def steps(ports: DeafPorts) -> None:
         await ports.deafen(index, "eth0")
-        near.link("del", "eth0")
+        near.delete_link("eth0")
         await ports.undeafen(index)
         lay_cable(near, far)
         assert listen(near, far) == HEARS
@@ -272,7 +273,7 @@ def heard_far(near: Namespace, far: Namespace, *, mark: int) -> set[tuple[int, b
     """What came to far of all that was said: ethertype, and whether by hand."""
     with far.packet_socket("eth1") as listener, near.packet_socket("eth0", 0) as opened:
         opened.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
-        near.run(lambda: speak(opened))
+        near.inside(lambda: speak(opened))
         seen = tapped_until_last(listener)
     from_near = (each for each in seen if each[6:12] == packed(NEAR_MAC))
     return {(int.from_bytes(x[12:14], "big"), b"by hand" in x) for x in from_near}
@@ -285,7 +286,7 @@ BY_HOST = {(kind, False) for kind in (ETH_P_IP, ETH_P_ARP, ETH_P_IPV6)}
 def give_address(near: Namespace) -> None:
     """One of IPv6 from which eth0 can send at once."""
     add = "ip address add fe80::53/64 dev eth0 nodad"
-    near.run(lambda: subprocess.run(add.split(), check=True))
+    near.inside(lambda: subprocess.run(add.split(), check=True))
 
 
 @pytest.mark.usefixtures("cable")
@@ -350,7 +351,7 @@ def test_sigkill_of_the_owner_lets_the_port_hear(
     near: Namespace, far: Namespace
 ) -> None:
     command = [sys.executable, "-c", OWNER, str(near.ifindex("eth0"))]
-    with near.run(
+    with near.inside(
         lambda: subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink, nft, wire
 from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Socket
@@ -21,7 +22,6 @@ from lagg.model import Drop, Proto, Transmit
 from lagg.operations.kernel_events import KernelEvents
 from tests.netns.driver_world import World
 from tests.netns.frames import ether
-from tests.netns.ns_links import Namespace
 
 SHAPER = "root tbf rate 20mbit burst 32k latency 50ms"
 FRAMES = 40
@@ -50,7 +50,7 @@ def transmits(world: World) -> list[Transmit]:
 
 def tc(world: World, words: str) -> None:
     command = ["tc", "qdisc", *words.split()]
-    done = world.near.run(lambda: subprocess.run(command, capture_output=True))
+    done = world.near.inside(lambda: subprocess.run(command, capture_output=True))
     if b"kind is unknown" in done.stderr:
         pytest.skip(f"this kernel has no {words}")
     assert done.returncode == 0, done.stderr

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.namespace import kernel
 from lagg.kernel.netlink import Netlink
 from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
 from tests.netns.driver_world import World
-from tests.netns.ns_links import kernel
 
 PORTS = ("p0", "p1", "p2")
 MAC = "02:00:5e:00:53:99"
@@ -199,7 +199,7 @@ def none_hears(world: World, mac: str) -> bool:
 
 def test_a_multicast_group_joined_on_the_lagg_reaches_the_ports(world: World) -> None:
     world.ip("addr add 192.0.2.1/24 dev lagg0")
-    member = world.near.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    member = world.near.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     with member:
         wanted = struct.pack(
             "4s4si", socket.inet_aton(IP_GROUP), bytes(4), world.record().ifindex
@@ -270,14 +270,14 @@ def speed_of(world: World) -> int:
         speed_low = command.raw[12:14]
         return int.from_bytes(speed_low + command.raw[28:30], "little", signed=True)
 
-    return world.near.run(ask)
+    return world.near.inside(ask)
 
 
 def test_a_storm_of_flaps_ends_in_the_right_state(world: World) -> None:
     def flap() -> None:
         for _ in range(1000):
             for state in ("down", "up"):
-                world.far.link("set", "q0", state=state)
+                world.far.set_link("q0", state=state)
 
     storm = threading.Thread(target=flap)
     storm.start()
@@ -335,11 +335,11 @@ def test_when_the_primary_is_deleted_the_mac_is_its_heir_s(tmp_path: Path) -> No
 
 
 def test_a_port_that_moves_to_another_namespace_departs(world: World) -> None:
-    world.near.link("set", "p1", net_ns_fd=world.far.descriptor)
+    world.near.set_link("p1", net_ns_fd=world.far.descriptor)
     world.wait_event("port-departed", "p1")
     assert world.port_names() == ["p0", "p2"]
-    world.far.link("set", "p1", net_ns_fd=world.near.descriptor)
-    world.near.link("set", "p1", state="up")
+    world.far.set_link("p1", net_ns_fd=world.near.descriptor)
+    world.near.set_link("p1", state="up")
     world.wait(lambda: world.hears(1), "back, it is nobody's port and hears")
     assert world.port_names() == ["p0", "p2"]
 
@@ -385,7 +385,7 @@ def test_a_lagg_moved_to_another_namespace_is_destroyed_and_told_why(
         there = world.far_ip("-br link")
         world.start()
         world.create("lagg0", "p0", "p1", mac=MAC)
-        world.near.link("set", "lagg0", net_ns_fd=world.far.descriptor)
+        world.near.set_link("lagg0", net_ns_fd=world.far.descriptor)
         lost = world.wait_event("lost").details
         assert "moved its interface to another network namespace" in lost
         assert "make it anew here" in lost
@@ -394,7 +394,7 @@ def test_a_lagg_moved_to_another_namespace_is_destroyed_and_told_why(
         assert world.far_ip("-br link") == there
         world.create("lagg0", "p0", "p1")  # what it says to do works
         world.ip("link add link lagg0 name top type macvlan mode bridge")
-        world.near.link("set", "top", net_ns_fd=world.far.descriptor)
+        world.near.set_link("top", net_ns_fd=world.far.descriptor)
         assert "top" in world.far_ip("-br link")
         assert world.record().link == "up"
 
@@ -452,7 +452,7 @@ def send_until_the_kernel_drops(silent: World) -> int:
     The kernel drops them some time after it was told that there is no carrier.
     """
     silent.change(proto=Proto.NONE)
-    raw = silent.near.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    raw = silent.near.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
     sent = 0
 
     def kernel_dropped_some() -> bool:

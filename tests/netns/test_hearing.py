@@ -81,7 +81,7 @@ def test_another_mac_in_another_namespace_opens_the_ports(world: World) -> None:
     """Of which nothing is told here: a container's macvlan."""
     start(world)
     world.ip(f"link add link lagg0 name m0 address {VIRTUAL_MAC} type macvlan")
-    world.near.link("set", "m0", net_ns_fd=world.far.descriptor)
+    world.near.set_link("m0", net_ns_fd=world.far.descriptor)
     world.far_ip("link set m0 up")
     world.wait(lambda: promiscuous(world) == set(PORTS), "the ports are open")
     world.far_ip("link del m0")

@@ -25,7 +25,7 @@ from tests.netns.frames import (
     ipv4,
     tagged,
 )
-from tests.netns.ns_links import tap
+from tests.netns.taps import tap
 
 ETHER_BYTES = 14
 TAGS = {
@@ -44,7 +44,7 @@ class Guest:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._descriptor = world.near.run(lambda: tap("t0", offloads=True))
+        self._descriptor = world.near.inside(lambda: tap("t0", offloads=True))
         world.ip("link set t0 up")
         world.create("lagg0", "t0", proto=Proto.FAILOVER)
 

@@ -14,12 +14,14 @@ from typing import TypeVar
 
 import pytest
 
+from lab import Namespace
+from lab.namespace import kernel
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.netlink.watch import RTNLGRP_LINK
 from lagg.kernel.netlink.wire import Message, Socket
 from lagg.kernel.proc import multicast
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
-from tests.netns.ns_links import Namespace, kernel, set_tap_carrier, tap
+from tests.netns.taps import set_tap_carrier, tap
 
 PATIENCE_S = 60.0
 QUIET_S = 0.3  # some times as long as between two questions
@@ -68,13 +70,13 @@ def test_new_changed_renamed_and_deleted_links_are_told(near: Namespace) -> None
             await until(events, changed("eth0", active=True))
             index = near.ifindex("eth0")
 
-            near.link("set", "eth1", state="down")
+            near.set_link("eth1", state="down")
             await until(events, changed("eth0", active=False, up=True))
 
             near.rename("eth0", "wan0")
             await until(events, changed("wan0", ifindex=index))
 
-            near.link("del", "wan0")
+            near.delete_link("wan0")
             await until(events, lambda event: event == LinkGone(index, "wan0"))
 
     near.arun(run)
@@ -88,7 +90,7 @@ def test_a_link_that_moves_to_another_namespace_is_gone(
 
     async def run() -> None:
         async with Netlink() as netlink:
-            near.link("set", "eth0", net_ns_fd=far.descriptor)
+            near.set_link("eth0", net_ns_fd=far.descriptor)
             events = netlink.watch()
             gone = LinkGone(index, "eth0", moved=True)
             await until(events, lambda event: event == gone)
@@ -98,13 +100,13 @@ def test_a_link_that_moves_to_another_namespace_is_gone(
 
 def test_a_port_that_leaves_its_bridge_is_not_gone(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    near.link("add", ifname="br0", kind="bridge")
-    near.link("set", "eth0", master=near.ifindex("br0"))
+    near.netlink("link", "add", ifname="br0", kind="bridge")
+    near.set_link("eth0", master=near.ifindex("br0"))
 
     async def run() -> list[LinkEvent]:
         async with Netlink() as netlink:
-            near.link("set", "eth0", master=0)
-            near.link("set", "eth0", mtu=1400)
+            near.set_link("eth0", master=0)
+            near.set_link("eth0", mtu=1400)
             return await until(netlink.watch(), changed("eth0", mtu=1400))
 
     assert only(LinkGone, near.arun(run)) == []
@@ -116,7 +118,7 @@ def test_of_changes_that_wait_together_the_last_is_told(near: Namespace) -> None
     async def run() -> list[LinkEvent]:
         async with Netlink() as netlink:
             for mtu in range(1300, 1320):
-                near.link("set", "eth0", mtu=mtu)
+                near.set_link("eth0", mtu=mtu)
             return await until(netlink.watch(), changed("eth0"))
 
     seen = [each.link for each in only(LinkChanged, near.arun(run))]
@@ -129,7 +131,7 @@ def test_of_changes_that_were_read_apart_the_last_is_told(near: Namespace) -> No
     async def run() -> list[LinkEvent]:
         async with Netlink() as netlink:
             for mtu in range(1300, 1320):
-                near.link("set", "eth0", mtu=mtu)
+                near.set_link("eth0", mtu=mtu)
                 await netlink.links()
             return await until(netlink.watch(), changed("eth0"))
 
@@ -145,9 +147,9 @@ def test_a_new_link_with_an_old_ifindex_does_not_hide_the_departure(
 
     async def run() -> list[LinkEvent]:
         async with Netlink() as netlink:
-            near.link("set", "eth0", mtu=1400)
-            near.link("del", "eth0")
-            near.link("add", ifname="eth7", kind="bridge", index=index)
+            near.set_link("eth0", mtu=1400)
+            near.delete_link("eth0")
+            near.netlink("link", "add", ifname="eth7", kind="bridge", index=index)
             return await until(netlink.watch(), changed("eth7"))
 
     seen = near.arun(run)
@@ -162,7 +164,7 @@ def test_a_new_link_with_an_old_ifindex_does_not_hide_the_departure(
 @pytest.mark.skipif(kernel() < (6, 14), reason="Linux tells of groups since 6.14")
 def test_a_joined_multicast_group_is_told(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    near.address("eth0", "192.0.2.1")
+    near.add_address("eth0", "192.0.2.1/24")
     index = near.ifindex("eth0")
 
     def joined(event: LinkEvent) -> bool:
@@ -222,7 +224,7 @@ def test_what_was_read_before_the_socket_failed_is_not_believed_known(
         async with Netlink() as netlink:
             near.veth("eth0", "eth1")
             assert (await netlink.links())[near.ifindex("eth0")].mtu == 1500
-            near.link("set", "eth0", mtu=1400)
+            near.set_link("eth0", mtu=1400)
             watch = netlink._watch
             with monkeypatch.context() as patch:
                 patch.setattr(Socket, "receive_now", fail_after_one)
@@ -283,9 +285,9 @@ def test_an_event_is_told_before_twenty_requests_would_be_answered(
 def test_the_kernel_cannot_hold_a_carrier_change_back(near: Namespace) -> None:
     """Without watch_closely() every second loss is told 800 ms late."""
     names = ("eth0", "eth1")
-    taps = {name: near.run(partial(tap, name)) for name in names}
+    taps = {name: near.inside(partial(tap, name)) for name in names}
     for name in names:
-        near.link("set", name, state="up")
+        near.set_link(name, state="up")
 
     async def run() -> list[float]:
         late_s = []
@@ -323,8 +325,8 @@ def test_a_carrier_change_that_the_kernel_sits_on_is_told_by_its_answer(
     near: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sit_on_carrier_changes(monkeypatch)
-    descriptor = near.run(partial(tap, "eth0"))
-    near.link("set", "eth0", state="up")
+    descriptor = near.inside(partial(tap, "eth0"))
+    near.set_link("eth0", state="up")
 
     async def run() -> list[LinkEvent]:
         seen: list[LinkEvent] = []
@@ -346,13 +348,13 @@ def test_what_is_told_is_never_older_than_what_was_told_before(
     near: Namespace,
 ) -> None:
     """Answers and events of a link that changes all the time; the MTU counts."""
-    descriptor = near.run(partial(tap, "eth0"))
+    descriptor = near.inside(partial(tap, "eth0"))
     mtus = range(1000, 1300)
-    near.link("set", "eth0", state="up", mtu=mtus[0])
+    near.set_link("eth0", state="up", mtu=mtus[0])
 
     def change() -> None:
         for mtu in mtus:
-            near.link("set", "eth0", mtu=mtu)
+            near.set_link("eth0", mtu=mtu)
             set_tap_carrier(descriptor, bool(mtu % 2))
 
     async def run() -> list[LinkEvent]:
@@ -394,7 +396,7 @@ def test_ports_are_asked_for_while_they_carry_frames_and_not_while_idle(
     near: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a change for as long as the kernel may hold the next back, then no more."""
-    descriptor = near.run(partial(tap, "eth0"))
+    descriptor = near.inside(partial(tap, "eth0"))
     asked, faucet, send = asyncio.Event(), Faucet(), Socket.send
 
     def told(socket: Socket, question: bytes) -> None:

@@ -54,7 +54,7 @@ def delete(world: World) -> None:
 
 
 def move_away(world: World) -> None:
-    world.near.link("set", "p0", net_ns_fd=world.far.descriptor)
+    world.near.set_link("p0", net_ns_fd=world.far.descriptor)
     world.wait_event("port-departed", "p0")
 
 

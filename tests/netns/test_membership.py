@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import multicast
 from lagg.kernel.rx_filter import Memberships
 from lagg.link import Link
-from tests.netns.ns_links import Namespace
 
 ONE, TWO = "01:00:5e:7c:00:01", "01:00:5e:7c:00:02"
 NOT_A_MAC = "ff:ff:ff:ff:ff:ff:ff"  # seven bytes; sorted, and so asked for, last
@@ -27,7 +27,7 @@ def near() -> Iterator[Namespace]:
 @pytest.fixture
 def port(near: Namespace) -> Iterator[Memberships]:
     index = near.ifindex("eth0")
-    memberships = near.run(lambda: Memberships(index, "eth0"))
+    memberships = near.inside(lambda: Memberships(index, "eth0"))
     yield memberships
     memberships.close()
 
@@ -48,7 +48,7 @@ def counts(near: Namespace) -> tuple[int, int]:
 def groups(near: Namespace) -> set[str]:
     """Ours among the groups the interface listens to."""
     index = near.ifindex("eth0")
-    return {ONE, TWO} & near.run(lambda: multicast((index,)).get(index, set()))
+    return {ONE, TWO} & near.inside(lambda: multicast((index,)).get(index, set()))
 
 
 def test_what_is_applied_is_so_and_ends_with_the_socket(
@@ -75,7 +75,7 @@ def test_only_the_difference_is_applied(near: Namespace, port: Memberships) -> N
 
 def test_the_references_of_others_stay(near: Namespace, port: Memberships) -> None:
     index = near.ifindex("eth0")
-    other = near.run(lambda: Memberships(index, "eth0"))
+    other = near.inside(lambda: Memberships(index, "eth0"))
     for each in (port, other):
         each.apply(promisc=True, allmulti=False, multicast=frozenset({ONE}))
     assert counts(near) == (2, 0)
@@ -105,7 +105,7 @@ def test_a_second_mac_is_let_through(near: Namespace, port: Memberships) -> None
 
 def test_a_port_that_is_gone_is_no_trouble(near: Namespace, port: Memberships) -> None:
     port.apply(promisc=True, allmulti=True, multicast=frozenset({ONE}))
-    near.link("del", "eth0")
+    near.delete_link("eth0")
     port.apply(promisc=False, allmulti=False)
     with pytest.raises(LaggError) as caught:
         port.apply(promisc=True, allmulti=False)

@@ -53,7 +53,7 @@ def add_stranger(name: bytes) -> None:
 def test_a_stranger_s_name_keeps_no_port_away_and_no_group(
     world: World, what: str
 ) -> None:
-    world.near.run(lambda: add_stranger(STRANGERS[what]))
+    world.near.inside(lambda: add_stranger(STRANGERS[what]))
     world.create("lagg0", "p0")
     world.attach("p1")
     assert world.port_names() == ["p0", "p1"]
@@ -187,7 +187,7 @@ def test_every_name_that_check_accepts_is_one_the_kernel_takes(world: World) -> 
                 found.append(each)
         return found
 
-    assert world.near.run(refused) == []
+    assert world.near.inside(refused) == []
 
 
 def is_name(text: str) -> bool:

@@ -9,11 +9,12 @@ from contextlib import closing
 
 import pytest
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink, generic
 from lagg.kernel.netlink.generic import Generic
 from lagg.link import Address, AddrGenMode, Link, Modes, Reception
-from tests.netns.ns_links import Namespace, tap
+from tests.netns.taps import tap
 
 MAC = "02:00:5e:00:53:01"
 LINK_LOCAL = Address(socket.AF_INET6, "fe80::53", 64, 253, 0x82)
@@ -43,9 +44,9 @@ def refusal(near: Namespace, request: Callable[[Netlink], Awaitable[object]]) ->
 
 def test_a_link_tells_what_it_is(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    near.link("add", ifname="br0", kind="bridge")
-    near.link("add", ifname="m0", kind="macvlan", link=near.ifindex("eth1"))
-    near.link("set", "eth0", master=near.ifindex("br0"), mtu=2000, ifalias="uplink")
+    near.netlink("link", "add", ifname="br0", kind="bridge")
+    near.netlink("link", "add", ifname="m0", kind="macvlan", link=near.ifindex("eth1"))
+    near.set_link("eth0", master=near.ifindex("br0"), mtu=2000, ifalias="uplink")
 
     eth0, eth1, m0 = (link_of(near, name) for name in ("eth0", "eth1", "m0"))
 
@@ -73,7 +74,7 @@ def test_a_peer_in_another_namespace_is_no_ifindex_of_ours(
 
 def test_the_dump_holds_every_link_of_the_namespace(near: Namespace) -> None:
     for number in range(60):  # more than one datagram
-        near.link("add", ifname=f"a{number}", kind="veth", peer=f"b{number}")
+        near.netlink("link", "add", ifname=f"a{number}", kind="veth", peer=f"b{number}")
     links = ask(near, lambda netlink: netlink.links())
     assert isinstance(links, dict)
     assert len(links) == 121
@@ -102,14 +103,14 @@ def test_everything_can_be_set(near: Namespace) -> None:
 
 def test_addr_gen_mode_is_none_where_ipv6_is_off(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    near.link("set", "eth0", mtu=1000)  # too small for IPv6
+    near.set_link("eth0", mtu=1000)  # too small for IPv6
     assert link_of(near, "eth0").addr_gen_mode is None
 
 
 def test_addresses_come_and_go(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    near.address("eth0", "192.0.2.1")
-    near.address("eth1", "192.0.2.2")
+    near.add_address("eth0", "192.0.2.1/24")
+    near.add_address("eth1", "192.0.2.2/24")
     index = near.ifindex("eth0")
 
     async def exchange(netlink: Netlink) -> tuple[Address, ...]:
@@ -196,7 +197,7 @@ def refuse_while_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_speed_is_ethtool_s_and_a_tap_s_can_be_set(near: Namespace) -> None:
     near.veth("eth0", "eth1")
-    descriptor = near.run(lambda: tap("lagg0"))
+    descriptor = near.inside(lambda: tap("lagg0"))
     eth0, lagg0, lo = (near.ifindex(name) for name in ("eth0", "lagg0", "lo"))
 
     async def found(netlink: Netlink) -> tuple[Modes, ...]:
@@ -216,7 +217,7 @@ def test_speed_is_ethtool_s_and_a_tap_s_can_be_set(near: Namespace) -> None:
 
 
 def test_half_duplex_is_ethtool_s(near: Namespace) -> None:
-    descriptor = near.run(lambda: tap("eth0"))
+    descriptor = near.inside(lambda: tap("eth0"))
     eth0 = near.ifindex("eth0")
     wanted = [Modes(100, full_duplex=False), Modes(100)]
 
@@ -260,8 +261,8 @@ def test_a_vlan_filter_that_is_on_is_seen(
 def test_who_wants_more_of_an_interface_is_counted(near: Namespace) -> None:
     near.veth("eth0", "eth1")
     index = near.ifindex("eth0")
-    near.link("add", ifname="br0", kind="bridge")
-    near.link("set", "eth0", master=near.ifindex("br0"))
+    near.netlink("link", "add", ifname="br0", kind="bridge")
+    near.set_link("eth0", master=near.ifindex("br0"))
 
     async def found(netlink: Netlink) -> tuple[Reception | None, ...]:
         return netlink.reception(index), netlink.reception(77)
@@ -272,7 +273,7 @@ def test_who_wants_more_of_an_interface_is_counted(near: Namespace) -> None:
 def test_the_ends_of_a_new_cable_know_each_other(near: Namespace) -> None:
     async def found(netlink: Netlink) -> dict[str, int]:
         await netlink.links()  # known from here on by what is told
-        near.link("add", ifname="eth0", kind="veth", peer={"ifname": "eth1"})
+        near.netlink("link", "add", ifname="eth0", kind="veth", peer={"ifname": "eth1"})
         links = await netlink.links()
         return {link.name: link.lower for link in links.values()}
 

@@ -12,7 +12,7 @@ import pytest
 
 from lab import Lab, Pair, wait_until
 from tests.netns.driver_world import World
-from tests.netns.ns_links import set_tap_carrier, tap
+from tests.netns.taps import set_tap_carrier, tap
 from tests.waiting import in_time
 
 FRAMES = 2_000
@@ -65,7 +65,7 @@ def nics(tmp_path: Path) -> Iterator[tuple[World, list[int]]]:
     of a veth it tells at once.
     """
     with World(tmp_path) as world:
-        cables = [world.near.run(partial(tap, f"t{number}")) for number in range(3)]
+        cables = [world.near.inside(partial(tap, f"t{number}")) for number in range(3)]
         world.start()
         world.create("lagg0", "t0", "t1", "t2")
         world.wait(lambda: world.carrying() == ["t0"], "t0 carries")

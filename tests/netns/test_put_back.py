@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import pytest
 
+from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.link import Address, AddrGenMode, Link
 from lagg.ports.originals import Original, put_back, remember
 from lagg.ports.takeover import Takeover
-from tests.netns.ns_links import Namespace
 
 MAC, LAGG_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:99"
 
@@ -26,8 +26,8 @@ T = TypeVar("T")
 def near() -> Iterator[Namespace]:
     with Namespace() as namespace:
         namespace.veth("eth0", "eth1")
-        namespace.link("set", "eth0", state="down")
-        namespace.link("set", "eth0", address=MAC, state="up")
+        namespace.set_link("eth0", state="down")
+        namespace.set_link("eth0", address=MAC, state="up")
         yield namespace
 
 
@@ -106,7 +106,7 @@ def test_putting_back_what_is_as_it_was_changes_nothing(near: Namespace) -> None
 
 
 def test_a_port_that_was_down_is_down_again(near: Namespace) -> None:
-    near.link("set", "eth0", state="down")
+    near.set_link("eth0", state="down")
 
     async def there_and_back(netlink: Netlink) -> bool:
         original = await remember(netlink, near.ifindex("eth0"))
@@ -150,7 +150,7 @@ def test_one_step_that_fails_does_not_keep_the_others_from_being_done(
 def test_a_port_that_is_gone_is_no_failure(near: Namespace) -> None:
     async def back(netlink: Netlink) -> bool:
         original = await remember(netlink, near.ifindex("eth0"))
-        near.link("del", "eth0")
+        near.delete_link("eth0")
         with pytest.raises(LaggError):
             await remember(netlink, original.ifindex)
         return await put_back(netlink, original)

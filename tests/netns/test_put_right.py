@@ -81,7 +81,7 @@ def test_of_macs_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
     for _ in range(ROUNDS):
         in_a_row = [next(macs) for _ in range(5)]  # so that no round ends as the last
         for mac in in_a_row:
-            world.near.link("set", "lagg0", address=mac)
+            world.near.set_link("lagg0", address=mac)
         last = {in_a_row[-1]}
         world.wait(lambda last=last: seen(world, "address") == last, "the last rules")  # type: ignore[misc]
         assert seen(world, "address") == last
@@ -91,7 +91,7 @@ def test_of_macs_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
 def test_of_mtus_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
     for first in range(1300, 1300 + ROUNDS):
         for mtu in (first, first + 30, first + 60):
-            world.near.link("set", "lagg0", mtu=mtu)
+            world.near.set_link("lagg0", mtu=mtu)
         world.wait(lambda mtu=mtu: seen(world, "mtu") == {mtu}, "the last rules")  # type: ignore[misc]
     assert world.record().mtu == mtu
 
@@ -187,7 +187,7 @@ def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -
         await set_mtu(ifindex, mtu)
 
     netlink.set_mtu = refuse  # type: ignore[method-assign]
-    world.near.link("set", "lagg0", mtu=1400, state="down")
+    world.near.set_link("lagg0", mtu=1400, state="down")
     world.wait(lambda: seen(world, "operstate") == {"DOWN"}, "the ports are down")
     world.wait(lambda: seen(world, "mtu") == {1500}, "the MTU is put back")
     record = world.record()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab import Namespace
 from lagg.kernel.netlink import Netlink, queues
 from lagg.kernel.netlink.wire import Message, Socket
 from lagg.link import Link
@@ -19,8 +20,7 @@ from lagg.model import Proto, Transmit
 from lagg.operations.kernel_events import KernelEvents
 from tests.netns import ethtool
 from tests.netns.driver_world import World
-from tests.netns.frames import ether
-from tests.netns.ns_links import Namespace, waiting
+from tests.netns.frames import ether, waiting
 
 FRAMES, CHANGES = 4000, 100
 SHORT_BYTES, LONG_BYTES = 100, 2030
@@ -39,17 +39,17 @@ def world(tmp_path: Path) -> Iterator[World]:
         made.start()
         far = {"ifname": "q0", "net_ns_fd": made.far.descriptor}
         most: dict[str, Any] = {"num_tx_queues": 4, "num_rx_queues": 4}
-        made.near.link("add", ifname="p0", kind="veth", peer=far, **most)
+        made.near.netlink("link", "add", ifname="p0", kind="veth", peer=far, **most)
         set_queues(made, receive=1, transmit=1)
-        made.far.link("set", "q0", state="up")
-        made.near.link("set", "p0", state="up")
+        made.far.set_link("q0", state="up")
+        made.near.set_link("p0", state="up")
         made.plug(1)
         yield made
 
 
 def set_queues(world: World, *, receive: int, transmit: int) -> None:
     counts = {"receive": receive, "transmit": transmit}
-    world.near.run(lambda: ethtool.set_queues("p0", **counts))
+    world.near.inside(lambda: ethtool.set_queues("p0", **counts))
 
 
 def frame_of(number: int) -> bytes:

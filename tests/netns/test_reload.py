@@ -206,9 +206,9 @@ def test_a_port_that_comes_back_from_another_namespace_is_attached(
     (p0,) = world.plug(0)
     reload(world, lagg("lagg0", p0))
     world.events.clear()
-    world.near.link("set", "p0", net_ns_fd=world.far.descriptor)
+    world.near.set_link("p0", net_ns_fd=world.far.descriptor)
     world.wait_event("port-waiting", "p0")
-    world.far.link("set", "p0", net_ns_fd=world.near.descriptor)
+    world.far.set_link("p0", net_ns_fd=world.near.descriptor)
     world.wait_event("port-attached", "p0")
 
 

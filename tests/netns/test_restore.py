@@ -207,7 +207,7 @@ def laggd(world: World, *ports: str) -> subprocess.Popen[bytes]:
     config.write_text(f'[[lagg]]\nname = "lagg0"\nports = [{listed}]\nmtu = 1300\n')
     socket = world.state_dir / "laggd.sock"
     words = ["--config", config, "--socket", socket, "--state-dir", world.state_dir]
-    daemon = world.near.run(
+    daemon = world.near.inside(
         lambda: subprocess.Popen(
             [sys.executable, "-c", LAGGD, *map(str, words)], stderr=subprocess.DEVNULL
         )

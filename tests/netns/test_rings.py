@@ -19,7 +19,7 @@ from lagg.model import Proto
 from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
-from tests.netns.ns_links import tap
+from tests.netns.taps import tap
 
 NEEDS_CSUM, GSO_UDP = 1, 3
 TRAINS = 100
@@ -30,7 +30,7 @@ class Wire:
     """The guest's end of a TAP that is a port."""
 
     def __init__(self, world: World, name: str) -> None:
-        self._descriptor = world.near.run(lambda: tap(name, offloads=True))
+        self._descriptor = world.near.inside(lambda: tap(name, offloads=True))
         world.ip(f"link set {name} up")
 
     def close(self) -> None:

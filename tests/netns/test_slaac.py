@@ -31,7 +31,7 @@ LAGGD = "from lagg.daemon.process import main; raise SystemExit(main())"
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with World(tmp_path) as made:
-        made.near.run(_heed_routers)
+        made.near.inside(_heed_routers)
         yield made
 
 
@@ -73,7 +73,7 @@ def routes(world: World, name: str) -> set[str]:
 def grown(world: World) -> dict[str, object]:
     """p0, up, with a public and a temporary address, and routes; it as it is."""
     world.plug(0)
-    world.far.run(lambda: advertise("q0"))
+    world.far.inside(lambda: advertise("q0"))
     world.wait(lambda: len(advertised(world, "p0")) == 2, "p0 has made its addresses")
     world.wait(lambda: "default" in routes(world, "p0"), "p0 knows its router")
     return lasting(world)
@@ -95,7 +95,7 @@ def test_it_is_attached_and_neither_speaks_nor_is_spoken_through(
     world.create("lagg0", "p0")
     assert world.link("p0")["addresses"] == []
     assert routes(world, "p0") == set()
-    world.far.run(lambda: advertise("q0"))
+    world.far.inside(lambda: advertise("q0"))
     world.wait(lambda: advertised(world, "lagg0"), "the lagg hears its router")
     assert world.link("p0")["addresses"] == []
     assert routes(world, "p0") == set()
@@ -139,7 +139,7 @@ def test_what_it_has_again_has_lived_on_meanwhile(world: World) -> None:
     assert VALID_S - 120 <= valid_s <= VALID_S
     assert PREFERRED_S - 120 <= preferred_s <= PREFERRED_S
     # A router's next word makes it live longer, so it is the kernel's own again.
-    world.far.run(lambda: advertise("q0"))
+    world.far.inside(lambda: advertise("q0"))
     world.wait(lambda: "default" in routes(world, "p0"), "it knows its router")
     assert len(advertised(world, "p0")) == 2
     world.attach("p0")  # and no reason to refuse it
@@ -156,14 +156,14 @@ def test_the_next_laggd_gives_them_back_after_a_kill(
         words += ["--state-dir", str(tmp_path / "state")]
         return subprocess.Popen([sys.executable, "-c", LAGGD, *words])
 
-    process = world.near.run(start)
+    process = world.near.inside(start)
     try:
         wait_until(lambda: world.link("p0")["addresses"] == [], 60, "p0 is a port")
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     config.write_text("")
-    process = world.near.run(start)
+    process = world.near.inside(start)
     try:
         wait_until(lambda: lasting(world) == grown, 60, "p0 is as it was")
     finally:

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from lab import wait_until
+from lab.namespace import kernel
 from tests.netns.bare import ENDS, PORTS, Bare
 from tests.netns.ethtool import without
 from tests.netns.frames import (
@@ -31,7 +32,6 @@ from tests.netns.frames import (
     tagged,
     transport_valid,
 )
-from tests.netns.ns_links import kernel
 from tests.netns.partners import (
     UDP_PORT,
     WAYS,

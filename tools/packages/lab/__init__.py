@@ -32,8 +32,9 @@ whatever happens.  Needs root.  Knows laggd only from outside: its programs, its
 
 from lab.cable import Cable
 from lab.daemon import OVERLOAD, Daemon, Refused, conserved, overload
-from lab.host import CommandError, Host, LinkFacts
+from lab.host import CommandError, Host
 from lab.lab import Lab, abandoned, remove
+from lab.namespace import LinkFacts, Namespace
 from lab.pair import End, Pair, Streaming
 from lab.ping import Pings, ping
 from lab.stream import FlowResult, Stream, StreamResult
@@ -49,6 +50,7 @@ __all__ = [
     "Host",
     "Lab",
     "LinkFacts",
+    "Namespace",
     "Pair",
     "Pings",
     "Refused",

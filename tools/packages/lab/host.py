@@ -1,49 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A host: a network namespace with a name, and what is done and seen inside it.
+"""A host: a network namespace with a name, and the processes inside it.
 
-Owns one thread inside the namespace, in which sockets are opened and rtnetlink is
-asked.  Knows no laggd.
+Owns those, and a connection to rtnetlink.  Knows no laggd.
 """
 
-import array
-import ctypes
-import fcntl
 import os
 import signal
-import socket
-import struct
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, Any
 
 from pyroute2 import IPRoute
 
-CLONE_NEWNET = 0x40000000
+from lab.namespace import Namespace
+
 NETNS_DIRECTORY = Path("/run/netns")
 STOP_SECONDS = 5.0
-
-IFF = {
-    "UP": 0x1,
-    "BROADCAST": 0x2,
-    "LOOPBACK": 0x8,
-    "RUNNING": 0x40,
-    "NOARP": 0x80,
-    "PROMISC": 0x100,
-    "ALLMULTI": 0x200,
-    "MULTICAST": 0x1000,
-    "LOWER_UP": 0x10000,
-}
-"""linux/if.h's flags, as `ip link` calls them."""
-
-_SIOCETHTOOL = 0x8946
-_ETHTOOL_STXCSUM = 0x17
-_IFREQ = struct.Struct("16sP16x")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class CommandError(Exception):
@@ -55,27 +29,7 @@ class CommandError(Exception):
         self.output = output
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFacts:
-    """An interface, as the kernel describes it."""
-
-    name: str
-    ifindex: int
-    mac: str
-    mtu: int
-    flags: frozenset[str]  # those of IFF
-    promiscuity: int  # how many want it promiscuous, packet sockets included
-    allmulti: int
-    carrier: bool
-    kind: str | None  # "veth", "tun", ...
-
-    @property
-    def up(self) -> bool:
-        """Administratively."""
-        return "UP" in self.flags
-
-
-class Host:
+class Host(Namespace):
     """A namespace, made and removed by its Lab."""
 
     def __init__(self, name: str, netns: str, directory: Path) -> None:
@@ -87,8 +41,9 @@ class Host:
         directory.mkdir()
         _ip("netns", "add", netns)
         try:
-            self._thread = ThreadPoolExecutor(1, initializer=_enter, initargs=(netns,))
-            self._netlink = self._thread.submit(IPRoute).result()
+            place = os.open(NETNS_DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
+            super().__init__(place, threads=1)
+            self._netlink = self.inside(IPRoute)
         except BaseException:
             _ip("netns", "del", netns)
             raise
@@ -98,12 +53,17 @@ class Host:
         try:
             while self._started:
                 _end(self._started.pop())
-            self._thread.submit(self._netlink.close).result()
-            self._thread.shutdown()
+            self.inside(self._netlink.close)
+            super().close()
         finally:
             _ip("netns", "del", self.netns)
 
-    # ---- commands and functions ----------------------------------------------------
+    @contextmanager
+    def _route(self) -> Iterator[IPRoute]:
+        """The one connection: there is one thread."""
+        yield self._netlink
+
+    # ---- commands ------------------------------------------------------------------
 
     def command(self, *words: str | Path) -> tuple[str, ...]:
         """The command that runs `words` inside, from anywhere on this machine."""
@@ -160,118 +120,11 @@ class Host:
         )
         return [int(pid) for pid in listed.stdout.split() if int(pid) != os.getpid()]
 
-    def inside(self, function: Callable[P, T], *args: P.args, **kw: P.kwargs) -> T:
-        """Calls a function in the host's thread: sockets it opens are the host's."""
-        return self._thread.submit(function, *args, **kw).result()
-
-    def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
-        """A socket of this host, for use in any thread."""
-        return self.inside(socket.socket, family, kind, protocol)
-
-    def packet_socket(self, name: str, protocol: int = 0x0003) -> socket.socket:
-        """A raw packet socket on an interface (ETH_P_ALL), not blocking."""
-        opened = self.open_socket(
-            socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)
-        )
-        opened.bind((name, protocol))
-        opened.setblocking(False)
-        return opened
-
-    def proc_net(self, name: str) -> str:
-        """/proc/net/NAME of this host, as "dev_mcast"."""
-        return self.inside(Path(f"/proc/thread-self/net/{name}").read_text)
-
-    def sysctl(self, name: str, value: object) -> None:
-        """Sets "net.ipv4.conf.all.forwarding" and the like."""
-        path = Path("/proc/sys") / name.replace(".", "/")
-        self.inside(path.write_text, str(value))
-
-    # ---- interfaces ----------------------------------------------------------------
-
-    def netlink(self, method: str, *args: object, **kw: object) -> Any:  # noqa: ANN401
-        """A call of pyroute2's IPRoute, inside; its answer has no type."""
-        return self.inside(getattr(self._netlink, method), *args, **kw)
-
-    def ifindex(self, name: str) -> int:
-        """OSError when there is no such interface."""
-        return self.inside(socket.if_nametoindex, name)
-
-    def has_link(self, name: str) -> bool:
-        """Whether there is an interface of that name."""
-        return name in self.links()
-
-    def links(self) -> tuple[str, ...]:
-        """The names of all interfaces."""
-        return tuple(name for _, name in self.inside(socket.if_nameindex))
-
-    def link(self, name: str) -> LinkFacts:
-        """An interface as it is now.  OSError when there is none."""
-        (message,) = self.netlink("get_links", self.ifindex(name))
-        kind = message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")
-        return LinkFacts(
-            name=message.get_attr("IFLA_IFNAME"),
-            ifindex=message["index"],
-            mac=message.get_attr("IFLA_ADDRESS"),
-            mtu=message.get_attr("IFLA_MTU"),
-            flags=frozenset(
-                word for word, bit in IFF.items() if message["flags"] & bit
-            ),
-            promiscuity=message.get_attr("IFLA_PROMISCUITY"),
-            allmulti=message.get_attr("IFLA_ALLMULTI") or 0,
-            carrier=bool(message.get_attr("IFLA_CARRIER")),
-            kind=kind,
-        )
-
-    def set_link(self, name: str, **changes: object) -> None:
-        """`ip link set`: state="down", mtu=9000, address="02:..", ifname="new"."""
-        self.netlink("link", "set", index=self.ifindex(name), **changes)
-
-    def delete_link(self, name: str) -> None:
-        """`ip link del`."""
-        self.netlink("link", "del", index=self.ifindex(name))
-
-    def complete(self, name: str) -> None:
-        """What leaves by an interface is segmented and has its checksums, as on a wire.
-
-        For who reads it with a packet socket and passes it on as it came.
-        """
-        value = array.array("I", [_ETHTOOL_STXCSUM, 0])
-        request = _IFREQ.pack(name.encode(), value.buffer_info()[0])
-        with self.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
-            fcntl.ioctl(opened, _SIOCETHTOOL, request)
-
-    def add_address(self, name: str, address: str) -> None:
-        """An address as "10.0.0.1/24" or "fd00::1/64"; no duplicate detection."""
-        ip, _, prefix = address.partition("/")
-        flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD
-        index = self.ifindex(name)
-        self.netlink(
-            "addr", "add", index=index, address=ip, prefixlen=int(prefix), **flags
-        )
-
-    def addresses(self, name: str) -> frozenset[str]:
-        """The addresses of an interface, as "10.0.0.1/24"."""
-        found = self.netlink("get_addr", index=self.ifindex(name))
-        return frozenset(
-            f"{each.get_attr('IFA_ADDRESS')}/{each['prefixlen']}" for each in found
-        )
-
 
 def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandError(("ip", *words), done.returncode, done.stderr)
-
-
-def _enter(netns: str) -> None:
-    """Moves the calling thread into a namespace; Python has setns from 3.12 on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(NETNS_DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.setns(descriptor, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns", netns)
-    finally:
-        os.close(descriptor)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
