@@ -232,9 +232,9 @@ class World:
         seen = [self.whole()]
 
         def same_as_before() -> bool:
+            settled = not self._tentative()  # first: what is seen then is as settled
             seen.append(self.whole())
-            alike = seen[-1] == seen[-2] == seen[max(len(seen) - 4, 0)]
-            return alike and not self._tentative()
+            return settled and seen[-1] == seen[-2] == seen[max(len(seen) - 4, 0)]
 
         self.wait(same_as_before, "the world is calm")
         return seen[-1]
