@@ -451,6 +451,22 @@ it_sleeps_on_what_the_live_plan_names(void)
     world_end(world, &(struct lagg_counters){0});
 }
 
+/* By the most that one of them held, whatever all of them did. */
+static void
+rings_are_left_to_fill_after_a_fair_burst(uint32_t first, uint32_t second, bool fill)
+{
+    struct world *world = world_with(LAGG_SPREAD_FIRST, 2);
+    const uint32_t sum = first + second;
+
+    check_about("fair", sum);
+    ring_put_numbers(world, 0, 0, first);
+    ring_put_numbers(world, 1, first, second);
+    world_poll(world);
+    CHECK((world->worker->pace.rings_due_ns != 0) == fill);
+    fd_expect(world->host_fd, 0, 1, sum);
+    world_end(world, &(struct lagg_counters){.rx_in = sum, .rx_out = sum});
+}
+
 int
 main(void)
 {
@@ -462,6 +478,10 @@ main(void)
     a_full_ring_comes_in_bursts();
     rings_left_to_fill_keep_no_frame_of_the_tap_waiting();
     without_other_frames_the_worker_waits_until_the_rings_are_due();
+    rings_are_left_to_fill_after_a_fair_burst(0, 0, false);
+    rings_are_left_to_fill_after_a_fair_burst(BURST_MAX - 1, 1, true);
+    rings_are_left_to_fill_after_a_fair_burst(1, BURST_MAX - 1, true);
+    rings_are_left_to_fill_after_a_fair_burst(BURST_MAX, 0, false);
     tags_go_back_into_their_frames(FRAME_BYTES_MIN);
     tags_go_back_into_their_frames(ENTRY_ROOM);
     tags_go_back_into_their_frames(9000);
