@@ -35,10 +35,11 @@ SELF = Path(__file__).resolve()
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = {"py": 50, "c": 70}
-# The ratchet: the share of functions above LONG_LINES.  It may only shrink.
+# The ratchet, which may only tighten.  Nine of ten are no longer than LONG_LINES: the
+# share of those that are is far below a tenth.
+MEDIAN_LINES_MAX = {"py": 6, "c": 9}
 LONG_LINES = 20
-LONG_SHARE_MAX = {"py": 0.02, "c": 0.08}
-MEDIAN_LINES_MAX = 12
+LONG_SHARE_MAX = {"py": 0.02, "c": 0.07}
 
 # ---- lengths -----------------------------------------------------------------------
 
@@ -98,7 +99,8 @@ def test_no_function_is_longer_than_a_screen(language: str) -> None:
 def test_functions_are_short_and_do_not_grow(language: str) -> None:
     functions = functions_of(language)
     long = [f for f in functions if f.lines > LONG_LINES]
-    assert statistics.median(f.lines for f in functions) <= MEDIAN_LINES_MAX
+    middle = statistics.median(f.lines for f in functions)
+    assert middle <= MEDIAN_LINES_MAX[language]
     assert len(long) / len(functions) <= LONG_SHARE_MAX[language], long
 
 
