@@ -187,6 +187,69 @@ def test_every_public_c_function_has_its_contract_above_it() -> None:
     assert bare == []
 
 
+# ---- what the C tests call ---------------------------------------------------------
+
+C_TESTED_ELSEWHERE = {
+    "lagg_seccomp": "of the whole process, and for good: tests/kernel/test_seccomp.py",
+}
+
+
+def c_code(folder: str, suffix: str) -> Iterator[str]:
+    """The code of each .c or .h file of a folder, less its comments."""
+    for path in sorted((ROOT / folder).glob(f"*{suffix}")):
+        yield without_comments(path.read_text(encoding="utf-8"))
+
+
+@cache
+def c_bodies() -> dict[str, frozenset[str]]:
+    """Each function of native/, and all names in its body."""
+    definition = r"^(\w+)\([^;{]*?\)\n\{\n(.*?)^\}"
+    bodies: dict[str, frozenset[str]] = {}
+    for code in c_code("native", ".[ch]"):
+        for name, body in re.findall(definition, code, re.MULTILINE | re.DOTALL):
+            names = frozenset(re.findall(r"\w+", body))
+            bodies[name] = bodies.get(name, frozenset()) | names
+    return bodies
+
+
+def declared_in_headers() -> set[str]:
+    """Prototypes, and functions that are inline."""
+    form = (
+        r"^(?!static_assert)\w[^\n;{}#]*?\b(\w+)\((?=[^;{]*\);)|^(\w+)\([^;{]*?\)\n\{"
+    )
+    found = (re.findall(form, code, re.MULTILINE) for code in c_code("native", ".h"))
+    return {name for both in found for name in map("".join, both)}
+
+
+def named_in_c_tests() -> set[str]:
+    code = "\n".join(c_code("tests/native", ".[ch]"))
+    return set(re.findall(r"\b(\w+)\s*\(", code)) & c_bodies().keys()
+
+
+def reached_from(names: set[str]) -> set[str]:
+    """These functions of native/ and all that they may call, by whatever way."""
+    bodies = c_bodies()
+    reached, waiting = set(names), list(names)
+    while waiting:
+        fresh = (bodies[waiting.pop()] & bodies.keys()) - reached
+        reached |= fresh
+        waiting += fresh
+    return reached
+
+
+def test_every_public_c_function_is_called_by_a_c_test() -> None:
+    public = {name for name in declared_in_headers() if name.startswith("lagg_")}
+    assert len(public) > 20
+    assert public - named_in_c_tests() == set(C_TESTED_ELSEWHERE)
+
+
+def test_every_c_function_of_a_header_is_reached_by_a_c_test() -> None:
+    """Few need to be named: packet_send(), say, is what port_send() calls."""
+    declared = declared_in_headers()
+    assert len(declared) > 100
+    assert declared - reached_from(named_in_c_tests()) == set(C_TESTED_ELSEWHERE)
+
+
 # ---- every text file ---------------------------------------------------------------
 
 
