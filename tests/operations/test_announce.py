@@ -30,6 +30,18 @@ def test_an_ipv6_address_is_announced_by_an_advertisement(router: bool) -> None:
     assert frame == bytes(ether / ip / advertisement / option)
 
 
+def test_every_address_is_announced_by_a_frame_of_its_own() -> None:
+    addresses = [
+        Address(socket.AF_INET, "192.0.2.1", 24, 0, 0),
+        Address(socket.AF_INET6, "fe80::1", 64, 253, 0),
+        Address(socket.AF_INET, "198.51.100.1", 24, 0, 0),
+        Address(socket.AF_INET6, "2001:db8::1", 64, 0, 0),
+    ]
+    alone = [announcements(MAC, [address]) for address in addresses]
+    assert [len(frames) for frames in alone] == [1, 1, 1, 1]
+    assert announcements(MAC, addresses) == [frame for (frame,) in alone]
+
+
 @pytest.mark.parametrize("flags", [IFA_F_TENTATIVE, IFA_F_DADFAILED])
 def test_an_address_that_is_not_usable_is_not_announced(flags: int) -> None:
     address = Address(socket.AF_INET6, "fe80::1", 64, 253, flags)
