@@ -201,7 +201,7 @@ class Bundle:
         """
         if ifindex == self.link.ifindex:
             self._link = change(self.link)
-            self._follow_mtu()
+            self._publish_mtu()
         port = self.shape.find(ifindex)
         if port is not None:
             self._shape = self.shape.with_link(change(port.link), port.modes)
@@ -257,14 +257,14 @@ class Bundle:
         before, self._shape = self.shape, shape
         was = self.plan
         if changed:
-            self._follow(fresh, before)
+            self._set_plan(fresh, before)
         self._tell(before, was)
         self._tell_negotiator()
 
     def _plan_of(self, shape: Shape) -> Plan:
         return replace(plan(shape), mtu=self.link.mtu)
 
-    def _follow_mtu(self) -> None:
+    def _publish_mtu(self) -> None:
         """Publishes the MTU, by which the workers refuse frames that are too long."""
         fresh = replace(self.plan, mtu=self.link.mtu)
         if fresh != self.plan:
@@ -273,7 +273,7 @@ class Bundle:
 
     def _tell_negotiator(self) -> None:
         if self.lacp is not None:
-            self.lacp.follow()
+            self.lacp.reconcile()
 
     def _marked(self, shape: Shape) -> Collection[int]:
         """The slots whose partner would answer a marker."""
@@ -303,7 +303,7 @@ class Bundle:
         self._moves = waiting
         self._tickets.append((ticket, time.monotonic()))
 
-    def _follow(self, fresh: Plan, before: Shape) -> None:
+    def _set_plan(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
         self._settle_host_drops()
         had, self._plan = self.plan, fresh

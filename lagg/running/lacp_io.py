@@ -140,8 +140,8 @@ class LacpIo:
         """Numbers of the ports whose partner answers markers."""
         return self._markers.marked
 
-    def follow(self) -> None:
-        """The lagg has changed: ports, links, options or MAC."""
+    def reconcile(self) -> None:
+        """Brings the engine in line with the lagg's ports, links, options and MAC."""
         self._step(lambda now: None)
 
     def view(self) -> View:
@@ -207,7 +207,7 @@ class LacpIo:
     def _order(self, work: Callable[[int], None]) -> None:
         """Does `work` in this step, or in the first that the workers let happen."""
         self._orders.append(work)
-        self.follow()
+        self.reconcile()
 
     def _step(self, work: Callable[[int], None]) -> None:
         """Brings the engine up to date, does `work`, and acts upon what came of it.
@@ -224,7 +224,7 @@ class LacpIo:
             # What was refused comes first: the engine is never ahead of the workers,
             # or a PDU would tell the partner what was so once.
             if not self._held_up or self._conclude():
-                self._reconcile(now)
+                self._reconcile_engine(now)
                 while self._orders:
                     self._orders.popleft()(now)
                 work(now)
@@ -236,7 +236,7 @@ class LacpIo:
             self._stepping = False
         self._stepped.set()
 
-    def _reconcile(self, now: int) -> None:
+    def _reconcile_engine(self, now: int) -> None:
         """The engine's ports and settings are those of the lagg."""
         engine = self._engine
         mac = self._bundle.shape.mac
@@ -315,7 +315,7 @@ class LacpIo:
         outputs, self._outputs = self._outputs, []
         for output in outputs:
             self._do(output)
-        self._markers.follow()
+        self._markers.mark_waiting()
         return True
 
     def _probe(self, now: int) -> None:
@@ -440,7 +440,7 @@ class LacpIo:
             for number in numbers:
                 if number in self._ports and self._ports[number].leaving:
                     self._forget(number, now)
-            self._reconcile(now)
+            self._reconcile_engine(now)
 
         self._order(again)
 

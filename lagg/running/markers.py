@@ -59,7 +59,7 @@ class Markers:
         """Forgets what was learnt of all other ports."""
         self._answering &= set(numbers)
 
-    def follow(self) -> None:
+    def mark_waiting(self) -> None:
         """The plan has changed: asks for the flows that have begun to wait."""
         fresh, seen = self._holder.moves.origins, self._seen.origins
         slots = {slot for index, slot in fresh.items() if seen.get(index) != slot}

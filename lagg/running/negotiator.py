@@ -18,7 +18,7 @@ class Negotiator(Protocol):
     def marked(self) -> frozenset[int]:
         """Numbers of the ports whose partner answers markers."""
 
-    def follow(self) -> None:
+    def reconcile(self) -> None:
         """To be called when the shape has changed: ports, links, options or MAC."""
 
     def view(self) -> View:

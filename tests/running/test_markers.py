@@ -53,7 +53,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 async def asked(flows: Flows, markers: Markers) -> None:
     """Once the plan has changed: every marker that is to be sent has been."""
-    markers.follow()
+    markers.mark_waiting()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others)
 
