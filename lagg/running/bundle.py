@@ -305,7 +305,7 @@ class Bundle:
 
     def _set_plan(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
-        self._settle_host_drops()
+        self._count_host_drops()
         had, self._plan = self.plan, fresh
         if bool(had.tx_slots) == bool(fresh.tx_slots):
             return
@@ -412,14 +412,14 @@ class Bundle:
             found.append(held)
         return found
 
-    def _settle_host_drops(self) -> None:
+    def _count_host_drops(self) -> None:
         """What the kernel drops on the way to us is counted by the plan of the time.
 
         It drops while the lagg's carrier is down, which is our doing (no port); with
         carrier it is the TAP's queue that was full.
         """
         reason = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
-        self._host_drops.settle(reason)
+        self._host_drops.count(reason)
 
     def explain(self, frame: bytes) -> Explanation:
         """The way of a frame (no runt) under the snapshot the workers have."""
@@ -433,7 +433,7 @@ class Bundle:
 
     def record(self) -> LaggRecord:
         """The lagg as it is now: one snapshot's ports and one reading's counters."""
-        self._settle_host_drops()
+        self._count_host_drops()
         reading = self.device.read()
         view = None if self.lacp is None else self.lacp.view()
         return LaggRecord(

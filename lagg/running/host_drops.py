@@ -27,7 +27,7 @@ class HostDrops:
         self._seen = self._now() or 0
         self._dropped: dict[Drop, int] = {}
 
-    def settle(self, reason: Drop) -> None:
+    def count(self, reason: Drop) -> None:
         """Counts under this reason what was dropped since the last call."""
         now = self._now()
         if now is None:  # gone, and we are not told yet
