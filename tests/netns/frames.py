@@ -16,7 +16,7 @@ from typing import Self
 from lab import Host
 
 ETH_P_ALL, ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 0x0003, 0x0800, 0x0806, 0x86DD
-ETH_P_8021Q, ETH_P_8021AD = 0x8100, 0x88A8
+ETH_P_8021Q, ETH_P_8021AD, ETH_P_LLDP = 0x8100, 0x88A8, 0x88CC
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental ethertype
 
 SRC, DST = bytes.fromhex("025e00005301"), bytes.fromhex("025e00005302")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.model import MacPolicy, Options, Proto
+from lagg.model import HashLayer, MacPolicy, Options, Proto
 from lagg.options import PORTS_MAX
 from tests.netns.driver_world import World
 from tests.netns.frames import waiting
@@ -269,6 +269,20 @@ def test_a_port_named_twice_is_attached_and_detached_once(world: World) -> None:
 
 
 # ---- what a port and its lagg become -----------------------------------------------
+
+
+def test_a_lagg_of_which_nothing_is_said_is_as_lagg4_makes_it(world: World) -> None:
+    world.create("lagg0")
+    world.create("lagg1")
+    record = world.record()
+    options = record.options
+    assert record.proto is Proto.FAILOVER
+    assert options.lagghash == (HashLayer.L2, HashLayer.L3, HashLayer.L4)
+    assert options.flowid_shift == 16
+    macs = [world.record(name).mac for name in ("lagg0", "lagg1")]
+    assert macs[0] != macs[1]
+    # Neither a group's nor from a manufacturer: so it is drawn.
+    assert {int(mac[:2], 16) & 3 for mac in macs} == {2}
 
 
 def test_a_lagg_without_ports_is_there_and_has_no_carrier(world: World) -> None:

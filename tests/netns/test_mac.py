@@ -81,6 +81,24 @@ def test_a_mac_stays_when_its_port_leaves(world: World, way: str) -> None:
     assert "mac" not in [each.event.value for each in world.events]
 
 
+def test_the_mac_has_moved_before_its_port_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the port would hear again with a MAC that others have, too."""
+    heir = macs(world, "p1")
+    world.create("lagg0", *NAMES, options=AS_LAGG4)
+    takeover = world.driver._laggs.takeover
+    give_back, seen = takeover.give_back, list[set[str]]()
+
+    async def look(ifindex: int) -> bool:
+        seen.append({address(name) for name in ("lagg0", "p1", "p2")})
+        return await give_back(ifindex)
+
+    monkeypatch.setattr(takeover, "give_back", look)
+    world.detach("p0")
+    assert seen == [heir]
+
+
 def test_a_mac_outlives_all_ports_and_is_the_next_ones(world: World) -> None:
     home, other = macs(world, "p0"), macs(world, "p1")
     world.create("lagg0", "p0")

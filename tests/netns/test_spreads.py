@@ -70,6 +70,15 @@ def test_round_robin_gives_each_port_exactly_its_turn(
     assert max(shares.values()) - min(shares.values()) <= rr_limit
 
 
+@pytest.mark.parametrize("proto", ["loadbalance", "none"])
+def test_turns_are_as_long_as_before_another_protocol(bare: Bare, proto: str) -> None:
+    bare.steer.set(proto="roundrobin", rr_limit=3)
+    bare.steer.set(proto=proto)
+    bare.steer.set(proto="roundrobin")
+    turns = [len(list(run)) for _, run in groupby(bare.ways(numbered(FRAMES)))]
+    assert {*turns[1:-1]} == {3}
+
+
 def test_round_robin_passes_over_a_port_without_carrier(bare: Bare) -> None:
     bare.steer.set(proto="roundrobin")
     bare.cut(1)

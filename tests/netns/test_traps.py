@@ -20,6 +20,7 @@ from tests.netns.frames import (
     ETH_P_8021Q,
     ETH_P_ARP,
     ETH_P_IP,
+    ETH_P_LLDP,
     TAG_BYTES,
     VNET,
     Capture,
@@ -301,6 +302,21 @@ def test_a_sniffer_on_the_port_sees_what_leaves(bare: Bare) -> None:
         bare.ways(frames)
         seen = port.take()
     assert differing([each.wire for each in seen], frames) == []
+
+
+def test_what_another_program_sends_by_a_port_is_not_the_lagg_s(bare: Bare) -> None:
+    """LLDP, for instance."""
+    frames = [ether(bytes([number]), ETH_P_LLDP) for number in range(COUNT)]
+    tally = Tally(bare.steer)
+    with Capture(bare.far, ENDS[0]) as wire, bare.near.packet_socket(PORTS[0]) as lldpd:
+        for frame in frames:
+            lldpd.send(frame)
+        seen = next_seen([wire], COUNT)
+    assert differing([each.wire for each in seen], frames) == []
+    assert (tally["tx_in"], tally["tx_out"], tally["rx_in"]) == (0, 0, 0)
+    counted = [tally.ports(each) for each in ("tx_frames", "rx_frames")]
+    assert counted == [dict.fromkeys(PORTS, 0)] * 2
+    assert tally.drops == {}
 
 
 def test_unicast_to_others_goes_up_and_the_host_is_not_meant(bare: Bare) -> None:
