@@ -155,13 +155,25 @@ class KernelEvents:
             await self._look_around()
             rest_s = POLL_REST * (time.thread_time() - began_s)
             await asyncio.sleep(min(rest_s, REST_S_MAX))
+            await self._rest(max(rest_s, pace_s), pace_s)
+
+    async def _rest(self, rest_s: float, pace_s: float) -> None:
+        """Until there is reason to look, or so long; rings are looked at meanwhile.
+
+        They cost little, and a port is deaf until one that cannot move is found.
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + rest_s
+        while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(rest_s, pace_s)):
+                async with asyncio.timeout(min(end_s - loop.time(), pace_s)):
                     await self._stirred.wait()
+            self._rings.look()
+            if self._stirred.is_set() or loop.time() >= end_s:
+                return
 
     async def _look_around(self) -> None:
         self._stirred.clear()
-        self._rings.look()
         with _logging():
             await self._laggs.follow_egress()
         with _logging():

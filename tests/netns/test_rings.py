@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lagg.model import Proto
+from lagg.operations.kernel_events import KernelEvents
 from lagg.running.bundle import Bundle
 from tests.netns.driver_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
@@ -132,6 +133,17 @@ def test_while_they_go_on_the_port_hears_most_of_the_time(
     wires[0].send_indescribable()
     world.wait_event("ring-reopened", "t0")
     assert time.monotonic() - began < PAUSE_S
+
+
+def test_rings_are_looked_at_between_two_looks_around(
+    world: World, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(events: KernelEvents) -> None:
+        events._stirred.clear()
+
+    monkeypatch.setattr(KernelEvents, "_look_around", none)
+    wires[0].send_indescribable()
+    world.wait_event("ring-reopened", "t0")
 
 
 @pytest.mark.parametrize("held_up", [1, 2])  # before the change, and after it
