@@ -91,7 +91,7 @@ class Pulse:
         limit_s = watchdog_seconds()
         rest_s = None if limit_s is None else limit_s / BEATS
         news = asyncio.Event()
-        leave = self._source.subscribe(lambda _: news.set())
+        unsubscribe = self._source.subscribe(lambda _: news.set())
         try:
             while True:
                 self._beat(alive=limit_s is not None)
@@ -100,7 +100,7 @@ class Pulse:
                     await asyncio.wait_for(news.wait(), rest_s)
                 news.clear()
         finally:
-            leave()
+            unsubscribe()
 
     def _beat(self, *, alive: bool) -> None:
         """The status if it is another, and the sign of life if all is well."""

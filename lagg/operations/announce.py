@@ -103,15 +103,15 @@ class Announcer:
 
     async def __aenter__(self) -> Self:
         """Listens to the laggs' events."""
-        self._leave = self._laggs.subscribe(self._told)
+        self._unsubscribe = self._laggs.subscribe(self._on_event)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Listens no more."""
-        self._leave()
+        self._unsubscribe()
         await self._tasks.close()
 
-    def _told(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         bundle = self._laggs.bundles.get(event.lagg)
         # Without a port that carries it says nothing; with the first there is news.
         if event.event in NEWS and bundle is not None and bundle.plan.tx_slots:

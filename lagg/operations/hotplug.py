@@ -58,12 +58,12 @@ class HotPlug:
 
     async def __aenter__(self) -> Self:
         """Listens to the laggs' events."""
-        self._leave = self._laggs.subscribe(self._told)
+        self._unsubscribe = self._laggs.subscribe(self._on_event)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Waits for nothing more."""
-        self._leave()
+        self._unsubscribe()
         await self._tasks.close()
 
     @property
@@ -113,7 +113,7 @@ class HotPlug:
             for name in bundle.wanted.waiting_for:
                 self.look(name)
 
-    def _told(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         bundle = self._laggs.bundles.get(event.lagg)
         match event.event:
             case EventKind.PORT_DEPARTED if bundle is not None:

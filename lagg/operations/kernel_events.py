@@ -129,7 +129,7 @@ class KernelEvents:
     async def _watch(self) -> None:
         try:
             async for event in self._laggs.netlink.watch():
-                self._told_one(event)
+                self._on_link_event(event)
         except Exception:
             self._look_at_all()  # what waited to be told is lost
             raise
@@ -140,9 +140,9 @@ class KernelEvents:
             with _logging():
                 await self._laggs.follow_queues(changed)
 
-    def _told_one(self, event: LinkEvent) -> None:
+    def _on_link_event(self, event: LinkEvent) -> None:
         try:
-            self._told(event)
+            self._act_upon(event)
         except Exception:  # one event must not end them all
             log.exception("%r could not be acted upon", event)
 
@@ -181,7 +181,7 @@ class KernelEvents:
         with _logging():
             await self._laggs.rx_wanted.follow_all(self._laggs.bundles.values())
 
-    def _told(self, event: LinkEvent) -> None:
+    def _act_upon(self, event: LinkEvent) -> None:
         match event:
             case LinkChanged(link):
                 self._link_changed(link)

@@ -48,12 +48,12 @@ class Traffic:
         with suppress(BlockingIOError):
             os.eventfd_read(self._eventfd)  # of frames that flows() knows of
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._eventfd, self._told, come)
+        loop.add_reader(self._eventfd, self._on_frame, come)
         for device in self._devices():
             device.alert(self._eventfd)
         if self.flows():  # before they were to tell
             os.eventfd_write(self._eventfd, 1)
 
-    def _told(self, come: Callable[[], None]) -> None:
+    def _on_frame(self, come: Callable[[], None]) -> None:
         asyncio.get_running_loop().remove_reader(self._eventfd)
         come()
