@@ -139,7 +139,7 @@ def _without(ports: Sequence[str], others: Collection[str]) -> tuple[str, ...]:
     return tuple(port for port in ports if port not in others)
 
 
-def told(done: Diff, waiting: Collection[str]) -> tuple[str, ...]:
+def report_lines(done: Diff, waiting: Collection[str]) -> tuple[str, ...]:
     """A line for each thing a reload did; `waiting`: ports that are not there yet."""
     return (
         *(f"{config.name}: destroyed" for config in done.destroy),

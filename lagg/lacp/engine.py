@@ -255,7 +255,7 @@ class Engine:
         if before.fast and not after.fast and port.receive is Receive.CURRENT:
             # The partner slows down as soon as it hears of it; it is not late then.
             port.current_while = now + LONG_TIMEOUT_NS
-        if _told(after) != _told(before):
+        if _in_pdu(after) != _in_pdu(before):
             port.tell()
 
     def _rekey(self, port: Port) -> None:
@@ -473,7 +473,7 @@ def _situation(port: Port) -> tuple[object, ...]:
     return machines, chosen, running, port.partner, port.defaulted, port.duplicate_of
 
 
-def _told(settings: Settings) -> tuple[object, ...]:
+def _in_pdu(settings: Settings) -> tuple[object, ...]:
     """The settings that a PDU shows."""
     return settings.system, settings.active, settings.fast
 

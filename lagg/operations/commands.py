@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from lagg.config.diff import Diff, diff, told
+from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
 from lagg.kernel.native import MARK, Device
@@ -226,7 +226,7 @@ class Commands:
         finally:
             for config in wanted:
                 self._hotplug.expect(self._laggs.find(config.name), config)
-        return told(found, self._hotplug.waiting)
+        return report_lines(found, self._hotplug.waiting)
 
     def _tell(self, done: Diff) -> None:
         for config in done.create:

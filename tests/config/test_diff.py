@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.config.diff import Diff, diff, told
+from lagg.config.diff import Diff, diff, report_lines
 from lagg.config.files import parse_toml, to_toml
 from lagg.model import (
     HashKind,
@@ -40,7 +40,7 @@ def lines(
     waiting: Sequence[str] = (),
 ) -> list[str]:
     found = diff(by_name(running), by_name(said), wanted)
-    return list(told(found, waiting))
+    return list(report_lines(found, waiting))
 
 
 def test_what_is_as_it_should_be_is_not_touched() -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-from lagg.config.diff import diff, told
+from lagg.config.diff import diff, report_lines
 from lagg.config.files import load
 from lagg.control.records import LaggJson, lagg_json
 from lagg.control.server import ControlServer
@@ -146,7 +146,7 @@ class FakeDriver:
         after = {each.name: each.after for each in found.change}
         self.configs = kept | after | {config.name: config for config in found.create}
         self.said = {config.name: config for config in wanted}
-        return told(found, {"absent0"})
+        return report_lines(found, {"absent0"})
 
     async def running(self) -> tuple[LaggConfig, ...]:
         return tuple(self.configs.values())
