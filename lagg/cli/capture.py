@@ -67,7 +67,7 @@ def capture(arguments: argparse.Namespace) -> int:
     ):
         _check_ports(places.lagg, wanted.ports)
         say_bytes(pcap.section("laggctl capture") + places.begin())
-        _follow(Answers(laggd, places.lagg["name"]), places, wanted)
+        _write_frames(Answers(laggd, places.lagg["name"]), places, wanted)
     return DONE
 
 
@@ -110,23 +110,23 @@ class Answers:
         return found
 
 
-def _follow(answers: Answers, places: Places, wanted: Criteria) -> None:
+def _write_frames(answers: Answers, places: Places, wanted: Criteria) -> None:
     written = 0
     while written != wanted.most:
         ready = places.ready()
         for place in filter(None, ready):
-            written += _take(place, answers, wanted)
+            written += _write_next(place, answers, wanted)
             if written == wanted.most:
                 return
         if None in ready:  # last: what was seen is written before its place goes
-            say_bytes(places.follow())
+            say_bytes(places.refresh())
             answers.lagg = places.lagg["name"]
 
 
-def _take(place: Place, answers: Answers, wanted: Criteria) -> bool:
+def _write_next(place: Place, answers: Answers, wanted: Criteria) -> bool:
     """Writes the next frame of a place; False when there is none that is wanted."""
     assert place.watch is not None, "only who is watched is ready"
-    seen = place.watch.take()
+    seen = place.watch.read()
     if seen is None:
         return False
     said = remark(place.name, answers, seen)

@@ -58,7 +58,7 @@ class Sniffer:
         """The descriptor, for poll(2)."""
         return self._socket.fileno()
 
-    def take(self) -> Seen | None:
+    def read(self) -> Seen | None:
         """The next frame; None when there is none now."""
         try:
             data, control, _, address = self._socket.recvmsg(SNAPLEN, _CONTROL_BYTES)

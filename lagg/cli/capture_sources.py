@@ -73,7 +73,7 @@ class Places:
     def __exit__(self, *_: object) -> None:
         """Nothing is watched any more."""
         for key in tuple(self._places):
-            self._leave(key)
+            self._unwatch(key)
         self._selector.close()
 
     def begin(self) -> bytes:
@@ -82,27 +82,27 @@ class Places:
         return b"".join(self._appear(key, comment) for key, comment in found)
 
     def ready(self) -> list[Place | None]:
-        """Waits, and tells where frames are to be taken; None: follow() is due."""
+        """Waits, and tells where frames are to be taken; None: refresh() is due."""
         return [key.data for key, _ in self._selector.select()]
 
-    def follow(self) -> bytes:
+    def refresh(self) -> bytes:
         """Takes what laggd told; the blocks of interfaces that are new.
 
         LaggError (ENOENT) when the lagg is gone.
         """
-        told = [self._told()]
+        told = [self._next_event()]
         while self._listening.unread:
-            told.append(self._told())
+            told.append(self._next_event())
         if not any(map(self._concerns, told)):
             return b""
         self.lagg = self._record()
         now = _interfaces(self.lagg)
         for key in self._places.keys() - now.keys():
-            self._leave(key)
+            self._unwatch(key)
         new = (each for each in now.items() if each[0] not in self._places)
         return b"".join(self._appear_if_there(*each) for each in new)
 
-    def _told(self) -> EventJson:
+    def _next_event(self) -> EventJson:
         return cast("EventJson", next(self._events)["event"])
 
     def _concerns(self, event: EventJson) -> bool:
@@ -132,7 +132,7 @@ class Places:
             self._selector.register(watch, selectors.EVENT_READ, place)
         return pcap.interface(name, comment)
 
-    def _leave(self, key: _Key) -> None:
+    def _unwatch(self, key: _Key) -> None:
         watch = self._places.pop(key).watch
         if watch is not None:
             self._selector.unregister(watch)
