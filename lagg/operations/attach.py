@@ -137,7 +137,7 @@ async def _open(
     """Opens sockets, sets the receive filter, and last adopts the port."""
     device = bundle.device
     laggs.claim(link.ifindex, bundle)
-    await _listen(bundle, slot, link, undo)
+    await _open_lacp(bundle, slot, link, undo)
     try:
         # In a thread: the kernel takes its time, and a lost carrier must not wait.
         sockets = await asyncio.to_thread(device.open_sockets, link.ifindex)
@@ -169,11 +169,13 @@ async def _as_it_is(laggs: Laggs, link: Link) -> Link:
     return now
 
 
-async def _listen(bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack) -> None:
+async def _open_lacp(
+    bundle: Bundle, slot: int, link: Link, undo: AsyncExitStack
+) -> None:
     if bundle.lacp is not None:
         number = port_number(slot)
-        await bundle.lacp.listen(number, link)
-        undo.push_async_callback(bundle.lacp.ignore, [number])
+        await bundle.lacp.open_port(number, link)
+        undo.push_async_callback(bundle.lacp.close_ports, [number])
 
 
 async def withdraw(
@@ -194,7 +196,7 @@ async def withdraw(
     taken = [bundle.device.remove_port(slot) for slot in slots]
     await together(asyncio.to_thread(sockets.close) for sockets in taken)
     if bundle.lacp is not None:
-        await bundle.lacp.ignore([port_number(slot) for slot in slots])
+        await bundle.lacp.close_ports([port_number(slot) for slot in slots])
 
 
 async def _catch_up(laggs: Laggs, bundle: Bundle, slots: Sequence[int]) -> None:
@@ -257,7 +259,7 @@ async def detach(
     await _pass_mac(laggs, bundle, rest, undo)
     if bundle.lacp is not None:
         numbers = [port.number for port in leaving]
-        undo.callback(bundle.lacp.stay, numbers)
+        undo.callback(bundle.lacp.cancel_leave, numbers)
         await bundle.lacp.leave(numbers)
     await withdraw(laggs, bundle, [port.slot for port in leaving], rest)
     for port in leaving:

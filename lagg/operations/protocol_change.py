@@ -46,7 +46,7 @@ async def begin(laggs: Laggs, bundle: Bundle, undo: AsyncExitStack) -> None:
     lacp = LacpIo(bundle, lambda: laggs.follow_speed_soon(bundle))
     undo.push_async_callback(lacp.close)
     for port in bundle.shape.ports:
-        await lacp.listen(port.number, port.link)
+        await lacp.open_port(port.number, port.link)
         undo.callback(_quietly_admit, bundle, port.slot)
         refuse_lacp(bundle, port.slot)
     bundle.negotiate_by(lacp)

@@ -98,7 +98,7 @@ class LacpIo:
 
     # ---- ports ---------------------------------------------------------------------
 
-    async def listen(self, number: int, link: Link) -> None:
+    async def open_port(self, number: int, link: Link) -> None:
         """Opens the socket of a port, which the lagg's shape is to name soon.
 
         LaggError when it cannot; then nothing has changed.
@@ -107,7 +107,7 @@ class LacpIo:
         self._ports.setdefault(number, LacpPort()).socket = opened
         self._hear(number)
 
-    async def ignore(self, numbers: Collection[int]) -> None:
+    async def close_ports(self, numbers: Collection[int]) -> None:
         """Closes the sockets of ports that the shape names no more."""
         loop = asyncio.get_running_loop()
         found = []
@@ -131,7 +131,7 @@ class LacpIo:
         if self._timer is not None:
             self._timer.cancel()
         await self._markers.close()
-        await self.ignore(tuple(self._ports))
+        await self.close_ports(tuple(self._ports))
 
     # ---- what happens --------------------------------------------------------------
 
@@ -433,7 +433,7 @@ class LacpIo:
         for number in self._known().intersection(numbers):
             self._ports[number].leaving = True
 
-    def stay(self, numbers: Iterable[int]) -> None:
+    def cancel_leave(self, numbers: Iterable[int]) -> None:
         """What was planned did not come about: the ports begin anew."""
 
         def again(now: int) -> None:

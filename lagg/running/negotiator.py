@@ -24,16 +24,16 @@ class Negotiator(Protocol):
     def view(self) -> View:
         """The engine's state, for records."""
 
-    async def listen(self, number: int, link: Link) -> None:
+    async def open_port(self, number: int, link: Link) -> None:
         """Opens the socket of a port that is to come.  LaggError."""
 
-    async def ignore(self, numbers: Collection[int]) -> None:
+    async def close_ports(self, numbers: Collection[int]) -> None:
         """Closes the sockets of ports that are gone."""
 
     async def leave(self, numbers: Iterable[int]) -> None:
         """Has the partner stop to send to ports that are to go."""
 
-    def stay(self, numbers: Iterable[int]) -> None:
+    def cancel_leave(self, numbers: Iterable[int]) -> None:
         """Takes leave() back: these ports stay."""
 
     def release(self, numbers: Iterable[int]) -> None:

@@ -24,7 +24,7 @@ from lagg.running.bundle import Bundle
 from lagg.running.lacp_io import LacpIo
 
 PORTS = 3
-LISTEN, FILTER, PUBLISH = "listen", "filter", "publish"
+OPEN, FILTER, PUBLISH = "open", "filter", "publish"
 
 
 class World:
@@ -77,7 +77,7 @@ class World:
 
     def socket(self, ifindex: int, name: str) -> "Socket":
         try:
-            self._step(LISTEN)
+            self._step(OPEN)
         except OSError as error:
             raise LaggError.of_os(name, "open", error) from error
         return Socket(self)
@@ -134,7 +134,7 @@ def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("fails", "at"),
-    [*((step, at) for step in (LISTEN, FILTER) for at in range(PORTS)), (PUBLISH, 0)],
+    [*((step, at) for step in (OPEN, FILTER) for at in range(PORTS)), (PUBLISH, 0)],
 )
 def test_a_switch_to_lacp_that_fails_leaves_all_as_it_was(
     monkeypatch: pytest.MonkeyPatch, fails: str, at: int

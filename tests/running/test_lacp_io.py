@@ -117,7 +117,7 @@ def test_who_leaves_has_stopped_to_send_before_the_partner_stops_to_listen() -> 
         assert world.a.bundle.plan.rx_accept == {0, 1}  # what is on its way comes in
         assert State.SYNC not in world.a.lines[0].sent[-1].actor.state
         world.a.bundle.adopt(world.a.bundle.shape.without_port(0))
-        await world.a.actor.ignore([1])
+        await world.a.actor.close_ports([1])
         assert [s.number for s in world.a.actor.view().ports] == [2]
 
     run(work)
@@ -132,7 +132,7 @@ def test_the_marker_of_a_partner_whose_flows_move_is_answered_before_we_are_gone
         world.b.device.behind = 10  # a few milliseconds, as real workers are
         await world.a.actor.leave([1])
         world.a.bundle.adopt(world.a.bundle.shape.without_port(0))
-        await world.a.actor.ignore([1])
+        await world.a.actor.close_ports([1])
         assert world.b.bundle.moves == Moves()
         await passes(ANSWER_S)
         counts = world.b.actor.view().ports[0].counts
@@ -183,7 +183,7 @@ def test_who_stays_after_all_begins_anew() -> None:
     async def work(world: World) -> None:
         await world.agree()
         await world.a.actor.leave([1])
-        world.a.actor.stay([1])
+        world.a.actor.cancel_leave([1])
         await world.agree()
 
     run(work)
@@ -200,8 +200,8 @@ def test_who_stays_while_the_workers_hold_everything_up_begins_anew_all_the_same
         world.a.device.stuck = True
         await world.b.actor.leave([2])
         await passes(STOPPED_S)  # a has heard it, and is refused
-        world.a.actor.stay([1])
-        world.b.actor.stay([2])
+        world.a.actor.cancel_leave([1])
+        world.b.actor.cancel_leave([2])
         await passes(STOPPED_S)
         world.a.device.stuck = False
         await world.agree()
@@ -317,7 +317,7 @@ def test_a_socket_that_cannot_be_opened_changes_nothing() -> None:
 
         actor = LacpIo(world.a.bundle, lambda: None, open_socket=refuse)
         with pytest.raises(LaggError):
-            await actor.listen(3, link_of(1, 3))
+            await actor.open_port(3, link_of(1, 3))
         assert actor.view().ports == ()
         await actor.close()
 

@@ -184,7 +184,7 @@ class End:
     async def start(self) -> None:
         for slot in range(PORTS):
             link = link_of(self.number, slot + 1)
-            await self.actor.listen(port_number(slot), link)
+            await self.actor.open_port(port_number(slot), link)
             port = Port(slot, link, home_mac=link.mac, modes=Modes(1000))
             self.bundle.adopt(self.bundle.shape.with_port(port))
 
