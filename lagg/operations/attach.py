@@ -147,7 +147,7 @@ async def _open(
     undo.push_async_callback(withdraw, laggs, bundle, [slot], bundle.shape)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
-    await laggs.rx_wanted.follow_port(bundle, link.ifindex)
+    await laggs.rx_wanted.update_port(bundle, link.ifindex)
     laggs.await_egress(bundle, slot, link.ifindex)
     now = await _as_it_is(laggs, link)
     modes = await laggs.netlink.modes(link.ifindex)

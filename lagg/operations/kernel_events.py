@@ -179,7 +179,7 @@ class KernelEvents:
         with _logging():
             self._laggs.spare_sniffers()
         with _logging():
-            await self._laggs.rx_wanted.follow_all(self._laggs.bundles.values())
+            await self._laggs.rx_wanted.update_all(self._laggs.bundles.values())
 
     def _act_upon(self, event: LinkEvent) -> None:
         match event:
@@ -386,7 +386,7 @@ class KernelEvents:
         bundle.note(
             link.ifindex, lambda known: replace(link, mtu=known.mtu, mac=known.mac)
         )
-        await self._laggs.rx_wanted.follow(bundle)
+        await self._laggs.rx_wanted.update(bundle)
 
     def _renamed(self, bundle: Bundle, link: Link) -> None:
         del self._laggs.bundles[bundle.name]

@@ -49,7 +49,7 @@ class RxWanted:
         self._takeover = takeover
         self._met: dict[int, Wish] = {}  # by the lagg's ifindex
 
-    async def follow_all(self, bundles: Collection[Bundle]) -> None:
+    async def update_all(self, bundles: Collection[Bundle]) -> None:
         """Meets the wish of every lagg that has another than the one met last.
 
         LaggError when the kernel does not answer.
@@ -59,18 +59,18 @@ class RxWanted:
         for bundle in bundles:
             tap = bundle.link.ifindex
             if tap in wishes and wishes[tap] != self._met.get(tap):
-                self._meet(bundle, wishes[tap])
+                self._apply(bundle, wishes[tap])
 
-    async def follow(self, bundle: Bundle) -> None:
+    async def update(self, bundle: Bundle) -> None:
         """Meets the wish of one lagg, also if it is the one met last."""
         for tap, wish in (await self._wishes([bundle])).items():
             self._met.pop(tap, None)
-            self._meet(bundle, wish)
+            self._apply(bundle, wish)
 
-    async def follow_port(self, bundle: Bundle, ifindex: int) -> None:
+    async def update_port(self, bundle: Bundle, ifindex: int) -> None:
         """Meets its lagg's wish for a port that is to be.  LaggError; then not."""
         for wish in (await self._wishes([bundle], ifindex)).values():
-            self._apply(bundle, wish, ifindex)
+            self._apply_to_port(bundle, wish, ifindex)
 
     async def _wishes(self, bundles: Collection[Bundle], *more: int) -> dict[int, Wish]:
         """By the lagg's ifindex; `more`: interfaces that are to be ports."""
@@ -104,19 +104,19 @@ class RxWanted:
             [port for port in ports if await self._netlink.filters_vlans(port)]
         )
 
-    def _meet(self, bundle: Bundle, wish: Wish) -> None:
+    def _apply(self, bundle: Bundle, wish: Wish) -> None:
         tap = bundle.link.ifindex
         self._met[tap] = wish
         for port in bundle.shape.ports:
             try:
-                self._apply(bundle, wish, port.link.ifindex)
+                self._apply_to_port(bundle, wish, port.link.ifindex)
             except LaggError as error:
                 log.warning("%s: %s", bundle.name, error)
                 self._met.pop(tap, None)  # to be tried again
 
-    def _apply(self, bundle: Bundle, wish: Wish, ifindex: int) -> None:
+    def _apply_to_port(self, bundle: Bundle, wish: Wish, ifindex: int) -> None:
         opening = wish.opening(ifindex)
-        self._takeover.listen(
+        self._takeover.set_rx_filter(
             ifindex,
             promisc=opening is not None,
             allmulti=wish.allmulti,

@@ -123,7 +123,7 @@ class Takeover:
         self._originals[ifindex] = replace(original, name=name)
         await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
 
-    def listen(
+    def set_rx_filter(
         self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]
     ) -> None:
         """Sets what the port receives besides its MAC.  LaggError: nothing changed."""

@@ -79,7 +79,7 @@ def test_a_message_that_makes_no_sense_ends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("owner", "step"), [(Laggs, "spare_sniffers"), (RxWanted, "follow_all")]
+    ("owner", "step"), [(Laggs, "spare_sniffers"), (RxWanted, "update_all")]
 )
 def test_after_one_failure_groups_are_looked_for_again(
     world: World, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
