@@ -51,7 +51,7 @@ async def attach(laggs: Laggs, bundle: Bundle, name: str, undo: AsyncExitStack) 
     slot = _free_slot(bundle, name)
     link = await _candidate(laggs, bundle, name)
     heard = bool(bundle.shape.ports) and link.mac == bundle.shape.mac.address
-    undo.push_async_callback(laggs.follow_speed, bundle)
+    undo.push_async_callback(laggs.show_speed, bundle)
     undo.callback(laggs.watch_ports)
     with propagate.blaming(bundle, link):
         await laggs.takeover.take(link)
@@ -62,7 +62,7 @@ async def attach(laggs: Laggs, bundle: Bundle, name: str, undo: AsyncExitStack) 
     if heard:
         bundle.emit(EventKind.MAC_HEARD, "it had the lagg's MAC before", link.name)
     laggs.watch_ports()
-    await laggs.follow_speed(bundle)
+    await laggs.show_speed(bundle)
     # Begun while it became a port.  Of what is only said nothing may be undone.
     await propagate.quietly(tell_uses, laggs, bundle, link.ifindex)
 
@@ -268,7 +268,7 @@ async def detach(
         with suppress(LaggError):  # it has gone at this moment
             laggs.meet(await laggs.netlink.link(port.link.ifindex))
     laggs.watch_ports()
-    await laggs.follow_speed(bundle)
+    await laggs.show_speed(bundle)
 
 
 def attached(bundle: Bundle, name: str) -> Port:
@@ -299,5 +299,5 @@ async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
     await withdraw(laggs, bundle, [port.slot], rest)
     await laggs.takeover.forget(port.link.ifindex)
     laggs.watch_ports()
-    await laggs.follow_speed(bundle)
+    await laggs.show_speed(bundle)
     bundle.emit(EventKind.PORT_DEPARTED, f"slot {port.slot}", port.link.name)

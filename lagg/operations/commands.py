@@ -200,7 +200,7 @@ class Commands:
             try:
                 with asked(by):
                     result = await operation()
-                await self._laggs.know_egress()
+                await self._laggs.learn_new_egress()
             except Exception as error:
                 if answer.cancelled():
                     raise
@@ -293,7 +293,7 @@ class Commands:
         await rename(netlink, bundle, (), config.options.altname, undo)
         if config.proto is Proto.LACP:
             await begin(self._laggs, bundle, undo)
-        await self._laggs.follow_speed(bundle)
+        await self._laggs.show_speed(bundle)
         return bundle
 
     async def _destroy_every(self) -> None:
@@ -361,7 +361,7 @@ class Commands:
         everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
         await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
         await change_protocol(self._laggs, bundle, proto, changed, undo)
-        await self._laggs.follow_speed(bundle)
+        await self._laggs.show_speed(bundle)
 
     async def _apply(
         self, bundle: Bundle, mac: str | None, mtu: int | None, undo: AsyncExitStack

@@ -138,7 +138,7 @@ class KernelEvents:
         """Acts at once: by AF_XDP and several queues frames overtake each other."""
         async for changed in self._laggs.netlink.watch_queues():
             with _logging():
-                await self._laggs.follow_queues(changed)
+                await self._laggs.count_queues(changed)
 
     def _on_link_event(self, event: LinkEvent) -> None:
         try:
@@ -175,7 +175,7 @@ class KernelEvents:
     async def _look_around(self) -> None:
         self._stirred.clear()
         with _logging():
-            await self._laggs.follow_egress()
+            await self._laggs.learn_egress()
         with _logging():
             self._laggs.spare_sniffers()
         with _logging():
@@ -329,7 +329,7 @@ class KernelEvents:
             partial(self._put_mtu_right, bundle, port, link),
             partial(self._put_mac_right, bundle, port, link),
             partial(self._adopt_newest, bundle, link),
-            partial(self._laggs.follow_speed, bundle),
+            partial(self._laggs.show_speed, bundle),
         )
 
     async def _adopt_newest(self, bundle: Bundle, link: Link) -> None:

@@ -135,11 +135,11 @@ class Laggs:
         ports = (ifindex for ports in taken for ifindex in ports)
         self.netlink.watch_closely(ports, self._traffic)
 
-    async def follow_egress(self) -> None:
+    async def learn_egress(self) -> None:
         """Learns what AF_XDP would pass by: shapers, filters, queues.  LaggError."""
-        await self._learn_egress(self._port_links())
+        await self._learn_egress_of(self._port_links())
 
-    async def _learn_egress(self, links: Sequence[Link]) -> None:
+    async def _learn_egress_of(self, links: Sequence[Link]) -> None:
         """Reads all filters, which are listed at once, and these ports' queues."""
         came = frozenset(self._came_since)
         if links:
@@ -152,7 +152,7 @@ class Laggs:
         bundles = self.bundles.values()
         return [port.link for each in bundles for port in each.shape.ports]
 
-    async def follow_queues(self, ifindexes: Collection[int] | None) -> None:
+    async def count_queues(self, ifindexes: Collection[int] | None) -> None:
         """Counts the queues of ports among these interfaces, or of all.  LaggError."""
         links = [
             link
@@ -178,7 +178,7 @@ class Laggs:
         several = await self.netlink.transmits_by_several(link)
         (self._spread.add if several else self._spread.discard)(link.ifindex)
 
-    async def know_egress(self) -> None:
+    async def learn_new_egress(self) -> None:
         """Learns what shapes the frames of ports that came in an operation, at its end.
 
         A failure is logged: it is looked for again with that of all others.
@@ -186,7 +186,7 @@ class Laggs:
         came = [each for each in self._port_links() if each.ifindex in self._came_since]
         if came:
             try:
-                await self._learn_egress(came)
+                await self._learn_egress_of(came)
                 self.spare_sniffers()
             except LaggError as error:
                 log.warning("%s", error)
@@ -223,19 +223,19 @@ class Laggs:
                     bundle, port.slot, port.link.ifindex, sniffed=sniffed
                 )
 
-    def follow_speed_soon(self, bundle: Bundle) -> None:
-        """Calls follow_speed() in a task, for a caller that cannot wait."""
-        self._tasks.begin(self.follow_speed, bundle)
+    def show_speed_soon(self, bundle: Bundle) -> None:
+        """Calls show_speed() in a task, for a caller that cannot wait."""
+        self._tasks.begin(self.show_speed, bundle)
 
-    async def follow_speed(self, bundle: Bundle) -> None:
+    async def show_speed(self, bundle: Bundle) -> None:
         """ethtool(8) shows what its ports carry together, ip(8) how many carry."""
         try:
             await self.netlink.set_speed(bundle.link.ifindex, bundle.speed_mbps)
-            await self._follow_alias(bundle)
+            await self._show_alias(bundle)
         except LaggError as error:
             log.debug("%s", error)
 
-    async def _follow_alias(self, bundle: Bundle) -> None:
+    async def _show_alias(self, bundle: Bundle) -> None:
         """As "laggd: loadbalance 2/2 ports"; an alias that somebody gave it stays."""
         has, alias = bundle.link.alias, f"{ALIAS}{bundle.summary}"
         if has != alias and (not has or has.startswith(ALIAS)):

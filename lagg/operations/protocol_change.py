@@ -43,7 +43,7 @@ async def change_protocol(
 
 async def begin(laggs: Laggs, bundle: Bundle, undo: AsyncExitStack) -> None:
     """Gives a lagg its negotiator, which listens to all ports and says nothing yet."""
-    lacp = LacpIo(bundle, lambda: laggs.follow_speed_soon(bundle))
+    lacp = LacpIo(bundle, lambda: laggs.show_speed_soon(bundle))
     undo.push_async_callback(lacp.close)
     for port in bundle.shape.ports:
         await lacp.open_port(port.number, port.link)

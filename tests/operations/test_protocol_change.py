@@ -50,7 +50,7 @@ class World:
             if self._left < 0:
                 raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    def follow_speed_soon(self, _: Bundle) -> None:
+    def show_speed_soon(self, _: Bundle) -> None:
         """No TAP, no speed."""
 
     # ---- the device ----------------------------------------------------------------
