@@ -266,7 +266,7 @@ async def detach(
         await laggs.takeover.give_back(port.link.ifindex)
         bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
         with suppress(LaggError):  # it has gone at this moment
-            laggs.meet(await laggs.netlink.link(port.link.ifindex))
+            laggs.warn_of_shared_mac(await laggs.netlink.link(port.link.ifindex))
     laggs.watch_ports()
     await laggs.show_speed(bundle)
 

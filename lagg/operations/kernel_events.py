@@ -221,7 +221,7 @@ class KernelEvents:
             if self._laggs.of_tap(link.ifindex) is not None:
                 self._look_at(link.ifindex)
             else:
-                self._laggs.meet(link)
+                self._laggs.warn_of_shared_mac(link)
                 self._hotplug.look(link.name)
                 if link.kind in UPPERS:
                     self._stirred.set()

@@ -116,11 +116,11 @@ class Laggs:
             return None
         return bundle, port
 
-    def meet(self, link: Link) -> None:
+    def warn_of_shared_mac(self, link: Link) -> None:
         """Warns of an interface that is none of ours and has the MAC of a lagg."""
         if not self.takeover.holds(link.ifindex):
             for bundle in self.bundles.values():
-                bundle.meet(link)
+                bundle.warn_of_shared_mac(link)
 
     def ports_by_tap(self) -> dict[int, list[int]]:
         """The ifindexes of each lagg's ports by that of its own interface."""

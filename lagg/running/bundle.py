@@ -229,7 +229,7 @@ class Bundle:
         """The lagg and all its ports have this MAC now."""
         self.adopt(replace(self.shape, mac=mac))
 
-    def meet(self, link: Link) -> None:
+    def warn_of_shared_mac(self, link: Link) -> None:
         """Warns of an interface beside the lagg that has its MAC: who gave it."""
         mac = self.shape.mac
         if link.name != mac.donor:
