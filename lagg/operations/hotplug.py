@@ -90,28 +90,28 @@ class HotPlug:
         waiting = bundle.wanted.waiting_for
         self._set_waiting(bundle, [name for name in waiting if name not in gone])
 
-    def look(self, name: str) -> None:
+    def try_soon(self, name: str) -> None:
         """Tries an interface of which something was told, if it is waited for."""
         if name not in self._due and self._waits(name) is not None:
             self._due.add(name)
             self._tasks.begin(self._try_in_turn, name)
 
-    def look_at(self, ifindex: int) -> None:
+    def try_ifindex(self, ifindex: int) -> None:
         """Tries the interface of this ifindex, if it was refused before."""
         for name, seen in tuple(self._refused.items()):
             if seen is not None and seen.ifindex == ifindex:
-                self.look(name)
+                self.try_soon(name)
 
-    def look_at_refused(self) -> None:
+    def try_refused(self) -> None:
         """Tries again whatever was refused, if it is not as it was."""
         for name in tuple(self._refused):
-            self.look(name)
+            self.try_soon(name)
 
-    def look_at_all(self) -> None:
+    def try_all(self) -> None:
         """Tries every name that is waited for."""
         for bundle in tuple(self._laggs.bundles.values()):
             for name in bundle.wanted.waiting_for:
-                self.look(name)
+                self.try_soon(name)
 
     def _on_event(self, event: Event) -> None:
         bundle = self._laggs.bundles.get(event.lagg)
@@ -123,7 +123,7 @@ class HotPlug:
             case EventKind.PORT_ATTACHED if bundle is not None:
                 self._set_waiting(bundle, bundle.wanted.waiting_for)
             case EventKind.DESTROYED | EventKind.PORT_DETACHED:
-                self.look_at_all()
+                self.try_all()
 
     def _set_waiting(self, bundle: Bundle, names: Iterable[str]) -> None:
         before = bundle.wanted.waiting_for
@@ -133,7 +133,7 @@ class HotPlug:
             if name not in before:
                 self._refused.pop(name, None)
                 bundle.emit(EventKind.PORT_WAITING, "attached when it appears", name)
-                self.look(name)  # it may have come meanwhile
+                self.try_soon(name)  # it may have come meanwhile
 
     async def _try_in_turn(self, name: str) -> None:
         try:

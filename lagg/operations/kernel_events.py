@@ -200,7 +200,7 @@ class KernelEvents:
                 self._look_at_use(ifindex)
             case AddressGone(ifindex):
                 self._look_at_use(ifindex)
-                self._hotplug.look_at(ifindex)
+                self._hotplug.try_ifindex(ifindex)
             case Overrun():
                 log.warning("netlink events were lost: looking at every interface")
                 self._look_at_all()
@@ -211,7 +211,7 @@ class KernelEvents:
             for ifindex in (tap, *ports):
                 self._used.add(ifindex)
                 self._look_at(ifindex)
-        self._hotplug.look_at_all()
+        self._hotplug.try_all()
 
     def _link_changed(self, link: Link) -> None:
         if link.lower and link.kind != "veth":
@@ -222,7 +222,7 @@ class KernelEvents:
                 self._look_at(link.ifindex)
             else:
                 self._laggs.warn_of_shared_mac(link)
-                self._hotplug.look(link.name)
+                self._hotplug.try_soon(link.name)
                 if link.kind in UPPERS:
                     self._stirred.set()
             return
@@ -248,7 +248,7 @@ class KernelEvents:
             for port in bundle.shape.ports:
                 if port.warnings:
                     self._look_at_use(port.link.ifindex)
-        self._hotplug.look_at_refused()
+        self._hotplug.try_refused()
 
     def _adopt_link(self, bundle: Bundle, link: Link, modes: Modes) -> None:
         """The fast way: no await between the kernel's word and the snapshot.
