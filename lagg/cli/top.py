@@ -29,16 +29,16 @@ def top(arguments: argparse.Namespace) -> int:
     """Pages, the first after one interval: a rate needs two records."""
     history, shown = History(), 0
     with Client(arguments.socket) as laggd:
-        _look(history, laggd, arguments.name)
+        _read(history, laggd, arguments.name)
         while shown != arguments.count:
             time.sleep(arguments.interval)
-            _look(history, laggd, arguments.name)
+            _read(history, laggd, arguments.name)
             _show(history, as_json=arguments.json)
             shown += 1
     return DONE
 
 
-def _look(history: History, laggd: Client, name: str | None) -> None:
+def _read(history: History, laggd: Client, name: str | None) -> None:
     laggs = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])
     history.add(laggs, time.monotonic_ns())
 

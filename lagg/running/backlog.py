@@ -50,9 +50,9 @@ class Backlog:
     def _arm(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(LOOK_S, self._look, context=unasked())
+            self._timer = loop.call_later(LOOK_S, self._tick, context=unasked())
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         self._timer = None
         if self._is_held_up():
             self._arm()

@@ -229,7 +229,7 @@ def test_what_was_read_before_the_socket_failed_is_not_believed_known(
             with monkeypatch.context() as patch:
                 patch.setattr(Socket, "receive_now", fail_after_one)
                 with pytest.raises(OSError, match="for a test"):
-                    watch._settle()
+                    watch._read_waiting()
             assert read
             assert await watch.events() == [Overrun()]
             assert (await netlink.links())[near.ifindex("eth0")].mtu == 1400

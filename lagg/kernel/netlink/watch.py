@@ -143,18 +143,18 @@ class Watch:
         self._arm(ASK_OFTEN_S)
 
     def _arm(self, delay_s: float) -> None:
-        """Calls _look() after so long, if there are ports to ask for."""
+        """Calls _tick() after so long, if there are ports to ask for."""
         self._disarm()
         if self._questions:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(delay_s, self._look)
+            self._timer = loop.call_later(delay_s, self._tick)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         """Asks while a change may be held back: after another, or under traffic."""
         often = asyncio.get_running_loop().time() < self._often_until_s
         if often or self._traffic.flows():
@@ -162,7 +162,7 @@ class Watch:
             self._ask()
         else:
             self._disarm()
-            self._traffic.await_frames(self._look)
+            self._traffic.await_frames(self._tick)
 
     def _ask(self) -> None:
         """Asks for each port; a change held back is among what waits for us then."""
@@ -171,7 +171,7 @@ class Watch:
             self._questions.rotate(-1)
             with contextlib.suppress(OSError):  # the queue may be full, and so be news
                 self._socket.send(question)
-        self._settle()
+        self._read_waiting()
 
     async def events(self) -> list[LinkEvent]:
         """The events since the last call; waits until there is one.
@@ -179,7 +179,7 @@ class Watch:
         An overrun is told alone: what else waited is older than the dump that follows.
         """
         while not self._aside:
-            self._take(BURST_DATAGRAMS_MAX)
+            self._read(BURST_DATAGRAMS_MAX)
             if not self._aside:
                 await self._something()
         events, self._aside = _newest(self._aside), []
@@ -194,13 +194,13 @@ class Watch:
         while not self._table.whole:
             self._table.begin()
             self._table.complete(await dump())
-            self._settle()
-        self._settle()
+            self._read_waiting()
+        self._read_waiting()
         return self._table
 
-    def _settle(self) -> None:
+    def _read_waiting(self) -> None:
         """Reads what waits; events() tells it later."""
-        while self._take(BURST_DATAGRAMS_MAX) == BURST_DATAGRAMS_MAX:
+        while self._read(BURST_DATAGRAMS_MAX) == BURST_DATAGRAMS_MAX:
             pass
         if self._aside and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -213,7 +213,7 @@ class Watch:
         finally:
             self._waiting = None
 
-    def _take(self, datagrams_max: int) -> int:
+    def _read(self, datagrams_max: int) -> int:
         """Makes events of what waits, up to a bound; answers how many it read."""
         burst: list[Message] = []
         count = 0

@@ -187,14 +187,14 @@ class Socket:
         """Waits until something is to be read, or somebody else settles `arrived`."""
         # Not loop.sock_recv(), which loses what it has read if it is cancelled late.
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, _settle, arrived)
+        loop.add_reader(self._socket, _set_done, arrived)
         try:
             await arrived
         finally:
             loop.remove_reader(self._socket)
 
 
-def _settle(arrived: "asyncio.Future[None]") -> None:
+def _set_done(arrived: "asyncio.Future[None]") -> None:
     if not arrived.done():
         arrived.set_result(None)
 
