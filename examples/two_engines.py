@@ -47,7 +47,7 @@ def main() -> None:
     wire: list[tuple[Instant, str, int, bytes]] = []
     while now < END:
         for name, engine in engines.items():
-            for output in engine.take():
+            for output in engine.take_outputs():
                 if isinstance(output, Send | Notice):
                     show(now, name, output)
                 if isinstance(output, Send):

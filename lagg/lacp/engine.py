@@ -3,7 +3,7 @@
 
 Owns the ports of a lagg and the one order in which their machines run: receive, mux,
 churn, periodic for each, then selection, until nothing moves; then transmit.  Values
-come in with `now` and go out by take(); it has no socket, no clock and no thread.
+come in with `now` and go out by take_outputs(); it has no socket, clock or thread.
 
 802.1AX lets the machines of all ports run at once, and says nothing of their order.
 Here they run in rounds until a round changes nothing that one tells another (what
@@ -11,10 +11,11 @@ _situation() compares): a fixed point of all machines and selection together.  G
 read variables and `now` alone, so how a state was reached does not matter.  An event
 that changes nothing for other ports, as most PDUs, runs its own port's machines only.
 
-PDUs are written when take() is called and not when a machine asks for one (NTT): what
-leaves says what is true then.  An output's order is the order in which it is to be
-done; the caller makes the workers collect and distribute as the view says before it
-sends any.  Time is an argument and never goes back: deadline() says when tick() is due.
+PDUs are written when take_outputs() is called and not when a machine asks for one
+(NTT): what leaves says what is true then.  An output's order is the order in which it
+is to be done; the caller makes the workers collect and distribute as the view says
+before it sends any.  Time is an argument and never goes back: deadline() says when
+tick() is due.
 """
 
 from collections.abc import Collection, Iterator
@@ -219,7 +220,7 @@ class Engine:
         at = min(self._timers(), default=NEVER)
         return None if at == NEVER else at
 
-    def take(self) -> list[Output]:
+    def take_outputs(self) -> list[Output]:
         """What is to be done since the last call, in order.
 
         PDUs are written only now: none says what was so once.

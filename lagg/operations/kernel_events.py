@@ -375,10 +375,10 @@ class KernelEvents:
             self._renamed(bundle, link)
         if link.mtu != bundle.link.mtu:
             with _logging():
-                await self._take_mtu(bundle, link.mtu)
+                await self._propagate_mtu(bundle, link.mtu)
         if link.mac != bundle.link.mac:
             with _logging():
-                await self._take_mac(bundle, link.mac)
+                await self._propagate_mac(bundle, link.mac)
         if link.up != bundle.link.up:
             bundle.emit(EventKind.ADMIN, "up" if link.up else "down")
             await propagate.set_up(self._laggs.netlink, bundle, link.up)
@@ -394,7 +394,7 @@ class KernelEvents:
         bundle.note(link.ifindex, lambda known: replace(known, name=link.name))
         bundle.emit(EventKind.RENAMED, f"now {link.name}")
 
-    async def _take_mtu(self, bundle: Bundle, mtu: int) -> None:
+    async def _propagate_mtu(self, bundle: Bundle, mtu: int) -> None:
         """Someone set the lagg's MTU: all ports, or it is put back (F-PR-MTU)."""
         async with AsyncExitStack() as undo:
             propagate.note_mtu(self._laggs.netlink, bundle, mtu, undo)
@@ -404,7 +404,7 @@ class KernelEvents:
             undo.pop_all()
         bundle.emit(EventKind.MTU, str(mtu))
 
-    async def _take_mac(self, bundle: Bundle, mac: str) -> None:
+    async def _propagate_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
         async with AsyncExitStack() as undo:
             netlink, wanted = self._laggs.netlink, LaggMac(mac, fixed=True)

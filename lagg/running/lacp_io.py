@@ -229,7 +229,7 @@ class LacpIo:
                     self._orders.popleft()(now)
                 work(now)
                 self._probe(now)
-                self._outputs += self._engine.take()
+                self._outputs += self._engine.take_outputs()
                 self._conclude()
             self._arm(now)
         finally:

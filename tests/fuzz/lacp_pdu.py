@@ -37,7 +37,7 @@ def one_input(octets: bytes) -> None:
             again = pdu.encode_lacpdu(said, pdu.source_of(frame))
             assert pdu.decode(again) == replace(said, retries=pdu.RETRIES)
         engine.receive(1, frame, n * STEP_NS)
-        engine.take()
+        engine.take_outputs()
         engine.tick((n + 1) * STEP_NS)
 
 

@@ -118,7 +118,9 @@ def test_a_pdu_says_what_is_so_when_it_is_taken() -> None:
         actor = replace(said.actor, state=said.actor.state & ~missing)
         frame = encode_lacpdu(replace(said, actor=actor), port_mac("B", 1))
         engine.receive(1, frame, world.now)
-    sent = [decode(each.frame) for each in engine.take() if isinstance(each, Send)]
+    sent = [
+        decode(each.frame) for each in engine.take_outputs() if isinstance(each, Send)
+    ]
     status = engine.view().ports[0]
     assert sent == [Lacpdu(status.actor, status.partner)]
     assert status.counts.lacpdu_tx == len(world.times("A", 1)) + 1

@@ -134,7 +134,7 @@ class World:
     def carry(self) -> None:
         """Take what the engines put out."""
         for name, engine in self.engines.items():
-            for output in engine.take():
+            for output in engine.take_outputs():
                 if isinstance(output, Send):
                     self._put(name, output)
                 elif isinstance(output, Notice):

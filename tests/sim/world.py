@@ -197,7 +197,7 @@ class World:
     def _after(self, index: int) -> None:
         """Carry off what an engine put out, and judge it."""
         engine = self.engines[index]
-        for output in engine.take():
+        for output in engine.take_outputs():
             if isinstance(output, Send):
                 self._sent((index, output.number), output.frame)
         self.deadlines[index] = engine.deadline()
