@@ -100,7 +100,7 @@ def confine() -> None:
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise _refusal("prctl")
+        raise _last_error("prctl")
     # A port has a handful of descriptors, and 1024 are usual.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
@@ -118,7 +118,7 @@ def effective() -> int:
     """The calling thread's effective capabilities, as the kernel's bit mask."""
     header, halves = _Header(_VERSION_3, 0), (_Bits * 2)()
     if _libc.capget(ctypes.byref(header), halves) != 0:
-        raise _refusal("capget")
+        raise _last_error("capget")
     return int(halves[0].effective) | int(halves[1].effective) << 32
 
 
@@ -127,9 +127,9 @@ def _set(capabilities: int) -> None:
     header = _Header(_VERSION_3, 0)
     halves = (_Bits * 2)(_Bits(capabilities, capabilities, 0))
     if _libc.capset(ctypes.byref(header), halves) != 0:
-        raise _refusal("capset")
+        raise _last_error("capset")
 
 
-def _refusal(call: str) -> OSError:
+def _last_error(call: str) -> OSError:
     code = ctypes.get_errno()
     return OSError(code, f"{call}: {os.strerror(code)}")

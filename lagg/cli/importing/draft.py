@@ -71,13 +71,13 @@ class Draft:
         """The next port; once is enough."""
         if port in self.ports:
             return
-        cause = _refusal(port) or self._refusal(port)
+        cause = _name_refusal(port) or self._port_refusal(port)
         if cause:
             self.note(f"port {port}", cause)
         else:
             self.ports.append(port)
 
-    def _refusal(self, port: str) -> str:
+    def _port_refusal(self, port: str) -> str:
         if port == self.name:
             return "a lagg cannot be its own port"
         full = len(self.ports) >= PORTS_MAX
@@ -142,7 +142,7 @@ class Drafts:
         ValueError for a name that no lagg can have.
         """
         for draft in self:
-            cause = _refusal(draft.name)
+            cause = _name_refusal(draft.name)
             if cause:
                 raise ValueError(f"{draft.name}: no lagg can have this name: {cause}")
         owners: dict[str, str] = {}
@@ -154,7 +154,7 @@ class Drafts:
                     draft.drop_port(port, f"already a port of {owners[port]}")
 
 
-def _refusal(name: str) -> str:
+def _name_refusal(name: str) -> str:
     """Why no interface has this name; empty when one can."""
     if any(c in name for c in _EXPANDED_LATER):
         return "what the shell makes of it is not known here"

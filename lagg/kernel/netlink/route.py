@@ -52,7 +52,7 @@ class Netlink:
 
     def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
         """Opens the sockets in this thread's namespace.  LaggError if refused."""
-        with _refusal("netlink", "open a socket"):
+        with _blaming("netlink", "open a socket"):
             self._watch = Watch(queue_bytes)
             self._route = Socket(NETLINK_ROUTE)
             self._generic = Generic()
@@ -86,7 +86,7 @@ class Netlink:
         Of changes of one interface that wait together only the last is told.
         """
         while True:
-            with _refusal("netlink", "receive events"):
+            with _blaming("netlink", "receive events"):
                 events = await self._watch.events()
             for event in events:
                 self._remember_name(event)
@@ -98,7 +98,7 @@ class Netlink:
         Without an end, for one consumer.  Before Linux 5.6 nothing is told.
         """
         while True:
-            with _refusal("netlink", "receive ethtool's notices"):
+            with _blaming("netlink", "receive ethtool's notices"):
                 changed = await self._queues.changed()
             yield changed
 
@@ -128,7 +128,7 @@ class Netlink:
         Listed once, and then known from what is told: it must not take longer the more
         interfaces there are.
         """
-        with _refusal("netlink", "list the interfaces"):
+        with _blaming("netlink", "list the interfaces"):
             return (await self._watch.table(self._dump)).links
 
     async def _dump(self) -> list[Link]:
@@ -146,12 +146,12 @@ class Netlink:
         Asked and answered at once, so that it is exact between two publications.  None
         when there is no such interface.
         """
-        with _refusal(self._name(ifindex), "read a counter"):
+        with _blaming(self._name(ifindex), "read a counter"):
             return self._stats.tx_dropped(ifindex)
 
     async def egress_rules(self) -> EgressRules:
         """Whose frames are shaped or filtered as they leave, and not by us."""
-        with _refusal("netlink", "look for egress filters"):
+        with _blaming("netlink", "look for egress filters"):
             return await self._egress.rules()
 
     def reception(self, ifindex: int) -> Reception | None:
@@ -159,7 +159,7 @@ class Netlink:
 
         Another MAC above it makes it promiscuous so.  None: no such interface.
         """
-        with _refusal(self._name(ifindex), "ask what it receives"):
+        with _blaming(self._name(ifindex), "ask what it receives"):
             return self._stats.reception(ifindex)
 
     async def filters_vlans(self, ifindex: int) -> bool:
@@ -167,17 +167,17 @@ class Netlink:
 
         False when the interface is gone.
         """
-        with _refusal(self._name(ifindex), "ask whether it filters VLANs"):
+        with _blaming(self._name(ifindex), "ask whether it filters VLANs"):
             return await self._generic.filters_vlans(ifindex)
 
     async def offloads(self, ifindex: int) -> tuple[Offload, ...]:
         """Which receive offloads are on; none when the interface is gone."""
-        with _refusal(self._name(ifindex), "read its offloads"):
+        with _blaming(self._name(ifindex), "read its offloads"):
             return await self._generic.offloads(ifindex)
 
     async def set_offload(self, ifindex: int, offload: Offload, *, on: bool) -> None:
         """Sets one offload.  LaggError(EOPNOTSUPP): its driver leaves it as it is."""
-        with _refusal(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
+        with _blaming(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
             await self._generic.set_offload(ifindex, offload, on)
 
     async def transmits_by_several(self, link: Link) -> bool:
@@ -187,7 +187,7 @@ class Netlink:
         """
         if link.queues == 1:
             return False
-        with _refusal(link.name, "ask for its transmit queues"):
+        with _blaming(link.name, "ask for its transmit queues"):
             queues = await self._generic.transmit_queues(link.ifindex)
         return queues is None or queues > 1
 
@@ -204,7 +204,7 @@ class Netlink:
         return link
 
     async def _get(self, body: object, name: str) -> Link:
-        with _refusal(name, "look up the interface"):
+        with _blaming(name, "look up the interface"):
             for raw in await self._route.ask(Request(body, messages.RTM_GETLINK)):
                 link = messages.link_of(raw)
                 if link is not None:
@@ -270,12 +270,12 @@ class Netlink:
 
     async def addresses(self, ifindex: int) -> tuple[Address, ...]:
         """The IP addresses of one interface."""
-        with _refusal(self._name(ifindex), "list the addresses"):
+        with _blaming(self._name(ifindex), "list the addresses"):
             return (await self._addresses(ifindex)).get(ifindex, ())
 
     async def addresses_by_link(self) -> dict[int, tuple[Address, ...]]:
         """The IP addresses of all interfaces that have any, by ifindex."""
-        with _refusal("netlink", "list the addresses"):
+        with _blaming("netlink", "list the addresses"):
             return await self._addresses(0)
 
     async def _addresses(self, ifindex: int) -> dict[int, tuple[Address, ...]]:
@@ -317,7 +317,7 @@ class Netlink:
             messages.RTM_GETROUTE,
             NLM_F_REQUEST | NLM_F_DUMP,
         )
-        with _refusal(self._name(ifindex), "list the routes"):
+        with _blaming(self._name(ifindex), "list the routes"):
             found = await self._route.ask(listing)
         for raw in found:
             body = messages.kernel_route(raw)
@@ -328,21 +328,21 @@ class Netlink:
 
     async def modes(self, ifindex: int) -> Modes:
         """What ethtool says; unknown is ordinary for a virtual NIC."""
-        with _refusal(self._name(ifindex), "read speed and duplex"):
+        with _blaming(self._name(ifindex), "read speed and duplex"):
             return await self._generic.modes(ifindex)
 
     async def set_speed(self, ifindex: int, speed_mbps: int) -> None:
         """Sets what ethtool says of a TAP: its speed, at full duplex."""
-        with _refusal(self._name(ifindex), f"set speed {speed_mbps} Mbit/s"):
+        with _blaming(self._name(ifindex), f"set speed {speed_mbps} Mbit/s"):
             await self._generic.set_modes(ifindex, Modes(speed_mbps))
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 drives the interface; wlan looks like Ethernet otherwise."""
-        with _refusal(self._name(ifindex), "ask whether it is wireless"):
+        with _blaming(self._name(ifindex), "ask whether it is wireless"):
             return await self._generic.wireless(ifindex)
 
     async def _do(self, ifindex: int, step: str, request: Request) -> None:
-        with _refusal(self._name(ifindex), step):
+        with _blaming(self._name(ifindex), step):
             await self._route.ask(request)
 
     def _name(self, ifindex: int) -> str:
@@ -350,7 +350,7 @@ class Netlink:
 
 
 @contextmanager
-def _refusal(thing: str, step: str) -> Iterator[None]:
+def _blaming(thing: str, step: str) -> Iterator[None]:
     """Turns a kernel's refusal into ours: which interface, which step, which errno."""
     try:
         yield
