@@ -161,8 +161,9 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     if shape.proto is not Proto.LOADBALANCE:
         return ""
     if running.hash_kind is HashKind.FNV1:
-        home = shape.preferred[flow_hash % len(shape.ports)].slot
-        answers = link_active(shape.preferred, home) != home
+        ports = shape.preferred
+        home = ports[flow_hash % len(ports)].slot
+        answers = link_active(ports, home) != home
     else:
         home = shape.homes[flow_hash % len(shape.homes)]
         answers = home != running.tx_slots[flow_hash % len(running.tx_slots)]

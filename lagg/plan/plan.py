@@ -80,7 +80,7 @@ def plan(shape: Shape) -> Plan:
         tx_drop=_tx_drop(shape),
         rx_drop=_rx_drop(shape.proto),
         rx_accept=shape.closing.union(_rx_accept(shape)),
-        ports=shape.closing.union(port.slot for port in shape.preferred),
+        ports=shape.closing.union(port.slot for port in shape.ports),
         stride=options.rr_limit,
         hash_kind=options.hash,
         hash_layers=options.lagghash,
@@ -99,12 +99,20 @@ def link_active(ports: Sequence[Port], slot: int | None) -> int | None:
     return next(found, None)
 
 
+def _carrying(shape: Shape) -> int | None:
+    """The slot of the port that carries a failover lagg."""
+    primary = shape.primary_port
+    if primary is not None and primary.active:
+        return primary.slot  # whatever the order of the others, which takes a sort
+    return link_active(shape.preferred, shape.primary)
+
+
 def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
     """A port's flags as lagg_port2req() sets them."""
     port = shape.at(slot)
     match shape.proto:
         case Proto.FAILOVER:
-            carrying = link_active(shape.preferred, shape.primary)
+            carrying = _carrying(shape)
             master = (PortFlag.MASTER,) if slot == shape.primary else ()
             return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
         case Proto.NONE:
@@ -126,8 +134,9 @@ def _lacp_flags(port: Port) -> tuple[PortFlag, ...]:
 
 def _failover(shape: Shape) -> Table:
     # The first entry carries all; the rest stand in when it dies under a burst.
-    first = link_active(shape.preferred, shape.primary)
-    others = [port.slot for port in shape.preferred if port.active]
+    ports = shape.preferred
+    first = link_active(ports, shape.primary)
+    others = [port.slot for port in ports if port.active]
     slots = [] if first is None else [first, *others]
     return Spread.FIRST, tuple(dict.fromkeys(slots))
 
@@ -204,7 +213,7 @@ _TABLES: dict[Proto, Callable[[Shape], Table]] = {
 
 def _tx_drop(shape: Shape) -> Drop:
     # In this order: lagg(4) looks for ports before it asks the protocol.
-    if not shape.preferred:
+    if not shape.ports:
         return Drop.NO_PORT
     if shape.proto is Proto.NONE:
         return Drop.PROTO_NONE
@@ -217,17 +226,17 @@ def _rx_drop(proto: Proto) -> Drop:
 
 def _rx_accept(shape: Shape) -> set[int]:
     """lagg_*_input(): the static ones but failover take frames from every port."""
-    every = {port.slot for port in shape.preferred}
+    every = {port.slot for port in shape.ports}
     match shape.proto:
         case Proto.NONE:
             return set()
         case Proto.FAILOVER if not shape.options.failover_rx_all:
-            carrying = link_active(shape.preferred, shape.primary)
+            carrying = _carrying(shape)
             if carrying is None:
                 return every  # lagg_fail_input(): "weird but process it"
             return {carrying} | (every & {shape.primary})
         case Proto.LACP:
-            return _collecting(shape.preferred)
+            return _collecting(shape.ports)
         case _:
             return every
 
