@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
 
-from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect, PortStatus, View
+from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect
 from lagg.options import PORTS_MAX
 
 WORKERS_MAX = 8
@@ -268,30 +268,6 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class PortRecord:
-    """A port as `show --json` prints it."""
-
-    name: str
-    ifindex: int
-    slot: int
-    link: str  # "up" or "down"
-    speed_mbps: int  # 0 when unknown
-    flags: tuple[PortFlag, ...]
-    reason: str | None  # why it carries nothing, in words
-    tx: Transmit
-    tx_frames: int
-    tx_bytes: int
-    rx_frames: int
-    rx_bytes: int
-    drops: dict[Drop, int]
-    promisc: str | None = None  # why it receives more than is for it, in words
-    lacp_port_priority: int = PRIORITY_DEFAULT
-    lacp: PortStatus | None = None  # None unless laggproto is lacp
-    rings_reopened: int = 0  # times that it could not move and was opened anew
-    warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
-
-
-@dataclass(frozen=True, slots=True)
 class Counters:
     """Frames since creation: tx_in + rx_in == tx_out + rx_out + sum(drops), always."""
 
@@ -300,37 +276,6 @@ class Counters:
     rx_in: int
     rx_out: int
     drops: dict[Drop, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Limbo:
-    """Snapshots that were replaced and that a worker may still see."""
-
-    snapshots: int
-    oldest_ms: int  # since the oldest was replaced; 0 without any
-    worker: int | None  # that holds it up
-
-
-@dataclass(frozen=True, slots=True)
-class LaggRecord:
-    """A lagg as `show --json` prints it: one consistent snapshot."""
-
-    name: str
-    ifindex: int
-    proto: Proto
-    up: bool
-    link: str
-    mac: str
-    mtu: int
-    speed_mbps: int
-    generation: int
-    workers: int
-    limbo: Limbo
-    options: Options
-    ports: tuple[PortRecord, ...]
-    counters: Counters
-    waiting_for: tuple[str, ...] = ()  # configured ports that are not there yet
-    lacp: View | None = None  # None unless laggproto is lacp
 
 
 @dataclass(frozen=True, slots=True)

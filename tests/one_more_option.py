@@ -67,16 +67,16 @@ def of_configuration() -> dict[str, Any]:
 
 def of_socket() -> dict[str, Any]:
     """What crosses the control socket."""
-    from lagg.control import records
+    from lagg import records
     from lagg.control.server import LaggInterface
 
     description = LaggInterface.render_interface_description()
     change = vars(records)["PortOptionsChangeJson"]
     return {
-        "record": records.options_json(lagg.model.Options())["lacp_colour"],
+        "record": records.options_record(lagg.model.Options())["lacp_colour"],
         "types": [
             get_type_hints(vars(records)[name])["lacp_colour"].__name__
-            for name in ("OptionsJson", "OptionsChangeJson")
+            for name in ("OptionsRecord", "OptionsChangeJson")
         ],
         "type of a port": get_type_hints(change)["lacp_weight"].__name__,
         "varlink": sorted(

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "events": ("lacp",),
     "model": ("errors", "lacp", "options"),
     "options": (),
+    "records": ("lacp", "model", "options"),
     "streams": (),
     "tasks": ("errors", "events"),
     "kernel.netlink": (TOP, "kernel.proc"),
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "kernel.rx_filter": (TOP, "kernel.proc"),
     "kernel.proc": (TOP,),
     "kernel.privileges": ("errors",),
-    "control": (TOP, "lacp", "plan", "config"),
+    "control": (TOP, "plan", "config"),
     "daemon": (
         TOP,
         "config",
@@ -67,7 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "operations",
         "control",
     ),
-    "daemon.metrics": (TOP, "control.records"),
+    "daemon.metrics": (TOP,),
     "daemon.reloader": (TOP, "config"),
     "daemon.supervise": (TOP,),
     "cli": (TOP, "plan", "config", "control", "kernel.proc"),
@@ -82,8 +83,8 @@ SOLE_IMPORTERS = {
 
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
-    *("lacp", "plan", "config", "errors", "events", "model", "options"),
-    *("ports.eligible", "operations.uppers", "control.records", "cli.show_page"),
+    *("lacp", "plan", "config", "errors", "events", "model", "options", "records"),
+    *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}

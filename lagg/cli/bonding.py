@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from lagg.control.records import LaggJson, PortJson
+    from lagg.records import LaggRecord, PortRecord
 
 _MODES = {
     "failover": "fault-tolerance (active-backup)",
@@ -28,7 +28,7 @@ _POLICIES = {
 _HASHED = ("loadbalance", "lacp")
 
 
-def bonding_page(lagg: LaggJson) -> str:
+def bonding_page(lagg: LaggRecord) -> str:
     """One lagg with its ports."""
     head = [
         "laggd: in the words of the Ethernet Channel Bonding Driver",
@@ -42,7 +42,7 @@ def bonding_page(lagg: LaggJson) -> str:
     return "\n\n".join(blocks)
 
 
-def _mode_lines(lagg: LaggJson) -> list[str]:
+def _mode_lines(lagg: LaggRecord) -> list[str]:
     if lagg["proto"] in _HASHED:
         layers = tuple(lagg["options"]["lagghash"])
         return [f"Transmit Hash Policy: {_POLICIES.get(layers, ','.join(layers))}"]
@@ -54,12 +54,12 @@ def _mode_lines(lagg: LaggJson) -> list[str]:
     ]
 
 
-def _flagged(lagg: LaggJson, flag: str) -> str:
+def _flagged(lagg: LaggRecord, flag: str) -> str:
     found = (port["name"] for port in lagg["ports"] if flag in port["flags"])
     return next(found, "None")
 
 
-def _aggregator_lines(lagg: LaggJson) -> list[str]:
+def _aggregator_lines(lagg: LaggRecord) -> list[str]:
     options = lagg["options"]
     lacp = _lacp_of(lagg)
     if lacp is None:
@@ -91,13 +91,13 @@ def _aggregator_lines(lagg: LaggJson) -> list[str]:
 _NO_MAC = "00:00:00:00:00:00"
 
 
-def _count_of(lagg: LaggJson, aggregator: int) -> int:
+def _count_of(lagg: LaggRecord, aggregator: int) -> int:
     return sum(
         (_lacp_of(port) or {}).get("aggregator") == aggregator for port in lagg["ports"]
     )
 
 
-def _port_lines(port: PortJson) -> list[str]:
+def _port_lines(port: PortRecord) -> list[str]:
     speed = f"{port['speed_mbps']} Mbps" if port["speed_mbps"] else "Unknown"
     return [
         f"Slave Interface: {port['name']}",
@@ -107,7 +107,7 @@ def _port_lines(port: PortJson) -> list[str]:
     ]
 
 
-def _port_lacp_lines(port: PortJson) -> list[str]:
+def _port_lacp_lines(port: PortRecord) -> list[str]:
     lacp = _lacp_of(port)
     if lacp is None:
         return []
@@ -133,5 +133,5 @@ def _party_lines(end: str, key: str, party: dict[str, Any]) -> list[str]:
     ]
 
 
-def _lacp_of(record: LaggJson | PortJson) -> dict[str, Any] | None:
+def _lacp_of(record: LaggRecord | PortRecord) -> dict[str, Any] | None:
     return cast("dict[str, Any]", record).get("lacp")

@@ -14,7 +14,7 @@ from lagg.cli.show_page import count_words
 
 if TYPE_CHECKING:
     from lagg.cli.show_page import Paint
-    from lagg.control.records import BucketJson
+    from lagg.control.messages import BucketJson
 
 BUSIEST_MAX = 8
 """More rows than flows that fill a port by themselves."""

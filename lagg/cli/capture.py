@@ -23,7 +23,8 @@ from lagg.plan.plan import PLANNED_DROPS
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.control.records import ExplanationJson, LaggJson
+    from lagg.control.messages import ExplanationJson
+    from lagg.records import LaggRecord
 
 ANY_DROP = "any"
 CAPTURED_DROPS = tuple(drop.value for drop in PLANNED_DROPS)
@@ -82,7 +83,7 @@ def _check_drops(reason: str | None) -> None:
     raise UsageError(f"--drops {reason}: no such reason{near}; one of {allowed}")
 
 
-def _check_ports(lagg: LaggJson, wanted: frozenset[str]) -> None:
+def _check_ports(lagg: LaggRecord, wanted: frozenset[str]) -> None:
     there = {lagg["name"], *(port["name"] for port in lagg["ports"])}
     for port in sorted(wanted - there):
         raise UsageError(f"{lagg['name']}: port {port}: no port of it")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from lagg.control.client import Client
-    from lagg.control.records import EventJson, LaggJson
+    from lagg.control.messages import EventJson
+    from lagg.records import LaggRecord
 
 _OF_ONE = {
     each.value
@@ -64,7 +65,7 @@ class Places:
         self._blocks = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(listening, selectors.EVENT_READ)
-        self.lagg = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])[0]
+        self.lagg = cast("list[LaggRecord]", laggd.call("List", name=name)["laggs"])[0]
 
     def __enter__(self) -> Self:
         """These places, watched until the block ends."""
@@ -109,8 +110,8 @@ class Places:
         ours = event["lagg"] == self.lagg["name"]
         return event["event"] in _OF_ALL or (ours and event["event"] in _OF_ONE)
 
-    def _record(self) -> LaggJson:
-        for lagg in cast("list[LaggJson]", self._laggd.call("List")["laggs"]):
+    def _record(self) -> LaggRecord:
+        for lagg in cast("list[LaggRecord]", self._laggd.call("List")["laggs"]):
             if lagg["ifindex"] == self.lagg["ifindex"]:
                 return lagg
         raise LaggError(self.lagg["name"], "no such lagg any more", errno.ENOENT)
@@ -143,7 +144,7 @@ _Key = tuple[int, str]
 """ifindex and name: one that is renamed is another one in the file, which has names."""
 
 
-def _interfaces(lagg: LaggJson) -> dict[_Key, str]:
+def _interfaces(lagg: LaggRecord) -> dict[_Key, str]:
     """The lagg and its ports, and what the file says of each."""
     name = lagg["name"]
     own: dict[_Key, str] = {

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import argparse
 
     from lagg.cli.show_page import Paint
-    from lagg.control.records import ChoiceJson, ExplanationJson, LaggJson
+    from lagg.control.messages import ChoiceJson, ExplanationJson
+    from lagg.records import LaggRecord
 
 HEAD_BYTES = 512
 """More of a frame than any header that a hash reads."""
@@ -72,7 +73,7 @@ def _asked(laggd: Client, name: str, frame: bytes) -> ExplanationJson:
 
 def _frame_of(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, str]:
     """A frame of the flow, and what about it had to be guessed."""
-    lagg = cast("LaggJson", laggd.call("List", name=name)["laggs"][0])
+    lagg = cast("LaggRecord", laggd.call("List", name=name)["laggs"][0])
     fields.setdefault("smac", lagg["mac"])
     note = ""
     if "dmac" not in fields:

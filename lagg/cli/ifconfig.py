@@ -25,7 +25,7 @@ from lagg.errors import LaggError
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.control.records import LaggJson
+    from lagg.records import LaggRecord
 
 CLONER = "lagg"
 """`ifconfig lagg create` makes the first laggN that is free, and prints its name."""
@@ -42,8 +42,8 @@ def ifconfig(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _laggs(laggd: Client) -> list[LaggJson]:
-    return cast("list[LaggJson]", laggd.call("List")["laggs"])
+def _laggs(laggd: Client) -> list[LaggRecord]:
+    return cast("list[LaggRecord]", laggd.call("List")["laggs"])
 
 
 class _Run:
@@ -140,7 +140,7 @@ def _plain_mac(word: str) -> str:
     return word
 
 
-def _show(line: Line, laggs: dict[str, LaggJson], *, as_json: bool) -> None:
+def _show(line: Line, laggs: dict[str, LaggRecord], *, as_json: bool) -> None:
     names = _shown_names(line, laggs)
     if as_json:
         say(json.dumps([laggs[name] for name in names if name in laggs]))
@@ -151,14 +151,14 @@ def _show(line: Line, laggs: dict[str, LaggJson], *, as_json: bool) -> None:
             say(_page(name, laggs.get(name), verbose=line.verbose))
 
 
-def _shown_names(line: Line, laggs: dict[str, LaggJson]) -> list[str]:
+def _shown_names(line: Line, laggs: dict[str, LaggRecord]) -> list[str]:
     if line.name is not None and not line.every:
         return [line.name]
     here = interface.names()
     return here + [name for name in laggs if name not in here]
 
 
-def _page(name: str, lagg: LaggJson | None, *, verbose: bool) -> str:
+def _page(name: str, lagg: LaggRecord | None, *, verbose: bool) -> str:
     try:
         found = interface.facts(name)
     except LaggError:

@@ -15,7 +15,7 @@ from lagg.cli.interface import Facts
 from lagg.options import OPTIONS
 
 if TYPE_CHECKING:
-    from lagg.control.records import LaggJson, PortJson
+    from lagg.records import LaggRecord, PortRecord
 
 _UP = {"UP": 0x1, "RUNNING": 0x40}  # FreeBSD's RUNNING: the driver's, not the carrier's
 _INTERFACE_FLAGS = {
@@ -69,7 +69,7 @@ _NOBODY = {
 }
 
 
-def interface_page(facts: Facts, lagg: LaggJson | None, *, verbose: bool) -> str:
+def interface_page(facts: Facts, lagg: LaggRecord | None, *, verbose: bool) -> str:
     """One interface; with `lagg`, its record, a lagg."""
     lines = [
         f"{facts.name}: {_flag_words('flags', _INTERFACE_FLAGS, _set_of(facts))}"
@@ -84,7 +84,7 @@ def interface_page(facts: Facts, lagg: LaggJson | None, *, verbose: bool) -> str
     return "\n".join(lines + (_lagg_lines(lagg, verbose) if lagg else []))
 
 
-def facts_of(lagg: LaggJson) -> Facts:
+def facts_of(lagg: LaggRecord) -> Facts:
     """What a record says of its interface, for who is in another namespace."""
     flags = interface.IFF_BROADCAST | interface.IFF_MULTICAST
     flags |= interface.IFF_UP if lagg["up"] else 0
@@ -105,7 +105,7 @@ def _flag_words(title: str, numbers: Mapping[str, int], chosen: set[str]) -> str
     return f"{title}={total:x}<{words}>"
 
 
-def _lagg_lines(lagg: LaggJson, verbose: bool) -> list[str]:
+def _lagg_lines(lagg: LaggRecord, verbose: bool) -> list[str]:
     layers = ",".join(lagg["options"]["lagghash"])
     lines = [f"\tlaggproto {lagg['proto']} lagghash {layers}"]
     if verbose:
@@ -121,7 +121,7 @@ def _lagg_lines(lagg: LaggJson, verbose: bool) -> list[str]:
     ]
 
 
-def _option_lines(lagg: LaggJson) -> list[str]:
+def _option_lines(lagg: LaggRecord) -> list[str]:
     options = lagg["options"]
     chosen = {
         row.freebsd.flag
@@ -144,7 +144,7 @@ def _option_lines(lagg: LaggJson) -> list[str]:
     ]
 
 
-def _port_lines(port: PortJson, verbose: bool) -> list[str]:
+def _port_lines(port: PortRecord, verbose: bool) -> list[str]:
     flags = _flag_words("flags", _PORT_FLAGS, set(port["flags"]))
     line = f"\tlaggport: {port['name']} {flags}"
     lacp = _lacp_of(port)
@@ -156,7 +156,7 @@ def _port_lines(port: PortJson, verbose: bool) -> list[str]:
     return [line, *_lag_id_lines("\t\t", lacp)]
 
 
-def _lacp_of(record: LaggJson | PortJson) -> dict[str, Any] | None:
+def _lacp_of(record: LaggRecord | PortRecord) -> dict[str, Any] | None:
     return cast("dict[str, Any]", record).get("lacp")
 
 

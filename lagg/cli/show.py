@@ -17,7 +17,8 @@ from lagg.control.client import Client, NoDaemonError
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.control.records import BucketJson, EventJson, LaggJson
+    from lagg.control.messages import BucketJson, EventJson
+    from lagg.records import LaggRecord
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -78,7 +79,9 @@ def _time_of_day(at: str) -> str:
     return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
 
 
-def laggs_of(arguments: argparse.Namespace) -> list[LaggJson]:
+def laggs_of(arguments: argparse.Namespace) -> list[LaggRecord]:
     """The record of the lagg that was named, or of all."""
     with Client(arguments.socket) as laggd:
-        return cast("list[LaggJson]", laggd.call("List", name=arguments.name)["laggs"])
+        return cast(
+            "list[LaggRecord]", laggd.call("List", name=arguments.name)["laggs"]
+        )

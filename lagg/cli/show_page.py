@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 from lagg.options import OPTIONS
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.control.records import (
-        AskerJson,
-        EventJson,
-        LacpJson,
-        LaggJson,
-        LimboJson,
-        OptionsJson,
-        PartyJson,
-        PortJson,
-        PortLacpJson,
+    from lagg.control.messages import AskerJson, EventJson
+    from lagg.records import (
+        LacpRecord,
+        LaggRecord,
+        Limbo,
+        OptionsRecord,
+        PartyRecord,
+        PortLacpRecord,
+        PortRecord,
     )
 
 Paint = Callable[[str, str | None], str]
@@ -46,7 +45,9 @@ def plain(text: str, code: str | None) -> str:
     return text
 
 
-def show_page(laggs: Sequence[LaggJson], paint: Paint, *, verbose: bool = False) -> str:
+def show_page(
+    laggs: Sequence[LaggRecord], paint: Paint, *, verbose: bool = False
+) -> str:
     """What `show` prints: each lagg with its ports and its traffic.
 
     `verbose`: and how many replaced snapshots wait for a worker, if none does, too.
@@ -56,7 +57,7 @@ def show_page(laggs: Sequence[LaggJson], paint: Paint, *, verbose: bool = False)
     return "\n\n".join("\n".join(_lagg_lines(each, paint, verbose)) for each in laggs)
 
 
-def stats_page(laggs: Sequence[LaggJson], paint: Paint) -> str:
+def stats_page(laggs: Sequence[LaggRecord], paint: Paint) -> str:
     """What `stats` prints: only the counters, each with its name."""
     if not laggs:
         return "no laggs"
@@ -81,14 +82,14 @@ def _asker(by: AskerJson) -> str:
     return ", ".join((*program, *pid, f"uid {by['uid']}"))
 
 
-def counter_part(lagg: LaggJson) -> dict[str, object]:
+def counter_part(lagg: LaggRecord) -> dict[str, object]:
     """What `stats --json` prints of a record."""
     names = ("name", "tx_frames", "tx_bytes", "rx_frames", "rx_bytes", "drops")
     ports = [{key: port[key] for key in names} for port in _loose(lagg["ports"])]
     return {"name": lagg["name"], "counters": lagg["counters"], "ports": ports}
 
 
-def carrier_reason(lagg: LaggJson) -> str | None:
+def carrier_reason(lagg: LaggRecord) -> str | None:
     """Why the lagg has no carrier, in words; None when it has."""
     if lagg["link"] == "up":
         return None
@@ -126,7 +127,7 @@ def byte_words(size: int) -> str:
     return f"{value:.4g} PB"
 
 
-def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
+def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
     reason = carrier_reason(lagg)
     link = paint(f"link {lagg['link']}", _LIGHT.get(lagg["link"]))
     title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
@@ -153,7 +154,7 @@ def _lagg_lines(lagg: LaggJson, paint: Paint, verbose: bool) -> list[str]:
     ]
 
 
-def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
+def _limbo_lines(limbo: Limbo, verbose: bool) -> list[str]:
     if limbo["snapshots"] == 0:
         return ["  no replaced snapshot in use"] if verbose else []
     return [
@@ -162,7 +163,7 @@ def _limbo_lines(limbo: LimboJson, verbose: bool) -> list[str]:
     ]
 
 
-def _option_lines(proto: str, options: OptionsJson) -> list[str]:
+def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
     """The options that count while this protocol runs; all others wait for theirs."""
     words = [
         f"{row.key} {_option_words(options[row.key])}"
@@ -181,7 +182,7 @@ def _option_words(value: object) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def _lacp_lines(lacp: LacpJson | None) -> list[str]:
+def _lacp_lines(lacp: LacpRecord | None) -> list[str]:
     """The active aggregator, as ifconfig(8) -v prints the lag id."""
     if lacp is None:
         return []
@@ -194,19 +195,19 @@ def _lacp_lines(lacp: LacpJson | None) -> list[str]:
     ]
 
 
-def _party_words(party: PartyJson) -> str:
+def _party_words(party: PartyRecord) -> str:
     return (
         f"({party['system_priority']:04X},{party['system'].upper().replace(':', '-')},"
         f"{party['key']:04X},{party['port_priority']:04X},{party['port']:04X})"
     )
 
 
-def _state_words(party: PartyJson) -> str:
+def _state_words(party: PartyRecord) -> str:
     """As ifconfig(8) prints a state: 3d<ACTIVITY,AGGREGATION,...>."""
     return f"{party['state']:02x}<{','.join(party['state_bits'])}>"
 
 
-def _port_lacp_lines(lacp: PortLacpJson, verbose: bool) -> list[str]:
+def _port_lacp_lines(lacp: PortLacpRecord, verbose: bool) -> list[str]:
     """Below the line of a port: each end's state; `verbose`: its machines."""
     lines = [
         f"    state {_state_words(lacp['actor'])}"
@@ -233,7 +234,7 @@ def _counts(value: object) -> bool:
     return isinstance(value, int) and value > 0
 
 
-def _port_lines(ports: Sequence[PortJson], paint: Paint, verbose: bool) -> list[str]:
+def _port_lines(ports: Sequence[PortRecord], paint: Paint, verbose: bool) -> list[str]:
     if not ports:
         return ["  no ports"]
     head = ("port", "link", "speed", "flags", "sent", "received", "")
@@ -243,7 +244,7 @@ def _port_lines(ports: Sequence[PortJson], paint: Paint, verbose: bool) -> list[
     return ["", lines[0], *_with_details(lines[1:], ports, paint, verbose)]
 
 
-def _port_row(port: PortJson) -> tuple[str, ...]:
+def _port_row(port: PortRecord) -> tuple[str, ...]:
     return (
         port["name"],
         port["link"],
@@ -269,7 +270,7 @@ def _columns(
 
 
 def _with_details(
-    lines: Sequence[str], ports: Sequence[PortJson], paint: Paint, verbose: bool
+    lines: Sequence[str], ports: Sequence[PortRecord], paint: Paint, verbose: bool
 ) -> list[str]:
     """Each port's line; below it its LACP, warnings, and drops if there are any."""
     found = []
@@ -287,14 +288,14 @@ def _with_details(
     return found
 
 
-def _way_lines(ports: Sequence[PortJson]) -> list[str]:
+def _way_lines(ports: Sequence[PortRecord]) -> list[str]:
     """How frames leave by each port, and why it takes more than is for it."""
     found = [f"  {port['name']} transmits by {port['tx']}" for port in ports]
     opened = (port for port in ports if port["promisc"] is not None)
     return found + [f"  {p['name']} is promiscuous: {p['promisc']}" for p in opened]
 
 
-def _traffic_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+def _traffic_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
     counters = lagg["counters"]
     lines = [
         "",
@@ -313,7 +314,7 @@ def drop_words(drops: dict[str, int]) -> str:
     return ", ".join(counted)
 
 
-def _stats_lines(lagg: LaggJson, paint: Paint) -> list[str]:
+def _stats_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
     lines = [paint(lagg["name"], _BOLD), *_counter_lines({**lagg["counters"]})]
     for port in _loose(lagg["ports"]):
         lines.append(f"  {paint('port ' + str(port['name']), _BOLD)}")
@@ -331,5 +332,5 @@ def _counter_lines(counters: dict[str, object]) -> list[str]:
     return [f"  {name:<20} {n:>20}" for name, n in (counters | dropped).items()]
 
 
-def _loose(ports: Sequence[PortJson]) -> list[dict[str, object]]:
+def _loose(ports: Sequence[PortRecord]) -> list[dict[str, object]]:
     return [{**port} for port in ports]

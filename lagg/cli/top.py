@@ -19,7 +19,7 @@ from lagg.control.client import Client
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.control.records import LaggJson
+    from lagg.records import LaggRecord
 
 _HOME_AND_CLEAR = "\033[H\033[J"
 _WIDTH_WITHOUT_TERMINAL = 120
@@ -39,7 +39,7 @@ def top(arguments: argparse.Namespace) -> int:
 
 
 def _read(history: History, laggd: Client, name: str | None) -> None:
-    laggs = cast("list[LaggJson]", laggd.call("List", name=name)["laggs"])
+    laggs = cast("list[LaggRecord]", laggd.call("List", name=name)["laggs"])
     history.add(laggs, time.monotonic_ns())
 
 

@@ -15,7 +15,7 @@ from lagg.cli.show_page import carrier_reason, count_words, speed_words
 
 if TYPE_CHECKING:
     from lagg.cli.show_page import Paint
-    from lagg.control.records import LaggJson, PortJson
+    from lagg.records import LaggRecord, PortRecord
 
 HISTORY = 60
 """Pages that a port's history goes back."""
@@ -43,11 +43,11 @@ class History:
     """What was seen of each port; the newest record last."""
 
     def __init__(self) -> None:
-        self._laggs: dict[str, LaggJson] = {}
+        self._laggs: dict[str, LaggRecord] = {}
         self._time_ns = 0
         self._rates: dict[tuple[str, str], deque[Rates]] = {}
 
-    def add(self, laggs: Sequence[LaggJson], time_ns: int) -> None:
+    def add(self, laggs: Sequence[LaggRecord], time_ns: int) -> None:
         """The records of one moment; monotonic time."""
         passed_s = (time_ns - self._time_ns) / _NS
         fresh = {
@@ -63,7 +63,7 @@ class History:
         self._time_ns = time_ns
 
     @property
-    def laggs(self) -> list[LaggJson]:
+    def laggs(self) -> list[LaggRecord]:
         """The newest records."""
         return list(self._laggs.values())
 
@@ -71,7 +71,7 @@ class History:
         """A port's rates, the newest last."""
         return self._rates[lagg, port]
 
-    def _rates_of(self, lagg: LaggJson, port: PortJson, passed_s: float) -> Rates:
+    def _rates_of(self, lagg: LaggRecord, port: PortRecord, passed_s: float) -> Rates:
         before = self._port_before(lagg["name"], port)
         if before is None or passed_s <= 0:
             return STILL
@@ -87,7 +87,7 @@ class History:
             rate(sum(port["drops"].values()), sum(before["drops"].values())),
         )
 
-    def _port_before(self, lagg: str, port: PortJson) -> PortJson | None:
+    def _port_before(self, lagg: str, port: PortRecord) -> PortRecord | None:
         """The port of this ifindex in the record before."""
         if lagg not in self._laggs:
             return None
@@ -124,7 +124,7 @@ def rates_json(history: History) -> list[dict[str, Any]]:
 
 
 def _lagg_lines(
-    history: History, lagg: LaggJson, width: int, paint: Paint
+    history: History, lagg: LaggRecord, width: int, paint: Paint
 ) -> list[str]:
     reason = carrier_reason(lagg)
     link = f"link {lagg['link']}" + (f" ({reason})" if reason else "")
@@ -158,7 +158,7 @@ def _lagg_lines(
 HEAD = ("  port", "share", "out/s", "out bit/s", "in/s", "in bit/s", "drops/s", "state")
 
 
-def _row(port: PortJson, rates: Rates, total: float) -> tuple[str, ...]:
+def _row(port: PortRecord, rates: Rates, total: float) -> tuple[str, ...]:
     share = f"{100 * rates.tx_frames / total:.0f} %" if total else "-"
     return (
         f"  {port['name']}",
@@ -172,7 +172,7 @@ def _row(port: PortJson, rates: Rates, total: float) -> tuple[str, ...]:
     )
 
 
-def _state(port: PortJson) -> str:
+def _state(port: PortRecord) -> str:
     """LACP's mux state if there is one, else the flags; and why it carries nothing."""
     lacp = cast("dict[str, Any]", port).get("lacp")
     state = lacp["mux"] if lacp else ",".join(port["flags"]) or port["link"]
@@ -192,13 +192,13 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _with_colour(line: str, port: PortJson, colour: str | None, paint: Paint) -> str:
+def _with_colour(line: str, port: PortRecord, colour: str | None, paint: Paint) -> str:
     name = port["name"]
     return line.replace(name, paint(name, colour), 1)
 
 
 def _drop_lines(
-    lagg: LaggJson, past: Sequence[Sequence[Rates]], paint: Paint
+    lagg: LaggRecord, past: Sequence[Sequence[Rates]], paint: Paint
 ) -> list[str]:
     if not any(rates[-1].drops for rates in past):
         return []

@@ -39,26 +39,23 @@ from lagg.config.requests import (
     parse_port_names,
     parse_set,
 )
-from lagg.control.peer import Peer, group_name, peer_of
-from lagg.control.records import (
+from lagg.control.messages import (
     BucketJson,
     EventJson,
     ExplanationJson,
-    LaggJson,
     OptionsChangeJson,
-    OptionsJson,
     PortOptionsChangeJson,
     bucket_json,
     event_json,
     explanation_json,
-    lagg_json,
-    options_json,
 )
+from lagg.control.peer import Peer, group_name, peer_of
 from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase, refusal
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
-from lagg.model import Health, LaggChange, LaggConfig, LaggRecord
+from lagg.model import Health, LaggChange, LaggConfig
 from lagg.plan.explain import Bucket, Explanation
+from lagg.records import LaggRecord, OptionsRecord, options_record
 from lagg.tasks import asked
 
 CLIENTS_MAX = 64
@@ -239,14 +236,14 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     @varlinkmethod(return_parameter="options")
     async def Defaults(
         self, *, options: OptionsChangeJson | None = None
-    ) -> OptionsJson:
+    ) -> OptionsRecord:
         """What an option is that Create does not give; sets some, until laggd ends."""
         if options is not None:
             with self._change("defaults"):
                 wanted = _wanted(options)
                 parse_set("defaults", wanted)
                 self._defaults.update(wanted)
-        return options_json(parse_create("defaults", self._defaults).options)
+        return options_record(parse_create("defaults", self._defaults).options)
 
     @varlinkmethod
     async def Destroy(self, *, name: str) -> None:
@@ -305,11 +302,11 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         return to_toml(await self._commands.running())
 
     @varlinkmethod(return_parameter="laggs")
-    async def List(self, *, name: str | None = None) -> list[LaggJson]:
+    async def List(self, *, name: str | None = None) -> list[LaggRecord]:
         """The record of the lagg of this name, or of every lagg."""
         with _refusals():
             wanted = None if name is None else parse_lagg_name(name)
-            return [lagg_json(each) for each in await self._commands.records(wanted)]
+            return [*await self._commands.records(wanted)]
 
     @varlinkmethod(return_parameter="explanation")
     async def Explain(self, *, name: str, frame: str) -> ExplanationJson:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 import lagg
-from lagg.control.records import LaggJson, PortJson, lagg_json
 from lagg.errors import LaggError
-from lagg.model import Health, LaggRecord, PortFlag
+from lagg.model import Health, PortFlag
+from lagg.records import LaggRecord, PortRecord
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -43,51 +43,51 @@ class Family:
     text: str
     counts: bool
     labels: tuple[str, ...]
-    samples: Callable[[LaggJson], Iterable[Sample]]
+    samples: Callable[[LaggRecord], Iterable[Sample]]
 
 
 def _of_lagg(
-    name: str, text: str, value: Callable[[LaggJson], float], *, counts: bool = False
+    name: str, text: str, value: Callable[[LaggRecord], float], *, counts: bool = False
 ) -> Family:
-    def samples(each: LaggJson) -> Iterable[Sample]:
+    def samples(each: LaggRecord) -> Iterable[Sample]:
         yield (each["name"],), value(each)
 
     return Family(f"laggd_lagg_{name}", text, counts, ("lagg",), samples)
 
 
 def _of_ports(
-    name: str, text: str, value: Callable[[PortJson], float], *, counts: bool = False
+    name: str, text: str, value: Callable[[PortRecord], float], *, counts: bool = False
 ) -> Family:
-    def samples(each: LaggJson) -> Iterable[Sample]:
+    def samples(each: LaggRecord) -> Iterable[Sample]:
         for port in each["ports"]:
             yield (each["name"], port["name"]), value(port)
 
     return Family(f"laggd_port_{name}", text, counts, ("lagg", "port"), samples)
 
 
-def _lagg_words(each: LaggJson) -> Iterable[Sample]:
+def _lagg_words(each: LaggRecord) -> Iterable[Sample]:
     yield (each["name"], each["proto"], each["mac"]), 1
 
 
-def _lagg_drops(each: LaggJson) -> Iterable[Sample]:
+def _lagg_drops(each: LaggRecord) -> Iterable[Sample]:
     for reason, frames in each["counters"]["drops"].items():
         yield (each["name"], reason), frames
 
 
-def _port_drops(each: LaggJson) -> Iterable[Sample]:
+def _port_drops(each: LaggRecord) -> Iterable[Sample]:
     for port in each["ports"]:
         for reason, frames in port["drops"].items():
             yield (each["name"], port["name"], reason), frames
 
 
-def _port_flags(each: LaggJson) -> Iterable[Sample]:
+def _port_flags(each: LaggRecord) -> Iterable[Sample]:
     for port in each["ports"]:
         for flag in PortFlag:
             labels = (each["name"], port["name"], flag.value.lower())
             yield labels, flag.value in port["flags"]
 
 
-def _lacp_events(each: LaggJson) -> Iterable[Sample]:
+def _lacp_events(each: LaggRecord) -> Iterable[Sample]:
     for port in each["ports"]:
         counters = port["lacp"]["counters"] if port["lacp"] else None
         for event, count in (counters or {}).items():
@@ -95,7 +95,7 @@ def _lacp_events(each: LaggJson) -> Iterable[Sample]:
                 yield (each["name"], port["name"], event), count
 
 
-def _lacp_bad(each: LaggJson) -> Iterable[Sample]:
+def _lacp_bad(each: LaggRecord) -> Iterable[Sample]:
     for port in each["ports"]:
         if port["lacp"]:
             for reason, count in port["lacp"]["counters"]["bad"].items():
@@ -216,7 +216,7 @@ def names() -> list[str]:
     return ["laggd_build_info", "laggd_ailments", *ours]
 
 
-def text_of(laggs: Sequence[LaggJson], ailments: int) -> bytes:
+def text_of(laggs: Sequence[LaggRecord], ailments: int) -> bytes:
     """The page a scrape gets.  Takes milliseconds a lagg; any thread may call."""
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -228,7 +228,7 @@ def text_of(laggs: Sequence[LaggJson], ailments: int) -> bytes:
 class _Page:
     """A collector of prometheus_client that knows one moment."""
 
-    def __init__(self, laggs: Sequence[LaggJson], ailments: int) -> None:
+    def __init__(self, laggs: Sequence[LaggRecord], ailments: int) -> None:
         self._laggs = laggs
         self._ailments = ailments
 
@@ -352,7 +352,7 @@ class Metrics:
             return "405 Method Not Allowed", b"GET only\n"
         if request[1:2] != [b"/metrics"]:
             return "404 Not Found", b"here is only /metrics\n"
-        laggs = [lagg_json(each) for each in await self._source.records(None)]
+        laggs = await self._source.records(None)
         ailments = len(self._source.health().ailments)
         # In a thread: with many ports it takes longer than a failover may.
         return "200 OK", await asyncio.to_thread(text_of, laggs, ailments)

@@ -38,7 +38,6 @@ from lagg.model import (
     Health,
     LaggChange,
     LaggConfig,
-    LaggRecord,
     Options,
     Proto,
     Tuning,
@@ -55,6 +54,7 @@ from lagg.operations.protocol_change import begin, change_protocol
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.ports.takeover import Takeover
+from lagg.records import LaggRecord
 from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks, asked, asker, in_turn, together
 

@@ -18,7 +18,7 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,28 +26,31 @@ from typing import Final, TypeVarTuple
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
-from lagg.kernel.native import Device, DeviceCounters, flow_hash
-from lagg.lacp.values import View
+from lagg.kernel.native import Device, flow_hash
 from lagg.link import Link
 from lagg.model import (
     SNAPSHOTS_MAX,
     Drop,
     LaggConfig,
-    LaggRecord,
-    Limbo,
-    PortRecord,
     Proto,
     Spread,
-    Transmit,
 )
 from lagg.plan.changes import cause, option_changes
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
-from lagg.plan.plan import Plan, Standing, plan, standings
-from lagg.plan.shape import LaggMac, Port, Shape
+from lagg.plan.plan import Plan, plan
+from lagg.plan.shape import LaggMac, Shape
+from lagg.records import (
+    LaggRecord,
+    Limbo,
+    counters_record,
+    lacp_record,
+    options_record,
+)
 from lagg.running.backlog import Backlog
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
+from lagg.running.port_records import port_records
 from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
@@ -372,7 +375,7 @@ class Bundle:
 
     def _is_held_up(self) -> bool:
         """Whether all snapshots but the present one wait for a worker."""
-        return self.limbo().snapshots >= SNAPSHOTS_MAX - 1
+        return self.limbo()["snapshots"] >= SNAPSHOTS_MAX - 1
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.
@@ -380,10 +383,10 @@ class Bundle:
         Raises LaggError (ETIMEDOUT) naming the worker that holds it up.
         """
         deadline = time.monotonic() + GRACE_S
-        while (limbo := self.limbo()).snapshots > 0:
+        while (limbo := self.limbo())["snapshots"] > 0:
             if time.monotonic() > deadline:
-                held = f"worker {limbo.worker} did not leave its section"
-                self.emit(EventKind.WORKER_STUCK, f"{held} for {limbo.oldest_ms} ms")
+                held = f"worker {limbo['worker']} did not leave its section"
+                self.emit(EventKind.WORKER_STUCK, f"{held} for {limbo['oldest_ms']} ms")
                 raise self.refuse(f"{held} in {GRACE_S} s", errno.ETIMEDOUT)
             await asyncio.sleep(GRACE_POLL_S)
         self.device.reclaim()
@@ -397,9 +400,11 @@ class Bundle:
                 break
             self._tickets.popleft()
         if not self._tickets:
-            return Limbo(0, 0, None)
+            return Limbo(snapshots=0, oldest_ms=0, worker=None)
         age_s = time.monotonic() - self._tickets[0][1]
-        return Limbo(len(self._tickets), int(age_s * 1000), worker)
+        return Limbo(
+            snapshots=len(self._tickets), oldest_ms=int(age_s * 1000), worker=worker
+        )
 
     def ailments(self) -> list[str]:
         """The workers that carry nothing (any more), in words; usually none."""
@@ -407,8 +412,8 @@ class Bundle:
             f"{self.name}: worker {worker} has ended" for worker in self.device.ended()
         ]
         limbo = self.limbo()
-        if limbo.oldest_ms > GRACE_S * 1000:
-            held = f"{self.name}: worker {limbo.worker} does not leave its section"
+        if limbo["oldest_ms"] > GRACE_S * 1000:
+            held = f"{self.name}: worker {limbo['worker']} does not leave its section"
             found.append(held)
         return found
 
@@ -436,57 +441,21 @@ class Bundle:
         self._count_host_drops()
         reading = self.device.read()
         view = None if self.lacp is None else self.lacp.view()
-        return LaggRecord(
-            name=self.name,
-            ifindex=self.link.ifindex,
-            proto=self.shape.proto,
-            up=self.link.up,
-            link="up" if self.plan.tx_slots else "down",
-            mac=self.link.mac,
-            mtu=self.link.mtu,
-            speed_mbps=self.speed_mbps,
-            generation=reading.generation,
-            workers=self.device.workers,
-            limbo=self.limbo(),
-            options=self.shape.options,
-            ports=tuple(self._port_records(reading, view)),
-            counters=self._host_drops.added_to(reading.total),
-            waiting_for=self.wanted.waiting_for,
-            lacp=view,
-        )
-
-    def _port_records(
-        self, reading: DeviceCounters, view: View | None
-    ) -> Iterator[PortRecord]:
-        stand = standings(self.shape)
-        statuses = {} if view is None else {each.number: each for each in view.ports}
-        for port in self.shape.ports:
-            record = _port_record(port, stand[port.slot], reading)
-            options = self.shape.options_of(port.link.name)
-            yield replace(
-                record,
-                promisc=self._openings.get(port.link.ifindex),
-                lacp_port_priority=options.lacp_port_priority,
-                lacp=statuses.get(port.number),
-            )
-
-
-def _port_record(port: Port, standing: Standing, reading: DeviceCounters) -> PortRecord:
-    counters = reading.ports[port.slot]
-    return PortRecord(
-        name=port.link.name,
-        ifindex=port.link.ifindex,
-        slot=port.slot,
-        link="up" if port.link.active else "down",
-        speed_mbps=port.modes.speed_mbps,
-        flags=standing.flags,
-        reason=standing.reason,
-        tx=Transmit.XDP if port.slot in reading.xdp else Transmit.PACKET,
-        tx_frames=counters.tx_frames,
-        tx_bytes=counters.tx_bytes,
-        rx_frames=counters.rx_frames,
-        rx_bytes=counters.rx_bytes,
-        drops=counters.drops,
-        rings_reopened=reading.reopened[port.slot],
-        warnings=port.warnings,
-    )
+        return {
+            "name": self.name,
+            "ifindex": self.link.ifindex,
+            "proto": self.shape.proto.value,
+            "up": self.link.up,
+            "link": "up" if self.plan.tx_slots else "down",
+            "mac": self.link.mac,
+            "mtu": self.link.mtu,
+            "speed_mbps": self.speed_mbps,
+            "generation": reading.generation,
+            "workers": self.device.workers,
+            "limbo": self.limbo(),
+            "options": options_record(self.shape.options),
+            "ports": port_records(self.shape, reading, self._openings, view),
+            "waiting_for": [*self.wanted.waiting_for],
+            "counters": counters_record(self._host_drops.added_to(reading.total)),
+            "lacp": None if view is None else lacp_record(view),
+        }

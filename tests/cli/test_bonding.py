@@ -8,8 +8,8 @@ import pytest
 
 from lagg import cli
 from lagg.cli.bonding import bonding_page
-from lagg.control.records import LaggJson, lagg_json
 from lagg.model import LaggConfig, Proto
+from lagg.records import LaggRecord
 from tests.control.world import record_of, world_at
 
 PARTY = {
@@ -82,12 +82,12 @@ details partner lacp pdu:
 
 
 def record(proto: str = "failover") -> dict[str, Any]:
-    made = lagg_json(record_of(LaggConfig("lagg0", ports=("eth0", "eth1"))))
+    made = record_of(LaggConfig("lagg0", ports=("eth0", "eth1")))
     return {**cast(dict[str, Any], made), "proto": proto}
 
 
 def page(lagg: dict[str, Any]) -> str:
-    return bonding_page(cast(LaggJson, lagg))
+    return bonding_page(cast(LaggRecord, lagg))
 
 
 def lacp_record() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lagg.cli import pcap
 from lagg.cli.capture import ANY_DROP, Answers, Remark, is_wanted, remark
 from lagg.cli.capture_socket import Seen
 from lagg.control.client import Client
-from lagg.control.records import ExplanationJson
+from lagg.control.messages import ExplanationJson
 from lagg.model import LaggConfig, Proto
 from lagg.plan.plan import PLANNED_DROPS, plan
 from tests.control.world import shape_of

@@ -17,8 +17,8 @@ from lagg.cli.ifconfig_words import Elsewhere, Step, parse_line
 from lagg.cli.interface import Facts, Inet
 from lagg.cli.output import UsageError
 from lagg.cli.sysctl import KNOBS, MEANINGLESS
-from lagg.control.records import LaggJson, lagg_json
 from lagg.model import HashLayer, LaggConfig, MacPolicy, Options, Proto
+from lagg.records import LaggRecord
 from tests.control.world import World, record_of
 from tests.tree import ROOT
 
@@ -326,12 +326,12 @@ PARTNER = {
 
 
 def record(*ports: str, **changes: object) -> dict[str, Any]:
-    made = lagg_json(record_of(LaggConfig("lagg0", ports=ports)))
+    made = record_of(LaggConfig("lagg0", ports=ports))
     return {**cast(dict[str, Any], made), **changes}
 
 
 def page(lagg: dict[str, Any], *, verbose: bool = False) -> str:
-    return interface_page(FACTS, cast(LaggJson, lagg), verbose=verbose)
+    return interface_page(FACTS, cast(LaggRecord, lagg), verbose=verbose)
 
 
 def test_a_lagg_is_printed_as_freebsd_prints_it() -> None:
@@ -369,7 +369,7 @@ def test_an_interface_that_is_no_lagg_has_the_first_lines_only() -> None:
 
 
 def test_what_is_down_is_neither_up_nor_running() -> None:
-    down = facts_of(cast(LaggJson, record(up=False)))
+    down = facts_of(cast(LaggRecord, record(up=False)))
     assert interface_page(down, None, verbose=False).startswith(
         "lagg0: flags=8802<BROADCAST,SIMPLEX,MULTICAST> metric 0 mtu 1500\n"
     )

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a user says of LACP and reads of it: options, records, pages."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 
 from lagg.cli import main
 from lagg.cli.show_page import plain, show_page
-from lagg.control.records import OptionsChangeJson, OptionsJson, lagg_json
+from lagg.control.messages import OptionsChangeJson
 from lagg.lacp.values import (
     Bad,
     Churn,
@@ -23,7 +23,8 @@ from lagg.lacp.values import (
     System,
     View,
 )
-from lagg.model import LaggConfig, LaggRecord, Options, PortOptions, Proto
+from lagg.model import LaggConfig, Options, PortOptions, Proto
+from lagg.records import LaggRecord, OptionsRecord, lacp_record, port_lacp_record
 from tests.control.world import World, record_of
 
 AGREED = (
@@ -59,12 +60,14 @@ VIEW = View((STATUS,), 1, ACTOR, PARTNER, flapping=3)
 
 def record() -> LaggRecord:
     found = record_of(LaggConfig("lagg0", proto=Proto.LACP, ports=("eth0", "eth1")))
-    first = replace(found.ports[0], lacp=STATUS, lacp_port_priority=100)
-    return replace(found, lacp=VIEW, ports=(first, found.ports[1]))
+    found["ports"][0]["lacp"] = port_lacp_record(STATUS)
+    found["ports"][0]["lacp_port_priority"] = 100
+    found["lacp"] = lacp_record(VIEW)
+    return found
 
 
 def test_a_record_has_both_ends_machines_and_counters() -> None:
-    found = lagg_json(record())
+    found = record()
     assert found["lacp"] is not None
     assert found["lacp"]["aggregator"] == 1
     assert found["lacp"]["flapping"] == 3
@@ -95,7 +98,7 @@ def test_a_record_has_both_ends_machines_and_counters() -> None:
 
 
 def test_show_prints_states_as_ifconfig_does() -> None:
-    lines = show_page([lagg_json(record())], plain).splitlines()
+    lines = show_page([record()], plain).splitlines()
     bits = "ACTIVITY,AGGREGATION,SYNC,COLLECTING,DISTRIBUTING"
     fast = "ACTIVITY,TIMEOUT,AGGREGATION,SYNC,COLLECTING,DISTRIBUTING"
     assert f"    state 3d<{bits}> partner 3f<{fast}>" in lines
@@ -105,7 +108,7 @@ def test_show_prints_states_as_ifconfig_does() -> None:
 
 
 def test_show_v_prints_machines_and_what_was_counted() -> None:
-    lines = show_page([lagg_json(record())], plain, verbose=True).splitlines()
+    lines = show_page([record()], plain, verbose=True).splitlines()
     assert (
         "    selected selected, receive current, periodic fast, mux distributing,"
         " actor_churn no-churn, partner_churn monitor" in lines
@@ -114,13 +117,14 @@ def test_show_v_prints_machines_and_what_was_counted() -> None:
 
 
 def test_show_says_that_there_is_no_active_aggregator() -> None:
-    alone = replace(record(), lacp=View((STATUS,), None, None, None, 0))
-    lines = show_page([lagg_json(alone)], plain).splitlines()
+    alone = record()
+    alone["lacp"] = lacp_record(View((STATUS,), None, None, None, 0))
+    lines = show_page([alone], plain).splitlines()
     assert "  no active aggregator  flapping 0" in lines
 
 
 def test_show_prints_the_options_of_lacp() -> None:
-    page = show_page([lagg_json(record())], plain)
+    page = show_page([record()], plain)
     for option in fields(Options):
         if option.name.startswith(("lacp_", "ad_")) and option.name != "lacp_system":
             assert f"  {option.name} " in page
@@ -128,7 +132,7 @@ def test_show_prints_the_options_of_lacp() -> None:
 
 def test_each_option_has_its_place_in_records_and_requests() -> None:
     names = {field.name for field in fields(Options)}
-    assert names == set(OptionsJson.__annotations__)
+    assert names == set(OptionsRecord.__annotations__)
     assert names == set(OptionsChangeJson.__annotations__)
 
 

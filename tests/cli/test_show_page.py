@@ -4,7 +4,7 @@
 import pytest
 
 from lagg.cli.show_page import event_line, plain, show_page
-from lagg.control.records import AskerJson, EventJson
+from lagg.control.messages import AskerJson, EventJson
 from tests.control.world import a_record
 
 

@@ -7,7 +7,6 @@ Each command is a process of its own, for it is Python's last flush that tells.
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from lagg.cli.output import STAND_INS
 from lagg.cli.top_page import BARS
-from lagg.model import LaggRecord
+from lagg.records import LaggRecord
 from tests.control.world import DEADLINE_SECONDS, FakeDriver, World
 from tests.tree import ROOT
 
@@ -97,8 +96,9 @@ def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def records(name: str | None) -> tuple[LaggRecord, ...]:
         (lagg,) = await FakeDriver.records(world.driver, name)
         octets = 1_000_000_000 * next(sent)
-        ports = tuple(replace(port, tx_bytes=octets) for port in lagg.ports)
-        return (replace(lagg, ports=ports),)
+        for port in lagg["ports"]:
+            port["tx_bytes"] = octets
+        return (lagg,)
 
     monkeypatch.setattr(world.driver, "records", records)
 

@@ -19,24 +19,22 @@ from lagg.cli.top_page import (
     spark,
     top_page,
 )
-from lagg.control.records import LaggJson, lagg_json
 from lagg.model import LaggConfig
+from lagg.records import LaggRecord
 from tests.control.world import World, record_of
 
 SECOND = 1_000_000_000
 
 
-def record(name: str = "lagg0", **counts: tuple[int, int]) -> LaggJson:
+def record(name: str = "lagg0", **counts: tuple[int, int]) -> LaggRecord:
     """A lagg of these ports, each with its frames and bytes sent."""
-    made = cast(
-        dict[str, Any], lagg_json(record_of(LaggConfig(name, ports=tuple(counts))))
-    )
+    made = cast(dict[str, Any], record_of(LaggConfig(name, ports=tuple(counts))))
     for port, (frames, sent) in zip(made["ports"], counts.values(), strict=True):
         port |= {"tx_frames": frames, "tx_bytes": sent, "drops": {"tx-full": 0}}
-    return cast(LaggJson, made)
+    return cast(LaggRecord, made)
 
 
-def history(*moments: LaggJson) -> History:
+def history(*moments: LaggRecord) -> History:
     found = History()
     for second, lagg in enumerate(moments):
         found.add([lagg], second * SECOND)

@@ -19,12 +19,12 @@ from typing import Any, Self, cast
 
 from lagg.config.diff import diff, report_lines
 from lagg.config.files import load
-from lagg.control.records import LaggJson, lagg_json
 from lagg.control.server import ControlServer
 from lagg.daemon.process import main
 from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
+from lagg.lacp.values import PRIORITY_DEFAULT
 from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
@@ -32,16 +32,20 @@ from lagg.model import (
     Health,
     LaggChange,
     LaggConfig,
-    LaggRecord,
-    Limbo,
-    PortFlag,
-    PortRecord,
     Proto,
     Transmit,
 )
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
+from lagg.records import (
+    LaggRecord,
+    Limbo,
+    PortRecord,
+    counters_record,
+    drops_record,
+    options_record,
+)
 from lagg.tasks import asker
 from tests import waiting
 
@@ -201,28 +205,15 @@ class FakeDriver:
 
 def record_of(config: LaggConfig) -> LaggRecord:
     """The record a lagg of this configuration may have; its last port is down."""
-    ports = tuple(
-        PortRecord(
-            name=name,
-            ifindex=10 + slot,
-            slot=slot,
-            link="down" if slot == len(config.ports) - 1 else "up",
-            speed_mbps=0 if slot == len(config.ports) - 1 else 10000,
-            flags=(PortFlag.MASTER, PortFlag.ACTIVE) if slot == 0 else (),
-            reason="carrier down" if slot == len(config.ports) - 1 else None,
-            tx=Transmit.XDP if slot == 0 else Transmit.PACKET,
-            tx_frames=1234567,
-            tx_bytes=150_000_000,
-            rx_frames=3,
-            rx_bytes=180,
-            drops={Drop.TX_ERROR: slot},
-        )
+    ports = [
+        _port_record(name, slot, is_down=slot == len(config.ports) - 1)
         for slot, name in enumerate(config.ports)
-    )
+    ]
+    counters = Counters(10, 8, 5, 4, {Drop.NO_PORT: 3, Drop.TX_FULL: 0})
     return LaggRecord(
         name=config.name,
         ifindex=7,
-        proto=config.proto,
+        proto=config.proto.value,
         up=True,
         link="up" if len(ports) > 1 else "down",
         mac=config.mac or "02:00:5e:00:53:01",
@@ -230,21 +221,46 @@ def record_of(config: LaggConfig) -> LaggRecord:
         speed_mbps=10000 * max(0, len(ports) - 1),
         generation=17,
         workers=1,
-        limbo=Limbo(0, 0, None),
-        options=config.options,
+        limbo=Limbo(snapshots=0, oldest_ms=0, worker=None),
+        options=options_record(config.options),
         ports=ports,
-        counters=Counters(10, 8, 5, 4, {Drop.NO_PORT: 3, Drop.TX_FULL: 0}),
+        waiting_for=[],
+        counters=counters_record(counters),
+        lacp=None,
+    )
+
+
+def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
+    return PortRecord(
+        name=name,
+        ifindex=10 + slot,
+        slot=slot,
+        link="down" if is_down else "up",
+        speed_mbps=0 if is_down else 10000,
+        flags=["MASTER", "ACTIVE"] if slot == 0 else [],
+        reason="carrier down" if is_down else None,
+        warnings=[],
+        tx=(Transmit.XDP if slot == 0 else Transmit.PACKET).value,
+        tx_frames=1234567,
+        tx_bytes=150_000_000,
+        rx_frames=3,
+        rx_bytes=180,
+        rings_reopened=0,
+        drops=drops_record({Drop.TX_ERROR: slot}),
+        promisc=None,
+        lacp_port_priority=PRIORITY_DEFAULT,
+        lacp=None,
     )
 
 
 def shape_of(config: LaggConfig) -> Shape:
     """A configuration as a shape, whose last port is down."""
     shape = Shape(config.proto, replace(config.options, hash_seed=1))
-    for slot, port in enumerate(record_of(config).ports):
-        state = port.link.upper()
-        up = port.link == "up"
-        link = Link(port.ifindex, port.name, "", 1500, True, up, state, 1)
-        shape = shape.with_port(Port(slot, link, "", Modes(port.speed_mbps)))
+    for slot, port in enumerate(record_of(config)["ports"]):
+        state = port["link"].upper()
+        up = port["link"] == "up"
+        link = Link(port["ifindex"], port["name"], "", 1500, True, up, state, 1)
+        shape = shape.with_port(Port(slot, link, "", Modes(port["speed_mbps"])))
     return shape
 
 
@@ -388,7 +404,7 @@ if __name__ == "__main__":
     sys.exit(main(open_operations=FakeDriver.open))
 
 
-def a_record(**changes: object) -> LaggJson:
+def a_record(**changes: object) -> LaggRecord:
     """What laggd may tell of lagg0, with some of it changed."""
     config = LaggConfig("lagg0", proto=Proto.FAILOVER, ports=("eth0", "eth1"))
-    return cast(LaggJson, {**lagg_json(record_of(config)), **changes})
+    return cast(LaggRecord, {**record_of(config), **changes})

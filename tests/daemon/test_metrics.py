@@ -14,11 +14,11 @@ from typing import cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lagg.control.records import LaggJson, PortLacpJson, lagg_json
 from lagg.daemon import metrics
 from lagg.daemon.metrics import FAMILIES, Metrics, listener_of, names, text_of
 from lagg.errors import LaggError
 from lagg.model import LaggConfig
+from lagg.records import LaggRecord, PortLacpRecord
 from tests.control.world import FakeDriver, record_of
 from tests.tree import ROOT
 
@@ -40,11 +40,11 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
 
 
-def record() -> LaggJson:
+def record() -> LaggRecord:
     """A lagg whose first port has LACP's counters, too."""
-    found = lagg_json(record_of(LAGG))
+    found = record_of(LAGG)
     counters = {"lacpdu_rx": 7, "flaps": 1, "bad": {"runt": 2}}
-    found["ports"][0]["lacp"] = cast(PortLacpJson, {"counters": counters})
+    found["ports"][0]["lacp"] = cast(PortLacpRecord, {"counters": counters})
     return found
 
 

@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,9 +28,15 @@ from pyroute2.nftables.main import NFTables
 from lab import Namespace
 from lagg.errors import LaggError
 from lagg.events import Event
-from lagg.lacp.values import PortCounts, PortStatus
-from lagg.model import Counters, LaggChange, LaggConfig, LaggRecord
+from lagg.lacp.values import PortCounts
+from lagg.model import Counters, LaggChange, LaggConfig
 from lagg.operations.commands import Commands
+from lagg.records import (
+    LaggRecord,
+    PortRecord,
+    counters_record,
+    port_counts_record,
+)
 from tests.netns import ethtool
 from tests.waiting import wait_until
 
@@ -189,11 +195,13 @@ class World:
         return [_still(each) for each in self.do(self.driver.records(None))]
 
     def port_names(self) -> list[str]:
-        return [port.name for port in self.record().ports]
+        return [port["name"] for port in self.record()["ports"]]
 
     def carrying(self) -> list[str]:
         """The ports that carry frames."""
-        return [port.name for port in self.record().ports if port.reason is None]
+        return [
+            port["name"] for port in self.record()["ports"] if port["reason"] is None
+        ]
 
     def link(self, name: str) -> dict[str, Any]:
         """What `ip -d link` and `ip addr` tell of an interface."""
@@ -213,7 +221,7 @@ class World:
         seen = self.kernel() | {
             "descriptors": len(os.listdir("/proc/self/fd")),
             "saved": json.loads(saved.read_text()) if saved.exists() else None,
-            "laggs": {each.name: asdict(each) for each in self.laggs()},
+            "laggs": {each["name"]: each for each in self.laggs()},
             "inside": {
                 name: {
                     "plan": str(bundle.plan),
@@ -387,24 +395,22 @@ def _chains() -> list[str]:
 
 def _still(record: LaggRecord) -> LaggRecord:
     """The record without what only ever grows: frames, and LACP's among them."""
-    view = record.lacp
-    if view is not None:
-        view = replace(view, ports=tuple(map(_quiet, view.ports)))
-    ports = [
-        replace(
-            port,
-            lacp=port.lacp and _quiet(port.lacp),
-            tx_frames=0,
-            tx_bytes=0,
-            rx_frames=0,
-            rx_bytes=0,
-            drops={},
-        )
-        for port in record.ports
-    ]
-    none = Counters(0, 0, 0, 0, {})
-    return replace(record, counters=none, generation=0, ports=tuple(ports), lacp=view)
+    counters = counters_record(Counters(0, 0, 0, 0, {}))
+    ports = [_still_port(port) for port in record["ports"]]
+    return {**record, "counters": counters, "generation": 0, "ports": ports}
 
 
-def _quiet(status: PortStatus) -> PortStatus:
-    return replace(status, counts=PortCounts())
+def _still_port(port: PortRecord) -> PortRecord:
+    lacp = port["lacp"]
+    if lacp is not None:
+        lacp = {**lacp, "counters": port_counts_record(PortCounts())}
+    still: PortRecord = {
+        **port,
+        "lacp": lacp,
+        "tx_frames": 0,
+        "tx_bytes": 0,
+        "rx_frames": 0,
+        "rx_bytes": 0,
+        "drops": {},
+    }
+    return still

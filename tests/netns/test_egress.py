@@ -45,7 +45,7 @@ def lagg(world: World) -> World:
 
 
 def transmits(world: World) -> list[Transmit]:
-    return [port.tx for port in world.record().ports]
+    return [Transmit(port["tx"]) for port in world.record()["ports"]]
 
 
 def tc(world: World, words: str) -> None:
@@ -99,20 +99,20 @@ def test_a_port_that_is_given_an_egress_chain_sends_through_it(lagg: World) -> N
 def test_what_a_filter_drops_is_counted_as_that(lagg: World) -> None:
     chain = Chain(lagg, nft.EGRESS, "p0", nft.DROP)
     await_transmits(lagg, Transmit.PACKET, Transmit.XDP)
-    before = lagg.record().counters
+    before = lagg.record()["counters"]
     with lagg.near.packet_socket("lagg0") as above:
         for _ in range(FRAMES):
             above.send(ether(b"to be filtered"))
 
     def all_left() -> bool:
-        counters = lagg.record().counters
-        return counters.tx_in - before.tx_in >= FRAMES
+        counters = lagg.record()["counters"]
+        return counters["tx_in"] - before["tx_in"] >= FRAMES
 
     lagg.wait(all_left, "all frames were sent")
-    filtered = lagg.record().ports[0].drops[Drop.TX_FILTERED]
+    filtered = lagg.record()["ports"][0]["drops"][Drop.TX_FILTERED.value]
     assert filtered >= FRAMES // 2
-    assert lagg.record().counters.drops[Drop.TX_FILTERED] == filtered
-    assert lagg.record().counters.drops[Drop.TX_FULL] == 0
+    assert lagg.record()["counters"]["drops"][Drop.TX_FILTERED.value] == filtered
+    assert lagg.record()["counters"]["drops"][Drop.TX_FULL.value] == 0
     chain.close()
 
 

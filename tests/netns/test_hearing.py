@@ -61,7 +61,7 @@ def promiscuous(world: World) -> set[str]:
 
 
 def reasons(world: World) -> dict[str, str | None]:
-    return {port.name: port.promisc for port in world.record().ports}
+    return {port["name"]: port["promisc"] for port in world.record()["ports"]}
 
 
 @pytest.mark.usefixtures("without_poll")

@@ -49,10 +49,12 @@ def result(world: World, names: Wish) -> dict[str, object]:
     record = world.record()
     macs = {world.link(name)["address"] for name in ("lagg0", *names)}
     return {
-        "primary": [p.name for p in record.ports if PortFlag.MASTER in p.flags],
+        "primary": [
+            p["name"] for p in record["ports"] if PortFlag.MASTER.value in p["flags"]
+        ],
         "carries": world.carrying(),
-        "slots": {port.name: port.slot for port in record.ports},
-        "mac": (record.mac, *macs),
+        "slots": {port["name"]: port["slot"] for port in record["ports"]},
+        "mac": (record["mac"], *macs),
     }
 
 

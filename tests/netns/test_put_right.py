@@ -85,7 +85,7 @@ def test_of_macs_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
         last = {in_a_row[-1]}
         world.wait(lambda last=last: seen(world, "address") == last, "the last rules")  # type: ignore[misc]
         assert seen(world, "address") == last
-    assert world.record().mac == in_a_row[-1]
+    assert world.record()["mac"] == in_a_row[-1]
 
 
 def test_of_mtus_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
@@ -93,7 +93,7 @@ def test_of_mtus_set_on_the_lagg_in_a_row_the_last_rules(world: World) -> None:
         for mtu in (first, first + 30, first + 60):
             world.near.set_link("lagg0", mtu=mtu)
         world.wait(lambda mtu=mtu: seen(world, "mtu") == {mtu}, "the last rules")  # type: ignore[misc]
-    assert world.record().mtu == mtu
+    assert world.record()["mtu"] == mtu
 
 
 # ---- what is not theirs to set -----------------------------------------------------
@@ -103,7 +103,7 @@ def test_the_carrier_of_a_lagg_is_its_own(world: World) -> None:
     world.ip("link set lagg0 carrier off")
     assert world.wait_event("carrier").details == "off put back"
     world.wait(lambda: carrier(world), "the carrier is put back")
-    assert world.record().link == "up"
+    assert world.record()["link"] == "up"
     for number in range(3):
         world.carrier(number, up=False)
     world.wait(lambda: not carrier(world), "no port carries")
@@ -118,7 +118,7 @@ def test_a_port_of_a_lagg_that_is_down_is_down_until_it_is_up(world: World) -> N
     world.plug(3)
     world.attach("p3")
     assert seen(world, "operstate", "p3") == {"DOWN"}
-    assert world.record().ports[-1].reason == "administratively down"
+    assert world.record()["ports"][-1]["reason"] == "administratively down"
     world.ip("link set lagg0 up")
     world.wait(lambda: seen(world, "operstate", "p3") == {"UP"}, "p3 is up, too")
     world.ip("link set lagg0 down")
@@ -178,7 +178,7 @@ def test_what_could_not_be_put_right_on_a_port_is_put_right_later(
 def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -> None:
     """Of one look at the lagg: an MTU that a port refuses, and that it is down."""
     netlink = world.driver._laggs.netlink
-    refusing = next(p.ifindex for p in world.record().ports if p.name == "p2")
+    refusing = next(p["ifindex"] for p in world.record()["ports"] if p["name"] == "p2")
     set_mtu = netlink.set_mtu
 
     async def refuse(ifindex: int, mtu: int) -> None:
@@ -191,7 +191,7 @@ def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -
     world.wait(lambda: seen(world, "operstate") == {"DOWN"}, "the ports are down")
     world.wait(lambda: seen(world, "mtu") == {1500}, "the MTU is put back")
     record = world.record()
-    assert (record.up, record.mtu) == (False, 1500)
+    assert (record["up"], record["mtu"]) == (False, 1500)
     assert world.do(world.driver.running())[0].mtu is None
 
 
@@ -222,7 +222,7 @@ def test_a_carrier_that_changes_while_a_detach_fails_is_known_when_it_has_failed
     world: World, monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
     def carriers() -> dict[str, str]:
-        return {port.name: port.link for port in world.record().ports}
+        return {port["name"]: port["link"] for port in world.record()["ports"]}
 
     async def held_up(bundle: Bundle) -> None:
         world.carrier(1, not lost)

@@ -64,13 +64,13 @@ def create(world: World) -> None:
 
 
 def transmits(world: World) -> list[Transmit]:
-    tx = {port.name: port.tx for port in world.record().ports}
+    tx = {port["name"]: Transmit(port["tx"]) for port in world.record()["ports"]}
     return [tx["p0"], tx["p1"]]
 
 
 def carries_by(world: World, way: Transmit) -> bool:
-    (port,) = world.record().ports
-    return port.reason is None and port.tx is way
+    (port,) = world.record()["ports"]
+    return port["reason"] is None and port["tx"] == way.value
 
 
 async def no_look(follower: KernelEvents) -> None:
@@ -204,5 +204,5 @@ def test_no_frame_is_lost_or_overtaken_while_the_queues_change(world: World) -> 
 
         world.wait(all_came, "all frames came")
     assert got == wanted
-    counters = world.record().counters
-    assert counters.tx_in == counters.tx_out + sum(counters.drops.values())
+    counters = world.record()["counters"]
+    assert counters["tx_in"] == counters["tx_out"] + sum(counters["drops"].values())

@@ -121,7 +121,7 @@ def test_a_port_that_cannot_be_put_back_is_named_and_the_others_are(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = two_laggs(world)
-    stubborn = next(p.ifindex for p in world.record().ports if p.name == "p1")
+    stubborn = next(p["ifindex"] for p in world.record()["ports"] if p["name"] == "p1")
     set_mac = Netlink.set_mac
 
     async def refuse(netlink: Netlink, ifindex: int, mac: str) -> None:

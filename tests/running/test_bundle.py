@@ -12,9 +12,10 @@ from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.link import Link
-from lagg.model import SNAPSHOTS_MAX, Limbo, Options, Proto
+from lagg.model import SNAPSHOTS_MAX, Options, Proto
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
+from lagg.records import Limbo
 from lagg.running.backlog import LOOK_S
 from lagg.running.bundle import Bundle
 from tests.running.world import VirtualLoop, passes
@@ -72,14 +73,14 @@ def test_a_parked_worker_is_named_and_what_it_holds_is_counted(
 ) -> None:
     device, bundle, _ = stuck
     reseed(bundle, 1)
-    assert bundle.limbo() == Limbo(0, 0, None)
+    assert bundle.limbo() == Limbo(snapshots=0, oldest_ms=0, worker=None)
     device.since = device.ticket
     for seed in (2, 3, 4):
         reseed(bundle, seed)  # never waits for it
     limbo = bundle.limbo()
-    assert (limbo.snapshots, limbo.worker) == (3, 3)
+    assert (limbo["snapshots"], limbo["worker"]) == (3, 3)
     device.since = 0
-    assert bundle.limbo() == Limbo(0, 0, None)
+    assert bundle.limbo() == Limbo(snapshots=0, oldest_ms=0, worker=None)
 
 
 def test_a_wait_for_a_parked_worker_has_an_end_and_an_event(

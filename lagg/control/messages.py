@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What crosses the control socket beside the records: changes in; events, answers out.
+
+Owns their field names and the way from values to them.  Plain JSON values only; knows
+no socket, no operation.  The types are the varlink types of org.laggd.Lagg too; those
+of a change are made of the options' rows.
+"""
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from lagg.events import Asker, Event
+from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.plan.explain import Bucket, Choice, Explanation
+from lagg.records import types_of
+
+if TYPE_CHECKING:  # mypy knows no type that is made at run time
+    OptionsChangeJson = dict[str, Any]
+    PortOptionsChangeJson = dict[str, Any]
+else:  # no null, for that changes nothing
+    OptionsChangeJson = TypedDict("OptionsChangeJson", types_of(OPTIONS), total=False)
+    PortOptionsChangeJson = TypedDict(
+        "PortOptionsChangeJson", types_of(PORT_OPTIONS), total=False
+    )
+
+
+class AskerJson(TypedDict):
+    """Who asked for a change over this socket."""
+
+    uid: int
+    pid: int
+    program: str | None
+
+
+class EventJson(TypedDict):
+    """Something that happened; `lagg` is empty when it concerns none."""
+
+    lagg: str
+    port: str | None
+    event: str
+    details: str
+    time_ns: int  # monotonic
+    at: str  # the time of day, RFC 3339
+    cause: str | None  # in words
+    by: AskerJson | None  # null: the kernel, a partner or laggd itself did it
+
+
+class ChoiceJson(TypedDict):
+    """Who carries a frame; without ports, what it is counted under."""
+
+    ports: list[str]
+    drop: str | None
+
+
+class WithoutJson(TypedDict):
+    """Who would carry the frame were this port down."""
+
+    port: str
+    choice: ChoiceJson
+
+
+class BucketJson(TypedDict):
+    """An entry of a flow table: its port, and the frames it sent so far."""
+
+    bucket: int
+    port: str | None  # null: the table has it no more
+    frames: int
+
+
+class ExplanationJson(TypedDict):
+    """A frame's way out of a lagg, under one snapshot."""
+
+    lagg: str
+    proto: str
+    generation: int
+    hash: int | None
+    bucket: int | None
+    buckets: int
+    choice: ChoiceJson
+    why: str
+    without: list[WithoutJson]
+    accepts: list[str]
+    rx_drop: str
+
+
+def explanation_json(found: Explanation) -> ExplanationJson:
+    """What `explain --json` prints."""
+    return {
+        "lagg": found.lagg,
+        "proto": found.proto.value,
+        "generation": found.generation,
+        "hash": found.hash,
+        "bucket": found.bucket,
+        "buckets": found.buckets,
+        "choice": _choice_json(found.choice),
+        "why": found.why,
+        "without": [
+            {"port": port, "choice": _choice_json(choice)}
+            for port, choice in found.without
+        ],
+        "accepts": [*found.accepts],
+        "rx_drop": found.rx_drop.value,
+    }
+
+
+def bucket_json(bucket: Bucket) -> BucketJson:
+    """An element of `stats --buckets --json`."""
+    return {"bucket": bucket.index, "port": bucket.port, "frames": bucket.frames}
+
+
+def _choice_json(choice: Choice) -> ChoiceJson:
+    return {"ports": [*choice.ports], "drop": choice.drop and choice.drop.value}
+
+
+def event_json(event: Event) -> EventJson:
+    """A line of `monitor --json`."""
+    return {
+        "lagg": event.lagg,
+        "port": event.port,
+        "event": event.event.value,
+        "details": event.details,
+        "time_ns": event.time_ns,
+        "at": event.at,
+        "cause": event.cause,
+        "by": None if event.by is None else asker_json(event.by),
+    }
+
+
+def asker_json(by: Asker) -> AskerJson:
+    """Who asked, in an event."""
+    return {"uid": by.uid, "pid": by.pid, "program": by.program}

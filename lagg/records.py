@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is to be seen of a lagg at one moment: `show --json` prints it as it is here.
+
+Owns the names of its fields, and how LACP's part, counters and options are said in it.
+Plain JSON values only, written by running/ and read by laggctl; knows no socket.  The
+types are the varlink types of org.laggd.Lagg too; that of the options is made of their
+rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from lagg.lacp.values import Party, PortCounts, PortStatus, State, View
+from lagg.model import Counters, Drop, Options, OptionValue
+from lagg.options import OPTIONS, Kind, Option, Whole
+
+_TYPES_OF_KIND: Mapping[Kind, type] = {
+    Kind.SWITCH: bool,
+    Kind.WORD: str,
+    Kind.MAC: str,
+    Kind.LAYERS: list[str],
+    Kind.NAMES: list[str],
+}
+
+
+def _type_of(row: Option) -> type:
+    return int if isinstance(row.value, Whole) else _TYPES_OF_KIND[row.value]
+
+
+def types_of(rows: Iterable[Option]) -> dict[str, type]:
+    """The JSON type of each option's value, by its key; of none it is null."""
+    return {row.key: _type_of(row) for row in rows}
+
+
+def _record_types(rows: Iterable[Option], defaults: Options) -> dict[str, object]:
+    """Null, too, of an option that is without a value at first."""
+    return {
+        key: found if getattr(defaults, key) is not None else found | None
+        for key, found in types_of(rows).items()
+    }
+
+
+if TYPE_CHECKING:  # mypy knows no type that is made at run time
+    OptionsRecord = dict[str, Any]
+else:
+    OptionsRecord = TypedDict("OptionsRecord", _record_types(OPTIONS, Options()))
+
+
+class PartyRecord(TypedDict):
+    """What a LACPDU says of one end."""
+
+    system_priority: int
+    system: str
+    key: int
+    port_priority: int
+    port: int
+    state: int
+    state_bits: list[str]
+
+
+class LacpCountersRecord(TypedDict):
+    """Slow-protocol frames of a port and what came of them, since it was added."""
+
+    lacpdu_rx: int
+    lacpdu_tx: int
+    lacpdu_late: int
+    marker_rx: int
+    marker_tx: int
+    marker_response_rx: int
+    marker_response_tx: int
+    marker_unanswered: int
+    flaps: int
+    actor_churns: int
+    partner_churns: int
+    bad: dict[str, int]
+
+
+class PortLacpRecord(TypedDict):
+    """LACP on one port: its machines and what each end says."""
+
+    aggregator: int | None
+    selected: str
+    receive: str
+    periodic: str
+    mux: str
+    actor_churn: str
+    partner_churn: str
+    actor: PartyRecord
+    partner: PartyRecord
+    counters: LacpCountersRecord
+
+
+class LacpRecord(TypedDict):
+    """LACP of a lagg: its active aggregator."""
+
+    aggregator: int | None
+    actor: PartyRecord | None
+    partner: PartyRecord | None
+    flapping: int
+
+
+class PortRecord(TypedDict):
+    """One port."""
+
+    name: str
+    ifindex: int
+    slot: int
+    link: str  # "up" or "down"
+    speed_mbps: int  # 0 when unknown
+    flags: list[str]  # PortFlag's words
+    reason: str | None  # why it carries nothing, in words
+    warnings: list[str]  # what somebody uses it for beside, in words
+    tx: str  # Transmit's word
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    rings_reopened: int  # times that it could not move and was opened anew
+    drops: dict[str, int]  # by Drop's words
+    promisc: str | None  # why it receives more than is for it, in words
+    lacp_port_priority: int
+    lacp: PortLacpRecord | None  # null unless laggproto is lacp
+
+
+class CountersRecord(TypedDict):
+    """Frames since creation: tx_in + rx_in == tx_out + rx_out + sum(drops)."""
+
+    tx_in: int
+    tx_out: int
+    rx_in: int
+    rx_out: int
+    drops: dict[str, int]
+
+
+class Limbo(TypedDict):
+    """Replaced snapshots that a worker may still see."""
+
+    snapshots: int
+    oldest_ms: int  # since the oldest was replaced; 0 without any
+    worker: int | None  # that holds it up
+
+
+class LaggRecord(TypedDict):
+    """One lagg: a consistent snapshot."""
+
+    name: str
+    ifindex: int
+    proto: str
+    up: bool
+    link: str
+    mac: str
+    mtu: int
+    speed_mbps: int
+    generation: int
+    workers: int
+    limbo: Limbo
+    options: OptionsRecord
+    ports: list[PortRecord]
+    waiting_for: list[str]  # configured ports that are not there yet
+    counters: CountersRecord
+    lacp: LacpRecord | None  # null unless laggproto is lacp
+
+
+def lacp_record(view: View) -> LacpRecord:
+    """The LACP part of a lagg record."""
+    return {
+        "aggregator": view.aggregator,
+        "actor": None if view.actor is None else party_record(view.actor),
+        "partner": None if view.partner is None else party_record(view.partner),
+        "flapping": view.flapping,
+    }
+
+
+def port_lacp_record(status: PortStatus) -> PortLacpRecord:
+    """The LACP part of a port in a lagg record."""
+    return {
+        "aggregator": status.aggregator,
+        "selected": status.selected.value,
+        "receive": status.receive.value,
+        "periodic": status.periodic.value,
+        "mux": status.mux.value,
+        "actor_churn": status.actor_churn.value,
+        "partner_churn": status.partner_churn.value,
+        "actor": party_record(status.actor),
+        "partner": party_record(status.partner),
+        "counters": port_counts_record(status.counts),
+    }
+
+
+def party_record(party: Party) -> PartyRecord:
+    """One end as a LACPDU describes it."""
+    return {
+        "system_priority": party.system.priority,
+        "system": party.system.mac,
+        "key": party.key,
+        "port_priority": party.port.priority,
+        "port": party.port.number,
+        "state": int(party.state),
+        "state_bits": _bit_names(party.state),
+    }
+
+
+def counters_record(counters: Counters) -> CountersRecord:
+    """The counters of a lagg record."""
+    return {
+        "tx_in": counters.tx_in,
+        "tx_out": counters.tx_out,
+        "rx_in": counters.rx_in,
+        "rx_out": counters.rx_out,
+        "drops": drops_record(counters.drops),
+    }
+
+
+def options_record(options: Options) -> OptionsRecord:
+    """The options of a lagg record: every field of Options."""
+    return {
+        field.name: _option_words(getattr(options, field.name))
+        for field in fields(Options)
+    }
+
+
+def drops_record(drops: Mapping[Drop, int]) -> dict[str, int]:
+    """The frames not delivered, of a lagg or a port."""
+    return {drop.value: frames for drop, frames in drops.items()}
+
+
+def port_counts_record(counts: PortCounts) -> LacpCountersRecord:
+    """What LACP counted of a port."""
+    found = {field.name: getattr(counts, field.name) for field in fields(PortCounts)}
+    found["bad"] = {bad.value: frames for bad, frames in counts.bad}
+    return cast(LacpCountersRecord, found)
+
+
+def _bit_names(state: State) -> list[str]:
+    names: Iterable[State] = State
+    return [str(bit.name) for bit in names if bit in state]
+
+
+def _option_words(value: OptionValue) -> object:
+    if isinstance(value, tuple):
+        return [each if isinstance(each, str) else each.value for each in value]
+    return value.value if isinstance(value, Enum) else value
