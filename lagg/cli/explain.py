@@ -97,7 +97,7 @@ def neighbour(
     address: str, interface: str, table: Sequence[Sequence[bytes]]
 ) -> str | None:
     """The MAC that the rows of /proc/net/arp have for an address on an interface."""
-    wanted = address.encode(), os.fsencode(interface)
+    wanted = os.fsencode(address), os.fsencode(interface)
     for columns in table[1:]:
         if (columns[0], columns[-1]) == wanted:
             mac = columns[3].decode()

@@ -98,7 +98,7 @@ def _address(word: str) -> bytes:
     family = socket.AF_INET6 if ":" in word else socket.AF_INET
     try:
         return socket.inet_pton(family, word)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: of what is no UTF-8
         raise UsageError(f"flow: {word!r} is no IP address") from None
 
 

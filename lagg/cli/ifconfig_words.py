@@ -170,7 +170,8 @@ def _inet(word: str) -> Step:
         raise UsageError(f"{word}: no word of ifconfig for a lagg, and no IPv4 address")
     if not slash:
         return Step("inet", (address, None, None))
-    if not (prefix.isascii() and prefix.isdecimal()) or int(prefix[:3]) > 32:
+    plain = prefix.isascii() and prefix.isdecimal() and len(prefix) <= 2
+    if not plain or int(prefix) > 32:
         raise UsageError(f"{word}: {prefix!r} is no prefix length from 0 to 32")
     mask = (0xFFFFFFFF << (32 - int(prefix))) & 0xFFFFFFFF
     return Step("inet", (address, socket.inet_ntoa(mask.to_bytes(4, "big")), None))

@@ -170,6 +170,7 @@ def test_fields_are_the_flow_that_scapy_writes(
         ("sport=1", "sport= needs src= and dst="),
         ("src=10.0.0.1 dst=::1", "two address families"),
         ("src=10.0.0.256 dst=10.0.0.1", "'10.0.0.256' is no IP address"),
+        ("src=\udcff dst=10.0.0.1", "is no IP address"),  # a byte that is no UTF-8
         ("src=::1 dst=::1 proto=icmp6 sport=1", "protocol icmp6 has no ports"),
         ("src=::1 dst=::1 proto=quic", "proto: 'quic' is no number from 0 to 255"),
         ("src=::1 dst=::1 sport=65536", "sport: '65536' is no number"),
@@ -237,6 +238,7 @@ def test_a_neighbour_is_found_on_this_lagg_only() -> None:
     found = [neighbour(f"192.0.2.{n}", "lagg0", ROWS) for n in (2, 3, 4)]
     assert found == [None] * 3
     assert neighbour("192.0.2.1", "lagg0", ()) is None
+    assert neighbour("\udcff", "lagg0", ROWS) is None  # a byte that is no UTF-8
 
 
 # What is printed

@@ -102,6 +102,8 @@ def test_what_is_so_anyway_is_no_step(words: str) -> None:
         ("lagg0 10.0.0.1 broadcast x", "broadcast: 'x' is none"),
         (f"lagg0 mtu 0x{'f' * 9000}", "is not a whole number"),
         (f"lagg0 10.0.0.1/{'9' * 9000}", "is no prefix length from 0 to 32"),
+        (f"lagg0 10.0.0.1/{'0' * 9000}", "is no prefix length from 0 to 32"),
+        ("lagg0 10.0.0.1/0099", "'0099' is no prefix length from 0 to 32"),
         ("lagg0 netmask 255.0.0.0", "netmask: must follow an address"),
         ("lagg0 10.0.0.1 netmask x", "netmask: 'x' is none"),
         ("lagg0 10.0.0.1/33", "'33' is no prefix length from 0 to 32"),

@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`import`: what other systems' files ask for, in ours, and what is left out.
-
-tests/data/import has a folder for each case: the files, and the laggd.toml that is to
-come of them.
-"""
+"""`import`: what other systems' files ask for, in ours, and what is left out."""
 
 import json
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -23,19 +18,10 @@ from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import LEFT_TITLE
 from lagg.cli.output import UsageError
 from lagg.config.files import parse_toml
-from tests.tree import ROOT
+from tests.cli.imported import CASES, DATA, WANTED, sources
 
-DATA = ROOT / "tests" / "data" / "import"
-WANTED = "laggd.toml"
 SECRET = "hunter2"
 """Every secret of the files begins with it."""
-
-CASES = sorted(path.name for path in DATA.iterdir())
-
-
-def sources(case: str) -> list[Source]:
-    paths = (path for path in sorted((DATA / case).iterdir()) if path.name != WANTED)
-    return [Source(path.name, path.read_text(encoding="utf-8")) for path in paths]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -265,96 +251,6 @@ def test_every_value_of_a_file_ends_in_the_output(made: tuple[Source, int]) -> N
     assert [nonce for nonce in nonces(count) if nonce not in toml] == [], toml
 
 
-# ---- what is no such file, or no such lagg -----------------------------------------
-
-
-def printed(tmp_path: Path, **texts: str) -> list[str]:
-    """The words of a command line that imports these files."""
-    paths = [tmp_path / name for name in texts]
-    for path in paths:
-        path.write_text(texts[path.name])
-    return ["import", *map(str, paths)]
-
-
-SLOW = frozenset({"more commands than are read"})
-NOT_OURS = {
-    "nothing at all": ("hello", "none of modprobe.d, teamd's JSON, /etc/network/inter"),
-    "JSON that does not end": ("{", "none of modprobe.d, teamd's JSON"),
-    "JSON of another program": ('{"PORTCHANNEL": {"Po1": {}}}', "none of modprobe.d"),
-    "JSON that is too deep": ("[" * 100000, "not understood: too deep"),
-    "netplan": ("network:\n  bonds:\n    bond0: {}\n", "none of modprobe.d"),
-    "networkd": ("[NetDev]\nName=bond0\nKind=bond\n", "none of modprobe.d"),
-    "kickstart": ("network --device=team0 --teamslaves=eth2\n", "none of modprobe.d"),
-    "rc.conf without a lagg": (
-        'cloned_interfaces="bridge0"\n',
-        "no bond, team or lagg",
-    ),
-    "interfaces without a bond": ("iface eth0 inet dhcp\n", "no bond, team or lagg"),
-    "Open vSwitch": (
-        "iface bond0 inet manual\n  ovs_type OVSBond\n  ovs_bonds eth1 eth2\n",
-        "no bond, team or lagg is in there",
-    ),
-    "all of it elsewhere": (
-        "source interfaces.d/*\niface lo inet loopback\n",
-        "no bond, team or lagg is in there; source interfaces.d/*: give these files",
-    ),
-    "an option in no stanza": (
-        "auto bond0\nbond-mode 1\niface x\n",
-        "not understood: {file}: bond-mode stands in no stanza",
-    ),
-    "a quote that is not closed": (
-        'cloned_interfaces="lagg0\n',
-        "not understood: line 1: a quote is not closed",
-    ),
-    "a name that is too long": (
-        "iface bond-of-the-backbone\n  bond-mode 1\n",
-        "bond-of-the-backbone: no lagg can have this name: 'bond-of-the-backbone' has",
-    ),
-    "a name that the shell makes": (
-        "ip link add $NAME type bond mode 1\n",
-        "$NAME: no lagg can have this name: what the shell makes of it is not known",
-    ),
-    "more than there is room for": (
-        "a=11111111\n" + "a=$a$a$a$a$a$a$a$a\n" * 9 + "ip link add b type bond\n",
-        "not understood: a word of more than 65536 characters",
-    ),
-    "more commands than are read": (
-        "for a in 1 2 3 4 5 6 7 8 9; do\n" * 7 + "ip link set x up\n" + "done\n" * 7,
-        "not understood: more than 100000 commands",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        pytest.param(*each, id=name, marks=[pytest.mark.slow] * (name in SLOW))
-        for name, each in NOT_OURS.items()
-    ],
-)
-def test_a_file_without_any_is_refused(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, complaint: str
-) -> None:
-    assert cli.main(printed(tmp_path, file=text)) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert complaint.replace("{file}", str(tmp_path / "file")) in err
-    assert err.count("\n") == 1
-
-
-def test_one_file_of_no_kind_refuses_all(tmp_path: Path) -> None:
-    team = '{"device": "team0", "runner": {"name": "lacp"}}'
-    assert cli.main(printed(tmp_path, team=team)) == 0
-    assert cli.main(printed(tmp_path, team=team, other="hello")) == 2
-
-
-def test_a_file_that_is_not_there_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["import", "/nowhere/rc.conf"]) == 2
-    assert capfd.readouterr().err == (
-        "laggctl: /nowhere/rc.conf: No such file or directory\n"
-    )
-
-
 def test_no_file_name_adds_a_line() -> None:
     name = "a\n[[lagg]]\nname = 'x'\n\udcff"
     toml = converted([Source(name, '{"device": "team0", "runner": {"name": "lacp"}}')])
@@ -409,6 +305,14 @@ REFUSED = {
         f"iface b0\n bond-mode 4\n mtu {'9' * 5000}\n",
         "# mtu 99999",
     ),
+    "a MAC that is not said": (
+        "iface b0\n bond-mode 1\n hwaddress ether\n",
+        "# hwaddress ether: stays in /etc/network/interfaces",
+    ),
+    "a MAC without its value": (
+        "iface b0\n bond-mode 1\n hwaddress\n",
+        "# hwaddress: stays in /etc/network/interfaces",
+    ),
     "a mode that is none": (
         "iface b0\n bond-mode 7\n",
         "# mode 7: no such mode of bonding",
@@ -442,20 +346,3 @@ def test_two_files_of_one_lagg_are_told_apart() -> None:
     (lagg,) = tomllib.loads(toml)["lagg"]
     assert (lagg["proto"], lagg["ports"]) == ("lacp", ["a", "b"])
     assert "# proto roundrobin: of another file; the first one rules" in toml
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_damaged_file_is_converted_or_refused(rng: Random, case: str) -> None:
-    for _ in range(200):
-        damaged = []
-        for name, text in sources(case):
-            at, size = rng.randrange(len(text)), rng.choice((1, 3, 20))
-            junk = rng.choice(
-                ("", "\n", '"', "{", "=", "iface", " 7 ", "[]", "$", "\0")
-            )
-            damaged.append(Source(name, text[:at] + junk + text[at + size :]))
-        try:
-            toml = converted(damaged)
-        except UsageError:
-            continue
-        assert parse_toml(toml, "what was made of it")

@@ -260,7 +260,7 @@ def _add_option(draft: Draft, option: _Option) -> None:
     number = whole(value)
     if key == "mtu" and number is not None:
         draft.set("mtu", number, str(option))
-    elif key == "hwaddress" and ":" in value.removeprefix("ether").split()[0]:
+    elif key == "hwaddress" and ":" in value:
         draft.set("mac", value.removeprefix("ether").strip(), str(option))
     else:
         draft.note(str(option), STAYS)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lagg.cli.importing.bonding import Bonds, pairs
 from lagg.cli.importing.draft import Drafts
 from lagg.cli.importing.shell import ShellCommand
-from lagg.cli.importing.text import mentions
+from lagg.cli.importing.text import mentions, whole
 
 _BEFORE = ("sudo", "exec", "command", "nohup", "doas")
 _SHOWN = frozenset(
@@ -140,8 +140,9 @@ class CommandReader:
     def _keys(self, name: str, words: list[str]) -> None:
         draft = self._bonds.of(name).draft
         for key, value in _pairs(words):
-            if key == "mtu" and value.isdecimal():
-                draft.set("mtu", int(value[:9]), f"mtu {value}")
+            number = whole(value)
+            if key == "mtu" and number is not None:
+                draft.set("mtu", number, f"mtu {value}")
             elif key == "address":
                 draft.set("mac", value, f"address {value}")
             elif key not in _ALONE:

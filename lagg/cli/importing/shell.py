@@ -15,7 +15,7 @@ from typing import NamedTuple
 COMMANDS_MAX = 100_000
 WORD_CHARS_MAX = 1 << 16
 HERE_CHARS_MAX = 1 << 20
-"""A few lines could ask for more of each than there is memory."""
+"""A few lines could ask for more of each than there is memory or time."""
 
 KEYWORDS = frozenset(
     ("if", "then", "else", "elif", "fi", "while", "until", "do", "done", "!", "{", "}")
@@ -82,6 +82,7 @@ class _Expansion:
 
     def __init__(self, variables: dict[str, str]) -> None:
         self._variables = variables
+        self._run = 0
         self.found: list[ShellCommand] = []
 
     def all(self, raw: list[_Raw]) -> None:
@@ -98,17 +99,23 @@ class _Expansion:
         """`for NAME in WORDS`: its body once for each word."""
         _, name, *rest = self._words(head.words)
         for value in rest[1:]:
+            self._count()
             self._variables[name] = value
             self.all(body)
 
+    def _count(self) -> None:
+        """Another command, or turn of a loop.  ValueError when they are too many."""
+        self._run += 1
+        if self._run > COMMANDS_MAX:
+            raise ValueError(f"more than {COMMANDS_MAX} commands")
+
     def _one(self, raw: _Raw) -> None:
+        self._count()
         words = self._words(raw.words)
         while words and words[0] in KEYWORDS:
             words = words[1:]
         if not words and raw.target is None:
             return
-        if len(self.found) >= COMMANDS_MAX:
-            raise ValueError(f"more than {COMMANDS_MAX} commands")
         target = None if raw.target is None else "".join(self._fields(raw.target))
         self._remember(words)
         here = None if raw.here is None else self._text(raw.here)
