@@ -24,6 +24,7 @@ from dataclasses import replace
 from lagg.lacp import mux, selection
 from lagg.lacp.aggregator import ActiveAggregator, carriers, others_carry
 from lagg.lacp.churn import ACTOR_CHURN, PARTNER_CHURN
+from lagg.lacp.key import key_of
 from lagg.lacp.limit import Limit
 from lagg.lacp.marker import MarkerPort
 from lagg.lacp.notices import Teller
@@ -36,7 +37,7 @@ from lagg.lacp.pdu import (
     source_of,
 )
 from lagg.lacp.periodic import PERIODIC
-from lagg.lacp.port import COLLECTS, Port, key_of
+from lagg.lacp.port import COLLECTS, Port
 from lagg.lacp.reason import reason
 from lagg.lacp.receive import LONG_TIMEOUT_NS, RECEIVE, forgive, load_defaults
 from lagg.lacp.transmit import due_at, mute, said, sends
@@ -68,7 +69,7 @@ class Engine:
     """LACP and the marker protocol of one lagg."""
 
     def __init__(self, settings: Settings, now: Instant, identity: int = 0) -> None:
-        """`identity`: what tells this lagg's derived keys from another's."""
+        """`identity`: of the lagg among those of its system; see key.py."""
         self._settings = settings
         self._identity = identity
         self._now = now

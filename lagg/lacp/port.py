@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The variables of one port (802.1AX 6.4.6 to 6.4.8), which all its machines share.
 
-Owns what is true of one port, and what follows from that alone: its actor's words, its
-key, when its next timer runs out.  Knows no table and no other port.
+Owns what is true of one port, and what follows from that alone: its actor's words, when
+its next timer runs out.  Knows no table and no other port.
 """
 
 from dataclasses import dataclass, field, fields
@@ -28,17 +28,6 @@ from lagg.lacp.values import (
 
 NOBODY = Party(System(0xFFFF, NULL_MAC), 0, PortId(0, 0), State(0))
 """Partner_Admin_*: what is said of a partner nobody has heard; lagg(4)'s values."""
-
-SPEEDS_MBPS = (
-    *(10, 100, 1000, 2500, 5000, 10_000, 14_000, 20_000, 25_000, 40_000, 50_000),
-    *(56_000, 100_000, 200_000, 400_000, 800_000),
-)
-"""Speeds with a class of their own; any other known one shares the last class."""
-
-_SPEED_CLASSES = {speed: n for n, speed in enumerate(SPEEDS_MBPS, 2)}
-_CLASS_UNKNOWN = 1
-_CLASS_OTHER = 31
-_CLASS_BITS = 5
 
 PDUS_PER_WINDOW = 3
 WINDOW_NS = 1_000_000_000
@@ -175,15 +164,3 @@ class Port:
             if condition:
                 octet |= bit
         return octet
-
-
-def key_of(settings: Settings, speed_mbps: int, identity: int) -> int:
-    """Actor_Oper_Port_Key: the user's, or speed class and lagg as lagg(4) folds them.
-
-    Ports of unknown speed share a class: nothing excludes them (H-63).
-    """
-    if settings.key:
-        return settings.key
-    known = _SPEED_CLASSES.get(speed_mbps, _CLASS_OTHER)
-    speed_class = known if speed_mbps else _CLASS_UNKNOWN
-    return (identity << _CLASS_BITS | speed_class) & 0xFFFF

@@ -266,6 +266,8 @@ class Commands:
 
     async def _make_bundle(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
         netlink = self._laggs.netlink
+        identity = self._laggs.claim_identity(config.name)
+        undo.callback(self._laggs.disclaim_identity, identity)
         try:
             device = self._laggs.make_device(config.name)
         except OSError as error:
@@ -284,6 +286,7 @@ class Commands:
             link,
             device,
             shape,
+            identity=identity,
             emit=self._laggs.emit,
             tx_dropped=netlink.tx_dropped,
         )
@@ -330,6 +333,7 @@ class Commands:
 
     async def _remove(self, bundle: Bundle) -> None:
         del self._laggs.bundles[bundle.name]
+        self._laggs.disclaim_identity(bundle.identity)
         bundle.give_up()
         await asyncio.to_thread(bundle.device.close)
 

@@ -16,6 +16,7 @@ from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
+from lagg.lacp.key import identity_of
 from lagg.link import EgressRules, Link
 from lagg.model import Transmit
 from lagg.operations.rx_wanted import RxWanted
@@ -46,6 +47,7 @@ class Laggs:
         # By ifindex, and to be doubted: who is in `bundles` and has it still?
         self._by_tap: dict[int, Bundle] = {}
         self._by_port: dict[int, Bundle] = {}
+        self._identities: set[int] = set()  # of laggs, and of those being made
         self._egress = EgressRules()  # when looked for last
         self._spread: set[int] = set()  # then had several transmit queues
         self._came_since: set[int] = set()  # ifindexes of ports: theirs is not known
@@ -88,6 +90,19 @@ class Laggs:
         """Takes in a lagg that has been made."""
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
+
+    def claim_identity(self, name: str) -> int:
+        """Chooses what Bundle.identity says of a new lagg, and keeps it for it.
+
+        Before anything is awaited: what is made together chooses in order.
+        """
+        identity = identity_of(name, self._identities)
+        self._identities.add(identity)
+        return identity
+
+    def disclaim_identity(self, identity: int) -> None:
+        """The lagg that had it is gone."""
+        self._identities.discard(identity)
 
     def claim(self, ifindex: int, bundle: Bundle) -> None:
         """An interface is to become a port of this lagg; once it is, of_port knows."""

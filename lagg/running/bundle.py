@@ -81,6 +81,7 @@ class Bundle:
         device: Device,
         shape: Shape,
         *,
+        identity: int,
         emit: Callable[[Event], None],
         tx_dropped: Callable[[int], int | None] = lambda _: None,
     ) -> None:
@@ -88,9 +89,13 @@ class Bundle:
 
         The lagg's MAC is the TAP's until a port or the user gives it one.
 
+        `identity`: what tells its LACP keys from those of the host's other laggs, 0 to
+        2047; it has it for life, whatever it is renamed to.
+
         `tx_dropped`: what the kernel has dropped on the way to an ifindex; None: gone.
         """
         self.device: Final = device
+        self.identity: Final = identity
         self._link = link
         self._shape = replace(shape, mac=LaggMac(link.mac))
         self._plan = plan(shape)

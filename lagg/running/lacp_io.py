@@ -86,7 +86,7 @@ class LacpIo:
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.
         self._mac = bundle.shape.mac
-        self._engine = Engine(self._settings(), clock(), identity=bundle.link.ifindex)
+        self._engine = Engine(self._settings(), clock(), bundle.identity)
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
         self._held_up = False  # by the workers: a publication was refused

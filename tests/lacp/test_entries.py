@@ -11,10 +11,11 @@ import pytest
 from lagg.lacp import mux
 from lagg.lacp.churn import ACTOR_ENTRIES, PARTNER_ENTRIES
 from lagg.lacp.engine import Engine
+from lagg.lacp.key import key_of
 from lagg.lacp.machine import Entry
 from lagg.lacp.pdu import Lacpdu
 from lagg.lacp.periodic import ENTRIES as PERIODIC_ENTRIES
-from lagg.lacp.port import NOBODY, Counts, Port, key_of
+from lagg.lacp.port import NOBODY, Counts, Port
 from lagg.lacp.receive import ENTRIES as RECEIVE_ENTRIES
 from lagg.lacp.values import (
     AdSelect,

@@ -38,7 +38,8 @@ class World:
         events: list[Event] = []
         link = link_of(9)
         shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
-        self.bundle = Bundle(link, cast(Device, self), shape, emit=events.append)
+        device = cast(Device, self)
+        self.bundle = Bundle(link, device, shape, identity=1, emit=events.append)
         for slot in range(PORTS):
             port = Port(slot, link_of(slot + 1), home_mac="", modes=Modes())
             self.bundle.adopt(self.bundle.shape.with_port(port))

@@ -59,7 +59,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[StuckDevice, Bundle, list[Ev
     monkeypatch.setattr("lagg.running.bundle.GRACE_S", 0.01)
     device, events = StuckDevice(), list[Event]()
     shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
-    bundle = Bundle(LINK, cast(Device, device), shape, emit=events.append)
+    bundle = Bundle(LINK, cast(Device, device), shape, identity=1, emit=events.append)
     return device, bundle, events
 
 

@@ -158,7 +158,7 @@ class End:
         link = link_of(number, 0)
         shape = Shape(Proto.LACP, FAST)
         device = cast(Device, self.device)
-        self.bundle = Bundle(link, device, shape, emit=self.events.append)
+        self.bundle = Bundle(link, device, shape, identity=1, emit=self.events.append)
         self.actor = LacpIo(
             self.bundle, self._faster, clock=now_ns, open_socket=self._open
         )
