@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Errors that reach a user.
 
-Owns how a refusal is worded; knows no part that raises one.
+Owns how a refusal is worded, and two ways to live with one; knows no part that raises
+one.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -48,6 +49,10 @@ class BadRequestError(LaggError):
         super().__init__(thing, cause, code)
 
 
+Log = Callable[[str, LaggError], object]
+"""A logger's method, as warning(): the line names whose logger it is."""
+
+
 @contextmanager
 def done_if(*codes: int) -> Iterator[None]:
     """A refusal with one of these errnos says that what was wanted is so already."""
@@ -56,3 +61,12 @@ def done_if(*codes: int) -> Iterator[None]:
     except LaggError as error:
         if error.code not in codes:
             raise
+
+
+@contextmanager
+def logged(log: Log, words: str = "%s") -> Iterator[None]:
+    """A refusal inside is logged, `words` around it, and goes no further."""
+    try:
+        yield
+    except LaggError as error:
+        log(words, error)

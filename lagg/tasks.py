@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, Log, logged
 from lagg.events import Asker
 
 log = logging.getLogger(__name__)
@@ -161,6 +161,14 @@ async def in_turn(*steps: Callable[[], Awaitable[object]]) -> None:
         except Exception as error:  # noqa: BLE001  it is raised when all are over
             failures.append(error)
     _raise_first(failures)
+
+
+async def quietly(
+    log: Log, step: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Takes a step that may fail, and nothing else with it: see logged()."""
+    with logged(log):
+        await step(*args, **kwargs)
 
 
 def _raise_first(failures: list[BaseException]) -> None:

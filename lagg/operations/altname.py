@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from lagg.errors import LaggError
+from lagg.errors import logged
 from lagg.kernel.netlink import Netlink
 from lagg.running.bundle import Bundle
 
@@ -63,7 +63,5 @@ def _steps(netlink: Netlink, bundle: Bundle) -> tuple[Step, Step]:
 
 
 async def _quietly(step: Step, name: str) -> None:
-    try:
+    with logged(log.warning, "not undone: %s"):
         await step(name)
-    except LaggError as error:
-        log.warning("not undone: %s", error)

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import fields, replace
 
 from lagg.config.diff import Diff, LaggDiff
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import EventKind
 from lagg.model import LaggChange, LaggConfig, Options, PortOptions
 from lagg.operations import propagate
@@ -92,12 +92,10 @@ class Applier:
         """The way back of a detach; a port that will not come back is logged."""
         # The lowest slot first, for that is what attach gives.
         for port in sorted(ports, key=lambda port: port.slot):
-            try:
+            with logged(log.warning, "not undone: %s"):
                 async with AsyncExitStack() as undo:
                     await attach(self._laggs, bundle, port.link.name, undo)
                     undo.pop_all()
-            except LaggError as error:
-                log.warning("not undone: %s", error)
         if _slots(bundle.shape) == _slots(before):  # then flows are as they were, too
             primary, homes = before.primary, before.homes
             bundle.adopt(replace(bundle.shape, primary=primary, homes=homes))
@@ -113,10 +111,8 @@ class Applier:
         await self._change(bundle, each.change, undo)
 
     async def _set_back(self, bundle: Bundle, change: LaggChange) -> None:
-        try:
+        with logged(log.warning, "not undone: %s"):
             await self._change(bundle, change, AsyncExitStack())
-        except LaggError as error:
-            log.warning("not undone: %s", error)
 
     async def _order(
         self, bundle: Bundle, order: Sequence[str], undo: AsyncExitStack
@@ -129,12 +125,10 @@ class Applier:
         await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
 
     def _order_back(self, bundle: Bundle, before: Shape) -> None:
-        try:
+        with logged(log.warning, "not undone: %s"):
             bundle.adopt(
                 replace(bundle.shape, order=before.order, primary=before.primary)
             )
-        except LaggError as error:
-            log.warning("not undone: %s", error)
 
     async def _release(
         self, bundle: Bundle, keys: Sequence[str], undo: AsyncExitStack

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import EventKind
 from lagg.link import Link, Modes
 from lagg.operations import propagate
@@ -35,7 +35,7 @@ from lagg.operations.uses import tell_uses
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.ports.eligible import check_port
 from lagg.running.bundle import Bundle
-from lagg.tasks import together
+from lagg.tasks import quietly, together
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ async def attach(laggs: Laggs, bundle: Bundle, name: str, undo: AsyncExitStack) 
     laggs.watch_ports()
     await laggs.show_speed(bundle)
     # Begun while it became a port.  Of what is only said nothing may be undone.
-    await propagate.quietly(tell_uses, laggs, bundle, link.ifindex)
+    with logged(log.warning):
+        await tell_uses(laggs, bundle, link.ifindex)
 
 
 def _free_slot(bundle: Bundle, name: str) -> int:
@@ -188,7 +189,7 @@ async def withdraw(
     """
     before = bundle.shape
     async with AsyncExitStack() as undo:
-        undo.push_async_callback(propagate.quietly, _catch_up, laggs, bundle, slots)
+        undo.push_async_callback(quietly, log.warning, _catch_up, laggs, bundle, slots)
         undo.callback(lambda: bundle.adopt(_with_news_of(bundle.shape, before)))
         await _lower(laggs, bundle, slots, rest, undo)
         await _pass(bundle, rest)
@@ -290,12 +291,10 @@ async def _pass_mac(
 async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
     """The interface was deleted or moved away: nothing is left to put back (F-DT-3)."""
     rest = bundle.shape.without_port(port.slot)
-    try:
+    with logged(log.warning):
         async with AsyncExitStack() as undo:
             await _pass_mac(laggs, bundle, rest, undo)
             undo.pop_all()
-    except LaggError as error:
-        log.warning("%s", error)
     await withdraw(laggs, bundle, [port.slot], rest)
     await laggs.takeover.forget(port.link.ifindex)
     laggs.watch_ports()

@@ -24,13 +24,13 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import EventKind
 from lagg.link import (
     AddressCame,
@@ -137,7 +137,7 @@ class KernelEvents:
     async def _watch_queues(self) -> None:
         """Acts at once: by AF_XDP and several queues frames overtake each other."""
         async for changed in self._laggs.netlink.watch_queues():
-            with _logging():
+            with logged(log.warning):
                 await self._laggs.count_queues(changed)
 
     def _on_link_event(self, event: LinkEvent) -> None:
@@ -174,11 +174,11 @@ class KernelEvents:
 
     async def _look_around(self) -> None:
         self._stirred.clear()
-        with _logging():
+        with logged(log.warning):
             await self._laggs.learn_egress()
-        with _logging():
+        with logged(log.warning):
             self._laggs.spare_sniffers()
-        with _logging():
+        with logged(log.warning):
             await self._laggs.rx_wanted.update_all(self._laggs.bundles.values())
 
     def _act_upon(self, event: LinkEvent) -> None:
@@ -374,10 +374,10 @@ class KernelEvents:
         if link.name != bundle.name:
             self._renamed(bundle, link)
         if link.mtu != bundle.link.mtu:
-            with _logging():
+            with logged(log.warning):
                 await self._propagate_mtu(bundle, link.mtu)
         if link.mac != bundle.link.mac:
-            with _logging():
+            with logged(log.warning):
                 await self._propagate_mac(bundle, link.mac)
         if link.up != bundle.link.up:
             bundle.emit(EventKind.ADMIN, "up" if link.up else "down")
@@ -423,12 +423,3 @@ def _has_other_master(bundle: Bundle, before: Port) -> bool:
 def _is_foreign(bundle: Bundle, link: Link) -> bool:
     """Whether a port is not as its lagg wants it, whatever it was when seen last."""
     return (link.mac, link.mtu) != (bundle.shape.mac.address, bundle.link.mtu)
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """What the kernel refused is logged, and the rest is still to be done."""
-    try:
-        yield
-    except LaggError as error:
-        log.warning("%s", error)

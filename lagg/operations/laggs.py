@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.kernel.netlink import Netlink
@@ -200,11 +200,9 @@ class Laggs:
         """
         came = [each for each in self._port_links() if each.ifindex in self._came_since]
         if came:
-            try:
+            with logged(log.warning):
                 await self._learn_egress_of(came)
                 self.spare_sniffers()
-            except LaggError as error:
-                log.warning("%s", error)
 
     def _choose_transmit(
         self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
@@ -244,11 +242,9 @@ class Laggs:
 
     async def show_speed(self, bundle: Bundle) -> None:
         """ethtool(8) shows what its ports carry together, ip(8) how many carry."""
-        try:
+        with logged(log.debug):
             await self.netlink.set_speed(bundle.link.ifindex, bundle.speed_mbps)
             await self._show_alias(bundle)
-        except LaggError as error:
-            log.debug("%s", error)
 
     async def _show_alias(self, bundle: Bundle) -> None:
         """As "laggd: loadbalance 2/2 ports"; an alias that somebody gave it stays."""

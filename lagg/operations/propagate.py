@@ -10,17 +10,15 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from typing import ParamSpec
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.kernel.netlink import Netlink
 from lagg.link import Link
 from lagg.plan.shape import LaggMac
 from lagg.running.bundle import Bundle
+from lagg.tasks import quietly
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 
 Operation = Awaitable[None]
 
@@ -36,14 +34,14 @@ def note_mtu(netlink: Netlink, bundle: Bundle, mtu: int, undo: AsyncExitStack) -
     The interface is left alone: by now it may have another, still to be looked at.
     """
     step, tap = _mtu_step(netlink, bundle), bundle.link
-    undo.push_async_callback(quietly, step, tap.ifindex, tap.mtu)
+    undo.push_async_callback(quietly, log.warning, step, tap.ifindex, tap.mtu)
     bundle.note(tap.ifindex, lambda known: replace(known, mtu=mtu))
 
 
 def note_mac(netlink: Netlink, bundle: Bundle, mac: str, undo: AsyncExitStack) -> None:
     """Somebody set the MAC on the lagg's own interface; `undo` has the way back."""
     step, tap = _mac_step(netlink, bundle), bundle.link
-    undo.push_async_callback(quietly, step, tap.ifindex, tap.mac)
+    undo.push_async_callback(quietly, log.warning, step, tap.ifindex, tap.mac)
     bundle.note(tap.ifindex, lambda known: replace(known, mac=mac))
 
 
@@ -70,7 +68,7 @@ async def set_mtu(
     """
     step = _mtu_step(netlink, bundle)
     for link in (link for link in links if link.mtu != mtu):
-        undo.push_async_callback(quietly, step, link.ifindex, link.mtu)
+        undo.push_async_callback(quietly, log.warning, step, link.ifindex, link.mtu)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mtu)
 
@@ -95,7 +93,7 @@ async def set_mac(
     """The MAC on all of `links`, or on none (F-PR-MAC).  Raises as set_mtu()."""
     step = _mac_step(netlink, bundle)
     for link in (link for link in links if link.mac != mac):
-        undo.push_async_callback(quietly, step, link.ifindex, link.mac)
+        undo.push_async_callback(quietly, log.warning, step, link.ifindex, link.mac)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mac)
 
@@ -129,7 +127,12 @@ async def rule(
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
     """The ports follow the lagg up and down (F-PR-UP); one that will not is logged."""
     for port in bundle.shape.ports:
-        await quietly(netlink.set_up, port.link.ifindex, up)
+        await _set_up(netlink, port.link.ifindex, up)
+
+
+async def _set_up(netlink: Netlink, ifindex: int, up: bool) -> None:
+    with logged(log.warning):
+        await netlink.set_up(ifindex, up)
 
 
 async def set_down(
@@ -137,8 +140,8 @@ async def set_down(
 ) -> None:
     """Ports that are to leave; one that will not is logged, `undo` has the way back."""
     for link in links:
-        undo.push_async_callback(quietly, netlink.set_up, link.ifindex, link.up)
-        await quietly(netlink.set_up, link.ifindex, False)
+        undo.push_async_callback(_set_up, netlink, link.ifindex, link.up)
+        await _set_up(netlink, link.ifindex, False)
 
 
 @contextmanager
@@ -161,13 +164,3 @@ def _unless_gone(bundle: Bundle, link: Link) -> Iterator[None]:
     except LaggError as error:
         if error.code != errno.ENODEV or bundle.shape.find(link.ifindex) is None:
             raise
-
-
-async def quietly(
-    step: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
-) -> None:
-    """A step that may fail, and nothing else with it: a refusal is logged."""
-    try:
-        await step(*args, **kwargs)
-    except LaggError as error:
-        log.warning("%s", error)

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from lagg.errors import LaggError, done_if
+from lagg.errors import LaggError, done_if, logged
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.rx_filter import Memberships
 from lagg.link import AddrGenMode, Link
@@ -85,7 +85,7 @@ class Takeover:
     async def _switch_off(self, original: Original) -> None:
         """Switches off offloads that packet(7) cannot describe, if it can be."""
         for offload in original.offloads:
-            with _logging():
+            with logged(log.warning):
                 await self._netlink.set_offload(original.ifindex, offload, on=False)
 
     def holds(self, ifindex: int) -> bool:
@@ -157,7 +157,7 @@ class Takeover:
         if memberships is None:
             done = await put_back(self._netlink, original)
         else:
-            with _logging():
+            with logged(log.warning):
                 memberships.apply(promisc=False, allmulti=False)
             # It may have been renamed, and we are not told yet.
             done = await put_back(
@@ -178,7 +178,7 @@ class Takeover:
 
     async def _hear(self, ifindex: int) -> None:
         # Even if the interface is gone: the next one of its name would be deaf.
-        with _logging():
+        with logged(log.warning):
             await self._deaf.undeafen(ifindex)
 
     async def _close_memberships(self, ifindex: int) -> None:
@@ -226,14 +226,5 @@ async def _put_back_for_the_dead(
         log.warning("%s", error)
     log.warning("%s: putting it back for a daemon that died", original.name)
     await put_back(netlink, original)
-    with _logging():
+    with logged(log.warning):
         await deaf.undeafen(original.ifindex)
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Logs a failure inside, and goes on after the block."""
-    try:
-        yield
-    except LaggError as error:
-        log.warning("%s", error)
