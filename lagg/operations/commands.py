@@ -22,14 +22,14 @@ import errno
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from lagg.config.diff import Diff, diff, report_lines
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import Asker, Event, EventKind
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
@@ -93,8 +93,8 @@ class Commands:
     ) -> Self:
         """The commands on the real kernel, with a dead predecessor's ports put back."""
         async with AsyncExitStack() as parts:
-            netlink = await parts.enter_async_context(Netlink())
-            deaf = await parts.enter_async_context(DeafPorts(MARK))
+            netlink = parts.enter_context(closing(Netlink()))
+            deaf = parts.enter_context(closing(DeafPorts(MARK)))
             takeover = await Takeover.open(netlink, deaf, state_dir)
             parts.callback(takeover.close)
             laggs = Laggs(netlink, takeover, lambda name: make_device(name, tuning))
@@ -420,10 +420,8 @@ async def _let_go(laggs: Laggs, bundle: Bundle) -> None:
     rest = bundle.shape
     for slot in slots:
         rest = rest.without_port(slot)
-    try:
+    with logged(log.warning):
         await withdraw(laggs, bundle, slots, rest)
-    except LaggError as error:
-        log.warning("%s", error)
 
 
 @asynccontextmanager

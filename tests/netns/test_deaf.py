@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def hears(near: Namespace, far: Namespace, name: str = "eth0") -> bool:
 
 def with_deaf(near: Namespace, steps: Callable[[DeafPorts], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with DeafPorts(MARK) as ports:
+        with closing(DeafPorts(MARK)) as ports:
             await steps(ports)
 
     near.arun(run)
@@ -337,10 +338,10 @@ import asyncio, sys
 from lagg.kernel.netlink import DeafPorts
 
 async def main():
-    async with DeafPorts(0) as ports:
-        await ports.deafen(int(sys.argv[1]), "eth0")
-        print("deaf", flush=True)
-        sys.stdin.read()
+    ports = DeafPorts(0)
+    await ports.deafen(int(sys.argv[1]), "eth0")
+    print("deaf", flush=True)
+    sys.stdin.read()
 
 asyncio.run(main())
 """
@@ -375,7 +376,7 @@ def test_a_port_has_one_owner_until_that_gives_it_up(
     index, other = near.ifindex("eth0"), near.ifindex("lan0")
 
     async def steps(ports: DeafPorts) -> None:
-        async with DeafPorts(MARK) as others:
+        with closing(DeafPorts(MARK)) as others:
             await ports.deafen(index, "eth0")
             for way in (others.claim, others.deafen):
                 with pytest.raises(LaggError) as caught:
@@ -388,7 +389,7 @@ def test_a_port_has_one_owner_until_that_gives_it_up(
             await others.deafen(other, "lan0")  # another port is another matter
             await others.undeafen(index)
         assert listen(near, far) == DEAF
-        async with DeafPorts(MARK) as others:
+        with closing(DeafPorts(MARK)) as others:
             await ports.undeafen(index)
             await others.deafen(index, "eth0")
             assert listen(near, far) == DEAF

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,7 +187,7 @@ def test_a_kernel_without_nftables_filters_nothing_and_is_told_of_at_attach(
         return socket.socket(family, kind, protocol)
 
     async def start() -> tuple[EgressRules, LaggError]:
-        async with Netlink() as netlink, DeafPorts(mark=1) as deaf:
+        with closing(Netlink()) as netlink, closing(DeafPorts(mark=1)) as deaf:
             rules = await netlink.egress_rules()
             with pytest.raises(LaggError) as caught:
                 await deaf.claim(1, "lo")

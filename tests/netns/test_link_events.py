@@ -8,7 +8,7 @@ import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -64,7 +64,7 @@ def only(kind: type[E], events: list[LinkEvent]) -> list[E]:
 
 def test_new_changed_renamed_and_deleted_links_are_told(near: Namespace) -> None:
     async def run() -> None:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             events = netlink.watch()
             await asyncio.to_thread(near.veth, "eth0", "eth1")
             await until(events, changed("eth0", active=True))
@@ -89,7 +89,7 @@ def test_a_link_that_moves_to_another_namespace_is_gone(
     index = near.ifindex("eth0")
 
     async def run() -> None:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             near.set_link("eth0", net_ns_fd=far.descriptor)
             events = netlink.watch()
             gone = LinkGone(index, "eth0", moved=True)
@@ -104,7 +104,7 @@ def test_a_port_that_leaves_its_bridge_is_not_gone(near: Namespace) -> None:
     near.set_link("eth0", master=near.ifindex("br0"))
 
     async def run() -> list[LinkEvent]:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             near.set_link("eth0", master=0)
             near.set_link("eth0", mtu=1400)
             return await until(netlink.watch(), changed("eth0", mtu=1400))
@@ -116,7 +116,7 @@ def test_of_changes_that_wait_together_the_last_is_told(near: Namespace) -> None
     near.veth("eth0", "eth1")
 
     async def run() -> list[LinkEvent]:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             for mtu in range(1300, 1320):
                 near.set_link("eth0", mtu=mtu)
             return await until(netlink.watch(), changed("eth0"))
@@ -129,7 +129,7 @@ def test_of_changes_that_were_read_apart_the_last_is_told(near: Namespace) -> No
     near.veth("eth0", "eth1")
 
     async def run() -> list[LinkEvent]:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             for mtu in range(1300, 1320):
                 near.set_link("eth0", mtu=mtu)
                 await netlink.links()
@@ -146,7 +146,7 @@ def test_a_new_link_with_an_old_ifindex_does_not_hide_the_departure(
     index = near.ifindex("eth0")
 
     async def run() -> list[LinkEvent]:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             near.set_link("eth0", mtu=1400)
             near.delete_link("eth0")
             near.netlink("link", "add", ifname="eth7", kind="bridge", index=index)
@@ -173,11 +173,11 @@ def test_a_joined_multicast_group_is_told(near: Namespace) -> None:
         ).get(index, ())
 
     async def run() -> None:
-        async with Netlink() as netlink:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as member:
-                group = socket.inet_aton(GROUP) + socket.inet_aton("192.0.2.1")
-                member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
-                await until(netlink.watch(), joined)
+        member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with closing(Netlink()) as netlink, member:
+            group = socket.inet_aton(GROUP) + socket.inet_aton("192.0.2.1")
+            member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+            await until(netlink.watch(), joined)
         assert GROUP_MAC not in multicast((index,)).get(index, ())
 
     near.arun(run)
@@ -191,7 +191,7 @@ def test_an_overrun_is_told_and_what_follows_is_new(near: Namespace) -> None:
     index = near.ifindex("eth0")
 
     async def run() -> None:
-        async with Netlink(QUEUE_BYTES_FEW) as netlink:
+        with closing(Netlink(QUEUE_BYTES_FEW)) as netlink:
             events = netlink.watch()
             while not (await netlink.link(index)).active:  # nothing more is to come
                 await asyncio.sleep(0)
@@ -221,7 +221,7 @@ def test_what_was_read_before_the_socket_failed_is_not_believed_known(
         return read
 
     async def run() -> None:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             near.veth("eth0", "eth1")
             assert (await netlink.links())[near.ifindex("eth0")].mtu == 1500
             near.set_link("eth0", mtu=1400)
@@ -242,7 +242,7 @@ def test_requests_are_answered_while_events_are_lost(near: Namespace) -> None:
     index = near.ifindex("eth0")
 
     async def run() -> None:
-        async with Netlink(QUEUE_BYTES_FEW) as netlink:
+        with closing(Netlink(QUEUE_BYTES_FEW)) as netlink:
             for mtu in range(1300, 1400):
                 await netlink.set_mtu(index, mtu)
                 assert (await netlink.link(index)).mtu == mtu
@@ -262,7 +262,7 @@ def test_an_event_is_told_before_twenty_requests_would_be_answered(
 
     async def run() -> float:
         late_s, asked_s = [], []
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             events = netlink.watch()
             for mtu in range(1300, 1350):
                 task = asyncio.create_task(until(events, changed("eth0", mtu=mtu)))
@@ -291,7 +291,7 @@ def test_the_kernel_cannot_hold_a_carrier_change_back(near: Namespace) -> None:
 
     async def run() -> list[float]:
         late_s = []
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             netlink.watch_closely(near.ifindex(name) for name in names)
             events = netlink.watch()
             for on in (False, True, False, True, False, True):
@@ -330,7 +330,7 @@ def test_a_carrier_change_that_the_kernel_sits_on_is_told_by_its_answer(
 
     async def run() -> list[LinkEvent]:
         seen: list[LinkEvent] = []
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             netlink.watch_closely([near.ifindex("eth0")], Faucet(is_open=True))
             events = netlink.watch()
             for on in (True, False, True):
@@ -358,7 +358,7 @@ def test_what_is_told_is_never_older_than_what_was_told_before(
             set_tap_carrier(descriptor, bool(mtu % 2))
 
     async def run() -> list[LinkEvent]:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             netlink.watch_closely([near.ifindex("eth0")], Faucet(is_open=True))
             changing = asyncio.create_task(asyncio.to_thread(change))
             last = changed("eth0", mtu=mtus[-1], lower_up=bool(mtus[-1] % 2))
@@ -413,17 +413,18 @@ def test_ports_are_asked_for_while_they_carry_frames_and_not_while_idle(
         return asked.is_set()
 
     async def run() -> None:
-        async with Netlink() as netlink, asyncio.timeout(PATIENCE_S):
-            netlink.watch_closely([near.ifindex("eth0")], faucet)
-            assert await asks_within(PATIENCE_S)
-            await faucet.awaited.wait()
-            assert not await asks_within(QUIET_S)
-            faucet.turn_on()
-            for _ in range(3):
+        with closing(Netlink()) as netlink:
+            async with asyncio.timeout(PATIENCE_S):
+                netlink.watch_closely([near.ifindex("eth0")], faucet)
                 assert await asks_within(PATIENCE_S)
-            faucet.open = False
-            await faucet.awaited.wait()
-            assert not await asks_within(QUIET_S)
+                await faucet.awaited.wait()
+                assert not await asks_within(QUIET_S)
+                faucet.turn_on()
+                for _ in range(3):
+                    assert await asks_within(PATIENCE_S)
+                faucet.open = False
+                await faucet.awaited.wait()
+                assert not await asks_within(QUIET_S)
 
     near.arun(run)
     os.close(descriptor)

@@ -3,6 +3,7 @@
 
 import errno
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -34,7 +35,7 @@ def port(near: Namespace) -> Iterator[Memberships]:
 
 def eth0(near: Namespace) -> Link:
     async def run() -> Link:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             return await netlink.by_name("eth0")
 
     return near.arun(run)

@@ -24,7 +24,7 @@ def ask(near: Namespace, question: Callable[[Netlink], Awaitable[object]]) -> ob
     """Asks one thing of a Netlink of the namespace."""
 
     async def run() -> object:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             return await question(netlink)
 
     return near.arun(run)

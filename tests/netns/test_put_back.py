@@ -4,6 +4,7 @@
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +34,7 @@ def near() -> Iterator[Namespace]:
 
 def ask(near: Namespace, question: Callable[[Netlink], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             return await question(netlink)
 
     return near.arun(run)
@@ -184,7 +185,7 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
     """Found by tools/soak --seed 1: the port kept its lagg's MAC for good."""
 
     async def there_and_back(netlink: Netlink) -> Link:
-        async with DeafPorts(0) as deaf:
+        with closing(DeafPorts(0)) as deaf:
             takeover = await Takeover.open(netlink, deaf, tmp_path)
             index = (await netlink.by_name("eth0")).ifindex
             await takeover.take(await netlink.link(index))
@@ -204,7 +205,7 @@ def test_what_is_asked_of_a_port_that_was_given_back_is_refused(
     """As when a worker did not let go of it: it is still named, and not ours."""
 
     async def ask_late(netlink: Netlink) -> list[str]:
-        async with DeafPorts(0) as deaf:
+        with closing(DeafPorts(0)) as deaf:
             takeover = await Takeover.open(netlink, deaf, tmp_path)
             index = (await netlink.by_name("eth0")).ifindex
             await takeover.take(await netlink.link(index))

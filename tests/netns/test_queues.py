@@ -7,6 +7,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_a_kernel_without_ethtool_s_netlink_tells_nobody_and_nothing_fails(
         raise OSError(errno.ENOENT, f"no {name}")
 
     async def first() -> object:
-        async with Netlink() as netlink:
+        with closing(Netlink()) as netlink:
             watch = asyncio.ensure_future(anext(netlink.watch_queues()))
             done, _ = await asyncio.wait([watch], timeout=0.1)
             watch.cancel()

@@ -19,8 +19,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 from lagg.errors import LaggError
 from lagg.kernel.netlink import nft
@@ -49,7 +47,7 @@ _NO_EGRESS = (
 
 
 class DeafPorts:
-    """The deaf and dumb ports of this daemon; an async context manager."""
+    """The deaf and dumb ports of this daemon; to be closed."""
 
     def __init__(self, mark: int) -> None:
         """Asks nothing of the kernel until there is a port.
@@ -61,19 +59,6 @@ class DeafPorts:
         self._chains: dict[int, tuple[str, ...]] = {}  # of each table, by ifindex
         self._chains_made = 0
         self._egress = True  # as far as we know
-
-    async def __aenter__(self) -> Self:
-        """Nothing to open yet."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """The host stack receives by all ports again."""
-        self.close()
 
     def close(self) -> None:
         """Removes all tables: the host stack receives by all ports again."""

@@ -10,8 +10,6 @@ A request runs in the caller's thread, within the system call that sends it.
 import errno
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 from lagg.errors import LaggError, done_if
 from lagg.kernel.netlink import messages
@@ -48,7 +46,7 @@ QUEUE_BYTES = 4 << 20
 
 
 class Netlink:
-    """The kernel's links, addresses and their changes; an async context manager."""
+    """The kernel's links, addresses and their changes; to be closed."""
 
     def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
         """Opens the sockets in this thread's namespace.  LaggError if refused."""
@@ -60,19 +58,6 @@ class Netlink:
             self._egress = Egress()
             self._queues = QueueWatch()
         self._names: dict[int, str] = {}
-
-    async def __aenter__(self) -> Self:
-        """Nothing more to open."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the sockets."""
-        self.close()
 
     def close(self) -> None:
         """Closes the sockets; a pending watch must have been cancelled before."""
