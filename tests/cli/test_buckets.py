@@ -79,7 +79,7 @@ def test_without_a_flow_table_it_is_refused(proto: str) -> None:
 def test_the_page_has_shares_of_the_table_and_of_the_frames(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sent = world.driver.bucket_frames
+    sent = world.commands.bucket_frames
     sent[0], sent[6], sent[255] = 1500, 400, 100
     assert cli.main(["stats", "lagg0", "--buckets"]) == 0
     assert capfd.readouterr() == (PAGE, "")
@@ -88,7 +88,7 @@ def test_the_page_has_shares_of_the_table_and_of_the_frames(
 def test_only_the_busiest_buckets_are_on_the_page(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    world.driver.bucket_frames[:] = range(256)
+    world.commands.bucket_frames[:] = range(256)
     assert cli.main(["stats", "lagg0", "--buckets"]) == 0
     rows = capfd.readouterr().out.splitlines()
     found = [int(row.split()[1]) for row in rows if row.startswith("  bucket ")]
@@ -105,7 +105,7 @@ def test_buckets_of_earlier_tables_are_a_dash(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world.call("Detach", name="lagg0", ports=[*PORTS])
-    world.driver.bucket_frames[9] = 4
+    world.commands.bucket_frames[9] = 4
     assert cli.main(["stats", "lagg0", "--buckets"]) == 0
     rows = [row.split() for row in capfd.readouterr().out.splitlines()]
     assert rows[0] == ["lagg0:", "4", "frames", "by", "0", "buckets"]
@@ -118,7 +118,7 @@ def test_buckets_of_earlier_tables_are_a_dash(
 def test_json_is_what_the_socket_says(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    world.driver.bucket_frames[255] = 3
+    world.commands.bucket_frames[255] = 3
     assert cli.main(["stats", "lagg0", "--buckets", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found == world.call("Buckets", name="lagg0")["parameters"]["buckets"]

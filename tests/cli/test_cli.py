@@ -84,7 +84,7 @@ def test_create_sends_every_option(world: World, laggctl: Laggctl) -> None:
         " --altname core,uplink --mac-policy primary"
     )
     assert laggctl(*words.split()) == Run(0, "", "")
-    assert world.driver.configs["lagg0"] == LaggConfig(
+    assert world.commands.configs["lagg0"] == LaggConfig(
         "lagg0",
         proto=Proto.LOADBALANCE,
         ports=("eth0", "eth1"),
@@ -118,8 +118,8 @@ def test_set_attach_detach_release_destroy(world: World, laggctl: Laggctl) -> No
     assert laggctl("attach", "lagg0", "eth0", "eth1").code == 0
     assert laggctl("detach", "lagg0", "eth0").code == 0
     assert laggctl("release", "lagg0", "eth1").code == 0
-    assert world.driver.released == ("lagg0", ("eth1",))
-    (config,) = world.driver.configs.values()
+    assert world.commands.released == ("lagg0", ("eth1",))
+    (config,) = world.commands.configs.values()
     assert config == LaggConfig(
         "lagg0",
         proto=Proto.NONE,
@@ -127,7 +127,7 @@ def test_set_attach_detach_release_destroy(world: World, laggctl: Laggctl) -> No
         options=Options(failover_rx_all=True),
     )
     assert laggctl("destroy", "lagg0") == Run(0, "", "")
-    assert world.driver.configs == {}
+    assert world.commands.configs == {}
 
 
 def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> None:

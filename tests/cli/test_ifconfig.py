@@ -118,7 +118,7 @@ def test_a_word_that_is_none_is_refused_before_any_is_done(
     assert complaint in str(refused.value)
     assert ifconfig(words.replace("lagg0", "lagg0 create", 1)) == 2
     assert capfd.readouterr().err.startswith("laggctl: ")
-    assert world.driver.configs == {}
+    assert world.commands.configs == {}
 
 
 ELSEWHERE_LINES = [
@@ -170,7 +170,7 @@ def test_a_word_of_another_program_s_does_not_stop_the_line(
         "laggctl: lagg0: group uplinks: use ip(8): ip link set dev lagg0 group uplinks",
         "laggctl: lagg0: pass VALUE: Linux has no CARP; keepalived(8) speaks VRRP",
     ]
-    config = world.driver.configs["lagg0"]
+    config = world.commands.configs["lagg0"]
     assert (config.ports, config.proto) == (("eth0",), Proto.NONE)
 
 
@@ -180,7 +180,7 @@ def test_a_line_makes_a_lagg(world: World) -> None:
         " use_flowid flowid_shift 3 rr_limit 7 ether 02:00:5e:00:53:01 mtu 9000"
     )
     assert ifconfig(line) == 0
-    assert world.driver.configs["lagg0"] == LaggConfig(
+    assert world.commands.configs["lagg0"] == LaggConfig(
         "lagg0",
         proto=Proto.LOADBALANCE,
         ports=("eth0", "eth1"),
@@ -195,10 +195,10 @@ def test_a_line_makes_a_lagg(world: World) -> None:
         ),
     )
     assert ifconfig("lagg0 -use_flowid -laggport eth0 laggport eth1") == 0
-    assert world.driver.configs["lagg0"].ports == ("eth1",)
-    assert not world.driver.configs["lagg0"].options.use_flowid
+    assert world.commands.configs["lagg0"].ports == ("eth1",)
+    assert not world.commands.configs["lagg0"].options.use_flowid
     assert ifconfig("lagg0 destroy") == 0
-    assert world.driver.configs == {}
+    assert world.commands.configs == {}
 
 
 def test_a_port_that_is_refused_does_not_stop_the_line(
@@ -210,7 +210,7 @@ def test_a_port_that_is_refused_does_not_stop_the_line(
     assert capfd.readouterr().err == (
         "laggctl: lagg0: port eth1: already a port of lagg1 (EBUSY)\n"
     )
-    config = world.driver.configs["lagg0"]
+    config = world.commands.configs["lagg0"]
     assert (config.ports, config.proto) == (("eth0", "eth2"), Proto.NONE)
 
 
@@ -245,7 +245,7 @@ def test_lagg_create_takes_the_first_free_unit(
         ifconfig(f"{name} create")
     assert ifconfig("lagg create laggproto none") == 0
     assert capfd.readouterr().out == "lagg1\n"
-    assert world.driver.configs["lagg1"].proto is Proto.NONE
+    assert world.commands.configs["lagg1"].proto is Proto.NONE
 
 
 def test_under_the_name_ifconfig_no_command_is_needed(
@@ -255,7 +255,7 @@ def test_under_the_name_ifconfig_no_command_is_needed(
     link.symlink_to(Path(sys.executable).parent / "laggctl")
     made = subprocess.run([link, "lagg0", "create"], cwd=ROOT, check=False)
     assert made.returncode == 0
-    assert [*world.driver.configs] == ["lagg0"]
+    assert [*world.commands.configs] == ["lagg0"]
     again = subprocess.run([link, "lagg0", "create"], capture_output=True, check=False)
     assert again.returncode == 1
     assert again.stderr == b"ifconfig: lagg0: exists already (EEXIST)\n"
@@ -422,7 +422,7 @@ def test_a_default_counts_for_laggs_made_from_then_on(
     assert capfd.readouterr().out == "net.link.lagg.default_flowid_shift: 16 -> 7\n"
     ifconfig("lagg1 create")
     cli.main(["create", "lagg2", "--flowid-shift", "3"])
-    shifts = [each.options.flowid_shift for each in world.driver.configs.values()]
+    shifts = [each.options.flowid_shift for each in world.commands.configs.values()]
     assert shifts == [16, 7, 3]
 
 
@@ -433,7 +433,7 @@ def test_failover_rx_all_is_of_every_lagg_at_once(
     assert cli.main(["sysctl", "-n", "net.link.lagg.failover_rx_all=1"]) == 0
     assert capfd.readouterr().out == "1\n"
     ifconfig("lagg1 create")
-    laggs = world.driver.configs.values()
+    laggs = world.commands.configs.values()
     assert all(each.options.failover_rx_all for each in laggs)
 
 

@@ -150,7 +150,7 @@ def test_laggctl_sets_every_option_of_lacp(world: World) -> None:
         " --port eth1 --lacp-port-priority 100"
     )
     assert run(world, words) == 0
-    made = world.driver.configs["lagg0"]
+    made = world.commands.configs["lagg0"]
     names = [field.name for field in fields(Options)]
     changed = {n for n in names if getattr(made.options, n) != getattr(Options(), n)}
     assert changed == {n for n in names if n.startswith(("lacp_", "ad_"))}
@@ -160,7 +160,7 @@ def test_laggctl_sets_every_option_of_lacp(world: World) -> None:
 def test_the_system_goes_back_to_the_laggs_mac(world: World) -> None:
     run(world, "create lagg0 --lacp-system 02:00:5e:00:53:09")
     assert run(world, "set lagg0 --lacp-system auto") == 0
-    assert world.driver.configs["lagg0"].options.lacp_system is None
+    assert world.commands.configs["lagg0"].options.lacp_system is None
 
 
 @pytest.mark.parametrize("words", ["--port eth1", "--lacp-port-priority 1"])

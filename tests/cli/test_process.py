@@ -45,7 +45,7 @@ def monitoring(world: World, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A monitor that is told events already, and is killed however the block ends."""
     with spawned("--socket", world.path, "monitor", *words) as following:
         try:
-            wait_until(lambda: world.driver.sinks)
+            wait_until(lambda: world.commands.sinks)
             yield following
         finally:
             following.kill()

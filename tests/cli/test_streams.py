@@ -15,7 +15,7 @@ import pytest
 from lagg.cli.output import STAND_INS
 from lagg.cli.top_page import BARS
 from lagg.records import LaggRecord
-from tests.control.world import DEADLINE_SECONDS, FakeDriver, World
+from tests.control.world import DEADLINE_SECONDS, FakeCommands, World
 from tests.tree import ROOT
 
 FULL = "laggctl: stdout: write: No space left on device (ENOSPC)\n"
@@ -72,7 +72,7 @@ def test_a_closed_stdout_is_one_line_and_exit_1(words: str) -> None:
 def test_a_command_that_says_nothing_needs_no_stream(world: World) -> None:
     done = in_shell("$LAGGCTL create lagg1 --port eth2 <&- >&- 2>&-")
     assert done.returncode == 0
-    assert world.driver.configs["lagg1"].ports == ("eth2",)
+    assert world.commands.configs["lagg1"].ports == ("eth2",)
 
 
 @pytest.mark.usefixtures("world")
@@ -94,13 +94,13 @@ def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = count(1)
 
     async def records(name: str | None) -> tuple[LaggRecord, ...]:
-        (lagg,) = await FakeDriver.records(world.driver, name)
+        (lagg,) = await FakeCommands.records(world.commands, name)
         octets = 1_000_000_000 * next(sent)
         for port in lagg["ports"]:
             port["tx_bytes"] = octets
         return (lagg,)
 
-    monkeypatch.setattr(world.driver, "records", records)
+    monkeypatch.setattr(world.commands, "records", records)
 
 
 @pytest.mark.usefixtures("busy")

@@ -179,16 +179,16 @@ def test_when_everybody_waits_for_a_change_a_newcomer_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "CLIENTS_MAX", 2)
-    world.driver.gate = asyncio.Event()
+    world.commands.gate = asyncio.Event()
     with world.connect() as one, world.connect() as two:
         one.request("Create", name="lagg1")
         two.request("Create", name="lagg2")
-        wait_until(lambda: len(world.driver.calls) == 2)
+        wait_until(lambda: len(world.commands.calls) == 2)
         with world.connect() as four:
             assert four.reply()["parameters"]["errno_name"] == "EUSERS"
-        world.soon(world.driver.gate.set)
+        world.soon(world.commands.gate.set)
         assert (one.reply(), two.reply()) == ({}, {})
-    assert sorted(world.driver.configs) == ["lagg1", "lagg2"]
+    assert sorted(world.commands.configs) == ["lagg1", "lagg2"]
 
 
 def test_connections_leave_no_descriptor_behind(world: World) -> None:
@@ -209,27 +209,27 @@ def test_connections_leave_no_descriptor_behind(world: World) -> None:
 
 
 def test_a_change_outlives_its_client(world: World) -> None:
-    world.driver.gate = asyncio.Event()
+    world.commands.gate = asyncio.Event()
     with world.connect() as client:
         client.request("Create", name="lagg0")
-        wait_until(lambda: world.driver.calls == ["create"])
-    world.soon(world.driver.gate.set)
-    wait_until(lambda: "lagg0" in world.driver.configs)
+        wait_until(lambda: world.commands.calls == ["create"])
+    world.soon(world.commands.gate.set)
+    wait_until(lambda: "lagg0" in world.commands.configs)
 
 
 def test_the_end_waits_for_a_change_and_answers_it(tmp_path: Path) -> None:
     with world_at(str(tmp_path / "s")) as world, ThreadPoolExecutor(1) as other:
-        gate = world.driver.gate = asyncio.Event()
+        gate = world.commands.gate = asyncio.Event()
         with world.connect() as client, world.connect() as idle:
             client.request("Create", name="lagg0")
-            wait_until(lambda: world.driver.calls == ["create"])
+            wait_until(lambda: world.commands.calls == ["create"])
             closing = other.submit(world.run, world.server.close())
             wait_until(idle.is_dropped)
             assert not closing.done()
             world.soon(gate.set)
             assert client.reply() == {}
             closing.result()
-    assert "lagg0" in world.driver.configs
+    assert "lagg0" in world.commands.configs
 
 
 @settings(
@@ -257,7 +257,7 @@ def event(number: int) -> Event:
 
 def emit(world: World, count: int) -> None:
     for number in range(count):
-        world.driver.emit(event(number))
+        world.commands.emit(event(number))
 
 
 def test_a_monitor_sees_what_happens(world: World) -> None:
@@ -285,8 +285,8 @@ def test_a_monitor_sees_what_happens(world: World) -> None:
 def test_a_monitor_that_leaves_is_forgotten(world: World) -> None:
     with world.connect() as client:
         client.monitor()
-        assert len(world.driver.sinks) == 1
-    wait_until(lambda: not world.driver.sinks)
+        assert len(world.commands.sinks) == 1
+    wait_until(lambda: not world.commands.sinks)
     wait_until(lambda: world.soon(lambda: len(world.server._clients)) == 0)
 
 
@@ -294,7 +294,7 @@ def test_a_monitor_that_speaks_is_dropped(world: World) -> None:
     with world.connect() as client:
         client.monitor().request("List")
         wait_until(client.is_dropped)
-    assert world.driver.sinks == []
+    assert world.commands.sinks == []
 
 
 def test_monitors_are_counted_and_leave_room_for_calls(world: World) -> None:
@@ -307,7 +307,7 @@ def test_monitors_are_counted_and_leave_room_for_calls(world: World) -> None:
         assert late.reply()["parameters"]["errno_name"] == "EUSERS"
         assert_serves(world)
         first.socket.close()
-        wait_until(lambda: len(world.driver.sinks) < server.MONITORS_MAX)
+        wait_until(lambda: len(world.commands.sinks) < server.MONITORS_MAX)
         crowd.enter_context(world.connect()).monitor()
 
 
@@ -346,8 +346,8 @@ def test_a_monitor_that_never_reads_is_dropped_and_others_see_all(
         deaf.monitor()
         keen.monitor()
         count = 0
-        while len(world.driver.sinks) == 2:
-            world.soon(functools.partial(world.driver.emit, event(count)))
+        while len(world.commands.sinks) == 2:
+            world.soon(functools.partial(world.commands.emit, event(count)))
             assert keen.reply()["parameters"]["event"]["time_ns"] == count
             count += 1
         assert_serves(world)

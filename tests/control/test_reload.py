@@ -40,7 +40,7 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_changes(
     world: World, text: str, line: str
 ) -> None:
     world.call("Create", name="lagg0")
-    before, world.driver.calls = dict(world.driver.configs), []
+    before, world.commands.calls = dict(world.commands.configs), []
     world.file.write_text(text)
     reply = world.call("Reload")
     assert reply["error"] == "org.laggd.Lagg.BadConfiguration"
@@ -48,7 +48,7 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_changes(
     assert said.startswith(f"{world.file}: ")
     assert line in said
     assert said.isprintable()
-    assert (world.driver.configs, world.driver.calls) == (before, [])
+    assert (world.commands.configs, world.commands.calls) == (before, [])
 
 
 def test_the_table_of_bad_files_is_long_enough() -> None:
@@ -85,14 +85,14 @@ def test_the_supervisor_hears_of_every_reload_and_of_its_end(world: World) -> No
 
 def test_reloads_run_one_after_the_other(world: World) -> None:
     world.file.write_text("[[lagg]]\nname = 'lagg0'\n")
-    world.driver.gate = asyncio.Event()
+    world.commands.gate = asyncio.Event()
     with world.connect() as first, world.connect() as second:
         first.request("Reload")
-        wait_until(lambda: world.driver.calls == ["reload"])
+        wait_until(lambda: world.commands.calls == ["reload"])
         second.request("Reload")
         world.call("List")
-        assert world.driver.calls == ["reload"]
-        world.soon(world.driver.gate.set)
+        assert world.commands.calls == ["reload"]
+        world.soon(world.commands.gate.set)
         made = ["lagg0: created, laggproto failover"]
         assert first.reply()["parameters"] == {"changes": made}
         assert second.reply()["parameters"] == {"changes": []}
@@ -117,7 +117,7 @@ def test_what_is_saved_checks_and_changes_nothing(world: World, tmp_path: Path) 
     )
     assert laggctl(world, "save", str(world.file)).returncode == 0
     assert cli.main(["check", str(world.file)]) == 0
-    assert {each.name: each for each in load(world.file)} == world.driver.configs
+    assert {each.name: each for each in load(world.file)} == world.commands.configs
     assert world.call("Reload")["parameters"] == {"changes": []}
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".toml"] == [
         "laggd.toml"

@@ -28,7 +28,7 @@ def assert_serves(world: World) -> None:
 
 
 def ports_of(world: World, name: str) -> list[str]:
-    return list(world.driver.configs[name].ports)
+    return list(world.commands.configs[name].ports)
 
 
 # What it answers
@@ -45,7 +45,7 @@ def test_create_passes_every_parameter_on(world: World) -> None:
         options={"rr_limit": 2, "use_flowid": True},
     )
     assert "error" not in reply
-    made = world.driver.configs["lagg0"]
+    made = world.commands.configs["lagg0"]
     assert (made.proto, made.ports) == (Proto.ROUNDROBIN, ("a", "b"))
     assert (made.mac, made.mtu) == ("02:00:5e:00:53:0a", 9000)
     assert made.options == Options(rr_limit=2, use_flowid=True)
@@ -54,22 +54,22 @@ def test_create_passes_every_parameter_on(world: World) -> None:
 def test_set_leaves_what_it_does_not_name(world: World) -> None:
     world.call("Create", name="lagg0", ports=["a"], options={"rr_limit": 5})
     world.call("Set", name="lagg0", proto="none", options={"flowid_shift": 0})
-    made = world.driver.configs["lagg0"]
+    made = world.commands.configs["lagg0"]
     assert made.proto is Proto.NONE
     assert made.options == Options(rr_limit=5, flowid_shift=0)
     assert made.ports == ("a",)
 
 
-def test_attach_detach_release_destroy_reach_the_driver(world: World) -> None:
+def test_attach_detach_release_destroy_reach_the_commands(world: World) -> None:
     world.call("Create", name="lagg0")
     world.call("Attach", name="lagg0", ports=["a", "b", "a"])
     assert ports_of(world, "lagg0") == ["a", "b"]
     world.call("Detach", name="lagg0", ports=["a"])
     assert ports_of(world, "lagg0") == ["b"]
     world.call("Release", name="lagg0", ports=["b"])
-    assert world.driver.released == ("lagg0", ("b",))
+    assert world.commands.released == ("lagg0", ("b",))
     world.call("Destroy", name="lagg0")
-    assert world.driver.configs == {}
+    assert world.commands.configs == {}
 
 
 def test_the_record_is_the_contracts(world: World) -> None:
@@ -207,7 +207,7 @@ def test_a_bad_value_is_refused_with_its_errno(
     assert reply["error"] == REFUSED
     assert reply["parameters"]["errno_name"] == errno_name
     assert reply["parameters"]["cause"]
-    assert world.driver.configs == {}
+    assert world.commands.configs == {}
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_message_that_is_no_call_is_refused_with_a_reason_and_a_hang_up(
     assert_serves(world)
 
 
-def test_a_bug_in_the_driver_is_an_answer_and_not_an_end(
+def test_a_bug_in_a_command_is_an_answer_and_not_an_end(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     reply = world.call("Create", name="broken0")
@@ -307,11 +307,11 @@ def test_a_oneway_call_is_done_and_not_answered(world: World) -> None:
 def test_a_refusal_that_nobody_is_there_to_read_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.driver.gate = asyncio.Event()
+    world.commands.gate = asyncio.Event()
     with world.connect() as client:
         client.request("Destroy", name="lagg7")
-        wait_until(lambda: world.driver.calls == ["destroy"])
-    world.soon(world.driver.gate.set)
+        wait_until(lambda: world.commands.calls == ["destroy"])
+    world.soon(world.commands.gate.set)
     wait_until(lambda: "lagg7" in caplog.text)
     assert caplog.messages == ["its client was not told: lagg7: no such lagg (ENXIO)"]
 
@@ -436,7 +436,7 @@ def test_a_stranger_may_read_and_not_change(open_world: World) -> None:
         return f"{laggs} {changed(open_world)}"
 
     assert as_user(NOBODY, NOBODY, [], act) == "[] EPERM"
-    assert open_world.driver.calls == []
+    assert open_world.commands.calls == []
 
 
 OF_PORTS = ("Attach", "Detach", "Release")
@@ -451,7 +451,7 @@ def test_no_change_at_all_is_a_strangers(open_world: World, method: str) -> None
         return str(reply["parameters"]["errno_name"])
 
     assert as_user(NOBODY, NOBODY, [], act) == "EPERM"
-    assert open_world.driver.calls == []
+    assert open_world.commands.calls == []
 
 
 @pytest.mark.parametrize(("gid", "groups"), [(4242, []), (NOBODY, [5, 4242, 6])])

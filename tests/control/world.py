@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A world for the control plane's tests: a driver without a kernel, and a server.
+"""A world for the control plane's tests: commands without a kernel, and a server.
 
-Run as a program it is laggd with that driver.
+Run as a program it is laggd with those commands.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def happened(
     return Event(lagg, port, event, details, time_ns, AT, by=asker())
 
 
-class FakeDriver:
+class FakeCommands:
     """Operations as the socket needs them, with dictionaries for a kernel."""
 
     def __init__(self, state_dir: Path | None = None) -> None:
@@ -269,15 +269,15 @@ class World:
 
     def __init__(self, path: str, gid: int) -> None:
         self.path = path
-        self.driver = FakeDriver()
+        self.commands = FakeCommands()
         self._gid = gid
         self._loop = asyncio.new_event_loop()
         self.file = Path(path).with_name("laggd.toml")  # what a reload reads
         self.told: list[str] = []  # the supervisor
         self.reloader = Reloader(
-            lambda: load(self.file), self.driver.reload, self.told.append
+            lambda: load(self.file), self.commands.reload, self.told.append
         )
-        self.server = ControlServer(self.driver, gid, self.reloader.reload)
+        self.server = ControlServer(self.commands, gid, self.reloader.reload)
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:
@@ -401,7 +401,7 @@ def open_files_count() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(open_operations=FakeDriver.open))
+    sys.exit(main(open_operations=FakeCommands.open))
 
 
 def a_record(**changes: object) -> LaggRecord:

@@ -19,7 +19,7 @@ from lagg.daemon.metrics import FAMILIES, Metrics, listener_of, names, text_of
 from lagg.errors import LaggError
 from lagg.model import LaggConfig
 from lagg.records import LaggRecord, PortLacpRecord
-from tests.control.world import FakeDriver, record_of
+from tests.control.world import FakeCommands, record_of
 from tests.tree import ROOT
 
 LAGG = LaggConfig("lagg0", ports=("eth0", "eth1"))
@@ -104,10 +104,10 @@ def answers(*requests: bytes) -> list[bytes]:
     """What a listener of one lagg answers to each, asked one after the other."""
 
     async def run() -> list[bytes]:
-        driver = FakeDriver()
-        await driver.create(LAGG)
+        commands = FakeCommands()
+        await commands.create(LAGG)
         door = listener()
-        async with Metrics(driver, door):
+        async with Metrics(commands, door):
             where = door.getsockname()
             return [await ask(where, request) for request in requests]
 
@@ -140,7 +140,7 @@ def test_a_question_without_an_end_gets_no_answer() -> None:
 def test_one_client_too_many_is_turned_away_and_the_others_stay() -> None:
     async def run() -> tuple[bytes, bytes]:
         door = listener()
-        async with Metrics(FakeDriver(), door):
+        async with Metrics(FakeCommands(), door):
             where = door.getsockname()
             idle = [
                 await asyncio.open_connection(*where)

@@ -32,7 +32,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def start(place: Path) -> Iterator[Start]:
-    """Starts laggd with the fake driver, on files of this test."""
+    """Starts laggd with fake commands, on files of this test."""
     with ExitStack() as running:
 
         def run(

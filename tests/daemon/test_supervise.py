@@ -22,7 +22,7 @@ WATCHDOG_USEC = 300_000
 
 
 class Supervised:
-    """A laggd with the fake driver, and the socket on which it tells how it is."""
+    """A laggd with fake commands, and the socket on which it tells how it is."""
 
     def __init__(self, place: Path, *, abstract: bool = False) -> None:
         self.place = place

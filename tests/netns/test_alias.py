@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lagg.model import Proto
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_an_alias_that_somebody_gave_it_stays(world: World) -> None:
     world.plug(0)
     world.create("lagg0")
     world.ip("link set lagg0 alias mine")
-    bundle = world.driver._laggs.bundles["lagg0"]
+    bundle = world.commands._laggs.bundles["lagg0"]
     world.wait(lambda: bundle.link.alias == "mine", "laggd is told")
     world.attach("p0")
     assert alias(world) == "mine"

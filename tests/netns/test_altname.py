@@ -9,7 +9,7 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.model import LaggConfig, Options
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 LONG = "uplink" + "-of-a-long-name" * 8
 """126 bytes: far more than the name of an interface may have."""
@@ -79,7 +79,7 @@ def test_a_lagg_answers_to_any_of_its_names(world: World) -> None:
     assert world.record("uplink")["name"] == "lagg0"
     assert [port["name"] for port in world.record("core")["ports"]] == [p0]
     world.ip("link property add dev lagg0 altname rack7")
-    bundle = world.driver._laggs.bundles["lagg0"]
+    bundle = world.commands._laggs.bundles["lagg0"]
     world.wait(lambda: "rack7" in bundle.link.altnames, "laggd is told")
     refused = world.refused(lambda: world.create("rack7"))
     assert (refused.thing, refused.code) == ("rack7", errno.EEXIST)
@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes(
 
 
 def reload(world: World, *wanted: LaggConfig) -> tuple[str, ...]:
-    return world.do(world.driver.reload(wanted))
+    return world.do(world.commands.reload(wanted))
 
 
 def test_a_reload_changes_the_names_that_changed(world: World) -> None:
@@ -128,7 +128,7 @@ def test_a_reload_changes_the_names_that_changed(world: World) -> None:
     assert altnames(world) == ["b", "c", "d"]
     assert altnames(world, "lagg1") == ["a"]
     assert reload(world, *wanted) == ()
-    assert reload(world, *world.do(world.driver.running())) == ()
+    assert reload(world, *world.do(world.commands.running())) == ()
 
 
 def test_a_reload_that_is_refused_leaves_every_name(world: World) -> None:
@@ -139,13 +139,13 @@ def test_a_reload_that_is_refused_leaves_every_name(world: World) -> None:
         LaggConfig("lagg1", options=called("c")),
     )
     names = {name: altnames(world, name) for name in ("lagg0", "lagg1")}
-    inside = world.do(world.driver.running())
+    inside = world.do(world.commands.running())
     wanted = LaggConfig("lagg2", options=called("a", "c", "p0"))
     with pytest.raises(LaggError) as refused:
         reload(world, LaggConfig("lagg0"), wanted)
     assert str(refused.value) == "lagg2: add altname p0: File exists (EEXIST)"
     assert {name: sorted(altnames(world, name)) for name in names} == names
-    assert world.do(world.driver.running()) == inside
+    assert world.do(world.commands.running()) == inside
 
 
 def test_a_set_that_is_refused_later_gives_the_names_back(
@@ -153,7 +153,7 @@ def test_a_set_that_is_refused_later_gives_the_names_back(
 ) -> None:
     world.create("lagg0", options=called("a"))
     before = world.calm()
-    bundle = world.driver._laggs.bundles["lagg0"]
+    bundle = world.commands._laggs.bundles["lagg0"]
     with monkeypatch.context() as patch:
         patch.setattr(bundle, "adopt", lambda _: _refuse())
         refused = world.refused(lambda: rename(world, "b"))

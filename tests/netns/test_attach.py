@@ -10,7 +10,7 @@ import pytest
 
 from lagg.model import MacPolicy, Options, Proto
 from lagg.options import PORTS_MAX
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.frames import waiting
 
 MAC = "02:00:5e:00:53:99"

@@ -21,7 +21,7 @@ from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Socket
 from lagg.link import EgressRules
 from lagg.model import Drop, Proto, Transmit
 from lagg.operations.kernel_events import KernelEvents
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.frames import ether
 
 SHAPER = "root tbf rate 20mbit burst 32k latency 50ms"
@@ -147,7 +147,7 @@ def test_filters_are_listed_once_for_all_ports_that_come_together(
     rules, listed = Netlink.egress_rules, []
 
     async def listing(netlink: Netlink) -> EgressRules:
-        listed.append(len(world.driver._laggs.bundles))
+        listed.append(len(world.commands._laggs.bundles))
         return await rules(netlink)
 
     async def no_poll(follower: KernelEvents) -> None:

@@ -17,7 +17,7 @@ import pytest
 from lab.namespace import kernel
 from lagg.kernel.netlink import Netlink
 from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 PORTS = ("p0", "p1", "p2")
 MAC = "02:00:5e:00:53:99"
@@ -95,8 +95,8 @@ def test_changes_that_wait_for_each_other_leave_the_last(world: World) -> None:
     """The second comes before the kernel's word about the first was heard."""
 
     async def both(first: LaggChange, second: LaggChange) -> None:
-        driver = world.driver
-        await asyncio.gather(driver.set("lagg0", first), driver.set("lagg0", second))
+        change = world.commands.set
+        await asyncio.gather(change("lagg0", first), change("lagg0", second))
 
     mac = world.record()["mac"]
     world.do(both(LaggChange(mtu=1300, mac=MAC), LaggChange(mtu=1500, mac=mac)))
@@ -418,7 +418,7 @@ def test_frames_that_the_kernel_dropped_are_counted_once_over_a_rename(
 ) -> None:
     """Between the rename and its being followed nobody has the name we know."""
     sent = send_until_the_kernel_drops(silent)
-    bundle = silent.driver._laggs.bundles["lagg0"]
+    bundle = silent.commands._laggs.bundles["lagg0"]
 
     def dropped() -> int:
         return bundle.record()["counters"]["drops"][Drop.PROTO_NONE.value]
@@ -476,7 +476,7 @@ def send_until_the_kernel_drops(silent: World) -> int:
 
 def test_after_an_overrun_every_port_is_looked_at(world: World) -> None:
     """The events of a carrier change, a rename and a departure are all lost."""
-    netlink = world.driver._laggs.netlink
+    netlink = world.commands._laggs.netlink
 
     async def overrun() -> None:
         """Blocks the loop while more happens than the queue holds."""

@@ -30,7 +30,7 @@ from lagg.operations.uses import tell_uses
 from lagg.plan.plan import Plan
 from lagg.ports import takeover
 from lagg.running import bundle
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 MAC = "02:00:5e:00:53:99"
 
@@ -156,7 +156,7 @@ class SabotagedDevice(Device):
 
 
 class SabotagedWorld(World):
-    """A world whose driver's every step the saboteur may refuse."""
+    """A world whose every step the saboteur may refuse."""
 
     def __init__(self, state_dir: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(state_dir)
@@ -183,16 +183,16 @@ class SabotagedWorld(World):
 
     async def open_commands(self, state_dir: Path) -> Commands:
         device = partial(SabotagedDevice, self.saboteur)
-        driver = await Commands.open(state_dir, device)
-        whole, kept = driver._laggs, driver._laggs.takeover
+        commands = await Commands.open(state_dir, device)
+        whole, kept = commands._laggs, commands._laggs.takeover
         netlink = self._between(whole.netlink, "netlink")
         whole.netlink = kept._netlink = whole.rx_wanted._netlink = netlink
         kept._deaf = self._between(kept._deaf, "deaf")
         kept._file = self._between(kept._file, "file")
-        return driver
+        return commands
 
     def stop(self) -> None:
-        """Ends the driver; a port whose way back was sabotaged is not as found."""
+        """Ends the commands; a port whose way back was sabotaged is not as found."""
         try:
             super().stop()
         except LaggError as error:
@@ -204,7 +204,7 @@ class SabotagedWorld(World):
 
         async def under_test() -> None:
             _under_test.set(True)
-            await operation.act(self.driver)
+            await operation.act(self.commands)
 
         self.saboteur.arm(nth)
         try:
@@ -241,49 +241,49 @@ CHANGE = LaggChange(Proto.BROADCAST, mac=MAC, mtu=1300, options=(("rr_limit", 3)
 
 OPERATIONS = {
     "create": Operation(
-        lambda driver: driver.create(FULL),
+        lambda commands: commands.create(FULL),
         before=None,
         steps=ATTACHING | {"device.create", "netlink.by_name", "netlink.set_queue"},
     ),
     "attach the first port": Operation(
-        lambda driver: driver.attach("lagg0", ["p1"]), steps=ATTACHING
+        lambda commands: commands.attach("lagg0", ["p1"]), steps=ATTACHING
     ),
     "attach another, which is down": Operation(
-        lambda driver: driver.attach("lagg0", ["p2"]),
+        lambda commands: commands.attach("lagg0", ["p2"]),
         before=("p0",),
         steps=ATTACHING | {"netlink.set_up", "netlink.set_mtu"},
     ),
     "attach two": Operation(
-        lambda driver: driver.attach("lagg0", ["p1", "p2"]),
+        lambda commands: commands.attach("lagg0", ["p1", "p2"]),
         before=("p0",),
         steps=ATTACHING,
     ),
     "detach the primary": Operation(
-        lambda driver: driver.detach("lagg0", ["p0"]),
+        lambda commands: commands.detach("lagg0", ["p0"]),
         before=("p0", "p1", "p2"),
         tolerated=GIVING_BACK,
         steps=frozenset({STUCK, "netlink.set_mac", "device.publish"}),
     ),
     "detach two": Operation(
-        lambda driver: driver.detach("lagg0", ["p1", "p0"]),
+        lambda commands: commands.detach("lagg0", ["p1", "p0"]),
         before=("p0", "p1", "p2"),
         tolerated=GIVING_BACK,
         steps=frozenset({STUCK, "netlink.set_mac", "device.publish"}),
     ),
     "detach one that was down": Operation(
-        lambda driver: driver.detach("lagg0", ["p2", "p1"]),
+        lambda commands: commands.detach("lagg0", ["p2", "p1"]),
         before=("p0", "p1", "p2"),
         tolerated=GIVING_BACK,
         steps=frozenset({STUCK, "netlink.set_up", "device.publish"}),
     ),
     "detach all": Operation(
-        lambda driver: driver.detach("lagg0", ["p0", "p1"]),
+        lambda commands: commands.detach("lagg0", ["p0", "p1"]),
         before=("p0", "p1"),
         tolerated=GIVING_BACK,
         steps=frozenset({STUCK, "device.publish"}),
     ),
     "set": Operation(
-        lambda driver: driver.set("lagg0", CHANGE),
+        lambda commands: commands.set("lagg0", CHANGE),
         before=("p0", "p1", "p2"),
         steps=frozenset({"netlink.set_mtu", "netlink.set_mac", "device.publish"}),
     ),

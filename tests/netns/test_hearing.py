@@ -16,7 +16,7 @@ from lagg.kernel.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
 from lagg.kernel.netlink.wire import Socket
 from lagg.operations import kernel_events, uppers
 from lagg.operations.laggs import Laggs
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 PORTS = ("p0", "p1")
 VIRTUAL_MAC = "00:00:5e:00:01:33"  # as VRRP has it
@@ -100,7 +100,7 @@ def test_the_group_of_a_new_ipv6_address_reaches_the_ports_at_once(
     world.ip(f"addr add fd00::12:3456/64 dev {owner} nodad")
     group = "3333ff123456"
     world.wait(lambda: all(group in world.groups(p) for p in PORTS), "they hear it")
-    assert not world.driver._laggs.netlink.tells_groups
+    assert not world.commands._laggs.netlink.tells_groups
 
 
 def test_a_poll_that_waited_for_the_cpu_is_soon_followed_by_the_next(

@@ -8,7 +8,7 @@ import pytest
 
 from lagg.lacp.key import identity_of
 from lagg.model import LaggConfig, Proto
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 ALIKE = ("lagg0", "lagg00")
 """Two names with one identity."""
@@ -33,7 +33,7 @@ def reload(world: World, *names: str) -> None:
         LaggConfig(name, proto=Proto.LACP, ports=(f"p{ALIKE.index(name)}",))
         for name in names
     ]
-    world.do(world.driver.reload(configs))
+    world.do(world.commands.reload(configs))
 
 
 def test_a_lagg_that_is_made_anew_has_the_key_that_it_had(world: World) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from lagg.model import Drop, Proto
 from lagg.records import CountersRecord
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.frames import (
     DST,
     ETH_P_8021AD,

@@ -15,7 +15,7 @@ from lagg.events import Event
 from lagg.kernel.native import Device, PortSockets
 from lagg.model import LaggConfig, MacPolicy, Options
 from lagg.operations.commands import Commands
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, Steer, Tally
 from tests.waiting import wait_until
@@ -41,7 +41,7 @@ def macs(world: World, *names: str) -> set[str]:
 
 def reload(world: World, *ports: str, **keys: object) -> tuple[str, ...]:
     config = LaggConfig("lagg0", ports=ports, **keys)  # type: ignore[arg-type]
-    return world.do(world.driver.reload([config]))
+    return world.do(world.commands.reload([config]))
 
 
 def detach(world: World) -> None:
@@ -87,7 +87,7 @@ def test_the_mac_has_moved_before_its_port_is_let_go(
     """Or the port would hear again with a MAC that others have, too."""
     heir = macs(world, "p1")
     world.create("lagg0", *NAMES, options=AS_LAGG4)
-    takeover = world.driver._laggs.takeover
+    takeover = world.commands._laggs.takeover
     give_back, seen = takeover.give_back, list[set[str]]()
 
     async def look(ifindex: int) -> bool:
@@ -114,10 +114,10 @@ def test_a_mac_outlives_all_ports_and_is_the_next_ones(world: World) -> None:
 def test_what_is_saved_has_the_mac_of_a_port_that_left(world: World) -> None:
     (home,) = macs(world, "p0")
     world.create("lagg0", "p0", "p1")
-    (running,) = world.do(world.driver.running())
+    (running,) = world.do(world.commands.running())
     assert (running.ports, running.mac) == (("p0", "p1"), None)
     world.detach("p0")
-    (running,) = world.do(world.driver.running())
+    (running,) = world.do(world.commands.running())
     assert (running.ports, running.mac) == (("p1",), home)
 
 
@@ -189,7 +189,7 @@ def test_a_mac_that_udev_sets_while_a_lagg_is_made_is_not_the_user_s(
         else:
             reload(world, "p0")
         world.wait(lambda: macs(world, "lagg0", "p0") == home, "it is p0's")
-        (running,) = world.do(world.driver.running())
+        (running,) = world.do(world.commands.running())
         assert running.mac is None
         world.ip(f"link set lagg0 address {MAC}")
         world.wait(lambda: world.record()["mac"] == MAC, "a user's is followed")
@@ -205,7 +205,7 @@ def test_the_port_whose_mac_stayed_is_told_of_while_it_is_up(world: World) -> No
     assert mac in world.wait_event("mac-shared", "p0").details
     world.ip("link set p0 alias changed")
     world.ip("link set p0 down")
-    bundle = world.driver._laggs.bundles["lagg0"]
+    bundle = world.commands._laggs.bundles["lagg0"]
     world.wait(lambda: not bundle._shares_mac, "it is seen down")
     world.ip("link set p0 up")
     world.wait_event("mac-shared", "p0")  # again, and once for each time
@@ -306,7 +306,7 @@ def test_a_new_mac_is_told_when_all_have_it(
         if event.event.value == "mac":
             seen.append({name: address(name) for _, name in socket.if_nameindex()})
 
-    world.loop.call_soon_threadsafe(world.driver.subscribe, look)
+    world.loop.call_soon_threadsafe(world.commands.subscribe, look)
     change(world)
     told = world.wait_event("mac").details
     stay = {"lagg0", *world.port_names()}

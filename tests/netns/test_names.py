@@ -21,7 +21,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.link import Modes
 from lagg.ports.originals import Original, StateFile
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.test_upkeep import GROUP, GROUP_MAC
 
 STRANGERS = {
@@ -59,7 +59,7 @@ def test_a_stranger_s_name_keeps_no_port_away_and_no_group(
     assert world.port_names() == ["p0", "p1"]
     world.ip(f"maddr add {GROUP} dev lagg0")
     world.wait(lambda: GROUP_MAC in world.groups("p1"), "the port hears the group")
-    assert world.driver.health().ailments == ()
+    assert world.commands.health().ailments == ()
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])

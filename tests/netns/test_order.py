@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lagg.model import LaggConfig, PortFlag
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 MACS = {f"p{number}": f"02:00:5e:00:53:1{number}" for number in range(3)}
 """A plugged port's own: the same each time, as a NIC's is."""
@@ -36,7 +36,7 @@ def unplug(world: World, name: str) -> None:
 
 
 def reload(world: World, *ports: str) -> tuple[str, ...]:
-    return world.do(world.driver.reload([LaggConfig("lagg0", ports=ports)]))
+    return world.do(world.commands.reload([LaggConfig("lagg0", ports=ports)]))
 
 
 def has_all(world: World, names: Wish) -> bool:
@@ -138,7 +138,7 @@ def test_what_is_saved_while_a_port_is_away_has_its_place(world: World) -> None:
     reload(world, *WISH)
     unplug(world, "p1")
     world.wait_event("port-waiting", "p1")
-    (running,) = world.do(world.driver.running())
+    (running,) = world.do(world.commands.running())
     assert running.ports == WISH
 
 
@@ -158,7 +158,7 @@ def test_what_stands_in_is_the_next_that_carries_whatever_its_ifindex(
 def test_a_mac_of_the_user_s_stays_whoever_comes(world: World) -> None:
     mac = "02:00:5e:00:53:99"
     plug(world, "p0")
-    world.do(world.driver.reload([LaggConfig("lagg0", ports=WISH, mac=mac)]))
+    world.do(world.commands.reload([LaggConfig("lagg0", ports=WISH, mac=mac)]))
     for name in ("p1", "p2"):
         plug(world, name)
     found = result(world, WISH)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, Pair, wait_until
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.taps import set_tap_carrier, tap
 from tests.waiting import in_time
 

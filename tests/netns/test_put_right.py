@@ -15,7 +15,7 @@ from lagg.link import Link
 from lagg.plan.shape import Shape
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 PORTS = ("p0", "p1", "p2")
 MACS = [f"02:00:5e:00:53:{number:02x}" for number in range(1, 7)]
@@ -49,7 +49,7 @@ def carrier(world: World) -> bool:
 
 def set_again_when_put_back(world: World, key: str, foreign: str | int) -> None:
     """From now on somebody sets it once more as soon as laggd has put it back."""
-    netlink = world.driver._laggs.netlink
+    netlink = world.commands._laggs.netlink
     setter = getattr(netlink, f"set_{key}")
     again = iter([True])
 
@@ -177,7 +177,7 @@ def test_what_could_not_be_put_right_on_a_port_is_put_right_later(
 
 def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -> None:
     """Of one look at the lagg: an MTU that a port refuses, and that it is down."""
-    netlink = world.driver._laggs.netlink
+    netlink = world.commands._laggs.netlink
     refusing = next(p["ifindex"] for p in world.record()["ports"] if p["name"] == "p2")
     set_mtu = netlink.set_mtu
 
@@ -192,7 +192,7 @@ def test_a_refused_mtu_keeps_no_other_change_from_being_followed(world: World) -
     world.wait(lambda: seen(world, "mtu") == {1500}, "the MTU is put back")
     record = world.record()
     assert (record["up"], record["mtu"]) == (False, 1500)
-    assert world.do(world.driver.running())[0].mtu is None
+    assert world.do(world.commands.running())[0].mtu is None
 
 
 def test_a_worker_that_holds_up_one_lagg_keeps_no_turn_from_another(
@@ -226,7 +226,7 @@ def test_a_carrier_that_changes_while_a_detach_fails_is_known_when_it_has_failed
 
     async def held_up(bundle: Bundle) -> None:
         world.carrier(1, not lost)
-        ifindex, netlink = world.link("p1")["ifindex"], world.driver._laggs.netlink
+        ifindex, netlink = world.link("p1")["ifindex"], world.commands._laggs.netlink
         while (await netlink.links())[ifindex].active is lost:
             await asyncio.sleep(0)
         for _ in range(TURNS):  # and so it is told, of an interface that is no port

@@ -20,7 +20,7 @@ from lagg.link import Link
 from lagg.model import Proto, Transmit
 from lagg.operations.kernel_events import KernelEvents
 from tests.netns import ethtool
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.frames import ether, waiting
 
 FRAMES, CHANGES = 4000, 100

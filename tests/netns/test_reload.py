@@ -14,7 +14,7 @@ from lab import Daemon, Lab, Stream
 from lab.host import Host
 from lagg.errors import LaggError
 from lagg.model import LaggConfig, Options, Proto
-from tests.netns.driver_world import World, differences
+from tests.netns.commands_world import World, differences
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import Steer, Tally
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def reload(world: World, *wanted: LaggConfig) -> tuple[str, ...]:
-    return world.do(world.driver.reload(wanted))
+    return world.do(world.commands.reload(wanted))
 
 
 def lagg(name: str, *ports: str, **config: Any) -> LaggConfig:  # noqa: ANN401
@@ -150,7 +150,7 @@ def test_the_running_state_reloaded_changes_nothing(world: World) -> None:
     world.create("lagg0", p1, proto=Proto.LOADBALANCE, mtu=1400)
     world.attach(p0)
     before = world.calm()
-    running = world.do(world.driver.running())
+    running = world.do(world.commands.running())
     assert reload(world, *running) == ()
     world.unchanged(before)
 
@@ -236,7 +236,7 @@ def test_a_port_that_will_not_is_tried_again_when_something_about_it_changes(
     assert waiting(world) == ["p1"]
     # What is no news about it is no reason to try again.
     world.ip("link set p1 alias hello")
-    world.do(world.driver.whole(nothing))
+    world.do(world.commands.whole(nothing))
     assert "port-refused" not in [event.event.value for event in world.events]
     world.ip("addr del 192.0.2.1/24 dev p1")
     world.wait_event("port-attached", "p1")
@@ -250,7 +250,7 @@ def test_a_waited_port_of_another_lagg_comes_when_that_lets_it_go(
     world: World,
 ) -> None:
     reload(world, lagg("lagg0", "p0"))
-    world.do(world.driver.whole(partial(taken_first, world)))
+    world.do(world.commands.whole(partial(taken_first, world)))
     world.wait_event("port-refused", "p0")
     world.events.clear()
     world.destroy("hand0")
@@ -261,7 +261,7 @@ def test_a_waited_port_of_another_lagg_comes_when_that_lets_it_go(
 async def taken_first(world: World) -> None:
     """Somebody's create comes between a port's appearance and its turn."""
     world.plug_quick(0)
-    await world.driver._create(lagg("hand0", "p0"))
+    await world.commands._create(lagg("hand0", "p0"))
 
 
 # As users do it

@@ -17,7 +17,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink.generic import Generic
 from lagg.model import Proto
 from lagg.ports.originals import _digest
-from tests.netns.driver_world import World, differences
+from tests.netns.commands_world import World, differences
 from tests.waiting import wait_until
 
 MAC = "02:00:5e:00:53:99"
@@ -312,7 +312,7 @@ def test_a_damaged_state_file_keeps_nobody_from_starting(
     assert world.port_names() == ["p0"]
 
 
-def test_a_second_driver_of_one_state_directory_is_refused(world: World) -> None:
+def test_a_second_laggd_of_one_state_directory_is_refused(world: World) -> None:
     world.start()
     with World(world.state_dir) as second, pytest.raises(LaggError, match="EBUSY"):
         second.start()

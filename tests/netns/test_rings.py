@@ -18,7 +18,7 @@ import pytest
 from lagg.model import Proto
 from lagg.operations.kernel_events import KernelEvents
 from lagg.running.bundle import Bundle
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.netns.frames import DST, SRC, VNET, ether, ipv4
 from tests.netns.taps import tap
 

@@ -14,7 +14,7 @@ import pytest
 
 from lagg.kernel.netlink import messages
 from lagg.kernel.netlink.wire import Request, Socket
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.waiting import wait_until
 
 PREFIX = "2001:db8:5:"

@@ -12,7 +12,7 @@ import pytest
 from lagg.events import Asker
 from lagg.model import LaggChange, LaggConfig, Options, Proto
 from lagg.tasks import asked
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 MAC = "02:00:5e:00:53:99"
 
@@ -161,7 +161,7 @@ def test_every_option_that_is_set_is_told_with_both_values_and_who_asked(
         options=(("lacp_strict", False), ("rr_limit", 5)),
         port_options={"p1": (("lacp_port_priority", 100),)},
     )
-    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    by_client(lagg, lambda: lagg.commands.set("lagg0", change))
     for details, port in (
         ("rr_limit: 1 -> 5", None),
         ("lacp_strict: true -> false", None),
@@ -171,7 +171,7 @@ def test_every_option_that_is_set_is_told_with_both_values_and_who_asked(
         assert (found.details, found.port, found.by) == (details, port, ASKER)
     found = lagg.wait_event("mtu")
     assert (found.details, found.by) == ("1400", ASKER)
-    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    by_client(lagg, lambda: lagg.commands.set("lagg0", change))
     assert lagg.events == []
 
 
@@ -179,7 +179,7 @@ def test_options_that_a_reload_changes_are_told(lagg: World) -> None:
     wanted = LaggConfig(
         "lagg0", Proto.LOADBALANCE, ("p0", "p1"), options=Options(use_flowid=True)
     )
-    by_client(lagg, lambda: lagg.driver.reload([wanted]))
+    by_client(lagg, lambda: lagg.commands.reload([wanted]))
     assert told(lagg, "proto") == ("failover -> loadbalance", None)
     found = lagg.wait_event("option")
     assert (found.details, found.by) == ("use_flowid: false -> true", ASKER)
@@ -189,10 +189,10 @@ def test_nobody_asked_for_what_the_kernel_does_and_its_cause_is_told(
     lagg: World,
 ) -> None:
     change = LaggChange(proto=Proto.LACP)
-    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    by_client(lagg, lambda: lagg.commands.set("lagg0", change))
     assert lagg.wait_event("link").by == ASKER
     change = LaggChange(proto=Proto.FAILOVER)
-    by_client(lagg, lambda: lagg.driver.set("lagg0", change))
+    by_client(lagg, lambda: lagg.commands.set("lagg0", change))
     assert lagg.wait_event("link").cause == "laggproto failover"
     lagg.carrier(0, up=False)
     assert lagg.wait_event("port-link", "p0").by is None

@@ -15,7 +15,7 @@ from lagg.kernel.netlink.watch import Watch
 from lagg.link import Link, LinkEvent
 from lagg.operations.laggs import Laggs
 from lagg.operations.rx_wanted import RxWanted
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 from tests.waiting import wait_until
 
 GROUP, GROUP_MAC = "01:00:5e:7f:00:01", "01005e7f0001"
@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def ailments(world: World) -> tuple[str, ...]:
-    return world.driver.health().ailments
+    return world.commands.health().ailments
 
 
 def test_after_one_failure_the_kernel_is_followed_again_and_nothing_was_missed(

@@ -12,7 +12,7 @@ from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.link import Address, Modes
 from lagg.model import LaggConfig
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_lagg_goes_on_whatever_somebody_does_and_gives_the_port_back(
 
 
 def test_a_port_that_is_waited_for_comes_when_its_use_has_ended(world: World) -> None:
-    world.do(world.driver.reload([LaggConfig("lagg0", ports=("p9",))]))
+    world.do(world.commands.reload([LaggConfig("lagg0", ports=("p9",))]))
     world.ip(MACVLAN)
     world.ip("link set p0 down")
     world.ip("link set p0 name p9")
@@ -204,7 +204,7 @@ def test_an_attach_stands_though_nobody_can_say_what_the_port_is_used_for(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     addresses = Netlink.addresses
-    laggs = world.driver._laggs
+    laggs = world.commands._laggs
 
     async def refused(netlink: Netlink, ifindex: int) -> tuple[Address, ...]:
         if laggs.of_port(ifindex) is not None:

@@ -14,7 +14,7 @@ from lagg.errors import LaggError
 from lagg.kernel.native import Device
 from lagg.kernel.netlink import Netlink
 from lagg.model import LaggConfig
-from tests.netns.driver_world import World
+from tests.netns.commands_world import World
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def addresses(world: World) -> dict[str, str]:
 
 
 def closed(world: World) -> LaggError | None:
-    """Ends the driver; what it says could not be done."""
-    driver, world._driver = world.driver, None
+    """Ends the commands; what they say could not be done."""
+    commands, world._commands = world.commands, None
     try:
-        world.do(driver.close())
+        world.do(commands.close())
     except LaggError as error:
         return error
     return None
@@ -145,7 +145,7 @@ def test_what_fails_when_nobody_waits_for_it_any_more_is_logged(
 ) -> None:
     async def give_up() -> None:
         doomed = LaggConfig("lagg0", ports=("p0", "nobody"))
-        operation = asyncio.ensure_future(world.driver.create(doomed))
+        operation = asyncio.ensure_future(world.commands.create(doomed))
         await asyncio.sleep(0)
         operation.cancel()
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver on the real kernel, with cables to a far namespace, and all it may change.
+"""Commands on the real kernel, with cables to a far namespace, and all it may change.
 
-    far: q0 q1 ...  ------------  p0 p1 ... :near, where the driver runs
+    far: q0 q1 ...  ------------  p0 p1 ... :near, where they run
 
-Owns the driver's event loop, in a thread of the near namespace: a test stays ordinary
+Owns their event loop, in a thread of the near namespace: a test stays ordinary
 code that asks, changes the kernel by ip(8), and waits for what follows.
 """
 
@@ -56,10 +56,10 @@ OpenCommands = Callable[[Path], Coroutine[Any, Any, Commands]]
 
 
 class World:
-    """Two namespaces, cables between them, and a driver in the near one."""
+    """Two namespaces, cables between them, and Commands in the near one."""
 
     def __init__(self, state_dir: Path) -> None:
-        """Without a driver yet: see start()."""
+        """Without Commands yet: see start()."""
         self.state_dir = state_dir
         self.events: list[Event] = []
         self.near, self.far = Namespace(), Namespace()
@@ -68,27 +68,27 @@ class World:
         self.loop = asyncio.new_event_loop()
         # Not the namespace's own pool: this one is busy as long as the world is.
         self._thread = threading.Thread(
-            target=lambda: self.near.inside(self.loop.run_forever), name="driver"
+            target=lambda: self.near.inside(self.loop.run_forever), name="commands"
         )
         self._thread.start()
-        self._driver: Commands | None = None
+        self._commands: Commands | None = None
 
     def start(self, open_commands: OpenCommands = Commands.open) -> Self:
-        """Starts a driver; it ends with the world."""
-        self._driver = self.do(open_commands(self.state_dir))
-        self.loop.call_soon_threadsafe(self._driver.subscribe, self.events.append)
+        """Starts Commands; they end with the world."""
+        self._commands = self.do(open_commands(self.state_dir))
+        self.loop.call_soon_threadsafe(self._commands.subscribe, self.events.append)
         return self
 
     def stop(self) -> None:
-        """Ends the driver as laggd does on SIGTERM."""
-        if self._driver is not None:
-            self.do(self._driver.close())
-            self._driver = None
+        """Ends them as laggd does on SIGTERM."""
+        if self._commands is not None:
+            self.do(self._commands.close())
+            self._commands = None
 
     @property
-    def driver(self) -> Commands:
-        assert self._driver is not None, "start() comes first"
-        return self._driver
+    def commands(self) -> Commands:
+        assert self._commands is not None, "start() comes first"
+        return self._commands
 
     def __enter__(self) -> Self:
         return self
@@ -104,29 +104,29 @@ class World:
             self.far.close()
 
     def do(self, operation: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine in the driver's loop and waits for its result."""
+        """Runs a coroutine in their loop and waits for its result."""
         future = asyncio.run_coroutine_threadsafe(operation, self.loop)
         return future.result(timeout=60)
 
     # ---- what a user does ----------------------------------------------------------
 
     def create(self, name: str, *ports: str, **config: Any) -> None:  # noqa: ANN401
-        self.do(self.driver.create(LaggConfig(name, ports=ports, **config)))
+        self.do(self.commands.create(LaggConfig(name, ports=ports, **config)))
 
     def destroy(self, name: str = "lagg0") -> None:
-        self.do(self.driver.destroy(name))
+        self.do(self.commands.destroy(name))
 
     def attach(self, *ports: str, lagg: str = "lagg0") -> None:
-        self.do(self.driver.attach(lagg, ports))
+        self.do(self.commands.attach(lagg, ports))
 
     def detach(self, *ports: str, lagg: str = "lagg0") -> None:
-        self.do(self.driver.detach(lagg, ports))
+        self.do(self.commands.detach(lagg, ports))
 
     def release(self, *ports: str, lagg: str = "lagg0") -> None:
-        self.do(self.driver.release(lagg, ports))
+        self.do(self.commands.release(lagg, ports))
 
     def change(self, lagg: str = "lagg0", **change: Any) -> None:  # noqa: ANN401
-        self.do(self.driver.set(lagg, LaggChange(**change)))
+        self.do(self.commands.set(lagg, LaggChange(**change)))
 
     def refused(self, act: Callable[[], object]) -> LaggError:
         """The refusal of what `act` asks for."""
@@ -188,11 +188,11 @@ class World:
     # ---- what can be seen ----------------------------------------------------------
 
     def record(self, name: str = "lagg0") -> LaggRecord:
-        return self.do(self.driver.records(name))[0]
+        return self.do(self.commands.records(name))[0]
 
     def laggs(self) -> list[LaggRecord]:
         """Every record without what only ever grows."""
-        return [_still(each) for each in self.do(self.driver.records(None))]
+        return [_still(each) for each in self.do(self.commands.records(None))]
 
     def port_names(self) -> list[str]:
         return [port["name"] for port in self.record()["ports"]]
@@ -212,7 +212,7 @@ class World:
         return {mac for owner, mac in self.kernel()["groups"] if owner == name}
 
     def kernel(self) -> dict[str, Any]:
-        """All of the near namespace that a driver may change."""
+        """All of the near namespace that laggd may change."""
         return self.near.inside(_kernel)
 
     def whole(self) -> dict[str, str]:
@@ -230,7 +230,7 @@ class World:
                     "link": asdict(bundle.link),
                     "fixed": (bundle.shape.mac, bundle.wanted.mtu_fixed),
                 }
-                for name, bundle in self.driver._laggs.bundles.items()
+                for name, bundle in self.commands._laggs.bundles.items()
             },
         }
         return dict(_flat("", seen))
@@ -263,7 +263,7 @@ class World:
         assert not found, "\n  ".join([f"{what}: changed", *found])
 
     def warm_up(self) -> None:
-        """Opens what a driver opens once, so that descriptors can be compared."""
+        """Opens what laggd opens once, so that descriptors can be compared."""
         self.ip("link add warm0 type veth peer name warm1")
         self.create("warm", "warm0")
         self.destroy("warm")
