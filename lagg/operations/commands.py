@@ -22,7 +22,7 @@ import errno
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -216,7 +216,8 @@ class Commands:
             each.name: each.wanted.said for each in bundles.values() if each.wanted.said
         }
         found = diff(running, said, wanted)
-        async with _undoing() as undo:
+        changing = [self._laggs.find(each.name) for each in found.change]
+        async with _undoing(*changing) as undo:
             await self._applier.apply(found, undo)
             for config in found.create:
                 await self._keep_mac(self._laggs.find(config.name))
@@ -347,7 +348,7 @@ class Commands:
         bundle = self._laggs.find(name)
         _refuse_strangers(bundle, change.port_options)
         mtu = bundle.link.mtu
-        async with _undoing() as undo:
+        async with _undoing(bundle) as undo:
             await self._change(bundle, change, undo)
         if bundle.link.mtu != mtu:
             bundle.emit(EventKind.MTU, str(bundle.link.mtu))
@@ -425,11 +426,17 @@ async def _let_go(laggs: Laggs, bundle: Bundle) -> None:
 
 
 @asynccontextmanager
-async def _undoing() -> AsyncIterator[AsyncExitStack]:
-    """What is pushed here runs, last first, unless the block ends well."""
-    async with AsyncExitStack() as undo:
-        yield undo
-        undo.pop_all()
+async def _undoing(*changing: Bundle) -> AsyncIterator[AsyncExitStack]:
+    """What is pushed here runs, last first, unless the block ends well.
+
+    For each of the laggs that this changes it is one change.
+    """
+    with ExitStack() as changes:
+        for bundle in changing:
+            changes.enter_context(bundle.one_change())
+        async with AsyncExitStack() as undo:
+            yield undo
+            undo.pop_all()
 
 
 def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:

@@ -18,7 +18,8 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -108,6 +109,7 @@ class Bundle:
         self._backlog = Backlog(self._is_held_up)
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._emit = emit
+        self._in_change = False  # see one_change()
         self._shares_mac = False  # with the port that gave it, which has left
 
     @property
@@ -354,10 +356,28 @@ class Bundle:
         if before.proto is not after.proto:
             protos = f"{before.proto.value} -> {after.proto.value}"
             self.emit(EventKind.PROTO, protos)
-        for change in option_changes(before, after):
-            self.emit(EventKind.OPTION, str(change), change.port)
+        if not self._in_change:
+            self._tell_options(before)
         if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
             self._tell_active(before, was)
+
+    def _tell_options(self, before: Shape) -> None:
+        for change in option_changes(before, self.shape):
+            self.emit(EventKind.OPTION, str(change), change.port)
+
+    @contextmanager
+    def one_change(self) -> Iterator[None]:
+        """What the options have become inside is told at the end, as one change.
+
+        So nobody is told of one that was undone.
+        """
+        assert not self._in_change, "operations take turns"
+        before, self._in_change = self.shape, True
+        try:
+            yield
+        finally:
+            self._in_change = False
+            self._tell_options(before)
 
     def _tell_active(self, before: Shape, was: Plan) -> None:
         carrying = self.shape.at(self.plan.tx_slots[0]).link

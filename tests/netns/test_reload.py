@@ -13,6 +13,7 @@ import pytest
 from lab import Daemon, Lab, Stream
 from lab.host import Host
 from lagg.errors import LaggError
+from lagg.events import EventKind
 from lagg.model import LaggConfig, Options, Proto
 from tests.netns.commands_world import World, differences
 from tests.netns.partners import lost_nothing
@@ -97,6 +98,25 @@ def test_a_reload_that_is_refused_at_its_last_step_changes_nothing(
         for each in differences(before, after)
         if not each.startswith("/saved/") and "tx_dropped" not in each
     ] == []
+
+
+def test_an_option_is_told_of_once_and_one_that_was_put_back_never(
+    world: World,
+) -> None:
+    p0, p1 = world.plug(0, 1)
+    reload(world, lagg("lagg0", p0))
+    wanted = lagg("lagg0", p0, p1, options=Options(rr_limit=5))
+    world.ip(f"addr add 192.0.2.1/24 dev {p1}")  # so it may not become a port
+    with pytest.raises(LaggError):
+        reload(world, wanted)
+    assert option_events(world) == []
+    world.ip(f"addr del 192.0.2.1/24 dev {p1}")
+    reload(world, wanted)
+    assert option_events(world) == ["rr_limit: 1 -> 5"]
+
+
+def option_events(world: World) -> list[str]:
+    return [each.details for each in world.events if each.event is EventKind.OPTION]
 
 
 def test_of_laggs_made_together_none_stays_when_one_is_refused(world: World) -> None:

@@ -180,3 +180,18 @@ def test_nothing_is_tried_again_once_the_lagg_goes(
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(work())
+
+
+def test_of_one_change_only_what_remains_of_the_options_is_told(
+    stuck: tuple[StuckDevice, Bundle, list[Event]],
+) -> None:
+    _, bundle, events = stuck
+    reseed(bundle, 1)
+    events.clear()
+    with bundle.one_change():
+        reseed(bundle, 2)
+        reseed(bundle, 1)  # undone
+    with bundle.one_change():
+        reseed(bundle, 3)
+        reseed(bundle, 4)
+    assert [each.details for each in events] == ["hash_seed: 1 -> 4"]
