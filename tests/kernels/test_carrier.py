@@ -16,7 +16,7 @@ PULLS, PULLS_LONG = 3, 10
 SEEN = "/run/carrier"
 
 LATE_MS = 300.0
-"""An emulated machine takes 30 ms; what the kernel keeps back comes after 900."""
+"""An emulated machine takes 30 ms; what the kernel keeps back comes after 900, each."""
 
 
 class Watched:
@@ -68,4 +68,5 @@ def test_a_pulled_cable_is_seen_though_another_link_has_just_changed(
         )
     late = [told - lost for lost, told in pairs]
     print(f"Linux {machine.version}, {kind}: {late} ms after the driver")
-    assert statistics.median(late) < LATE_MS, late
+    # What else runs here only adds to a time; what the kernel does is in each.
+    assert (statistics.median(late) if long_run else min(late)) < LATE_MS, late

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What lagg0 is to hear from now on, its NICs are to let in: groups, new addresses.
 
-Before 6.14 no event says that an interface has joined a group.
+Before 6.14 no event says that an interface has joined a group.  That laggd looks at the
+word of the address, and not by and by, is shown without a clock in
+tests/netns/test_hearing.py; here its times are printed, and with --long asserted.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from tests.kernels.world import PEER, Machine
 
@@ -26,41 +31,42 @@ def busy(machine: Machine) -> Iterator[None]:
 
 
 def seconds_until(machine: Machine, act: str, succeeds: str) -> float:
-    """How long after `act` a script first succeeds, by the clock inside; at most 30."""
-    said = machine.run(f"""
-        set -e
-        begin=$(date +%s%N)
-        {act}
-        for round in $(seq 600); do
-            if {succeeds} >/dev/null 2>&1; then break; fi
-            [ $(( $(date +%s%N) - begin )) -lt 30000000000 ] || break
-        done
-        echo $(( $(date +%s%N) - begin ))
-    """)
-    return int(said) / 1e9
+    """How long after `act` a script succeeds, by the clock inside.
 
-
-def shown(seconds: float) -> float:
-    """Prints a time for who reads the run, and answers it."""
+    CommandError when it never does.
+    """
+    begin = int(machine.run(f"date +%s%N; {act}"))
+    machine.until(succeeds)
+    seconds = (int(machine.run("date +%s%N")) - begin) / 1e9
     print(f"after {seconds:.2f} s")
     return seconds
 
 
-def test_a_new_ipv6_address_is_resolved_by_its_neighbours(machine: Machine) -> None:
+@pytest.fixture
+def most_s(long_run: bool) -> float:
+    """A machine that also runs other tests may take as long as it takes."""
+    return PROBLEM_S if long_run else math.inf
+
+
+def test_a_new_ipv6_address_is_resolved_by_its_neighbours(
+    machine: Machine, most_s: float
+) -> None:
     machine.lagg(machine.nics("e1000"), proto="failover")
     with busy(machine):
         for number in range(1, TRIES + 1):
             new = f"fd09::{number}:1"
             resolves = f"ip netns exec peer ping -6 -n -c 1 -W 0.2 {new}"
             act = f"ip addr add {new}/64 dev lagg0 nodad"
-            assert shown(seconds_until(machine, act, resolves)) < PROBLEM_S
+            assert seconds_until(machine, act, resolves) < most_s
 
 
-def test_a_group_that_is_joined_reaches_the_ports(machine: Machine) -> None:
+def test_a_group_that_is_joined_reaches_the_ports(
+    machine: Machine, most_s: float
+) -> None:
     one, other = machine.nics("e1000")
     machine.lagg((one, other), proto="failover")
     with busy(machine):
         for number in range(1, TRIES + 1):
             heard = f"grep -q 'n{one} .*01005e0909{number:02x}' /proc/net/dev_mcast"
             act = f"ip addr add 239.9.9.{number}/32 dev lagg0 autojoin"
-            assert shown(seconds_until(machine, act, heard)) < PROBLEM_S
+            assert seconds_until(machine, act, heard) < most_s
