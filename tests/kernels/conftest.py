@@ -27,14 +27,21 @@ def kept_machines(long_run: bool) -> Iterator[KeptByName[Machine]]:
         yield kept
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    """A kernel's; all tests of one run together, for each machine boots a minute."""
+    found: str = request.param
+    if why := missing(found) or ("not root" if os.geteuid() else None):
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture
 def machine(
-    kept_machines: KeptByName[Machine], request: pytest.FixtureRequest
+    kept_machines: KeptByName[Machine], version: str, request: pytest.FixtureRequest
 ) -> Iterator[Machine]:
     """The one with a kernel, on which there is no lagg yet; one runs at a time."""
-    if why := missing(request.param) or ("not root" if os.geteuid() else None):
-        pytest.skip(why)
     try:
-        yield from kept_machines.lend(request.param, request.session, alone=True)
+        yield from kept_machines.lend(version, request.session, alone=True)
     except debian.MissingError as reason:
         pytest.skip(str(reason))
