@@ -160,6 +160,13 @@ def test_what_is_not_there_is_enoent(world: World, what: str) -> None:
     world.unchanged(before)
 
 
+def receive_machine(world: World) -> str:
+    """Where that of the one port's LACP is."""
+    (port,) = world.record()["ports"]
+    assert port["lacp"]
+    return port["lacp"]["receive"]
+
+
 def test_only_lacp_holds_a_port_off(world: World) -> None:
     world.plug(0)
     world.create("lagg0", "p0")
@@ -169,6 +176,7 @@ def test_only_lacp_holds_a_port_off(world: World) -> None:
     assert "laggproto failover" in refused.cause
     world.unchanged(before)
     world.change(proto=Proto.LACP)
+    world.wait(lambda: receive_machine(world) == "defaulted", "LACP is alone")
     before = world.calm()
     world.release("p0")
     world.unchanged(before)
@@ -289,9 +297,8 @@ def test_a_lagg_without_ports_is_there_and_has_no_carrier(world: World) -> None:
     world.create("lagg0")
     record = world.record()
     assert (record["ports"], record["link"], record["up"]) == ([], "down", True)
-    link = world.link("lagg0")
-    assert "NO-CARRIER" in link["flags"]
-    assert link["linkinfo"]["info_kind"] == "tun"
+    world.wait(lambda: "NO-CARRIER" in world.link("lagg0")["flags"], "no carrier")
+    assert world.link("lagg0")["linkinfo"]["info_kind"] == "tun"
     world.destroy()
     assert set(world.kernel()["links"]) == {"lo"}
 
