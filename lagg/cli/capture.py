@@ -14,9 +14,9 @@ from lagg.cli import pcap
 from lagg.cli.capture_socket import Seen
 from lagg.cli.capture_sources import Place, Places
 from lagg.cli.explain import HEAD_BYTES
+from lagg.cli.follower import Follower
 from lagg.cli.output import DONE, UsageError, on_terminal, say_bytes
 from lagg.config.rules import nearest
-from lagg.control.client import Client
 from lagg.model import Drop
 from lagg.plan.plan import PLANNED_DROPS
 
@@ -62,9 +62,8 @@ def capture(arguments: argparse.Namespace) -> int:
     _check_drops(arguments.drops)
     wanted = Criteria(frozenset(arguments.port or ()), arguments.drops, arguments.count)
     with (
-        Client(arguments.socket) as laggd,
-        Client(arguments.socket) as listening,
-        Places(laggd, listening, arguments.name, wanted.ports) as places,
+        Follower(arguments.socket) as laggd,
+        Places(laggd, arguments.name, wanted.ports) as places,
     ):
         _check_ports(places.lagg, wanted.ports)
         say_bytes(pcap.section("laggctl capture") + places.begin())
@@ -92,7 +91,7 @@ def _check_ports(lagg: LaggRecord, wanted: frozenset[str]) -> None:
 class Answers:
     """laggd's word on frames, asked once for those that are alike."""
 
-    def __init__(self, laggd: Client, lagg: str) -> None:
+    def __init__(self, laggd: Follower, lagg: str) -> None:
         self.lagg = lagg
         self._laggd = laggd
         self._known: dict[bytes, tuple[float, ExplanationJson]] = {}

@@ -2,7 +2,7 @@
 """Where `capture` sees frames: the lagg and its ports, as they come and go.
 
 Owns the watched interfaces, the number each has in the file, and what laggd tells of
-them.  Knows no frame.
+them.  They are watched on while laggd is away.  Knows no frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lagg.events import EventKind
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from lagg.control.client import Client
+    from lagg.cli.follower import Follower
     from lagg.control.messages import EventJson
     from lagg.records import LaggRecord
 
@@ -50,21 +50,14 @@ class Place(NamedTuple):
 class Places:
     """The interfaces of one lagg; a context manager."""
 
-    def __init__(
-        self, laggd: Client, listening: Client, name: str, wanted: Collection[str]
-    ) -> None:
-        """For the lagg `name`; `wanted` names the interfaces to watch, none: all.
-
-        `listening` is ours alone, for laggd's events.
-        """
-        self._laggd, self._listening = laggd, listening
-        self._events = listening.stream("Monitor")
-        next(self._events)  # from here on every change is told
+    def __init__(self, laggd: Follower, name: str, wanted: Collection[str]) -> None:
+        """For the lagg `name`; `wanted` names the interfaces to watch, none: all."""
+        self._laggd = laggd
+        laggd.listen()  # from here on every change is told
         self._wanted = frozenset(wanted)
         self._places: dict[_Key, Place] = {}
         self._blocks = 0
         self._selector = selectors.DefaultSelector()
-        self._selector.register(listening, selectors.EVENT_READ)
         self.lagg = cast("list[LaggRecord]", laggd.call("List", name=name)["laggs"])[0]
 
     def __enter__(self) -> Self:
@@ -84,36 +77,44 @@ class Places:
 
     def ready(self) -> list[Place | None]:
         """Waits, and tells where frames are to be taken; None: refresh() is due."""
-        return [key.data for key, _ in self._selector.select()]
+        if self._laggd.unread:
+            return [None]
+        listening = self._laggd.listen()  # another one when laggd was away
+        self._selector.register(listening, selectors.EVENT_READ)
+        try:
+            return [key.data for key, _ in self._selector.select()]
+        finally:
+            self._selector.unregister(listening)
 
     def refresh(self) -> bytes:
         """Takes what laggd told; the blocks of interfaces that are new.
 
         LaggError (ENOENT) when the lagg is gone.
         """
-        told = [self._next_event()]
-        while self._listening.unread:
-            told.append(self._next_event())
+        told = [self._laggd.next_event()]
+        while self._laggd.unread:
+            told.append(self._laggd.next_event())
         if not any(map(self._concerns, told)):
             return b""
-        self.lagg = self._record()
+        self.lagg = self._record(told)
         now = _interfaces(self.lagg)
         for key in self._places.keys() - now.keys():
             self._unwatch(key)
         new = (each for each in now.items() if each[0] not in self._places)
         return b"".join(self._appear_if_there(*each) for each in new)
 
-    def _next_event(self) -> EventJson:
-        return cast("EventJson", next(self._events)["event"])
-
     def _concerns(self, event: EventJson) -> bool:
         ours = event["lagg"] == self.lagg["name"]
         return event["event"] in _OF_ALL or (ours and event["event"] in _OF_ONE)
 
-    def _record(self) -> LaggRecord:
-        for lagg in cast("list[LaggRecord]", self._laggd.call("List")["laggs"]):
-            if lagg["ifindex"] == self.lagg["ifindex"]:
-                return lagg
+    def _record(self, told: Collection[EventJson]) -> LaggRecord:
+        """The lagg by its ifindex; a laggd that was away may have made it anew."""
+        laggs = cast("list[LaggRecord]", self._laggd.call("List")["laggs"])
+        lost = EventKind.EVENTS_LOST.value in [event["event"] for event in told]
+        for key in ("ifindex", "name") if lost else ("ifindex",):
+            for lagg in laggs:
+                if lagg[key] == self.lagg[key]:
+                    return lagg
         raise LaggError(self.lagg["name"], "no such lagg any more", errno.ENOENT)
 
     def _appear_if_there(self, key: _Key, comment: str) -> bytes:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, UsageError, paint, say
 from lagg.cli.show_page import counter_part, event_line, show_page, stats_page
-from lagg.control.client import Client, NoDaemonError
+from lagg.control.client import Client
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.control.messages import BucketJson, EventJson
+    from lagg.control.messages import BucketJson
     from lagg.records import LaggRecord
 
 
@@ -60,18 +60,17 @@ def _buckets(arguments: argparse.Namespace) -> int:
 
 
 def monitor(arguments: argparse.Namespace) -> int:
-    """Prints events, a line each, until laggd or the reader goes."""
+    """Prints events, a line each, of one laggd after another, until the reader goes."""
+    from lagg.cli.follower import Follower  # of no use to who only looks once
+
     colours = paint()
-    with Client(arguments.socket) as laggd:
-        for reply in laggd.stream("Monitor"):
-            event = cast("EventJson | None", reply.get("event"))
-            if event is None:  # the first reply only says that events follow
-                continue
+    with Follower(arguments.socket) as laggd:
+        while True:
+            event = laggd.next_event()
             if arguments.json:
                 say(json.dumps(event))
             else:
                 say(event_line(event, _time_of_day(event["at"]), colours))
-    raise NoDaemonError(f"{arguments.socket}: laggd has no more events")
 
 
 def _time_of_day(at: str) -> str:

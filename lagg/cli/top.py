@@ -12,9 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
+from lagg.cli.follower import Follower
 from lagg.cli.output import DONE, on_terminal, paint, say
 from lagg.cli.top_page import History, rates_json, top_page
-from lagg.control.client import Client
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ _WIDTH_WITHOUT_TERMINAL = 120
 def top(arguments: argparse.Namespace) -> int:
     """Pages, the first after one interval: a rate needs two records."""
     history, shown = History(), 0
-    with Client(arguments.socket) as laggd:
+    with Follower(arguments.socket) as laggd:
         _read(history, laggd, arguments.name)
         while shown != arguments.count:
             time.sleep(arguments.interval)
@@ -38,7 +38,7 @@ def top(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _read(history: History, laggd: Client, name: str | None) -> None:
+def _read(history: History, laggd: Follower, name: str | None) -> None:
     laggs = cast("list[LaggRecord]", laggd.call("List", name=name)["laggs"])
     history.add(laggs, time.monotonic_ns())
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A client of laggd's control socket: varlink calls, blocking, on the bare socket.
 
-Owns framing and what a failed connection means.  Knows no command and no record.
+Owns framing, and what a failed connection means for the call under way.  Knows no
+command and no record.
 asyncvarlink would triple the start-up time of a command, for NUL-ended JSON.
 """
 
@@ -16,6 +17,9 @@ from typing import Any, Self
 from lagg.errors import LaggError
 
 INTERFACE = "org.laggd.Lagg"
+
+LOOKS = frozenset({"Buckets", "Explain", "List", "Monitor", "Save"})
+"""Methods that change nothing: who got no answer may ask again."""
 
 REPLY_SECONDS = 10
 """After so long without a word laggd is asked whether it lives.  A change takes as long
@@ -47,6 +51,7 @@ class Client:
     def __init__(self, path: str) -> None:
         """Connects.  Raises NoDaemonError, or LaggError when it is not allowed."""
         self._path = path
+        self._asked = ""  # the method of the call under way
         self._unread = b""
         self._socket = _connected(path)
 
@@ -61,20 +66,25 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Closes the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
         self._socket.close()
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """The reply's parameters; None values are not sent.
 
         Raises LaggError when laggd refuses, ComplaintsError when it has read bad
-        files, NoDaemonError when it goes away.
+        files, NoDaemonError when it goes away: whether it did what was asked is not
+        known then, unless the method is one of LOOKS.
         """
-        self._send(_request(method, parameters))
+        self._send(method, _request(method, parameters))
         return _parameters(self._receive())
 
     def stream(self, method: str, **parameters: object) -> Iterator[dict[str, Any]]:
         """Each reply's parameters, for as long as laggd has more."""
-        self._send(_request(method, parameters) | {"more": True})
+        self._send(method, _request(method, parameters) | {"more": True})
         reply = self._receive()
         # A stream may rightly be silent for as long as nothing happens.
         _set_timeout(self._socket, socket.SO_RCVTIMEO, 0)
@@ -93,7 +103,8 @@ class Client:
         """Whether a whole reply has come together with the one before it."""
         return b"\0" in self._unread
 
-    def _send(self, request: dict[str, object]) -> None:
+    def _send(self, method: str, request: dict[str, object]) -> None:
+        self._asked = method
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\0")
         except (BrokenPipeError, ConnectionResetError):
@@ -125,25 +136,31 @@ class Client:
             try:
                 data = self._socket.recv(_READ_BYTES)
             except BlockingIOError:
-                _check_alive(self._path)
+                if not _is_alive(self._path):
+                    raise self._gone("laggd does not answer any more") from None
                 continue
             except ConnectionResetError:
                 data = b""
             if not data:
-                raise NoDaemonError(f"{self._path}: laggd closed the connection")
+                raise self._gone("laggd died or was replaced before it answered")
             return data
 
+    def _gone(self, how: str) -> NoDaemonError:
+        """Says what that means for the call under way, and what to do."""
+        remedy = f"{self._asked.lower()} may be done or not, see laggctl show"
+        if self._asked in LOOKS:
+            remedy = "ask again"
+        return NoDaemonError(f"{self._path}: {how}: {remedy}")
 
-def _check_alive(path: str) -> None:
-    """NoDaemonError when laggd does not answer what it can answer at once."""
-    with _connected(path) as connection:
-        try:
+
+def _is_alive(path: str) -> bool:
+    """Whether laggd answers what it can answer at once."""
+    try:
+        with _connected(path) as connection:
             connection.sendall(_ALIVE)
-            if connection.recv(_READ_BYTES):
-                return
-        except OSError:
-            pass  # whatever it is, that is no answer
-    raise NoDaemonError(f"{path}: laggd does not answer any more")
+            return bool(connection.recv(_READ_BYTES))
+    except (NoDaemonError, OSError):
+        return False  # whatever it is, that is no answer
 
 
 def _connected(path: str) -> socket.socket:
@@ -158,6 +175,9 @@ def _connected(path: str) -> socket.socket:
         connection.close()
         cause = "only root and the group of this socket may connect"
         raise LaggError(path, cause, errno.EACCES) from error
+    except BlockingIOError as error:
+        connection.close()
+        raise NoDaemonError(f"{path}: laggd does not listen") from error
     except OSError as error:
         connection.close()
         raise NoDaemonError(f"{path}: no laggd: {error.strerror or error}") from error

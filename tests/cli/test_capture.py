@@ -12,7 +12,7 @@ from lagg import cli
 from lagg.cli import pcap
 from lagg.cli.capture import ANY_DROP, Answers, Remark, is_wanted, remark
 from lagg.cli.capture_socket import Seen
-from lagg.control.client import Client
+from lagg.cli.follower import Follower
 from lagg.control.messages import ExplanationJson
 from lagg.model import LaggConfig, Proto
 from lagg.plan.plan import PLANNED_DROPS, plan
@@ -45,7 +45,7 @@ class OneAnswer:
 
 def answers(**changes: Any) -> tuple[OneAnswer, Answers]:  # noqa: ANN401
     client = OneAnswer(CARRIED | changes)
-    return client, Answers(cast(Client, client), "lagg0")
+    return client, Answers(cast(Follower, client), "lagg0")
 
 
 def said(name: str, *, outgoing: bool, **changes: Any) -> Remark:  # noqa: ANN401

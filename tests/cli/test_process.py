@@ -89,13 +89,15 @@ def test_monitor_ends_well_with_control_c(monitor: subprocess.Popen[str]) -> Non
     assert (monitor.returncode, said) == (0, "")
 
 
-def test_monitor_exits_3_when_the_daemon_goes(
+def test_control_c_ends_a_monitor_that_waits_for_laggd(
     world: World, monitor: subprocess.Popen[str]
 ) -> None:
     world.run(world.server.close())
-    _, said = monitor.communicate(timeout=DEADLINE_SECONDS)
-    assert monitor.returncode == 3
-    assert said == f"laggctl: {world.path}: laggd closed the connection\n"
+    assert monitor.stderr is not None
+    assert monitor.stderr.readline() == "laggctl: laggd is gone; waiting\n"
+    monitor.send_signal(signal.SIGINT)
+    assert monitor.communicate(timeout=DEADLINE_SECONDS) == ("", "")
+    assert monitor.returncode == 0
 
 
 def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How long `laggctl` waits: for who is at work without an end, for the dead not."""
 
+import ast
+import select
 import socket
 import struct
 import threading
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.control import client
+from lagg.control import client, server
 from lagg.control.client import Client, NoDaemonError
 
 MOMENT = struct.pack("ll", 0, 20_000)
@@ -84,4 +86,63 @@ def test_a_laggd_that_hangs_is_given_up(
     with Client(path) as laggd, pytest.raises(NoDaemonError) as caught:
         laggd.call("Reload")
     ended.set()
-    assert str(caught.value) == f"{path}: laggd does not answer any more"
+    assert str(caught.value) == (
+        f"{path}: laggd does not answer any more: reload may be done or not,"
+        " see laggctl show"
+    )
+
+
+GONE = "laggd died or was replaced before it answered"
+
+
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [
+        ("Attach", "attach may be done or not, see laggctl show"),
+        ("Defaults", "defaults may be done or not, see laggctl show"),
+        ("List", "ask again"),
+    ],
+)
+@pytest.mark.parametrize("reads", [True, False], ids=["end of file", "reset"])
+def test_a_laggd_that_dies_leaves_in_doubt_what_it_was_to_do(
+    path: str,
+    serve: Callable[[Callable[[socket.socket], None]], None],
+    method: str,
+    remedy: str,
+    reads: bool,
+) -> None:
+    def dying(listener: socket.socket) -> None:
+        with listener.accept()[0] as asked:
+            select.select([asked], [], [])  # who closes on what is unread resets
+            if reads:
+                asked.recv(4096)
+                asked.sendall(DONE[:7])
+
+    serve(dying)
+    with Client(path) as laggd, pytest.raises(NoDaemonError) as caught:
+        laggd.call(method, name="lagg0")
+    assert str(caught.value) == f"{path}: {GONE}: {remedy}"
+
+
+def test_a_laggd_that_accepts_nobody_is_there_and_does_not_listen(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        with Client(path), pytest.raises(NoDaemonError) as caught:
+            Client(path)
+    assert str(caught.value) == f"{path}: laggd does not listen"
+
+
+def test_what_may_be_asked_again_is_what_needs_no_right_to_change() -> None:
+    """A method of the server that changes something says so: `with self._change()`."""
+    source = ast.parse(Path(server.__file__).read_text(encoding="utf-8"))
+    methods = {
+        node.name: ast.unparse(node)
+        for node in ast.walk(source)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any("varlinkmethod" in ast.unparse(each) for each in node.decorator_list)
+    }
+    assert len(methods) > len(client.LOOKS) > 0
+    assert {
+        name for name, text in methods.items() if "._change(" not in text
+    } == client.LOOKS

@@ -43,7 +43,7 @@ class Steer:
         self._client = Client(str(laggd.socket))
 
     def close(self) -> None:
-        self._client.__exit__(None, None, None)
+        self._client.close()
 
     def set(self, *, proto: str | None = None, **options: object) -> None:
         self._client.call("Set", name=LAGG, proto=proto, options=options or None)

@@ -53,8 +53,15 @@ COMMANDS = {
         " why it is dropped if it is.  `laggctl capture lagg0 | wireshark -k -i -`"
         " shows them live.  It opens packet sockets, so it needs root, in laggd's"
         " network namespace.  Until laggd notices, within a second, that somebody"
-        " listens, short frames leave a port by AF_XDP and are seen at the lagg alone."
+        " listens, short frames leave a port by AF_XDP and are seen at the lagg alone. "
+        " It outlives laggd, as `monitor` does, and watches on meanwhile."
     ),
+    "monitor": (
+        "It outlives laggd: when laggd goes, this is said on standard error, and again"
+        " when there is one, whose events follow.  The first of them, `events-lost`,"
+        " tells of the gap.  Only where no laggd is when it begins, it exits 3."
+    ),
+    "top": "It outlives laggd, as `monitor` does.",
     "create": (
         "Without a port the lagg is there and has no carrier.  The first port gives"
         " it its MAC and MTU unless they are given."
@@ -95,7 +102,11 @@ LAGGCTL_EXITS = (
     ("`0`", "Done."),
     ("`1`", "The daemon refused; nothing has changed."),
     ("`2`", "Usage."),
-    ("`3`", "No daemon answers on the socket."),
+    (
+        "`3`",
+        "No daemon answers on the socket; or it died or was replaced before it"
+        " answered, and what was asked may be done or not.",
+    ),
 )
 
 LAGGCTL_EXAMPLES = """
