@@ -26,6 +26,7 @@ import pytest
 from pyroute2.nftables.main import NFTables
 
 from lab import Namespace
+from lab.waiting import SLOWNESS
 from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.lacp.values import PortCounts
@@ -48,7 +49,7 @@ DEADLINE_S = 60.0
 OFFLOADS = {"rx-gro-list", "rx-udp-gro-forwarding", "rx-lro"}
 """The offloads that are switched off while an interface is a port."""
 
-SETTLED_S = 20.0
+SETTLED_S = 20.0 * SLOWNESS
 """The kernel joins the multicast group of an address from a queue, some time later."""
 
 Operation = Coroutine[None, None, T]
@@ -106,7 +107,7 @@ class World:
     def do(self, operation: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine in their loop and waits for its result."""
         future = asyncio.run_coroutine_threadsafe(operation, self.loop)
-        return future.result(timeout=60)
+        return future.result(timeout=60 * SLOWNESS)
 
     # ---- what a user does ----------------------------------------------------------
 

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from lab import End, Host, Lab, Pair, StreamResult, wait_until
+from lab.waiting import SLOWNESS
 from tests.netns.steer import DEADLINE_S, LAGG, Steer, Tally
 
 PORTS = (("p0", "p1", "p2", "p3"), ("q0", "q1", "q2", "q3"))
@@ -33,7 +34,7 @@ WAYS: dict[str, dict[str, Any]] = {
 SO_RCVBUFFORCE = 33
 TCP_PORT, UDP_PORT = 5100, 5200
 CHUNK_BYTES = 1 << 18
-SECONDS = 60.0
+SECONDS = 60.0 * SLOWNESS
 
 
 class Steered:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Cable, Host, Lab, Stream, StreamResult, abandoned, ping, remove
+from lab import Cable, Host, Lab, Stream, StreamResult, abandoned, ping, remove, waiting
 from lab.host import NETNS_DIRECTORY
 from lab.program import build
 from lab.stream import Receiver
@@ -245,3 +245,13 @@ def in_python(program: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
+
+
+def test_a_machine_that_is_slow_has_as_many_times_as_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instant_s, looks = 1e-9, (False, False, True)
+    with pytest.raises(TimeoutError):
+        wait_until(iter(looks).__next__, instant_s, "the third look")
+    monkeypatch.setattr(waiting, "SLOWNESS", 1e12)
+    wait_until(iter(looks).__next__, instant_s, "the third look")

@@ -16,6 +16,7 @@ import pytest
 
 from lab import Namespace
 from lab.namespace import kernel
+from lab.waiting import SLOWNESS
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.netlink.watch import RTNLGRP_LINK
 from lagg.kernel.netlink.wire import Message, Socket
@@ -23,7 +24,7 @@ from lagg.kernel.proc import multicast
 from lagg.link import LinkChanged, LinkEvent, LinkGone, MulticastChanged, Overrun
 from tests.netns.taps import set_tap_carrier, tap
 
-PATIENCE_S = 60.0
+PATIENCE_S = 60.0 * SLOWNESS
 QUIET_S = 0.3  # some times as long as between two questions
 QUEUE_BYTES_FEW = 8192  # a handful of link events
 

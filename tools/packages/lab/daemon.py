@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.host import CommandError, Host
-from lab.waiting import wait_until
+from lab.waiting import SLOWNESS, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 LAGGD = ROOT / ".venv" / "bin" / "laggd"
@@ -115,7 +115,7 @@ class Daemon:
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(END_SECONDS)
+        return self._process.wait(END_SECONDS * SLOWNESS)
 
     def send(self, number: signal.Signals) -> None:
         """A signal that does not end it."""
@@ -148,7 +148,7 @@ class Daemon:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=90 * SLOWNESS,
         )
 
     def records(self) -> list[dict[str, Any]]:

@@ -15,9 +15,10 @@ from typing import IO, Any
 from pyroute2 import IPRoute
 
 from lab.namespace import Namespace
+from lab.waiting import SLOWNESS
 
 NETNS_DIRECTORY = Path("/run/netns")
-STOP_SECONDS = 5.0
+STOP_SECONDS = 5.0 * SLOWNESS
 
 
 class CommandError(Exception):
@@ -80,7 +81,7 @@ class Host(Namespace):
             capture_output=True,
             text=True,
             check=False,
-            timeout=timeout_s,
+            timeout=timeout_s * SLOWNESS,
         )
         if check and done.returncode != 0:
             raise CommandError(command, done.returncode, done.stdout + done.stderr)

@@ -9,14 +9,16 @@ import json
 import secrets
 import subprocess
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
 from lab.host import CommandError
 from lab.program import build
+from lab.waiting import SLOWNESS
 
 PORT = 5001
-TAIL_SECONDS = 2.0
+TAIL_SECONDS = 2.0 * SLOWNESS
 """How long after its sender a receiver may wait for the end of each flow."""
 
 
@@ -204,11 +206,16 @@ class Stream:
         payload_bytes: int = 64,
         port: int = PORT,
     ) -> None:
-        """`rate` in frames a second, all flows together; 0 `seconds`: until `stop`."""
+        """`rate` in frames a second, all flows together; 0 `seconds`: until `stop`.
+
+        A machine that is said to be slow sends as much more slowly.
+        """
         identity = secrets.randbits(32)
         self._receiver = Receiver(sink, port=port, flows=flows, identity=identity)
         common = _words(port=port, flows=flows, id=identity)
-        paced = _words(to=to, rate=rate, seconds=seconds, bytes=payload_bytes)
+        paced = _words(
+            to=to, rate=ceil(rate / SLOWNESS), seconds=seconds, bytes=payload_bytes
+        )
         self._sender = source.popen(build("stream"), "send", *common, *paced)
 
     def stop(self) -> None:

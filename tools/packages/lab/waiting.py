@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Waiting for a condition: the only place in the lab that sleeps."""
+"""Waiting for a condition: the only place in the lab that sleeps.
 
+Owns how slow this machine is.
+"""
+
+import os
 import time
 from collections.abc import Callable
 
 POLL_S = 0.002
 
+SLOWNESS = float(os.environ.get("LAGG_SLOWNESS", "1"))
+"""By how much all takes longer than usual here, as where a processor is emulated:
+deadlines are as many times later, and streams as many times thinner."""
+
 
 def wait_until(predicate: Callable[[], object], deadline_s: float, what: str) -> float:
     """Polls until `predicate()` is true; returns the seconds that it took.
 
-    TimeoutError with `what` after `deadline_s`.  The predicate is asked once more at
-    the deadline, so that a machine that was asleep does not fail what did happen.
+    TimeoutError with `what` after `deadline_s`, of a machine that is not slow.  The
+    predicate is asked once more at the deadline, so that a machine that was asleep does
+    not fail what did happen.
     """
     start = time.monotonic()
+    deadline_s *= SLOWNESS
     while True:
         late = time.monotonic() - start >= deadline_s
         if predicate():
