@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lagg.lacp.port import DISTRIBUTES, Port
 from lagg.lacp.selection import aggregators, members
-from lagg.lacp.values import AdSelect, Instant, Settings
+from lagg.lacp.values import AdSelect, Instant, PortNumber, Settings
 
 HOLD_NS = 5_000_000_000
 """How long another aggregator has to be better before it takes over (H-79)."""
@@ -22,8 +22,8 @@ HOLD_NS = 5_000_000_000
 class ActiveAggregator:
     """The active aggregator and who is about to replace it."""
 
-    active: int | None = None
-    challenger: int | None = None
+    active: PortNumber | None = None
+    challenger: PortNumber | None = None
     takes_over_at: Instant | None = None
 
     def settle(self, ports: Sequence[Port], settings: Settings, now: Instant) -> None:

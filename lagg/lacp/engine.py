@@ -7,7 +7,7 @@ come in with `now` and go out by take_outputs(); it has no socket, clock or thre
 
 802.1AX lets the machines of all ports run at once, and says nothing of their order.
 Here they run in rounds until a round changes nothing that one tells another (what
-_situation() compares): a fixed point of all machines and selection together.  Guards
+situation() compares): a fixed point of all machines and selection together.  Guards
 read variables and `now` alone, so how a state was reached does not matter.  An event
 that changes nothing for other ports, as most PDUs, runs its own port's machines only.
 
@@ -20,12 +20,13 @@ tick() is due.
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Self
 
-from lagg.lacp import mux, selection
+from lagg.lacp import machines, mux, selection
 from lagg.lacp.aggregator import ActiveAggregator, carriers, others_carry
-from lagg.lacp.churn import ACTOR_CHURN, PARTNER_CHURN
 from lagg.lacp.key import key_of
 from lagg.lacp.limit import Limit
+from lagg.lacp.machines import situation
 from lagg.lacp.marker import MarkerPort
 from lagg.lacp.notices import Teller
 from lagg.lacp.pdu import (
@@ -36,10 +37,10 @@ from lagg.lacp.pdu import (
     encode_marker,
     source_of,
 )
-from lagg.lacp.periodic import PERIODIC
-from lagg.lacp.port import COLLECTS, Port
+from lagg.lacp.port import COLLECTS, Port, sent_limit
 from lagg.lacp.reason import reason
 from lagg.lacp.receive import LONG_TIMEOUT_NS, RECEIVE, forgive, load_defaults
+from lagg.lacp.saved import SavedEngine, SavedPort
 from lagg.lacp.transmit import due_at, mute, said, sends
 from lagg.lacp.values import (
     Bad,
@@ -84,6 +85,48 @@ class Engine:
         self._teller = Teller()
         self._outputs: list[Output | Port] = []  # a port: the PDU that it is to send
 
+    @classmethod
+    def restored(cls, saved: SavedEngine, now: Instant) -> Self:
+        """An engine that goes on as the one that was saved; `now` is not before that.
+
+        ValueError, with the field, when no engine can be so.
+        """
+        saved.check(now)
+        engine = cls(saved.settings, saved.now, saved.identity)
+        engine._transaction = saved.transaction
+        engine._choice = replace(saved.choice)
+        engine._alone_since = saved.alone_since
+        engine._flaps_of_the_gone = saved.flaps_of_the_gone
+        engine._sent = {number: sent_limit(taken) for number, taken in saved.sent}
+        for each in saved.ports:
+            engine._resume(each)
+        return engine
+
+    def _resume(self, saved: SavedPort) -> None:
+        port, number = saved.port(self._settings, self._identity), saved.number
+        port.sent = self._sent[number]
+        self._ports[number] = port
+        self._markers[number] = MarkerPort.of(number, saved.markers)
+        self._teller.resume(number, saved.notices)
+
+    def saved(self) -> SavedEngine:
+        """All of it as a value, for restored(); its outputs must have been taken."""
+        assert not self._outputs, "what was decided is not done yet"
+        return SavedEngine(
+            settings=self._settings,
+            identity=self._identity,
+            now=self._now,
+            transaction=self._transaction,
+            ports=tuple(
+                SavedPort.of(port, self._markers[number], self._teller)
+                for number, port in self._ports.items()
+            ),
+            sent=tuple((number, limit.taken) for number, limit in self._sent.items()),
+            choice=replace(self._choice),
+            alone_since=self._alone_since,
+            flaps_of_the_gone=self._flaps_of_the_gone,
+        )
+
     @property
     def settings(self) -> Settings:
         """What set() set last."""
@@ -112,11 +155,7 @@ class Engine:
         self._ports[number] = port
         self._ports = dict(sorted(self._ports.items()))
         self._markers[number] = MarkerPort(number)
-        port.receive = RECEIVE.begin(port, now)
-        port.mux = mux.machine_of(port).begin(port, now)
-        port.periodic = PERIODIC.begin(port, now)
-        port.actor_churn = ACTOR_CHURN.begin(port, now)
-        port.partner_churn = PARTNER_CHURN.begin(port, now)
+        machines.begin(port, now)
         self._settle(now)
 
     def remove_port(self, number: int, now: Instant) -> None:
@@ -175,7 +214,7 @@ class Engine:
         port = self._ports.get(number)
         if port is None:
             return
-        before = _situation(port)
+        before = situation(port)
         bad = self._receive(port, frame, now)
         if bad is not None:
             port.counts.bad[bad] += 1
@@ -184,9 +223,9 @@ class Engine:
     def tick(self, now: Instant) -> None:
         """Run what is due; any other time does no harm."""
         due = [p for p in self._ports.values() if self._due_at(p) <= now]
-        situations = [(port, _situation(port)) for port in due]
+        situations = [(port, situation(port)) for port in due]
         for port in due:
-            _run_out(port, now)
+            machines.run_out(port, now)
             if port.deferred is not None and port.inbox.take(now):
                 self._take_in(port, *port.deferred)
             for transaction in self._markers[port.number].give_up(now):
@@ -203,6 +242,7 @@ class Engine:
         MarkerAnswered comes if it answers within RESPONSE_WAIT_NS, MarkerUnanswered if
         not.  None when nothing may be sent now.
         """
+        self._reach(now)
         port = self._ports[number]
         if mute(port, now):
             return None
@@ -332,8 +372,8 @@ class Engine:
         """Run some ports' machines, and all if that is of consequence to others."""
         self._reach(now)
         for port, _ in situations:
-            _run_machines(port, now)
-        if any(_situation(port) != before for port, before in situations):
+            machines.settle(port, now)
+        if any(situation(port) != before for port, before in situations):
             self._settle(now)
             return
         for port, _ in situations:
@@ -348,13 +388,13 @@ class Engine:
         self._reach(now)
         ports = list(self._ports.values())
         for _ in range(_ROUNDS_MAX):
-            before = [_situation(port) for port in ports]
+            before = [situation(port) for port in ports]
             for port in ports:
-                _run_machines(port, now)
+                machines.settle(port, now)
             selection.choose_fallback(ports, self._falls_back(ports, now), now)
             selection.hold(ports, others_carry(ports, self._settings))
             selection.select(ports, self._settings)
-            if before == [_situation(port) for port in ports]:
+            if before == [situation(port) for port in ports]:
                 break
         else:
             raise AssertionError("the machines do not settle")
@@ -454,37 +494,6 @@ def _written(port: Port) -> Send:
     )
 
 
-def _run_machines(port: Port, now: Instant) -> None:
-    """One port's machines, in the order in which one looks at the other's result."""
-    port.receive = RECEIVE.settle(port.receive, port, now)
-    if not port.leaving:
-        port.mux = mux.machine_of(port).settle(port.mux, port, now)
-    port.actor_churn = ACTOR_CHURN.settle(port.actor_churn, port, now)
-    port.partner_churn = PARTNER_CHURN.settle(port.partner_churn, port, now)
-    port.periodic = PERIODIC.settle(port.periodic, port, now)
-
-
-def _situation(port: Port) -> tuple[object, ...]:
-    """What selection and the machines of a port tell each other."""
-    machines = (port.receive, port.mux, port.periodic)
-    chosen = (port.selected, port.aggregator, port.ready, port.fallback, port.held)
-    running = (
-        *(port.wait_while is None, port.loop_while is None, port.held_until is None),
-        *(port.actor_churn, port.partner_churn),
-    )
-    return machines, chosen, running, port.partner, port.defaulted, port.duplicate_of
-
-
 def _in_pdu(settings: Settings) -> tuple[object, ...]:
     """The settings that a PDU shows."""
     return settings.system, settings.active, settings.fast
-
-
-def _run_out(port: Port, now: Instant) -> None:
-    """Timers that no machine's row looks at end here."""
-    if port.wait_while is not None and port.wait_while <= now:
-        port.wait_while = None
-    if port.loop_while is not None and port.loop_while <= now:
-        port.loop_while = None
-    if port.held_until is not None and port.held_until <= now:
-        port.held_until = None

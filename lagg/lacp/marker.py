@@ -7,10 +7,11 @@ whoever sent it; one that nobody asked for is counted.  Knows no LACP.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated, Self
 
 from lagg.lacp.limit import Limit
 from lagg.lacp.pdu import Marker
-from lagg.lacp.values import Instant
+from lagg.lacp.values import U32, Instant
 
 WINDOW_NS = 1_000_000_000
 RESPONSES_PER_WINDOW = 5
@@ -19,6 +20,18 @@ MARKERS_PER_WINDOW = 2
 
 RESPONSE_WAIT_NS = 1_000_000_000
 """A marker without an answer for so long is given up: what waits for it moves on."""
+
+OUTSTANDING_MAX = 256
+"""Far more than MARKERS_PER_WINDOW lets be: a bound for what is read from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMarkers:
+    """All that a MarkerPort is besides its number."""
+
+    outstanding: Annotated[tuple[tuple[U32, Instant], ...], range(OUTSTANDING_MAX + 1)]
+    responses: Annotated[tuple[Instant, ...], range(RESPONSES_PER_WINDOW + 1)]
+    markers: Annotated[tuple[Instant, ...], range(MARKERS_PER_WINDOW + 1)]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +46,22 @@ class MarkerPort:
     _markers: Limit = field(
         default_factory=lambda: Limit(MARKERS_PER_WINDOW, WINDOW_NS)
     )
+
+    def saved(self) -> SavedMarkers:
+        """What of() makes another one of, which goes on as this one."""
+        return SavedMarkers(
+            tuple(self.outstanding.items()), self._responses.taken, self._markers.taken
+        )
+
+    @classmethod
+    def of(cls, number: int, saved: SavedMarkers) -> Self:
+        """The one of a port that was saved."""
+        return cls(
+            number,
+            dict(saved.outstanding),
+            Limit(RESPONSES_PER_WINDOW, WINDOW_NS, saved.responses),
+            Limit(MARKERS_PER_WINDOW, WINDOW_NS, saved.markers),
+        )
 
     def response_to(self, marker: Marker, now: Instant) -> Marker | None:
         """The answer to a marker; None: the limit has no place for one."""

@@ -7,17 +7,23 @@ no machine.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from lagg.lacp.port import Port
-from lagg.lacp.values import Churn, Instant, Notice, NoticeKind, Party
+from lagg.lacp.values import Churn, Count, Instant, Notice, NoticeKind, Party
 
 INTERVAL_NS = 1_000_000_000
 """A port's event of one kind is told once in so long; the last of many is told late."""
 
+DESCRIPTION_CHARS_MAX = 100
+"""More than describe() ever says."""
+
+Fact = bool | int | Annotated[str, range(DESCRIPTION_CHARS_MAX + 1)]
+
 # Each event and the fact whose change it is; a reason is known by how it begins.
-_FACTS: Mapping[NoticeKind, Callable[[Port, str], object]] = {
+_FACTS: Mapping[NoticeKind, Callable[[Port, str], Fact]] = {
     NoticeKind.DISTRIBUTING: lambda _, why: not why,
-    NoticeKind.PARTNER: lambda port, _: _identity(port.partner),
+    NoticeKind.PARTNER: lambda port, _: describe(port.partner),
     NoticeKind.LATE: lambda port, _: port.counts.lacpdu_late,
     NoticeKind.ACTOR_CHURN: lambda port, _: port.actor_churn is Churn.CHURN,
     NoticeKind.PARTNER_CHURN: lambda port, _: port.partner_churn is Churn.CHURN,
@@ -30,10 +36,6 @@ _TOLD_WHEN_TRUE = frozenset(
     {NoticeKind.ACTOR_CHURN, NoticeKind.PARTNER_CHURN, NoticeKind.LOOP_BACK}
     | {NoticeKind.DUPLICATE, NoticeKind.HELD}
 )
-
-
-def _identity(party: Party) -> object:
-    return party.system, party.key, party.port
 
 
 def _words(event: NoticeKind, port: Port, why: str) -> str:
@@ -55,13 +57,37 @@ def describe(party: Party) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SavedNotices:
+    """What a Teller knows of one port."""
+
+    told: tuple[tuple[NoticeKind, Fact], ...]  # once it was looked at
+    last: tuple[tuple[NoticeKind, Instant], ...]  # when each was told last
+    unsaid: tuple[tuple[NoticeKind, Count], ...]  # changes since, of what `last` has
+
+
 @dataclass(slots=True)
 class Teller:
     """Turns statuses into notices."""
 
-    _told: dict[int, dict[NoticeKind, object]] = field(default_factory=dict)
+    _told: dict[int, dict[NoticeKind, Fact]] = field(default_factory=dict)
     _last: dict[tuple[int, NoticeKind], Instant] = field(default_factory=dict)
     _unsaid: dict[tuple[int, NoticeKind], int] = field(default_factory=dict)
+
+    def saved(self, number: int) -> SavedNotices:
+        """What resume() needs to know of a port."""
+        return SavedNotices(
+            told=tuple(self._told.get(number, {}).items()),
+            last=tuple((k, at) for (n, k), at in self._last.items() if n == number),
+            unsaid=tuple((k, m) for (n, k), m in self._unsaid.items() if n == number),
+        )
+
+    def resume(self, number: int, saved: SavedNotices) -> None:
+        """Goes on with a port as the one that was saved."""
+        if saved.told:
+            self._told[number] = dict(saved.told)
+        self._last |= {(number, kind): at for kind, at in saved.last}
+        self._unsaid |= {(number, kind): more for kind, more in saved.unsaid}
 
     def changes(self, port: Port, why: str | None, now: Instant) -> Iterator[Notice]:
         """What is to be said of a port that distributes, or does not for a reason."""
@@ -71,7 +97,7 @@ class Teller:
         self._told[port.number] = facts
         for event, value in facts.items():
             key = (port.number, event)
-            if value == before[event] and not self._is_due(key, now):
+            if value == before.get(event, value) and not self._is_due(key, now):
                 continue
             if value or event not in _TOLD_WHEN_TRUE:
                 yield from self._limited(key, _words(event, port, words), now)

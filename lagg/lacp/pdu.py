@@ -8,8 +8,9 @@ port and no machine.
 
 import struct
 from dataclasses import dataclass
+from typing import Annotated
 
-from lagg.lacp.values import Bad, Party, PortId, State, System
+from lagg.lacp.values import U16, Bad, Party, PortId, State, System
 
 SLOW_PROTOCOLS = "01:80:c2:00:00:02"
 """Slow_Protocols_Multicast address (802.3 57A.3); bridges do not forward it."""
@@ -23,6 +24,7 @@ PDU_BYTES = 124
 
 RETRIES = 3
 RETRIES_MAX = 10
+Retries = Annotated[int, range(RETRIES, RETRIES_MAX + 1)]
 """How many periods a timeout has, and how many a partner may ask for (SONiC)."""
 
 NULL_MAC = "00:00:00:00:00:00"
@@ -49,8 +51,8 @@ class Lacpdu:
 
     actor: Party
     partner: Party
-    collector_max_delay: int = 0  # tens of microseconds
-    retries: int = RETRIES  # PDUs of the sender's that may go missing
+    collector_max_delay: U16 = 0  # tens of microseconds
+    retries: Retries = RETRIES  # PDUs of the sender's that may go missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ Owns what is true of one port, and what follows from that alone: its actor's wor
 its next timer runs out.  Knows no table and no other port.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from typing import Self
 
 from lagg.lacp.limit import Limit
 from lagg.lacp.pdu import NULL_MAC, STATES, Lacpdu
@@ -38,6 +40,17 @@ INBOX_NS = 300_000_000
 """802.3 57A.2 allows a partner ten frames a second.  When more come, only the newest is
 looked at, once this limit has a place for it (H-14, H-16)."""
 
+
+def inbox_limit(taken: Iterable[Instant] = ()) -> Limit:
+    """The limit for the LACPDUs that a port looks at, of which it has these."""
+    return Limit(INBOX_PDUS, INBOX_NS, taken)
+
+
+def sent_limit(taken: Iterable[Instant] = ()) -> Limit:
+    """The limit for a port's LACPDUs, of which these have left already."""
+    return Limit(PDUS_PER_WINDOW, WINDOW_NS, taken)
+
+
 DISTRIBUTES = frozenset({Mux.DISTRIBUTING, Mux.COLLECTING_DISTRIBUTING})
 COLLECTS = DISTRIBUTES | {Mux.COLLECTING}
 ATTACHED = COLLECTS | {Mux.ATTACHED}
@@ -59,6 +72,12 @@ class Counts:
     actor_churns: int = 0
     partner_churns: int = 0
     bad: dict[Bad, int] = field(default_factory=lambda: dict.fromkeys(Bad, 0))
+
+    @classmethod
+    def of(cls, counts: PortCounts) -> Self:
+        """Counts that go on from these."""
+        numbers: dict[str, int] = {name: getattr(counts, name) for name in _NUMBERS}
+        return cls(**numbers, bad=dict.fromkeys(Bad, 0) | dict(counts.bad))
 
     def frozen(self) -> PortCounts:
         """The counts as a frozen value."""
@@ -84,7 +103,7 @@ class Port:
     pdu: Lacpdu | None = None  # received, and not yet seen by the receive machine
     pdu_at: Instant = 0  # when it came: the timeout counts from there
     deferred: tuple[Lacpdu, Instant] | None = None  # the newest that came too fast
-    inbox: Limit = field(default_factory=lambda: Limit(INBOX_PDUS, INBOX_NS))
+    inbox: Limit = field(default_factory=inbox_limit)
     partner: Party = NOBODY  # Partner_Oper_*; its SYNC is what recordPDU made of it
     partner_since: Instant = 0
     partner_was_active: bool = False  # whoever was last heard, since the link came up
@@ -123,7 +142,7 @@ class Port:
     need_to_transmit: bool = False
     news: bool = False  # it is our own state that needs to be told
     goodbye: bool = False  # the partner is yet to be told that we leave
-    sent: Limit = field(default_factory=lambda: Limit(PDUS_PER_WINDOW, WINDOW_NS))
+    sent: Limit = field(default_factory=sent_limit)
     counts: Counts = field(default_factory=Counts)
 
     @property

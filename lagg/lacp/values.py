@@ -8,9 +8,32 @@ also its port number on the wire; MACs are "02:00:5e:00:53:01", lower case.
 
 from dataclasses import dataclass
 from enum import Enum, IntFlag
+from typing import Annotated
 
-Instant = int
+# A range behind a type is what the value may be, or how long: lagg/codec.py holds
+# what comes in from elsewhere to it.
+U16 = Annotated[int, range(1 << 16)]
+U32 = Annotated[int, range(1 << 32)]
+Count = Annotated[int, range(1 << 64)]
+
+Instant = Annotated[int, range(1 << 63)]
 """Nanoseconds on the caller's monotonic clock."""
+
+PORTS_MAX = 32
+"""Ports of one system, and so the most that one aggregator can have."""
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_mac(text: str) -> bool:
+    """Whether this is a MAC as all of ours are written: "02:00:5e:00:53:01"."""
+    octets = text.split(":")
+    return len(octets) == 6 and all(len(o) == 2 and _HEX.issuperset(o) for o in octets)
+
+
+Mac = Annotated[str, is_mac]
+PortNumber = Annotated[int, range(1, 1 << 16)]
+Places = Annotated[int, range(1, PORTS_MAX + 1)]
 
 PRIORITY_DEFAULT = 0x8000
 """System and port priority, as lagg(4); the lower number is the higher priority."""
@@ -33,16 +56,16 @@ class State(IntFlag):
 class System:
     """A system identifier; the lower one decides (6.3.2)."""
 
-    priority: int  # 0 ... 65535
-    mac: str
+    priority: U16
+    mac: Mac
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PortId:
     """A port identifier within its system (6.3.4)."""
 
-    priority: int  # 0 ... 65535
-    number: int  # 0 ... 65535; 0 only in defaults and from bad partners
+    priority: U16
+    number: U16  # 0 only in defaults and from bad partners
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +73,7 @@ class Party:
     """What a LACPDU says of one end: Actor_* or Partner_*."""
 
     system: System
-    key: int  # 0 ... 65535
+    key: U16
     port: PortId
     state: State
 
@@ -75,11 +98,11 @@ class Settings:
     active: bool = True  # LACP_Activity; False: passive
     fast: bool = False  # LACP_Timeout short: the partner sends every second
     strict: bool = True  # False: without a partner the ports are as if it agreed
-    key: int = 0  # 1 ... 65535; 0: from the port's speed
+    key: U16 = 0  # 0: from the port's speed
     ad_select: AdSelect = AdSelect.STABLE
-    max_ports: int = 32  # 1 ... 32 in one aggregator; more are STANDBY
-    min_links: int = 1  # 1 ... 32; with fewer the aggregator carries nothing
-    fallback_ns: int = 0  # without any partner so long, one port carries; 0: never
+    max_ports: Places = PORTS_MAX  # in one aggregator; more are STANDBY
+    min_links: Places = 1  # with fewer the aggregator carries nothing
+    fallback_ns: Instant = 0  # without any partner so long, one port carries; 0: never
     coupled: bool = False  # Mux with coupled control: collect and distribute at once
     txtest: bool = False  # lacp_txtest: no PDU is sent
     rxtest: bool = False  # lacp_rxtest: every PDU is ignored
@@ -90,7 +113,7 @@ class Medium:
     """A port's link as the kernel describes it."""
 
     up: bool  # F-ACT-1: carrier, and administratively up
-    speed_mbps: int = 0  # 0: unknown, which excludes nothing (H-63)
+    speed_mbps: U32 = 0  # 0: unknown, which excludes nothing (H-63)
     full_duplex: bool = True  # also when unknown
 
 
@@ -164,18 +187,18 @@ class Bad(Enum):
 class PortCounts:
     """A port's slow-protocol counters since it was added; monotone."""
 
-    lacpdu_rx: int = 0
-    lacpdu_tx: int = 0
-    lacpdu_late: int = 0  # current_while ran out: the partner was not heard in time
-    marker_rx: int = 0
-    marker_tx: int = 0
-    marker_response_rx: int = 0
-    marker_response_tx: int = 0
-    marker_unanswered: int = 0
-    flaps: int = 0  # left distributing, for whatever reason
-    actor_churns: int = 0
-    partner_churns: int = 0
-    bad: tuple[tuple[Bad, int], ...] = ()  # every reason, in order
+    lacpdu_rx: Count = 0
+    lacpdu_tx: Count = 0
+    lacpdu_late: Count = 0  # current_while ran out: the partner was not heard in time
+    marker_rx: Count = 0
+    marker_tx: Count = 0
+    marker_response_rx: Count = 0
+    marker_response_tx: Count = 0
+    marker_unanswered: Count = 0
+    flaps: Count = 0  # left distributing, for whatever reason
+    actor_churns: Count = 0
+    partner_churns: Count = 0
+    bad: tuple[tuple[Bad, Count], ...] = ()  # every reason, in order
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,17 @@ from dataclasses import replace
 
 import pytest
 
-from lagg.lacp import engine, machine, mux, periodic, port, receive, selection, transmit
+from lagg.lacp import (
+    engine,
+    machine,
+    machines,
+    mux,
+    periodic,
+    port,
+    receive,
+    selection,
+    transmit,
+)
 from lagg.lacp.port import Port
 from lagg.lacp.values import Instant, Mux, Receive
 from tests.sim.test_sim import simulate
@@ -35,7 +45,7 @@ def no_guard_on_collecting(patch: pytest.MonkeyPatch) -> None:
 
 def silence_is_no_loss(patch: pytest.MonkeyPatch) -> None:
     rows = {**receive.ROWS, Receive.CURRENT: receive.ROWS[Receive.CURRENT][:1]}
-    patch.setattr(engine, "RECEIVE", replace(receive.RECEIVE, rows=rows))
+    patch.setattr(machines, "RECEIVE", replace(receive.RECEIVE, rows=rows))
 
 
 def no_transmit_limit(patch: pytest.MonkeyPatch) -> None:

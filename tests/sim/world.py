@@ -72,7 +72,7 @@ class World:
         self.deadlines: list[Instant | None] = []
         self.judged: dict[End, Judged] = {}
         self.changed: dict[int, Instant] = {}  # when an engine's settings last did
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256()  # of all that the engines put out
         self._flights: list[tuple[Instant, int, End, bytes]] = []
         self._old: deque[tuple[End, bytes]] = deque(maxlen=50)
         self._build()
@@ -198,13 +198,13 @@ class World:
         """Carry off what an engine put out, and judge it."""
         engine = self.engines[index]
         for output in engine.take_outputs():
+            self.digest.update(repr(output).encode())
             if isinstance(output, Send):
                 self._sent((index, output.number), output.frame)
         self.deadlines[index] = engine.deadline()
         self._judge(index, engine)
 
     def _sent(self, end: End, frame: bytes) -> None:
-        self.digest.update(frame)
         judged = self.judged[end]
         if frame[14] == 1:
             _limited(judged.pdus, PDUS_PER_SECOND, self.now, f"LACPDUs at {end}")
