@@ -68,15 +68,19 @@ def of_configuration() -> dict[str, Any]:
 def of_socket() -> dict[str, Any]:
     """What crosses the control socket."""
     from lagg import records
-    from lagg.control.server import LaggInterface
+    from lagg.control import messages
+    from lagg.control.interface import LaggInterface
 
     description = LaggInterface.render_interface_description()
-    change = vars(records)["PortOptionsChangeJson"]
+    change = vars(messages)["PortOptionsChangeJson"]
     return {
         "record": records.options_record(lagg.model.Options())["lacp_colour"],
         "types": [
-            get_type_hints(vars(records)[name])["lacp_colour"].__name__
-            for name in ("OptionsRecord", "OptionsChangeJson")
+            get_type_hints(vars(module)[name])["lacp_colour"].__name__
+            for module, name in (
+                (records, "OptionsRecord"),
+                (messages, "OptionsChangeJson"),
+            )
         ],
         "type of a port": get_type_hints(change)["lacp_weight"].__name__,
         "varlink": sorted(

@@ -25,7 +25,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lagg.config.files import ConfigError, load
-from lagg.control.server import BACKLOG, ControlServer, Operations
+from lagg.control.interface import Operations
+from lagg.control.server import BACKLOG, ControlServer
 from lagg.daemon.metrics import Metrics, listener_of
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify

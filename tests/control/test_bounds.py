@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lagg.control import server, varlink
-from lagg.control.server import EVENTS_MAX, EventQueue
+from lagg.control.monitors import EVENTS_MAX, MONITORS_MAX, EventQueue
 from lagg.control.varlink import MESSAGE_BYTES_MAX
 from lagg.events import Event, EventKind
 from tests.control.world import (
@@ -300,14 +300,14 @@ def test_a_monitor_that_speaks_is_dropped(world: World) -> None:
 def test_monitors_are_counted_and_leave_room_for_calls(world: World) -> None:
     with ExitStack() as crowd:
         first = crowd.enter_context(world.connect()).monitor()
-        for _ in range(server.MONITORS_MAX - 1):
+        for _ in range(MONITORS_MAX - 1):
             crowd.enter_context(world.connect()).monitor()
         late = crowd.enter_context(world.connect())
         late.request_more("Monitor")
         assert late.reply()["parameters"]["errno_name"] == "EUSERS"
         assert_serves(world)
         first.socket.close()
-        wait_until(lambda: len(world.commands.sinks) < server.MONITORS_MAX)
+        wait_until(lambda: len(world.commands.sinks) < MONITORS_MAX)
         crowd.enter_context(world.connect()).monitor()
 
 
