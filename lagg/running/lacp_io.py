@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One lagg's LACP at work: its engine, a slow-protocol socket for each port, one timer.
+"""One lagg's LACP at work: its engine, fed by the ports' sockets, and one timer.
 
 Owns what goes into the engine (frames, links, options, time) and what comes out of it:
 PDUs to the sockets, agreements to the lagg's shape, notices to its events.  Knows no
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lagg.errors import LaggError
 from lagg.events import EventKind
@@ -36,18 +36,13 @@ from lagg.link import Link
 from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_ports import LacpPort, Slow
+from lagg.running.lacp_sockets import LacpSockets, Slow
 from lagg.running.markers import Markers
-from lagg.tasks import asked, together
+from lagg.tasks import asked
 
 log = logging.getLogger(__name__)
 
 NS = 1_000_000_000
-
-SLOT_NS = NS // 10
-FRAMES_PER_SLOT = 8
-"""Frames read from one port.  A partner sends at most ten a second (802.3 57A); more
-are left to the kernel's small queue, and cost the other ports nothing (H-16)."""
 
 TIMER_NS_MIN = NS // 1000
 """Between two ticks, whatever the engine asks for."""
@@ -61,6 +56,16 @@ or the partner's."""
 
 STOPPED_S = 0.1
 """A partner that heard the goodbye answers at once, and has stopped to send by then."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A port as the engine has it."""
+
+    priority: int
+    medium: Medium
+    leaving: bool = False  # it distributes no more
+    carrying: bool = False  # when the engine was looked at last
 
 
 class LacpIo:
@@ -81,8 +86,10 @@ class LacpIo:
         self._bundle = bundle
         self._changed = changed
         self._clock = clock
-        self._open_socket = open_socket
-        self._ports: dict[int, LacpPort] = {}  # by number
+        self._sockets = LacpSockets(
+            open_socket, clock, self._received, lambda: self._held_up
+        )
+        self._ports: dict[int, _Known] = {}  # the engine's, by number
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.
         self._mac = bundle.shape.mac
@@ -90,7 +97,6 @@ class LacpIo:
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
         self._held_up = False  # by the workers: a publication was refused
-        self._slot_ends_at: int | None = None  # None: nobody was heard lately
         self._timer: asyncio.TimerHandle | None = None
         self._markers = Markers(bundle, self._mark)
         self._stepping = self._closed = False
@@ -103,27 +109,11 @@ class LacpIo:
 
         LaggError when it cannot; then nothing has changed.
         """
-        opened = await asyncio.to_thread(self._open_socket, link.ifindex, link.name)
-        self._ports.setdefault(number, LacpPort()).socket = opened
-        self._hear(number)
+        await self._sockets.open(number, link)
 
     async def close_ports(self, numbers: Collection[int]) -> None:
         """Closes the sockets of ports that the shape names no more."""
-        loop = asyncio.get_running_loop()
-        found = []
-        for number in numbers:
-            port = self._ports.get(number)
-            if port is not None and port.socket is not None:
-                loop.remove_reader(port.socket.fileno())
-                found.append(port.socket)
-                port.socket, port.heard, port.overruns = None, 0, 0
-                self._drop_if_gone(number)
-        await together(asyncio.to_thread(each.close) for each in found)
-
-    def _drop_if_gone(self, number: int) -> None:
-        port = self._ports[number]
-        if port.socket is None and port.known is None:
-            del self._ports[number]
+        await self._sockets.close(numbers)
 
     async def close(self) -> None:
         """Closes all sockets, without a word to any partner."""
@@ -131,7 +121,7 @@ class LacpIo:
         if self._timer is not None:
             self._timer.cancel()
         await self._markers.close()
-        await self.close_ports(tuple(self._ports))
+        await self._sockets.close_all()
 
     # ---- what happens --------------------------------------------------------------
 
@@ -146,39 +136,19 @@ class LacpIo:
 
     def view(self) -> View:
         """All there is to see; frames the kernel had no room for count as too many."""
-        for port in self._ports.values():
-            if port.socket is not None:
-                port.overruns += port.socket.take_overruns()
         view = self._engine.view()
         ports = tuple(self._with_overruns(status) for status in view.ports)
         return replace(view, ports=ports)
 
     def _with_overruns(self, status: PortStatus) -> PortStatus:
-        more = {Bad.RATE: self._ports[status.number].overruns}
+        more = {Bad.RATE: self._sockets.overruns(status.number)}
         counts = status.counts
         bad = tuple((why, frames + more.get(why, 0)) for why, frames in counts.bad)
         return replace(status, counts=replace(counts, bad=bad))
 
-    def _hear(self, number: int) -> None:
-        port = self._ports[number]
-        if port.socket is not None:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(
-                port.socket.fileno(), self._readable, number, port, port.socket
-            )
-
-    def _readable(self, number: int, port: LacpPort, opened: Slow) -> None:
-        """Frames wait at a port; after too many the rest waits for the next slot."""
-        # The engine waits for the workers: so do the frames, in the kernel.
-        found = [] if self._held_up else list(opened.frames())
-        if self._slot_ends_at is None:
-            self._slot_ends_at = self._clock() + SLOT_NS
-        port.heard += FRAMES_PER_SLOT if self._held_up else len(found)
-        if port.heard >= FRAMES_PER_SLOT:
-            asyncio.get_running_loop().remove_reader(opened.fileno())
-
+    def _received(self, number: int, frames: list[bytes]) -> None:
         def receive(now: int) -> None:
-            for frame in found:
+            for frame in frames:
                 self._engine.receive(number, frame, now)
 
         with asked(None):  # the partner did, whoever had the socket opened
@@ -192,15 +162,6 @@ class LacpIo:
     def _catch_up(self) -> None:
         """Does what time and the workers let happen by now."""
         self._step(self._engine.tick)
-
-    def _begin_slot(self, now: int) -> None:
-        if self._slot_ends_at is None or now < self._slot_ends_at:
-            return
-        for number, port in self._ports.items():
-            if port.heard:
-                port.heard = 0
-                self._hear(number)
-        self._slot_ends_at = None
 
     # ---- one step ------------------------------------------------------------------
 
@@ -220,7 +181,7 @@ class LacpIo:
         self._stepping = True
         try:
             now = self._clock()
-            self._begin_slot(now)
+            self._sockets.begin_slot(now)
             # What was refused comes first: the engine is never ahead of the workers,
             # or a PDU would tell the partner what was so once.
             if not self._held_up or self._conclude():
@@ -240,24 +201,19 @@ class LacpIo:
         """The engine's ports and settings are those of the lagg."""
         engine = self._engine
         mac = self._bundle.shape.mac
-        if not self._known() or mac.fixed or self._mac.fixed:
+        if not self._ports or mac.fixed or self._mac.fixed:
             self._mac = mac
         settings = self._settings()
         if settings != engine.settings:
             engine.set(settings, now)
         ports = {port.number: port for port in self._bundle.shape.ports}
-        for number in sorted(self._known().difference(ports)):
+        for number in sorted(self._ports.keys() - ports):
             self._forget(number, now)
         for number, port in ports.items():
-            ours = self._ports.get(number)
-            if ours is not None and ours.socket is not None:
-                self._reconcile_port(ours, port, now)
+            if number in self._sockets:
+                self._reconcile_port(number, port, now)
 
-    def _known(self) -> set[int]:
-        """Numbers of the ports that the engine has."""
-        return {n for n, port in self._ports.items() if port.known is not None}
-
-    def _reconcile_port(self, ours: LacpPort, port: Port, now: int) -> None:
+    def _reconcile_port(self, number: int, port: Port, now: int) -> None:
         options = self._bundle.shape.options_of(port.link.name)
         priority = options.lacp_port_priority
         medium = Medium(
@@ -265,18 +221,18 @@ class LacpIo:
             speed_mbps=port.modes.speed_mbps,
             full_duplex=port.modes.full_duplex,
         )
-        before, ours.known, number = ours.known, (priority, medium), port.number
-        if before is None:
+        known = self._ports.get(number)
+        if known is None:
+            self._ports[number] = _Known(priority, medium)
             self._engine.add_port(number, port.home_mac, priority, medium, now)
-        elif before != (priority, medium):
+        elif (known.priority, known.medium) != (priority, medium):
+            known.priority, known.medium = priority, medium
             self._engine.set_priority(number, priority, now)
             self._engine.set_medium(number, medium, now)
 
     def _forget(self, number: int, now: int) -> None:
-        port = self._ports[number]
-        port.known, port.leaving, port.carrying = None, False, False
+        del self._ports[number]
         self._engine.remove_port(number, now)
-        self._drop_if_gone(number)
 
     def _settings(self) -> Settings:
         options = self._bundle.shape.options
@@ -333,7 +289,7 @@ class LacpIo:
         sent: list[int | None] = [None]
 
         def send(now: int) -> None:
-            if number in self._known():
+            if number in self._ports:
                 sent[0] = self._engine.send_marker(number, now)
 
         self._step(send)
@@ -366,9 +322,7 @@ class LacpIo:
 
     def _do(self, output: Output) -> None:
         if isinstance(output, Send):
-            port = self._ports.get(output.number)
-            if port is not None and port.socket is not None:
-                port.socket.send(output.frame)
+            self._sockets.send(output.number, output.frame)
         elif isinstance(output, Notice):
             kind, name = EventKind(output.event.value), self._name(output.number)
             self._bundle.emit(kind, output.details, name)
@@ -387,7 +341,7 @@ class LacpIo:
             self._timer.cancel()
             self._timer = None
         engine_at = None if self._held_up else self._engine.deadline()
-        due = (engine_at, self._slot_ends_at)
+        due = (engine_at, self._sockets.due_at)
         at = min((each for each in due if each is not None), default=None)
         if at is not None:
             wait_ns = max(at - now, TIMER_NS_MIN)
@@ -404,7 +358,7 @@ class LacpIo:
         away, until they are ports no more.  Bounded by twice ANSWER_S, GOODBYE_S and
         STOPPED_S, whatever the partner does.
         """
-        leaving = self._known().intersection(numbers)
+        leaving = self._ports.keys() & numbers
         self._order(lambda _: self._set_leaving(leaving))
         with suppress(LaggError):  # who takes the ports away will meet it, too
             await self._bundle.grace()
@@ -416,10 +370,10 @@ class LacpIo:
 
     async def say_goodbye(self, numbers: Collection[int] | None = None) -> None:
         """Tells the partners that these ports leave, or all; waits until it is said."""
-        known = self._known()
+        known = frozenset(self._ports)
         leaving = known if numbers is None else known.intersection(numbers)
         sent = {each.number: each.counts.lacpdu_tx for each in self._statuses(leaving)}
-        self._order(lambda now: self._engine.leave(leaving & self._known(), now))
+        self._order(lambda now: self._engine.leave(leaving & self._ports.keys(), now))
 
         def said() -> bool:
             return self._engine.settings.txtest or all(
@@ -430,7 +384,7 @@ class LacpIo:
         await self._until(said, GOODBYE_S)
 
     def _set_leaving(self, numbers: Collection[int]) -> None:
-        for number in self._known().intersection(numbers):
+        for number in self._ports.keys() & numbers:
             self._ports[number].leaving = True
 
     def cancel_leave(self, numbers: Iterable[int]) -> None:
@@ -458,8 +412,8 @@ class LacpIo:
 
     def release(self, numbers: Iterable[int]) -> None:
         """The user vouches for the partners of these ports: none is held off now."""
-        released = set(numbers)
-        self._order(lambda now: self._engine.release(released & self._known(), now))
+        named = set(numbers)
+        self._order(lambda now: self._engine.release(named & self._ports.keys(), now))
 
     def _asked(self, leaving: Collection[int]) -> dict[int, int]:
         """How many markers came by each port whose flows the partner will move.

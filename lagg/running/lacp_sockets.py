@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A port of one lagg's LACP: its socket, and what the engine was told of it.
+"""The slow-protocol sockets of one lagg's ports: opened, listened to in turn, closed.
 
-Owns that this is one record, which is there while either is.  Knows no engine.
+Owns that no port is heard so much that the others, or the data, would wait: of each a
+few frames in a slot of time, the rest in the kernel.  Knows no engine and no shape; a
+port is its number.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from lagg.lacp.values import Medium
+from lagg.link import Link
+from lagg.tasks import together
+
+SLOT_NS = 100_000_000
+FRAMES_PER_SLOT = 8
+"""Frames read from one port.  A partner sends at most ten a second (802.3 57A); more
+are left to the kernel's small queue, and cost the other ports nothing (H-16)."""
 
 
 class Slow(Protocol):
-    """What the actor needs of lagg.kernel.slow.SlowSocket."""
+    """What is needed of lagg.kernel.slow.SlowSocket."""
 
     def close(self) -> None:
         """Closes the socket."""
@@ -31,12 +40,97 @@ class Slow(Protocol):
 
 
 @dataclass(slots=True)
-class LacpPort:
-    """A port as it is listened to, and as the engine has it."""
+class _Ear:
+    """A port that is listened to."""
 
-    socket: Slow | None = None  # None: it is listened to no more, or not yet
+    socket: Slow
     heard: int = 0  # frames in this slot
     overruns: int = 0  # frames that the socket had no room for
-    known: tuple[int, Medium] | None = None  # to the engine: priority and medium
-    leaving: bool = False  # it distributes no more
-    carrying: bool = False  # when the engine was looked at last
+
+
+class LacpSockets:
+    """The sockets by their ports' numbers.  Event loop's thread only."""
+
+    def __init__(
+        self,
+        open_socket: Callable[[int, str], Slow],
+        clock: Callable[[], int],
+        received: Callable[[int, list[bytes]], None],
+        is_paused: Callable[[], bool],
+    ) -> None:
+        """`open_socket` takes ifindex and name; it may run in any thread.
+
+        `received` is called with a port's number and its frames; while `is_paused` it
+        is with none, and the frames wait in the kernel.
+        """
+        self._open_socket = open_socket
+        self._clock = clock
+        self._received = received
+        self._is_paused = is_paused
+        self._ears: dict[int, _Ear] = {}
+        self._slot_ends_at: int | None = None  # None: nobody was heard lately
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._ears
+
+    @property
+    def due_at(self) -> int | None:
+        """When begin_slot() is to be called, in nanoseconds of the clock; or never."""
+        return self._slot_ends_at
+
+    async def open(self, number: int, link: Link) -> None:
+        """Opens the socket of a port.  LaggError: nothing has changed."""
+        opened = await asyncio.to_thread(self._open_socket, link.ifindex, link.name)
+        self._ears[number] = _Ear(opened)
+        self._hear(number)
+
+    async def close(self, numbers: Collection[int]) -> None:
+        """Closes the sockets of these ports, which are listened to no more at once."""
+        found = [self._ears.pop(n).socket for n in numbers if n in self._ears]
+        for each in found:
+            asyncio.get_running_loop().remove_reader(each.fileno())
+        await together(asyncio.to_thread(each.close) for each in found)
+
+    async def close_all(self) -> None:
+        """Closes all sockets."""
+        await self.close(tuple(self._ears))
+
+    def send(self, number: int, frame: bytes) -> None:
+        """Sends a frame out of a port, if its socket is open."""
+        ear = self._ears.get(number)
+        if ear is not None:
+            ear.socket.send(frame)
+
+    def overruns(self, number: int) -> int:
+        """The frames for which a port's socket had no room since it was opened."""
+        ear = self._ears.get(number)
+        if ear is None:
+            return 0
+        ear.overruns += ear.socket.take_overruns()
+        return ear.overruns
+
+    def begin_slot(self, now: int) -> None:
+        """Listens to all ports again, if a slot has ended by now."""
+        if self._slot_ends_at is None or now < self._slot_ends_at:
+            return
+        for number, ear in self._ears.items():
+            if ear.heard:
+                ear.heard = 0
+                self._hear(number)
+        self._slot_ends_at = None
+
+    def _hear(self, number: int) -> None:
+        ear = self._ears[number]
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ear.socket.fileno(), self._readable, number, ear)
+
+    def _readable(self, number: int, ear: _Ear) -> None:
+        """Frames wait at a port; after too many the rest waits for the next slot."""
+        is_paused = self._is_paused()
+        found = [] if is_paused else list(ear.socket.frames())
+        if self._slot_ends_at is None:
+            self._slot_ends_at = self._clock() + SLOT_NS
+        ear.heard += FRAMES_PER_SLOT if is_paused else len(found)
+        if ear.heard >= FRAMES_PER_SLOT:
+            asyncio.get_running_loop().remove_reader(ear.socket.fileno())
+        self._received(number, found)

@@ -19,13 +19,12 @@ from lagg.plan.shape import LaggMac
 from lagg.running.backlog import LOOK_S
 from lagg.running.lacp_io import (
     ANSWER_S,
-    FRAMES_PER_SLOT,
     GOODBYE_S,
     NS,
-    SLOT_NS,
     STOPPED_S,
     LacpIo,
 )
+from lagg.running.lacp_sockets import FRAMES_PER_SLOT, SLOT_NS
 from lagg.tasks import asked
 from tests.running.world import (
     AGREE_S,
@@ -65,8 +64,8 @@ def test_nobody_asked_for_what_a_partner_says_or_says_no_more() -> None:
 
     async def work(world: World) -> None:
         with asked(client):  # who had the sockets opened and the timer set
-            world.a.actor._hear(1)
-            world.a.actor._hear(2)
+            world.a.actor._sockets._hear(1)
+            world.a.actor._sockets._hear(2)
         await world.agree()
         world.b.change(lacp_txtest=True)
         with asked(client):
