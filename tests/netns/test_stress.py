@@ -17,7 +17,8 @@ from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
 from lagg.control.client import Client
 from soak.sanitized import SANITIZERS
-from soak.soak import Soak, connections
+from soak.soak import Soak
+from soak.traces import connections, ports_of
 
 SECONDS, SECONDS_LONG = 10.0, 60.0
 RATE = 20_000  # frames a second
@@ -85,7 +86,7 @@ def test_a_request_whose_client_was_killed_is_done_whole_or_not_at_all(
     world: Soak, name: str, rng: Random
 ) -> None:
     request = REQUESTS[name]
-    before = world.ports()
+    before = ports_of(world.host)
     moment_s = wait_for(world, request)
     came_to: Counter[tuple[str, str]] = Counter()
     for death in range(DEATHS_MAX):
@@ -96,7 +97,9 @@ def test_a_request_whose_client_was_killed_is_done_whole_or_not_at_all(
         came_to["killed" if killed else "ended", "done" if done else "not"] += 1
         if done:
             world.laggd.ctl(*request.undo)
-        wait_until(lambda: world.ports() == before, DEADLINE_S, "ports as before")
+        wait_until(
+            lambda: ports_of(world.host) == before, DEADLINE_S, "ports as before"
+        )
         # Nearer to where the one turns into the other.
         moment_s *= 0.8 if done else 1.25
     print(f"{name}: {dict(came_to)}")
@@ -140,7 +143,7 @@ def is_done(world: Soak, request: Request, before: dict[str, dict[str, Any]]) ->
     assert held in (set(), set(PAIR))
     assert ("lagg1" in records) == world.host.has_link("lagg1")
     assert ("lagg1" in records) == (request.lagg == "lagg1" and bool(held))
-    ports = world.ports()
+    ports = ports_of(world.host)
     for port in PAIR:
         if held:
             found = [ports[port][key] for key in ("mac", "mtu", "mode")]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A laggd under everything at once: clients, kernel, traffic; for a minute or a night.
 
-Owns the world of the stress, its length, what must be as before at its end, and the
-table that says how often what ran.  The same --seed replays every actor's sequence.
+Owns the world of the stress, its length, and that at its end all is as before.  The
+same --seed replays every actor's sequence.
 """
 
 import json
@@ -10,12 +10,8 @@ import re
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from lab.daemon import Daemon
 from lab.host import Host
@@ -27,7 +23,6 @@ from soak.actors import (
     LEAVING,
     MAIN,
     OTHER,
-    RENAMED,
     RESIDENT,
     Actor,
     Admin,
@@ -35,99 +30,27 @@ from soak.actors import (
     ControlClient,
     Flapper,
     Members,
-    Outcome,
     Stop,
 )
 from soak.invariants import Invariants
+from soak.report import Report, idle, outcomes
 from soak.sanitized import SANITIZERS, SanitizedDaemon
+from soak.traces import (
+    RSS_GROWTH_KB_MAX,
+    RSS_GROWTH_KB_MAX_SANITIZED,
+    SETTLE_S,
+    Footprint,
+    check_ports,
+    complaints,
+    near_mac,
+    settled_footprint,
+)
 
 CLIENTS = 4
 WIRES = 7  # p0 ... p6 to q0 ... q6
-MTU = 1500
 PATIENCE_S = 60.0
 """What a busy machine may have more, until every action has succeeded once."""
 POLL_S = 0.2
-SETTLE_S = 60.0
-"""For what the kernel and laggd do on their own after the last action."""
-
-RSS_GROWTH_KB_MAX = 24 << 10
-RSS_GROWTH_KB_MAX_SANITIZED = 192 << 10
-"""ASan's shadow and quarantine, and TSan's, grow with use."""
-
-POOL_THREADS = 8
-"""What asyncio.to_thread may have started, and keeps."""
-
-COMPLAINTS = re.compile(r"Traceback|\bERROR\b|runtime error:|Sanitizer")
-"""What no daemon of ours may ever log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """What a process holds."""
-
-    descriptors: int
-    threads: int
-    rss_kb: int
-
-    @classmethod
-    def of(cls, pid: int) -> "Footprint":
-        """The footprint of a process of this machine."""
-        proc = Path(f"/proc/{pid}")
-        (rss,) = re.findall(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
-        descriptors, threads = (
-            len(list((proc / each).iterdir())) for each in ("fd", "task")
-        )
-        return cls(descriptors, threads, int(rss))
-
-
-Outcomes = dict[tuple[str, str], Outcome]  # by kind of actor and action
-
-
-def outcomes(actors: Sequence[Actor]) -> Outcomes:
-    """What they did, those of one kind together."""
-    found: Outcomes = {}
-    for actor in actors:
-        for what, new in actor.outcomes.items():
-            key = (actor.kind, what)
-            found[key] = found.get(key, Outcome()) + new
-    return found
-
-
-def idle(found: Outcomes) -> list[str]:
-    """Actions that never succeeded: of these a run shows nothing."""
-    return [" ".join(key) for key, outcome in found.items() if not outcome.done]
-
-
-@dataclass(slots=True)
-class Report:
-    """What ran, and what was wrong."""
-
-    seed: int
-    outcomes: Outcomes = field(default_factory=dict)
-    refusals: Counter[str] = field(default_factory=Counter)
-    readings: int = 0
-    frames: dict[str, dict[str, int]] = field(default_factory=dict)  # by lagg
-    numbers: dict[str, object] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def idle(self) -> list[str]:
-        """Actions that never succeeded: of these the run shows nothing."""
-        return idle(self.outcomes)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{'who':8}{'what':18}{'done':>8}{'refused':>8}{'mean ms':>9}{'max':>8}"
-        ]
-        for (who, what), found in self.outcomes.items():
-            mean_ms = 1000 * found.seconds / ((found.done + found.refused) or 1)
-            counts = f"{found.done:8}{found.refused:8}"
-            times = f"{mean_ms:9.1f}{1000 * found.slowest_s:8.0f}"
-            lines.append(f"{who:8}{what:18}{counts}{times}")
-        lines += [f"{name}: {value}" for name, value in self.numbers.items()]
-        lines += [f"never succeeded: {each}" for each in self.idle]
-        lines += [f"FAULT (seed {self.seed}): {each}" for each in self.faults]
-        return "\n".join(lines)
 
 
 class Soak:
@@ -185,7 +108,7 @@ class Soak:
         """Everything at once, and then the look at what is left.  ^C ends it early."""
         report = Report(self.seed)
         self._warm_up()
-        before = self._settled_footprint()
+        before = settled_footprint(self.laggd)
         self._create_main()
         stop = Stop()
         actors = self._actors(stop)
@@ -262,16 +185,16 @@ class Soak:
             self._destroy_all()
             for number in range(WIRES):
                 self.far.set_link(f"q{number}", state="up")
-            self._check_ports()
+            check_ports(self.host, WIRES)
             self._check_hearing()
-            after = self._settled_footprint(before)
+            after = settled_footprint(self.laggd, before)
             report.numbers["footprint"] = f"{before} -> {after}"
             grown_kb = after.rss_kb - before.rss_kb
             assert grown_kb <= self._rss_growth_kb_max, f"RSS +{grown_kb} kB"
             assert self.laggd.stop() == 0, "laggd did not end well"
         except Exception as error:  # noqa: BLE001  told with all other faults
             report.faults.append(f"at the end: {type(error).__name__}: {error}")
-        report.faults += self._complaints()
+        report.faults += complaints(self.laggd)
 
     def _destroy_all(self) -> None:
         with Client(str(self.laggd.socket)) as client:
@@ -282,25 +205,6 @@ class Soak:
             assert client.call("List")["laggs"] == []
         left = [name for name in self.host.links() if name.startswith("lagg")]
         assert left == [], "interfaces are left"
-
-    def _check_ports(self) -> None:
-        wanted = {f"p{number}": _as_made(number) for number in range(WIRES)}
-        try:
-            wait_until(lambda: self.ports() == wanted, SETTLE_S, "ports are as before")
-        except TimeoutError as error:
-            found = self.ports()
-            wrong = {k: found.get(k) for k in wanted if found.get(k) != wanted[k]}
-            raise AssertionError(f"not as before: {wrong}") from error
-
-    def ports(self) -> dict[str, dict[str, Any]]:
-        """All that laggd changes of a port, by its first name."""
-        listed = json.loads(self.host.run("ip", "-d", "-j", "link", "show").stdout)
-        old, new = RENAMED
-        return {
-            old if link["ifname"] == new else link["ifname"]: _facts(link)
-            for link in listed
-            if re.fullmatch(r"[pr]\d", link["ifname"])
-        }
 
     def _check_hearing(self) -> None:
         """A deaf port would not answer ARP."""
@@ -317,66 +221,6 @@ class Soak:
             return self.far.run(*ping, check=False).returncode == 0
 
         wait_until(heard, SETTLE_S, f"{name} hears")
-
-    def _settled_footprint(self, wanted: Footprint | None = None) -> Footprint:
-        """Once no connection is open, and no more is held than `wanted`."""
-
-        def settled() -> bool:
-            now = Footprint.of(self.laggd.pid)
-            return connections(self.laggd) == 0 and (
-                wanted is None
-                or (
-                    now.descriptors <= wanted.descriptors
-                    and now.threads <= wanted.threads + POOL_THREADS
-                )
-            )
-
-        try:
-            wait_until(settled, SETTLE_S, "everything is closed")
-        except TimeoutError as error:
-            now = Footprint.of(self.laggd.pid)
-            raise AssertionError(f"leaked: {wanted} -> {now}") from error
-        return Footprint.of(self.laggd.pid)
-
-    def _complaints(self) -> list[str]:
-        log = self.laggd.log.read_text()
-        found = COMPLAINTS.search(log)
-        return [f"in the log: {log[found.start() :][:4000]}"] if found else []
-
-
-def near_mac(number: int) -> str:
-    """The MAC of the near end of a wire, also of a later wire of that number."""
-    return f"02:00:5e:00:a0:{number:02x}"
-
-
-def connections(laggd: Daemon) -> int:
-    """Clients' connections in this namespace: open, or not read to their end."""
-    table = Path("/proc/net/unix").read_text()
-    return sum(line.endswith(f" {laggd.socket}") for line in table.splitlines())
-
-
-def _facts(link: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "mac": link["address"],
-        "mtu": link["mtu"],
-        "up": "UP" in link["flags"],
-        "promiscuity": link["promiscuity"],
-        "allmulti": link.get("allmulti", 0),
-        "mode": link["inet6_addr_gen_mode"],
-        "master": link.get("master"),
-    }
-
-
-def _as_made(number: int) -> dict[str, Any]:
-    return {
-        "mac": near_mac(number),
-        "mtu": MTU,
-        "up": True,
-        "promiscuity": 0,
-        "allmulti": 0,
-        "mode": "eui64",
-        "master": None,
-    }
 
 
 def _give_default_route(host: Host) -> None:
