@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What differs between a lagg's shape and the next, in words for people.
 
-Owns which options are others, and what made the plan another.  Pure, as shape.py.
+Owns which options are others, what made the plan another, and what of it is an event.
+Pure, as shape.py.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lagg.model import differences, words
+from lagg.events import EventKind
+from lagg.model import Spread, differences, words
+from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
 
 
@@ -80,3 +83,45 @@ def _of_port(old: Port, port: Port) -> Iterator[str]:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
     elif port.lacp.distributing and not old.lacp.distributing:
         yield f"{port.link.name} distributes"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event that is to be told of a lagg."""
+
+    event: EventKind
+    details: str
+    port: str | None = None
+    cause: str | None = None
+
+
+def news(before: Shape, after: Shape) -> Iterator[News]:
+    """Links, MAC and protocol that are others."""
+    for port in after.ports:
+        old = before.find(port.link.ifindex)
+        if old is not None and old.link.active != port.link.active:
+            state = "up" if port.link.active else "down"
+            yield News(EventKind.PORT_LINK, state, port.link.name)
+    if before.mac.address != after.mac.address:
+        whose = after.mac.donor and f"that of {after.mac.donor}"
+        yield News(EventKind.MAC, after.mac.address, cause=whose)
+    if before.proto is not after.proto:
+        protos = f"{before.proto.value} -> {after.proto.value}"
+        yield News(EventKind.PROTO, protos)
+
+
+def option_news(before: Shape, after: Shape) -> Iterator[News]:
+    """Options that are others."""
+    for change in option_changes(before, after):
+        yield News(EventKind.OPTION, str(change), change.port)
+
+
+def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[News]:
+    """Another port that carries, where one does; `was` and `now` are made of these."""
+    if now.spread is not Spread.FIRST or not now.tx_slots:
+        return
+    carrying = after.at(now.tx_slots[0]).link
+    held = [before.at(slot).link.ifindex for slot in was.distributing]
+    if was.spread is Spread.FIRST and held != [carrying.ifindex]:
+        why = cause(before, after)
+        yield News(EventKind.ACTIVE_PORT, "carries the lagg now", carrying.name, why)

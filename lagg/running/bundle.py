@@ -13,12 +13,10 @@ changes, while a worker does not leave its section and too many snapshots are in
 who cannot pass that refusal on is called by when_free().
 """
 
-import asyncio
 import errno
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,13 +28,11 @@ from lagg.events import Event, EventKind
 from lagg.kernel.native import Device, flow_hash
 from lagg.link import Link
 from lagg.model import (
-    SNAPSHOTS_MAX,
     Drop,
     LaggConfig,
     Proto,
-    Spread,
 )
-from lagg.plan.changes import cause, option_changes
+from lagg.plan.changes import News, active_news, cause, news, option_news
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
@@ -49,17 +45,13 @@ from lagg.records import (
     options_record,
 )
 from lagg.running.backlog import Backlog
+from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
 from lagg.running.port_records import port_records
 from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
-
-GRACE_S = 1.0
-"""A worker leaves its section within microseconds; later than this it is stuck."""
-
-GRACE_POLL_S = 0.0002
 
 Ts = TypeVarTuple("Ts")
 
@@ -104,9 +96,8 @@ class Bundle:
         self._wanted = Wanted()
         self._lacp: Negotiator | None = None
         self._openings: dict[int, str | None] = {}  # by the ifindex of a port
-        # The tickets that may not have passed, and when they were drawn.
-        self._tickets: deque[tuple[int, float]] = deque(maxlen=SNAPSHOTS_MAX)
-        self._backlog = Backlog(self._is_held_up)
+        self._grace_periods = GracePeriods(device)
+        self._backlog = Backlog(self._grace_periods.is_full)
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._emit = emit
         self._in_change = False  # see one_change()
@@ -268,7 +259,9 @@ class Bundle:
         was = self.plan
         if changed:
             self._set_plan(fresh, before)
-        self._tell(before, was)
+        if any(port.link.name == shape.mac.donor for port in shape.ports):
+            self._shares_mac = False
+        self._tell_of(before, was)
         self._tell_negotiator()
 
     def _plan_of(self, shape: Shape) -> Plan:
@@ -311,7 +304,7 @@ class Bundle:
         except OSError as error:
             raise LaggError.of_os(self.name, "publish a snapshot", error) from error
         self._moves = waiting
-        self._tickets.append((ticket, time.monotonic()))
+        self._grace_periods.begin(ticket)
 
     def _set_plan(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""
@@ -341,29 +334,15 @@ class Bundle:
             self.emit(EventKind.CARRIER, f"{state} put back")
             self._set_carrier(up)
 
-    def _tell(self, before: Shape, was: Plan) -> None:
-        after = self.shape
-        for port in after.ports:
-            if port.link.name == after.mac.donor:
-                self._shares_mac = False
-            old = before.find(port.link.ifindex)
-            if old is not None and old.link.active != port.link.active:
-                state = "up" if port.link.active else "down"
-                self.emit(EventKind.PORT_LINK, state, port.link.name)
-        if before.mac.address != after.mac.address:
-            whose = after.mac.donor and f"that of {after.mac.donor}"
-            self.emit(EventKind.MAC, after.mac.address, cause=whose)
-        if before.proto is not after.proto:
-            protos = f"{before.proto.value} -> {after.proto.value}"
-            self.emit(EventKind.PROTO, protos)
+    def _tell_of(self, before: Shape, was: Plan) -> None:
+        self._tell(news(before, self.shape))
         if not self._in_change:
-            self._tell_options(before)
-        if self.plan.spread is Spread.FIRST and self.plan.tx_slots:
-            self._tell_active(before, was)
+            self._tell(option_news(before, self.shape))
+        self._tell(active_news(before, was, self.shape, self.plan))
 
-    def _tell_options(self, before: Shape) -> None:
-        for change in option_changes(before, self.shape):
-            self.emit(EventKind.OPTION, str(change), change.port)
+    def _tell(self, found: Iterable[News]) -> None:
+        for each in found:
+            self.emit(each.event, each.details, each.port, cause=each.cause)
 
     @contextmanager
     def one_change(self) -> Iterator[None]:
@@ -377,18 +356,7 @@ class Bundle:
             yield
         finally:
             self._in_change = False
-            self._tell_options(before)
-
-    def _tell_active(self, before: Shape, was: Plan) -> None:
-        carrying = self.shape.at(self.plan.tx_slots[0]).link
-        held = [before.at(slot).link.ifindex for slot in was.distributing]
-        if was.spread is Spread.FIRST and held != [carrying.ifindex]:
-            self.emit(
-                EventKind.ACTIVE_PORT,
-                "carries the lagg now",
-                carrying.name,
-                cause=cause(before, self.shape),
-            )
+            self._tell(option_news(before, self.shape))
 
     def when_free(self, attempt: Callable[[*Ts], object], *args: *Ts) -> None:
         """Has a publication that was refused (EAGAIN) tried again: Backlog.add()."""
@@ -398,48 +366,29 @@ class Bundle:
         """Nothing is tried again: the device is to close."""
         self._backlog.close()
 
-    def _is_held_up(self) -> bool:
-        """Whether all snapshots but the present one wait for a worker."""
-        return self.limbo()["snapshots"] >= SNAPSHOTS_MAX - 1
-
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.
 
         Raises LaggError (ETIMEDOUT) naming the worker that holds it up.
         """
-        deadline = time.monotonic() + GRACE_S
-        while (limbo := self.limbo())["snapshots"] > 0:
-            if time.monotonic() > deadline:
-                held = f"worker {limbo['worker']} did not leave its section"
-                self.emit(EventKind.WORKER_STUCK, f"{held} for {limbo['oldest_ms']} ms")
-                raise self.refuse(f"{held} in {GRACE_S} s", errno.ETIMEDOUT)
-            await asyncio.sleep(GRACE_POLL_S)
-        self.device.reclaim()
+        left = await self._grace_periods.outwait()
+        if left["snapshots"] > 0:
+            held = f"worker {left['worker']} did not leave its section"
+            self.emit(EventKind.WORKER_STUCK, f"{held} for {left['oldest_ms']} ms")
+            raise self.refuse(f"{held} in {GRACE_S} s", errno.ETIMEDOUT)
 
     def limbo(self) -> Limbo:
         """What was replaced and may still be seen, and by whom."""
-        worker = None
-        while self._tickets:
-            worker = self.device.held_by(self._tickets[0][0])
-            if worker is not None:
-                break
-            self._tickets.popleft()
-        if not self._tickets:
-            return Limbo(snapshots=0, oldest_ms=0, worker=None)
-        age_s = time.monotonic() - self._tickets[0][1]
-        return Limbo(
-            snapshots=len(self._tickets), oldest_ms=int(age_s * 1000), worker=worker
-        )
+        return self._grace_periods.limbo()
 
     def ailments(self) -> list[str]:
         """The workers that carry nothing (any more), in words; usually none."""
         found = [
             f"{self.name}: worker {worker} has ended" for worker in self.device.ended()
         ]
-        limbo = self.limbo()
-        if limbo["oldest_ms"] > GRACE_S * 1000:
-            held = f"{self.name}: worker {limbo['worker']} does not leave its section"
-            found.append(held)
+        stuck = self._grace_periods.stuck_worker()
+        if stuck is not None:
+            found.append(f"{self.name}: worker {stuck} does not leave its section")
         return found
 
     def _count_host_drops(self) -> None:

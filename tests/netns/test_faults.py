@@ -29,7 +29,7 @@ from lagg.operations.commands import Commands
 from lagg.operations.uses import tell_uses
 from lagg.plan.plan import Plan
 from lagg.ports import takeover
-from lagg.running import bundle
+from lagg.running import grace_periods
 from tests.netns.commands_world import World
 
 MAC = "02:00:5e:00:53:99"
@@ -161,7 +161,7 @@ class SabotagedWorld(World):
     def __init__(self, state_dir: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(state_dir)
         self.saboteur = Saboteur()
-        patch.setattr(bundle, "GRACE_S", GRACE_S)
+        patch.setattr(grace_periods, "GRACE_S", GRACE_S)
         patch.setattr(takeover, "Memberships", self._memberships)
         listed = partial(self.saboteur.call, multicast, "multicast")
         patch.setattr(rx_wanted, "multicast", listed)

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from lagg.events import EventKind
 from lagg.link import Link, Modes
 from lagg.model import Agreement, HashLayer, Options, PortOptions, Proto
-from lagg.plan.changes import cause, option_changes
-from lagg.plan.shape import Port, Shape
+from lagg.plan.changes import News, active_news, cause, news, option_changes
+from lagg.plan.plan import plan
+from lagg.plan.shape import LaggMac, Port, Shape
 
 MAC = "02:00:5e:00:53:01"
 
@@ -93,3 +95,23 @@ def test_what_made_the_plan_another(
     before: Shape, after: Shape, words: str | None
 ) -> None:
     assert cause(before, after) == words
+
+
+def test_links_mac_and_protocol_that_are_others_are_news() -> None:
+    mac = LaggMac("02:00:5e:00:53:09", donor="eth1")
+    after = shape(port(0, up=False), port(1), port(2), proto=Proto.LACP, mac=mac)
+    assert [*news(TWO, after)] == [
+        News(EventKind.PORT_LINK, "down", "eth0"),
+        News(EventKind.MAC, mac.address, cause="that of eth1"),
+        News(EventKind.PROTO, "failover -> lacp"),
+    ]
+    assert [*news(after, after)] == []
+
+
+def test_another_port_that_carries_is_news_while_one_does() -> None:
+    after = shape(port(0, up=False), port(1))
+    none = shape(port(0, up=False), port(1, up=False))
+    carries = News(EventKind.ACTIVE_PORT, "carries the lagg now", "eth1", "eth0 down")
+    assert [*active_news(TWO, plan(TWO), after, plan(after))] == [carries]
+    assert [*active_news(after, plan(after), after, plan(after))] == []
+    assert [*active_news(TWO, plan(TWO), none, plan(none))] == []

@@ -56,7 +56,7 @@ class StuckDevice:
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[StuckDevice, Bundle, list[Event]]:
-    monkeypatch.setattr("lagg.running.bundle.GRACE_S", 0.01)
+    monkeypatch.setattr("lagg.running.grace_periods.GRACE_S", 0.01)
     device, events = StuckDevice(), list[Event]()
     shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
     bundle = Bundle(LINK, cast(Device, device), shape, identity=1, emit=events.append)
