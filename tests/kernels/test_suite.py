@@ -17,12 +17,16 @@ SECONDS = 3600.0
 SLOWNESS = 10
 """By how much an emulated machine is slower: what LAGG_SLOWNESS tells the lab there."""
 
+WORDS = (
+    f"LAGG_SLOWNESS={SLOWNESS} .venv/bin/python -m pytest -q -p no:cacheprovider"
+    f" -o faulthandler_timeout={180 * SLOWNESS} tests/netns/test_{{}}.py"
+)
+
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_of_the_suite_passes(machine: Machine, name: str) -> None:
-    python = f"LAGG_SLOWNESS={SLOWNESS} .venv/bin/python"
-    words = f"{python} -m pytest -q -p no:cacheprovider tests/netns/test_{name}.py"
+    words = WORDS.format(name)
     said = machine.run(f"cd {ROOT}; {words} || echo FAILED: $?", SECONDS)
     print(said)
     assert "FAILED" not in said
