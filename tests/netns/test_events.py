@@ -10,11 +10,13 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from math import ceil
 from pathlib import Path
 
 import pytest
 
 from lab.namespace import kernel
+from lab.waiting import SLOWNESS
 from lagg.kernel.netlink import Netlink
 from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
 from tests.netns.commands_world import World
@@ -25,6 +27,8 @@ GROUP = "01:00:5e:7f:00:01"
 IP_GROUP, IP_GROUP_MAC = "233.252.0.1", "01005e7c0001"
 
 SIOCETHTOOL, ETHTOOL_GSET = 0x8946, 0x1
+
+FLAPS = 1000
 
 
 @pytest.fixture
@@ -275,7 +279,7 @@ def speed_of(world: World) -> int:
 
 def test_a_storm_of_flaps_ends_in_the_right_state(world: World) -> None:
     def flap() -> None:
-        for _ in range(1000):
+        for _ in range(ceil(FLAPS / SLOWNESS)):
             for state in ("down", "up"):
                 world.far.set_link("q0", state=state)
 
