@@ -20,23 +20,22 @@ from lagg.operations import propagate
 from lagg.operations.altname import rename
 from lagg.operations.attach import attach, detach
 from lagg.operations.laggs import Laggs
+from lagg.operations.lifetime import make
 from lagg.plan.shape import LaggMac, Port, Shape
 from lagg.running.bundle import Bundle
 from lagg.tasks import together
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[LaggConfig, AsyncExitStack], Awaitable[Bundle]]
 Change = Callable[[Bundle, LaggChange, AsyncExitStack], Awaitable[None]]
 
 
 class Applier:
     """Applies a Diff to the laggs."""
 
-    def __init__(self, laggs: Laggs, make: Make, change: Change) -> None:
-        """`make` makes a lagg, `change` sets one, each with its undo."""
+    def __init__(self, laggs: Laggs, change: Change) -> None:
+        """`change` sets a lagg, with its undo."""
         self._laggs = laggs
-        self._make = make
         self._change = change
 
     async def apply(self, diff: Diff, undo: AsyncExitStack) -> None:
@@ -57,7 +56,7 @@ class Applier:
 
     async def _make_one(self, config: LaggConfig, undo: AsyncExitStack) -> None:
         its_undo = await undo.enter_async_context(AsyncExitStack())
-        bundle = await self._make(replace(config, ports=()), its_undo)
+        bundle = await make(self._laggs, replace(config, ports=()), its_undo)
         bundle.adopt(bundle.shape.in_order(config.ports))
         await self._attach(bundle, config.ports, its_undo)
 

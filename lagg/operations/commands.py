@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The imperative shell: every operation a user may ask for.
 
-Owns the life of all laggs of this network namespace.  An operation is done whole or
+Owns whose turn it is, and what each is made of.  An operation is done whole or
 undone: each step registers its way back before the next is tried.  One runs at a time,
 and to its end even when the client that asked has gone.
 
@@ -20,7 +20,6 @@ too, is anybody told of what has come.
 import asyncio
 import errno
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from lagg.config.diff import Diff, diff, report_lines
-from lagg.errors import LaggError, logged
+from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
@@ -38,21 +37,20 @@ from lagg.model import (
     Health,
     LaggChange,
     LaggConfig,
-    Options,
-    Proto,
     Tuning,
 )
 from lagg.operations import propagate
 from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
 from lagg.operations.apply import Applier, tell_attached
-from lagg.operations.attach import attach, attached, detach, withdraw
+from lagg.operations.attach import attach, attached, detach
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
-from lagg.operations.protocol_change import begin, change_protocol
+from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
+from lagg.operations.protocol_change import change_protocol
 from lagg.plan.explain import Bucket, Explanation
-from lagg.plan.shape import LaggMac, Port, Shape
+from lagg.plan.shape import Shape
 from lagg.ports.takeover import Takeover
 from lagg.records import LaggRecord
 from lagg.running.bundle import Bundle
@@ -61,12 +59,6 @@ from lagg.tasks import Tasks, asked, asker, in_turn, together
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-QUEUE_FRAMES = 4096
-"""A lagg's txqueuelen: 40 ms at 100 kpps; a busy CPU keeps a worker off so long.
-
-reference: docs/adr/0013.
-"""
 
 
 class Commands:
@@ -79,10 +71,8 @@ class Commands:
         self._turn = asyncio.Lock()
         self._operations = Tasks()
         self._hotplug = HotPlug(laggs, self.whole)
-        self._kernel_events = KernelEvents(
-            laggs, self.whole, self._destroy, self._hotplug
-        )
-        self._applier = Applier(laggs, self._make, self._change)
+        self._kernel_events = KernelEvents(laggs, self.whole, self._hotplug)
+        self._applier = Applier(laggs, self._change)
 
     @classmethod
     async def open(
@@ -152,7 +142,7 @@ class Commands:
 
     async def destroy(self, name: str) -> None:
         """Puts every port back and takes the interface away."""
-        await self.whole(partial(self._destroy, name))
+        await self.whole(partial(destroy, self._laggs, name))
 
     async def set(self, name: str, change: LaggChange) -> None:
         """Changes protocol, options, MAC or MTU, live."""
@@ -220,7 +210,7 @@ class Commands:
         async with _undoing(*changing) as undo:
             await self._applier.apply(found, undo)
             for config in found.create:
-                await self._keep_mac(self._laggs.find(config.name))
+                await keep_mac(self._laggs, self._laggs.find(config.name))
         self._tell(found)
         try:
             await self._destroy_all([doomed.name for doomed in found.destroy])
@@ -242,107 +232,18 @@ class Commands:
 
     async def _create(self, config: LaggConfig) -> None:
         async with _undoing() as undo:
-            bundle = await self._make(config, undo)
-            await self._keep_mac(bundle)
+            bundle = await make(self._laggs, config, undo)
+            await keep_mac(self._laggs, bundle)
         bundle.emit(EventKind.CREATED, f"laggproto {config.proto.value}")
         tell_attached(bundle, config.ports)
-
-    async def _keep_mac(self, bundle: Bundle) -> None:
-        """Sets the MAC again if it is another by now: no user knows of the lagg yet.
-
-        It is udev's, when that looked before the TAP's own was kept (native/tap.c).
-        """
-        ifindex, mac = bundle.link.ifindex, bundle.shape.mac.address
-        if (await self._laggs.netlink.link(ifindex)).mac != mac:
-            await self._laggs.netlink.set_mac(ifindex, mac)
-
-    async def _make(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
-        if self._laggs.named(config.name) is not None:
-            raise LaggError(config.name, "already exists", errno.EEXIST)
-        bundle = await self._make_bundle(config, undo)
-        await self._apply(bundle, config.mac, config.mtu, undo)
-        for port in config.ports:
-            await attach(self._laggs, bundle, port, undo)
-        return bundle
-
-    async def _make_bundle(self, config: LaggConfig, undo: AsyncExitStack) -> Bundle:
-        netlink = self._laggs.netlink
-        identity = self._laggs.claim_identity(config.name)
-        undo.callback(self._laggs.disclaim_identity, identity)
-        try:
-            device = self._laggs.make_device(config.name)
-        except OSError as error:
-            raise await self._no_tap(config.name, error) from error
-        undo.callback(device.close)
-        ifindex = (await netlink.by_name(config.name)).ifindex
-        await netlink.set_queue(ifindex, QUEUE_FRAMES)
-        await netlink.set_up(ifindex, True)
-        shape = Shape(
-            config.proto,
-            _with_seed(config.options),
-            port_options=config.port_options,
-        )
-        link = await netlink.link(ifindex)
-        bundle = Bundle(
-            link,
-            device,
-            shape,
-            identity=identity,
-            emit=self._laggs.emit,
-            tx_dropped=netlink.tx_dropped,
-        )
-        undo.callback(bundle.give_up)
-        self._laggs.add(bundle)
-        undo.callback(self._laggs.bundles.pop, config.name)
-        await rename(netlink, bundle, (), config.options.altname, undo)
-        if config.proto is Proto.LACP:
-            await begin(self._laggs, bundle, undo)
-        await self._laggs.show_speed(bundle)
-        return bundle
 
     async def _destroy_every(self) -> None:
         """By the names of now: the last operation may have taken one away."""
         await self._destroy_all(tuple(self._laggs.bundles))
 
-    async def _no_tap(self, name: str, error: OSError) -> LaggError:
-        """Why there is none: nearly always because there is such an interface."""
-        there = (await self._laggs.netlink.links()).values()
-        also = [link for link in there if name in (link.name, *link.altnames)]
-        if error.errno != errno.EBUSY or not also:
-            return LaggError.of_os(name, "create the TAP", error)
-        kind = f" ({also[0].kind})" if also[0].kind else ""
-        cause = (
-            f"there is an interface of that name{kind}, which is no lagg of this laggd;"
-            " choose another name or take that away"
-        )
-        return LaggError(name, cause, errno.EBUSY)
-
     async def _destroy_all(self, names: Sequence[str]) -> None:
         """Destroys all at a time, for most of the time is the kernel's."""
-        await together(map(self._destroy, names))
-
-    async def _destroy(self, name: str) -> None:
-        """Whatever fails on the way, the lagg is gone and its ports are put back."""
-        bundle = self._laggs.find(name)
-        ports = bundle.shape.ports
-        await in_turn(
-            partial(_end_lacp, bundle),
-            partial(_let_go, self._laggs, bundle),
-            partial(self._remove, bundle),
-            partial(self._give_back, bundle, ports),
-        )
-
-    async def _remove(self, bundle: Bundle) -> None:
-        del self._laggs.bundles[bundle.name]
-        self._laggs.disclaim_identity(bundle.identity)
-        bundle.give_up()
-        await asyncio.to_thread(bundle.device.close)
-
-    async def _give_back(self, bundle: Bundle, ports: Sequence[Port]) -> None:
-        give_back = self._laggs.takeover.give_back
-        found = await together([give_back(port.link.ifindex) for port in ports])
-        self._laggs.watch_ports()
-        bundle.emit(EventKind.DESTROYED, f"{sum(found)} of {len(ports)} ports put back")
+        await together(destroy(self._laggs, name) for name in names)
 
     async def _set(self, name: str, change: LaggChange) -> None:
         bundle = self._laggs.find(name)
@@ -357,28 +258,17 @@ class Commands:
         self, bundle: Bundle, change: LaggChange, undo: AsyncExitStack
     ) -> None:
         proto = change.proto or bundle.shape.proto
-        await self._apply(bundle, change.mac, change.mtu, undo)
+        netlink = self._laggs.netlink
+        await propagate.set_wanted(netlink, bundle, change.mac, change.mtu, undo)
         if "altname" in dict(change.options):
             ours = bundle.shape.options.altname
             wanted = change.options_after(bundle.shape.options).altname
-            await rename(self._laggs.netlink, bundle, ours, wanted, undo)
+            await rename(netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
         everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
-        await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
+        await propagate.rule(netlink, bundle, everyone, mac, undo)
         await change_protocol(self._laggs, bundle, proto, changed, undo)
         await self._laggs.show_speed(bundle)
-
-    async def _apply(
-        self, bundle: Bundle, mac: str | None, mtu: int | None, undo: AsyncExitStack
-    ) -> None:
-        """The MAC and MTU a user asked for: they stay when ports come and go."""
-        netlink, everyone = self._laggs.netlink, propagate.members(bundle)
-        if mtu is not None:
-            propagate.fix_mtu(bundle, True, undo)
-            await propagate.set_mtu(netlink, bundle, everyone, mtu, undo)
-        if mac is not None:
-            wanted = LaggMac(mac, fixed=True)
-            await propagate.rule(netlink, bundle, everyone, wanted, undo)
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
         bundle = self._laggs.find(name)
@@ -404,25 +294,6 @@ class Commands:
             cause = f"laggproto {bundle.shape.proto.value} holds no port off"
             raise bundle.refuse(cause, errno.EINVAL)
         bundle.lacp.release(numbers)
-
-
-async def _end_lacp(bundle: Bundle) -> None:
-    """The partners are told before the sockets close."""
-    negotiator = bundle.lacp
-    if negotiator is not None:
-        await negotiator.leave([port.number for port in bundle.shape.ports])
-        await negotiator.close()
-        bundle.negotiate_by(None)
-
-
-async def _let_go(laggs: Laggs, bundle: Bundle) -> None:
-    """The ports' sockets close beside each other; with the device's, one by one."""
-    slots = [port.slot for port in bundle.shape.ports]
-    rest = bundle.shape
-    for slot in slots:
-        rest = rest.without_port(slot)
-    with logged(log.warning):
-        await withdraw(laggs, bundle, slots, rest)
 
 
 @asynccontextmanager
@@ -452,13 +323,6 @@ def _changed(shape: Shape, change: LaggChange) -> Shape:
     return replace(
         shape,
         proto=change.proto or shape.proto,
-        options=_with_seed(change.options_after(shape.options)),
+        options=with_seed(change.options_after(shape.options)),
         port_options=change.port_options_after(shape.port_options),
     )
-
-
-def _with_seed(options: Options) -> Options:
-    """lagg(4) draws a seed at each attach of a protocol; ours is drawn once."""
-    if options.hash_seed is not None:
-        return options
-    return replace(options, hash_seed=secrets.randbits(32))

@@ -48,6 +48,7 @@ from lagg.operations import propagate
 from lagg.operations.attach import depart
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.laggs import Laggs
+from lagg.operations.lifetime import destroy
 from lagg.operations.stuck_rings import Rings
 from lagg.operations.uppers import UPPERS
 from lagg.operations.uses import tell_uses
@@ -94,15 +95,13 @@ class KernelEvents:
         self,
         laggs: Laggs,
         whole: Callable[[Callable[[], Operation]], Operation],
-        destroy: Callable[[str], Operation],
         hotplug: HotPlug,
     ) -> None:
-        """`whole` runs an operation in its turn; `destroy`: the one for a lost TAP."""
+        """`whole` runs an operation in its turn."""
         self._hotplug = hotplug
         self._stirred = asyncio.Event()  # what ports are to receive may be other now
         self._laggs = laggs
         self._whole = whole
-        self._destroy = destroy
         self._tasks = Tasks()
         self._rings = Rings(laggs, whole, self._tasks)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
@@ -367,7 +366,7 @@ class KernelEvents:
         bundle.emit(
             EventKind.LOST, _MOVED if moved else _DELETED, level=logging.WARNING
         )
-        await self._destroy(bundle.name)
+        await destroy(self._laggs, bundle.name)
 
     async def _look_at_lagg(self, bundle: Bundle, link: Link) -> None:
         bundle.hold_carrier(link)

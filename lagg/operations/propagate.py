@@ -124,6 +124,26 @@ async def rule(
     bundle.rule(mac)
 
 
+async def set_wanted(
+    netlink: Netlink,
+    bundle: Bundle,
+    mac: str | None,
+    mtu: int | None,
+    undo: AsyncExitStack,
+) -> None:
+    """The MAC and MTU a user asked for: they stay when ports come and go.
+
+    None leaves it as it is.  Raises as set_mtu().
+    """
+    everyone = members(bundle)
+    if mtu is not None:
+        fix_mtu(bundle, True, undo)
+        await set_mtu(netlink, bundle, everyone, mtu, undo)
+    if mac is not None:
+        wanted = LaggMac(mac, fixed=True)
+        await rule(netlink, bundle, everyone, wanted, undo)
+
+
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
     """The ports follow the lagg up and down (F-PR-UP); one that will not is logged."""
     for port in bundle.shape.ports:

@@ -20,7 +20,7 @@ GRACE_POLL_S = 0.0002
 
 
 class GracePeriods:
-    """Those of which it is not known that they are over.  Control thread only."""
+    """The grace periods that may not be over yet.  Control thread only."""
 
     def __init__(self, device: Device) -> None:
         """None yet; `device` knows who holds a ticket up."""
