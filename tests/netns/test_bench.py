@@ -31,13 +31,14 @@ RUNS = {
         ("reconfigure", *SHORT, "0.3", "--count", "2"),
         "| laggd: protocol switch |",
     ),
+    "start": (("start", "--rounds", "1"), "| ready |"),
 }
 """Options, and a row of its table."""
 
 
 def left() -> set[str]:
     """Namespaces of benches, and directories."""
-    labels = ("bench", "reconfigure")
+    labels = ("bench", "reconfigure", "start")
     spaces = (NETNS_DIRECTORY.glob(f"lagg-{label}-*") for label in labels)
     found = {path.name for paths in spaces for path in paths}
     return found | {

@@ -5,7 +5,11 @@ Owns the netlink sockets and the only imports of pyroute2; no pyroute2 value lea
 it.  Knows no lagg, plan or protocol.
 """
 
-from lagg.kernel.netlink.ingress import DeafPorts
-from lagg.kernel.netlink.route import Netlink
+from lagg.kernel.netlink.library import use_parts
+
+use_parts()
+
+from lagg.kernel.netlink.ingress import DeafPorts  # noqa: E402  see library.py
+from lagg.kernel.netlink.route import Netlink  # noqa: E402
 
 __all__ = ["DeafPorts", "Netlink"]

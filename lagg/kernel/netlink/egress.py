@@ -11,8 +11,8 @@ import errno
 import struct
 from typing import Any
 
+from pyroute2.netlink import nlmsg
 from pyroute2.netlink.nfnetlink import nfgen_msg
-from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from lagg.kernel.netlink.messages import attributes_of
 from lagg.kernel.netlink.wire import (
@@ -84,7 +84,7 @@ class Egress:
 
     async def _qdiscs(self) -> set[tuple[int, str]]:
         """The queueing disciplines there are, with their ifindex."""
-        answers = await self._route.ask(Request(tcmsg(), _RTM_GETQDISC, _DUMP))
+        answers = await self._route.ask(Request(_AnyQdisc(), _RTM_GETQDISC, _DUMP))
         found = set()
         for raw in answers:
             kind = attributes_of(raw, _TC_AT + _IFINDEX.size).get(_TCA_KIND, b"")
@@ -107,6 +107,12 @@ class Egress:
                 with contextlib.suppress(OSError):  # it has gone meanwhile
                     found.add(ifindex_of(name))
         return found
+
+
+class _AnyQdisc(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
+    """struct tcmsg; pyroute2's own loads every discipline, filter and action."""
+
+    fields = tuple((name, "I") for name in ("family", "index", "of", "under", "more"))
 
 
 def _chains() -> Any:

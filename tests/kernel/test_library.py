@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""laggd loads of pyroute2, and of all else, what it uses and not what it could use."""
+
+import subprocess
+import sys
+
+from tests.tree import ROOT
+
+UNUSED = (
+    *("pyroute2.iproute", "pyroute2.ndb", "pyroute2.conntrack", "pyroute2.nftables"),
+    *("pyroute2.ethtool", "pyroute2.netlink.rtnl.tcmsg", "prometheus_client", "scapy"),
+    *("unittest", "sqlite3", "http", "email", "xml"),
+)
+
+
+def printed(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_laggd_starts_without_what_it_does_not_use() -> None:
+    loaded = printed(
+        "import sys, lagg.daemon.process, lagg.operations.commands\n"
+        f"print([name for name in {UNUSED!r} if name in sys.modules])"
+    )
+    assert loaded == "[]\n"
+
+
+def test_who_wants_the_whole_library_in_our_process_has_it() -> None:
+    shown = printed(
+        "import lagg.kernel.netlink\n"
+        "from lagg.kernel.netlink.messages import ifinfmsg as ours\n"
+        "import pyroute2, pyroute2.nftables.main\n"
+        "from pyroute2 import IPRoute, netns\n"
+        "from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg\n"
+        "print(type(pyroute2).__name__, IPRoute is pyroute2.IPRoute, ours is ifinfmsg)"
+    )
+    assert shown == "module True True\n"
+
+
+def test_the_whole_library_stays_when_it_was_there_first() -> None:
+    shown = printed(
+        "import pyroute2\nimport lagg.kernel.netlink, sys\n"
+        "print(sys.modules['pyroute2'] is pyroute2, type(pyroute2).__name__)"
+    )
+    assert shown == "True module\n"
+
+
+def test_inspection_of_all_modules_does_not_load_the_whole() -> None:
+    shown = printed(
+        "import lagg.kernel.netlink, pyroute2, sys\n"
+        "found = hasattr(pyroute2, '__warningregistry__')\n"
+        "print(found, 'pyroute2.iproute' in sys.modules)"
+    )
+    assert shown == "False False\n"
