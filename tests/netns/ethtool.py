@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The offloads of an interface, off and on, and its queues: ethtool(8), which a fresh
-machine lacks.
+"""The offloads of an interface, off and on, its queues and speed: ethtool(8), which a
+fresh machine lacks.
 
 Owns ETHTOOL_S...'s numbers.  Knows no lagg.
 """
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from lab import Host
 
 _SIOCETHTOOL = 0x8946
+_GSET, _GSET_BYTES = 0x1, 44
 _SCHANNELS = 0x3D
 _SET = {"tx": 0x17, "sg": 0x19, "tso": 0x1F}
 _GSTRINGS, _GFEATURES, _SFEATURES = 0x1B, 0x3A, 0x3B
@@ -41,6 +42,15 @@ def set_queues(name: str, *, receive: int, transmit: int) -> None:
     value = array.array("I", [_SCHANNELS, *limits, receive, transmit, *others])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
         _ask(opened, name, value)
+
+
+def speed_mbps(name: str) -> int:
+    """What an interface of this thread's namespace carries; -1: unknown."""
+    value = array.array("I", [_GSET] + [0] * (_GSET_BYTES // 4 - 1))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        _ask(opened, name, value)
+    told = value.tobytes()
+    return int.from_bytes(told[12:14] + told[28:30], "little", signed=True)
 
 
 def _set(host: Host, name: str, offload: str, *, on: bool) -> None:

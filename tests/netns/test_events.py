@@ -2,9 +2,7 @@
 """What a lagg hands on to its ports, and what it does when they change."""
 
 import asyncio
-import ctypes
 import errno
-import fcntl
 import json
 import socket
 import struct
@@ -19,14 +17,13 @@ from lab.namespace import kernel
 from lab.waiting import SLOWNESS
 from lagg.kernel.netlink import Netlink
 from lagg.model import Drop, LaggChange, MacPolicy, Options, Proto
+from tests.netns import ethtool
 from tests.netns.commands_world import World
 
 PORTS = ("p0", "p1", "p2")
 MAC = "02:00:5e:00:53:99"
 GROUP = "01:00:5e:7f:00:01"
 IP_GROUP, IP_GROUP_MAC = "233.252.0.1", "01005e7c0001"
-
-SIOCETHTOOL, ETHTOOL_GSET = 0x8946, 0x1
 
 FLAPS = 1000
 
@@ -265,16 +262,7 @@ def test_carrier_and_speed_follow_the_plan(world: World) -> None:
 
 def speed_of(world: World) -> int:
     """As ethtool(8) asks the kernel, without our netlink."""
-    command = ctypes.create_string_buffer(struct.pack("I", ETHTOOL_GSET), 44)
-    request = struct.pack("16sP16x", b"lagg0", ctypes.addressof(command))
-
-    def ask() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            fcntl.ioctl(any_socket, SIOCETHTOOL, request)
-        speed_low = command.raw[12:14]
-        return int.from_bytes(speed_low + command.raw[28:30], "little", signed=True)
-
-    return world.near.inside(ask)
+    return world.near.inside(lambda: ethtool.speed_mbps("lagg0"))
 
 
 def test_a_storm_of_flaps_ends_in_the_right_state(world: World) -> None:
