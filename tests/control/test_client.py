@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lagg.control import client, server
+from lagg.control import client, interface
 from lagg.control.client import Client, NoDaemonError
 
 MOMENT = struct.pack("ll", 0, 20_000)
@@ -134,8 +134,8 @@ def test_a_laggd_that_accepts_nobody_is_there_and_does_not_listen(path: str) -> 
 
 
 def test_what_may_be_asked_again_is_what_needs_no_right_to_change() -> None:
-    """A method of the server that changes something says so: `with self._change()`."""
-    source = ast.parse(Path(server.__file__).read_text(encoding="utf-8"))
+    """A method that changes something says so: `with self._change()`."""
+    source = ast.parse(Path(interface.__file__).read_text(encoding="utf-8"))
     methods = {
         node.name: ast.unparse(node)
         for node in ast.walk(source)
