@@ -12,7 +12,7 @@ POLL_S = 0.002
 
 SLOWNESS = float(os.environ.get("LAGG_SLOWNESS", "1"))
 """By how much all takes longer than usual here, as where a processor is emulated:
-deadlines are as many times later, and streams as many times thinner."""
+deadlines are as many times later, looks as many times rarer, and streams thinner."""
 
 
 def wait_until(predicate: Callable[[], object], deadline_s: float, what: str) -> float:
@@ -30,4 +30,4 @@ def wait_until(predicate: Callable[[], object], deadline_s: float, what: str) ->
             return time.monotonic() - start
         if late:
             raise TimeoutError(f"not within {deadline_s} s: {what}")
-        time.sleep(POLL_S)
+        time.sleep(POLL_S * SLOWNESS)
