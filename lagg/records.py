@@ -163,6 +163,26 @@ class LaggRecord(TypedDict):
     lacp: LacpRecord | None  # null unless laggproto is lacp
 
 
+class HalfRecord(TypedDict):
+    """A process of laggd beside the one that answers."""
+
+    version: str
+    pid: int
+    uptime_s: int
+
+
+class DaemonRecord(TypedDict):
+    """laggd itself: `laggctl status --json`."""
+
+    version: str
+    pid: int
+    started_at: str  # RFC 3339
+    uptime_s: int
+    forwarder: HalfRecord | None  # null: its workers are threads of this process
+    adoptions: int  # laggds before this one, whose laggs it has taken over
+    control_away_s: float | None  # while the last one was taken over from
+
+
 def lacp_record(view: View) -> LacpRecord:
     """The LACP part of a lagg record."""
     return {

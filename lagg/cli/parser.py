@@ -155,6 +155,7 @@ COMMANDS = (
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
     Command("show", "what is there and how it does", "show", "?", _show_words),
+    Command("status", "laggd itself: version, pid, since when", "show", None),
     Command("stats", "counters", "show", "?", _stats_words),
     Command("top", "rates and history, live", "top", "?", _top_words),
     Command(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands that only look: show, stats, monitor.
+"""The commands that only look: show, stats, status, monitor.
 
 Owns which call each makes; the pages are lagg/cli/show_page.py's.
 """
@@ -11,14 +11,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, UsageError, paint, say
-from lagg.cli.show_page import counter_part, event_line, show_page, stats_page
+from lagg.cli.show_page import (
+    counter_part,
+    event_line,
+    show_page,
+    stats_page,
+    status_line,
+)
 from lagg.control.client import Client
 
 if TYPE_CHECKING:
     import argparse
 
     from lagg.control.messages import BucketJson
-    from lagg.records import LaggRecord
+    from lagg.records import DaemonRecord, LaggRecord
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -31,7 +37,16 @@ def show(arguments: argparse.Namespace) -> int:
 
         say("\n\n".join(map(bonding_page, laggs)) or "no laggs")
     else:
+        if arguments.verbose:
+            say(f"{status_line(_status(arguments))}\n")
         say(show_page(laggs, paint(), verbose=arguments.verbose))
+    return DONE
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Prints what laggd is there, and since when."""
+    found = _status(arguments)
+    say(json.dumps(found) if arguments.json else status_line(found))
     return DONE
 
 
@@ -76,6 +91,11 @@ def monitor(arguments: argparse.Namespace) -> int:
 def _time_of_day(at: str) -> str:
     """RFC 3339 as the clock on the wall here shows it."""
     return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+
+
+def _status(arguments: argparse.Namespace) -> DaemonRecord:
+    with Client(arguments.socket) as laggd:
+        return cast("DaemonRecord", laggd.call("Status")["laggd"])
 
 
 def laggs_of(arguments: argparse.Namespace) -> list[LaggRecord]:

@@ -15,6 +15,8 @@ from lagg.options import OPTIONS
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
     from lagg.control.messages import AskerJson, EventJson
     from lagg.records import (
+        DaemonRecord,
+        HalfRecord,
         LacpRecord,
         LaggRecord,
         Limbo,
@@ -62,6 +64,29 @@ def stats_page(laggs: Sequence[LaggRecord], paint: Paint) -> str:
     if not laggs:
         return "no laggs"
     return "\n\n".join("\n".join(_stats_lines(each, paint)) for each in laggs)
+
+
+def status_line(status: DaemonRecord) -> str:
+    """As "laggd 0.1.0, pid 4711, for 3 d 4 h", and its other half where it has one."""
+    halves = [f"laggd {_half(status)}"]
+    if status["forwarder"] is not None:
+        halves.append(f"lagg-forwarder {_half(status['forwarder'])}")
+    return "; ".join(halves)
+
+
+def _half(half: DaemonRecord | HalfRecord) -> str:
+    return f"{half['version']}, pid {half['pid']}, for {_lasted(half['uptime_s'])}"
+
+
+def _lasted(seconds: int) -> str:
+    """The two largest units, as "3 d 4 h", or "42 s"."""
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    first = next((n for n, (_, size) in enumerate(units) if seconds >= size), 3)
+    words = []
+    for unit, size in units[first : first + 2]:
+        count, seconds = divmod(seconds, size)
+        words.append(f"{count} {unit}")
+    return " ".join(words)
 
 
 def event_line(event: EventJson, clock: str, paint: Paint) -> str:

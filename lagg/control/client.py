@@ -18,7 +18,7 @@ from lagg.errors import LaggError
 
 INTERFACE = "org.laggd.Lagg"
 
-LOOKS = frozenset({"Buckets", "Explain", "List", "Monitor", "Save"})
+LOOKS = frozenset({"Buckets", "Explain", "List", "Monitor", "Save", "Status"})
 """Methods that change nothing: who got no answer may ask again."""
 
 REPLY_SECONDS = 10

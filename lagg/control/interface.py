@@ -41,9 +41,10 @@ from lagg.control.monitors import Monitors
 from lagg.control.varlink import refusal
 from lagg.errors import LaggError
 from lagg.events import Asker, Event
+from lagg.life import Life
 from lagg.model import Health, LaggChange, LaggConfig
 from lagg.plan.explain import Bucket, Explanation
-from lagg.records import LaggRecord, OptionsRecord, options_record
+from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
 from lagg.tasks import asked
 
 Reload = Callable[[], Awaitable[tuple[str, ...]]]
@@ -134,9 +135,11 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         monitors: Monitors,
         reload: Reload,
         defaults: dict[str, object],
+        life: Life,
     ) -> None:
         """For the client `asker`; `deny` says why it may change nothing, if so."""
         self._reload = reload
+        self._life = life
         self._commands = commands
         self._deny = deny
         self._asker = asker
@@ -230,6 +233,11 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     async def Save(self) -> str:
         """All that runs, as a file that a reload of changes nothing."""
         return to_toml(await self._commands.running())
+
+    @varlinkmethod(return_parameter="laggd")
+    async def Status(self) -> DaemonRecord:
+        """Laggd itself: version, pid, and since when."""
+        return self._life.record()
 
     @varlinkmethod(return_parameter="laggs")
     async def List(self, *, name: str | None = None) -> list[LaggRecord]:

@@ -19,6 +19,7 @@ from lagg.control.interface import LaggInterface, Operations, Reload
 from lagg.control.monitors import Monitors
 from lagg.control.peer import Peer, group_name, peer_of
 from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase
+from lagg.life import Life
 
 CLIENTS_MAX = 64
 """Connections at a time.  A newcomer takes the place of the longest silent one."""
@@ -44,9 +45,12 @@ _log = logging.getLogger(__name__)
 class ControlServer:
     """Serves org.laggd.Lagg on a listening socket."""
 
-    def __init__(self, commands: Operations, gid: int, reload: Reload) -> None:
+    def __init__(
+        self, commands: Operations, gid: int, reload: Reload, life: Life
+    ) -> None:
         """Members of the group `gid` may change things."""
         self._reload = reload
+        self._life = life
         self._commands = commands
         self._gid = gid
         self._clients: dict[Connection, asyncio.Task[None]] = {}
@@ -125,6 +129,7 @@ class ControlServer:
                 self._monitors,
                 self._reload,
                 self._defaults,
+                self._life,
             )
         )
         registry.register_interface(

@@ -9,13 +9,14 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 import lagg
 from lagg.errors import LaggError
+from lagg.life import Life
 from lagg.model import Health, PortFlag
 from lagg.records import LaggRecord, PortRecord
 
@@ -210,27 +211,41 @@ FAMILIES = (
 )
 
 
+_STARTED = "laggd_start_time_seconds"
+
+
 def names() -> list[str]:
     """Every metric as it is scraped."""
     ours = [f"{each.name}_total" if each.counts else each.name for each in FAMILIES]
-    return ["laggd_build_info", "laggd_ailments", *ours]
+    return ["laggd_build_info", _STARTED, "laggd_ailments", *ours]
 
 
-def text_of(laggs: Sequence[LaggRecord], ailments: int) -> bytes:
-    """The page a scrape gets.  Takes milliseconds a lagg; any thread may call."""
+def text_of(
+    laggs: Sequence[LaggRecord], ailments: int, started: Mapping[str, float]
+) -> bytes:
+    """The page a scrape gets.  Takes milliseconds a lagg; any thread may call.
+
+    `started`: since when each process of laggd is there, in seconds since 1970.
+    """
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(laggs, ailments))
+    registry.register(_Page(laggs, ailments, started))
     return generate_latest(registry)
 
 
 class _Page:
     """A collector of prometheus_client that knows one moment."""
 
-    def __init__(self, laggs: Sequence[LaggRecord], ailments: int) -> None:
+    def __init__(
+        self,
+        laggs: Sequence[LaggRecord],
+        ailments: int,
+        started: Mapping[str, float],
+    ) -> None:
         self._laggs = laggs
         self._ailments = ailments
+        self._started = started
 
     def collect(self) -> Iterable["Metric"]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -238,6 +253,11 @@ class _Page:
         build = GaugeMetricFamily("laggd_build_info", "1", labels=["version"])
         build.add_metric([lagg.__version__], 1)
         yield build
+        text = "Since when a process is there, in seconds since 1970"
+        since = GaugeMetricFamily(_STARTED, text, labels=["process"])
+        for process, at_s in self._started.items():
+            since.add_metric([process], at_s)
+        yield since
         yield GaugeMetricFamily(
             "laggd_ailments",
             "Workers and upkeep that do not work",
@@ -285,10 +305,13 @@ def listener_of(address: str, port: int) -> socket.socket:
 class Metrics:
     """Answers scrapes while it is entered; an async context manager."""
 
-    def __init__(self, source: RecordSource, listener: socket.socket | None) -> None:
+    def __init__(
+        self, source: RecordSource, listener: socket.socket | None, life: Life
+    ) -> None:
         """Takes the socket; without one nothing is served."""
         self._source = source
         self._listener = listener
+        self._started = {"laggd": life.started_at_s}
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
@@ -355,4 +378,6 @@ class Metrics:
         laggs = await self._source.records(None)
         ailments = len(self._source.health().ailments)
         # In a thread: with many ports it takes longer than a failover may.
-        return "200 OK", await asyncio.to_thread(text_of, laggs, ailments)
+        return "200 OK", await asyncio.to_thread(
+            text_of, laggs, ailments, self._started
+        )

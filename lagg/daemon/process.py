@@ -32,6 +32,7 @@ from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
 from lagg.errors import LaggError
 from lagg.kernel import privileges
+from lagg.life import Life
 from lagg.model import (
     BUSY_POLL_US_MAX,
     USUAL_TUNING,
@@ -151,13 +152,14 @@ async def _serve(
     listener: socket.socket,
     open_operations: OpenOperations,
 ) -> None:
+    life = Life()
     stop = _stop_signal()
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
     scraped = listener_of(*settings.metrics) if settings.metrics else None
     commands = await open_operations(settings.state_dir)
     reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)
-    server = ControlServer(commands, settings.gid, reloader.reload)
+    server = ControlServer(commands, settings.gid, reloader.reload, life)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
     async with AsyncExitStack() as way_out:  # last first, each whatever another does
         way_out.push_async_callback(commands.close)
@@ -173,7 +175,7 @@ async def _serve(
         gc.freeze()
         notify("READY=1")
         _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
-        async with Pulse(commands), Metrics(commands, scraped):
+        async with Pulse(commands), Metrics(commands, scraped, life):
             await stop.wait()
     _log.info("every port is as it was found")
 

@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+import lagg
 from lagg import cli
 from lagg.cli.show_page import (
     byte_words,
@@ -110,6 +112,25 @@ def test_altnames_are_shown_and_an_empty_word_is_none(laggctl: Laggctl) -> None:
     assert "\n  altname core\n  altname uplink\n" in laggctl("show").out
     laggctl("set", "lagg0", "--altname", "")
     assert "altname" not in laggctl("show", "-v").out
+
+
+@pytest.mark.usefixtures("world")
+def test_status_tells_of_laggd_itself(laggctl: Laggctl) -> None:
+    found = json.loads(laggctl("--json", "status").out)
+    started = datetime.fromisoformat(found.pop("started_at"))
+    up_s = found.pop("uptime_s")
+    assert (datetime.now(UTC) - started).total_seconds() >= up_s >= 0
+    assert found == {
+        "version": lagg.__version__,
+        "pid": os.getpid(),
+        "forwarder": None,
+        "adoptions": 0,
+        "control_away_s": None,
+    }
+    line = f"laggd {lagg.__version__}, pid {os.getpid()}, for "
+    assert laggctl("status").out.startswith(line)
+    assert laggctl("show", "-v").out.startswith(line)
+    assert laggctl("show", "-v").out.endswith("\n\nno laggs\n")
 
 
 def test_set_attach_detach_release_destroy(world: World, laggctl: Laggctl) -> None:

@@ -3,8 +3,9 @@
 
 import pytest
 
-from lagg.cli.show_page import event_line, plain, show_page
+from lagg.cli.show_page import event_line, plain, show_page, status_line
 from lagg.control.messages import AskerJson, EventJson
+from lagg.records import DaemonRecord, HalfRecord
 from tests.control.world import a_record
 
 
@@ -56,3 +57,31 @@ def test_an_event_says_its_cause_and_who_asked(
     line = event_line(event, "03:04:05", plain)
     place = "03:04:05 lagg0 port eth1 active-port"
     assert line == f"{place}: carries the lagg now (eth0 down){words}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (61, "1 min 1 s"),
+        (7200, "2 h 0 min"),
+        (3 * 86_400 + 4 * 3600 + 59, "3 d 4 h"),
+    ],
+)
+def test_the_status_line_has_the_two_largest_units_and_each_process(
+    seconds: int, words: str
+) -> None:
+    half: HalfRecord = {"version": "1.2", "pid": 7, "uptime_s": seconds}
+    status: DaemonRecord = {
+        **half,
+        "started_at": "",
+        "forwarder": None,
+        "adoptions": 0,
+        "control_away_s": None,
+    }
+    assert status_line(status) == f"laggd 1.2, pid 7, for {words}"
+    status["forwarder"] = {**half, "pid": 8}
+    assert status_line(status) == (
+        f"laggd 1.2, pid 7, for {words}; lagg-forwarder 1.2, pid 8, for {words}"
+    )

@@ -356,7 +356,7 @@ def described(world: World) -> str:
 
 METHODS = [
     *("Attach", "Buckets", "Create", "Defaults", "Destroy", "Detach", "Explain"),
-    *("List", "Monitor", "Release", "Reload", "Save", "Set"),
+    *("List", "Monitor", "Release", "Reload", "Save", "Set", "Status"),
 ]
 FIELD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 

@@ -25,6 +25,7 @@ from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.lacp.values import PRIORITY_DEFAULT
+from lagg.life import Life
 from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
@@ -277,7 +278,7 @@ class World:
         self.reloader = Reloader(
             lambda: load(self.file), self.commands.reload, self.told.append
         )
-        self.server = ControlServer(self.commands, gid, self.reloader.reload)
+        self.server = ControlServer(self.commands, gid, self.reloader.reload, Life())
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lagg.daemon import metrics
 from lagg.daemon.metrics import FAMILIES, Metrics, listener_of, names, text_of
 from lagg.errors import LaggError
+from lagg.life import Life
 from lagg.model import LaggConfig
 from lagg.records import LaggRecord, PortLacpRecord
 from tests.control.world import FakeCommands, record_of
@@ -49,8 +50,9 @@ def record() -> LaggRecord:
 
 
 def test_a_page_says_what_the_record_says() -> None:
-    page = read(text_of([record()], ailments=1))
+    page = read(text_of([record()], 1, {"laggd": 1.5e9}))
     assert page[key("laggd_ailments")] == 1
+    assert page[key("laggd_start_time_seconds", process="laggd")] == 1.5e9
     assert page[key("laggd_lagg_tx_in_frames_total", lagg="lagg0")] == 10
     of_drop = key("laggd_lagg_dropped_frames_total", lagg="lagg0", reason="no-port")
     assert page[of_drop] == record()["counters"]["drops"]["no-port"] == 3
@@ -65,9 +67,9 @@ def test_a_page_says_what_the_record_says() -> None:
 
 
 def test_every_name_is_on_a_page_and_nothing_else_is() -> None:
-    page = read(text_of([record()], ailments=0))
+    page = read(text_of([record()], 0, {"laggd": 1.5e9}))
     assert {name for name, _ in page} == set(names())
-    assert len(names()) == len(set(names())) == len(FAMILIES) + 2
+    assert len(names()) == len(set(names())) == len(FAMILIES) + 3
 
 
 def test_every_name_is_documented() -> None:
@@ -107,7 +109,7 @@ def answers(*requests: bytes) -> list[bytes]:
         commands = FakeCommands()
         await commands.create(LAGG)
         door = listener()
-        async with Metrics(commands, door):
+        async with Metrics(commands, door, Life()):
             where = door.getsockname()
             return [await ask(where, request) for request in requests]
 
@@ -140,7 +142,7 @@ def test_a_question_without_an_end_gets_no_answer() -> None:
 def test_one_client_too_many_is_turned_away_and_the_others_stay() -> None:
     async def run() -> tuple[bytes, bytes]:
         door = listener()
-        async with Metrics(FakeCommands(), door):
+        async with Metrics(FakeCommands(), door, Life()):
             where = door.getsockname()
             idle = [
                 await asyncio.open_connection(*where)
