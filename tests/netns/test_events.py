@@ -286,7 +286,7 @@ def test_a_storm_of_flaps_ends_in_the_right_state(world: World) -> None:
 
 
 def test_a_port_s_new_name_is_followed(world: World) -> None:
-    world.ip("link set p1 name lan1")
+    world.near.rename("p1", "lan1")
     world.wait(lambda: "lan1" in world.port_names(), "the record has the new name")
     assert not world.hears(1, "lan1")
     assert '"lan1"' in (world.state_dir / "ports.json").read_text()
@@ -474,7 +474,7 @@ def test_after_an_overrun_every_port_is_looked_at(world: World) -> None:
         """Blocks the loop while more happens than the queue holds."""
         shrink(netlink)
         world.carrier(0, up=False)
-        world.ip("link set p1 name lan1")
+        world.near.rename("p1", "lan1")
         world.far_ip("link del q2")
         world.ip("link set lagg0 mtu 1400")
         for number in range(200):
