@@ -117,13 +117,14 @@ def _scalar(kind: type) -> Reader:
 def _enumeration(kind: type[Enum]) -> Reader:
     types = {type(each.value) for each in kind}
     known: dict[object, Enum] = {each.value: each for each in kind}
+    closed = "_missing_" not in vars(kind)
     if issubclass(kind, Flag):  # any of them together
         known = {bits: kind(bits) for bits in range((~kind(0)).value + 1)}
 
     def read(found: Any) -> Any:
-        if type(found) not in types or found not in known:
+        if type(found) not in types or (closed and found not in known):
             raise _Refused(found, f"of {kind.__name__}")
-        return known[found]
+        return known[found] if found in known else kind(found)
 
     return read
 

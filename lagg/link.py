@@ -7,8 +7,13 @@ Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
 import enum
 import socket
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from lagg.lacp.values import U16, U32, Count, Mac
 
 IFF_LOOPBACK = 0x8
+
+Ifindex = Annotated[int, range(1, 1 << 31)]
 
 OPERSTATES_USABLE = frozenset({"UP", "UNKNOWN"})
 """RFC 2863 states that carry frames; dormant and testing do not (H-58)."""
@@ -47,28 +52,28 @@ class Offload(enum.StrEnum):
 class Link:
     """One interface of this network namespace as the kernel last described it."""
 
-    ifindex: int
+    ifindex: Ifindex
     name: str
     mac: str  # "02:00:5e:00:53:01"; "" when it has no hardware address
-    mtu: int  # bytes
+    mtu: U32  # bytes
     up: bool  # IFF_UP
     lower_up: bool  # carrier
     operstate: str  # "UP", "DOWN", "LOWERLAYERDOWN", "DORMANT", ...
-    arphrd: int  # ARPHRD_*, 1 for Ethernet
-    flags: int = 0  # IFF_*, all of them
+    arphrd: U16  # ARPHRD_*, 1 for Ethernet
+    flags: U32 = 0  # IFF_*, all of them
     kind: str = ""  # "veth", "tun", "vlan", ...; "" for hardware
-    master: int = 0  # ifindex, 0: none
-    lower: int = 0  # ifindex of what it stands on, or a veth's peer; 0: not here
+    master: U32 = 0  # ifindex, 0: none
+    lower: U32 = 0  # ifindex of what it stands on, or a veth's peer; 0: not here
     permanent_mac: str = ""  # burnt in; "" when it has none
-    promiscuity: int = 0  # references
-    allmulti: int = 0  # references
-    addr_gen_mode: AddrGenMode | None = None  # None: IPv6 is off
+    promiscuity: U32 = 0  # references
+    allmulti: U32 = 0  # references
+    addr_gen_mode: Annotated[AddrGenMode, range(256)] | None = None  # None: IPv6 is off
     router: bool = False  # IPv6 forwards what comes in here
     alias: str = ""
     altnames: tuple[str, ...] = ()
-    queues: int = 1  # to transmit by, the most that it can have
+    queues: U32 = 1  # to transmit by, the most that it can have
     # A counter is no change of the link, so it does not count in comparisons.
-    tx_dropped: int = field(default=0, compare=False)
+    tx_dropped: Count = field(default=0, compare=False)
 
     @property
     def active(self) -> bool:
@@ -90,10 +95,19 @@ class Reception:
 
 
 @dataclass(frozen=True, slots=True)
+class RxFilter:
+    """What a port is to let in besides what is for its MAC."""
+
+    promisc: bool = False
+    allmulti: bool = False
+    multicast: frozenset[Mac] = frozenset()  # groups
+
+
+@dataclass(frozen=True, slots=True)
 class Modes:
     """What a link has settled on with its other end, as ethtool(8) tells it."""
 
-    speed_mbps: int = 0  # 0 when unknown
+    speed_mbps: U32 = 0  # 0 when unknown
     full_duplex: bool = True  # also when unknown
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
 
-from lagg.lacp.values import PRIORITY_DEFAULT, AdSelect
+from lagg.lacp.values import PRIORITY_DEFAULT, U32, AdSelect, Mac
 from lagg.options import PORTS_MAX
 
 WORKERS_MAX = 8
@@ -142,7 +142,7 @@ class Options:
     lacp_fast_timeout: bool = False
     lacp_active: bool = True
     lacp_system_priority: int = PRIORITY_DEFAULT  # 0 the highest
-    lacp_system: str | None = None  # a MAC; None: the lagg's
+    lacp_system: Mac | None = None  # None: the lagg's
     lacp_key: int = 0  # 0: derived from the speed
     ad_select: AdSelect = AdSelect.STABLE
     lacp_max_ports: int = PORTS_MAX  # more are on standby
@@ -207,10 +207,19 @@ class LaggConfig:
     name: str
     proto: Proto = Proto.FAILOVER
     ports: tuple[str, ...] = ()
-    mac: str | None = None  # "02:00:5e:00:53:01"; None: the first port's
-    mtu: int | None = None  # bytes; None: the first port's
+    mac: Mac | None = None  # None: the first port's
+    mtu: U32 | None = None  # bytes; None: the first port's
     options: Options = field(default_factory=Options)
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What files and users want of a lagg beside its shape."""
+
+    said: LaggConfig | None = None  # by the files, when they named it last
+    waiting_for: tuple[str, ...] = ()  # ports that are not there yet
+    mtu_fixed: bool = False  # by the user: it stays when ports come and go
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ ROOMS = (
     "lacp",
     TOP,
     "plan",
+    "handover",
     "config",
     "kernel",
     "ports",
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "records": ("lacp", "model", "options"),
     "streams": (),
     "tasks": ("errors", "events"),
+    "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc"),
     "kernel.native": (TOP, "plan", "kernel.privileges"),
     "kernel.slow": (TOP, "kernel.proc"),
@@ -85,6 +87,7 @@ SOLE_IMPORTERS = {
 PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
+    *("codec", "handover.saved"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}

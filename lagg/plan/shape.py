@@ -8,7 +8,9 @@ Pure: each change is a new Shape; knows no kernel and no device.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from lagg.lacp.values import Mac
 from lagg.link import Link, Modes
 from lagg.model import (
     BUCKETS,
@@ -20,7 +22,9 @@ from lagg.model import (
 )
 from lagg.options import PORTS_MAX
 
-Homes = tuple[int, ...]
+Slot = Annotated[int, range(PORTS_MAX)]
+
+Homes = Annotated[tuple[Slot, ...], range(BUCKETS + 1)]
 """The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
 
@@ -28,7 +32,7 @@ Homes = tuple[int, ...]
 class LaggMac:
     """The MAC that a lagg and all its ports have, and whose it is."""
 
-    address: str
+    address: Mac
     fixed: bool = False  # the user's: it stays whatever ports come and go
     donor: str | None = None  # the port that gave it, which may have left
 
@@ -37,9 +41,9 @@ class LaggMac:
 class Port:
     """One attached port."""
 
-    slot: int
+    slot: Slot
     link: Link  # as the kernel last described it
-    home_mac: str  # what it had before it was attached
+    home_mac: Mac  # what it had before it was attached
     modes: Modes
     lacp: Agreement = field(default_factory=Agreement)
     warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
@@ -72,9 +76,9 @@ class Shape:
     proto: Proto
     options: Options  # hash_seed drawn
     ports: tuple[Port, ...] = ()  # by ifindex, as lagg(4) keeps them (F-ID-5)
-    primary: int | None = None  # slot
+    primary: Slot | None = None
     homes: Homes = ()
-    closing: frozenset[int] = frozenset()  # of ports that went; what comes in counts
+    closing: frozenset[Slot] = frozenset()  # of ports that went; what comes in counts
     # By name, of interfaces that are no ports, too.
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
     # The ports that a file names, as it names them, there or not; none made by hand.

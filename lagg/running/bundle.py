@@ -18,19 +18,21 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, TypeVarTuple
+from typing import Final, Self, TypeVarTuple
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
+from lagg.handover.saved import SavedHold, SavedLagg
 from lagg.kernel.native import Device, flow_hash
 from lagg.link import Link
 from lagg.model import (
     Drop,
     LaggConfig,
     Proto,
+    Wanted,
 )
 from lagg.plan.changes import News, active_news, cause, news, option_news
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
@@ -54,15 +56,6 @@ from lagg.tasks import asker
 log = logging.getLogger(__name__)
 
 Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What files and users want of a lagg beside its shape."""
-
-    said: LaggConfig | None = None  # by the files, when they named it last
-    waiting_for: tuple[str, ...] = ()  # ports that are not there yet
-    mtu_fixed: bool = False  # by the user: it stays when ports come and go
 
 
 class Bundle:
@@ -102,6 +95,54 @@ class Bundle:
         self._emit = emit
         self._in_change = False  # see one_change()
         self._shares_mac = False  # with the port that gave it, which has left
+
+    @classmethod
+    def resumed(
+        cls,
+        saved: SavedLagg,
+        device: Device,
+        *,
+        emit: Callable[[Event], None],
+        tx_dropped: Callable[[int], int | None] = lambda _: None,
+    ) -> Self:
+        """The lagg that was saved, whose workers are under its last snapshot.
+
+        Its negotiator is the caller's to resume.  Snapshots before that may still be
+        seen: publish_again() is due before anybody waits for a grace period.
+        """
+        shape = saved.shape
+        found = cls(saved.link, device, shape, identity=saved.identity, emit=emit)
+        found._shape = shape
+        found._plan = found._plan_of(shape)
+        found._moves = saved.flow_moves
+        found._wanted = saved.wanted
+        found._openings = dict(saved.openings)
+        found._shares_mac = saved.shares_mac
+        read = partial(tx_dropped, saved.link.ifindex)
+        found._host_drops = HostDrops(read, saved.host_drops)
+        return found
+
+    def saved(self, holds: Iterable[SavedHold]) -> SavedLagg | None:
+        """The lagg as a value; `holds`: how its ports are held.
+
+        None while the workers keep LACP waiting: what was saved before still holds.
+        """
+        lacp = None if self.lacp is None else self.lacp.saved()
+        if lacp is None and self.lacp is not None:
+            return None
+        said = ((port, why) for port, why in self._openings.items() if why is not None)
+        return SavedLagg(
+            link=self.link,
+            identity=self.identity,
+            shape=self.shape,
+            moves=tuple(self.moves.origins.items()),
+            wanted=self.wanted,
+            shares_mac=self._shares_mac,
+            host_drops=self._host_drops.saved(),
+            openings=tuple(said),
+            holds=tuple(holds),
+            lacp=lacp,
+        )
 
     @property
     def link(self) -> Link:

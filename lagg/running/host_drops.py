@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lagg.errors import LaggError
+from lagg.handover.saved import SavedHostDrops
 from lagg.model import Counters, Drop
 
 log = logging.getLogger(__name__)
@@ -18,14 +19,22 @@ log = logging.getLogger(__name__)
 class HostDrops:
     """The frames of one lagg that the kernel dropped before its TAP was read."""
 
-    def __init__(self, read: Callable[[], int | None]) -> None:
+    def __init__(
+        self, read: Callable[[], int | None], saved: SavedHostDrops | None = None
+    ) -> None:
         """`read` tells how many there were so far, None when the TAP is gone.
 
-        It may raise LaggError.  Those that were before are not counted.
+        It may raise LaggError.  Those that were before are not counted, unless another
+        did, who has `saved` what he knew.
         """
         self._read = read
-        self._seen = self._now() or 0
-        self._dropped: dict[Drop, int] = {}
+        saved = saved or SavedHostDrops(seen=self._now() or 0)
+        self._seen = saved.seen
+        self._dropped = dict(saved.dropped)
+
+    def saved(self) -> SavedHostDrops:
+        """What another one goes on from."""
+        return SavedHostDrops(self._seen, tuple(self._dropped.items()))
 
     def count(self, reason: Drop) -> None:
         """Counts under this reason what was dropped since the last call."""

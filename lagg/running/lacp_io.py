@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Self
 
 from lagg.errors import LaggError
 from lagg.events import EventKind
+from lagg.handover.saved import SavedLacp, SavedLacpPort
 from lagg.kernel.slow import SlowSocket
 from lagg.lacp.engine import Engine
 from lagg.lacp.values import (
@@ -101,6 +103,54 @@ class LacpIo:
         self._markers = Markers(bundle, self._mark)
         self._stepping = self._closed = False
         self._stepped = asyncio.Event()
+
+    @classmethod
+    def resumed(
+        cls,
+        bundle: Bundle,
+        changed: Callable[[], None],
+        saved: SavedLacp,
+        sockets: Mapping[int, Slow],
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        open_socket: Callable[[int, str], Slow] = SlowSocket,
+    ) -> Self:
+        """Goes on as one that was saved, by its `sockets`; ValueError: nobody can.
+
+        Nothing is said before reconcile().  Ports that were about to leave do so no
+        more: whoever asked for that is told that laggd has gone.
+        """
+        found = cls(bundle, changed, clock=clock, open_socket=open_socket)
+        now = clock()
+        found._engine = Engine.restored(saved.engine.after_absence(now), now)
+        found._mac = saved.mac
+        ports = zip(saved.engine.ports, saved.ports, strict=True)
+        for port, beside in ports:
+            known = _Known(port.priority, port.medium, beside.leaving, beside.carrying)
+            found._ports[port.number] = known
+        overruns = {each.number: each.overruns for each in saved.ports}
+        for number, opened in sockets.items():
+            found._sockets.take(number, opened, overruns.get(number, 0))
+        found._markers.resume(saved.answering, saved.asked)
+        return found
+
+    def saved(self) -> SavedLacp | None:
+        """What resumed() goes on from; None: the engine waits for the workers."""
+        if self._held_up:
+            return None
+        answering, asked = self._markers.saved()
+        return SavedLacp(
+            engine=self._engine.saved(),
+            mac=self._mac,
+            ports=tuple(
+                SavedLacpPort(
+                    number, port.leaving, port.carrying, self._sockets.overruns(number)
+                )
+                for number, port in sorted(self._ports.items())
+            ),
+            answering=answering,
+            asked=asked,
+        )
 
     # ---- ports ---------------------------------------------------------------------
 

@@ -84,6 +84,11 @@ class LacpSockets:
         self._ears[number] = _Ear(opened)
         self._hear(number)
 
+    def take(self, number: int, opened: Slow, overruns: int) -> None:
+        """Listens to a port by a socket that is open, and has had so many overruns."""
+        self._ears[number] = _Ear(opened, overruns=overruns)
+        self._hear(number)
+
     async def close(self, numbers: Collection[int]) -> None:
         """Closes the sockets of these ports, which are listened to no more at once."""
         found = [self._ears.pop(n).socket for n in numbers if n in self._ears]

@@ -7,7 +7,7 @@ frame and no socket.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from lagg.errors import LaggError
@@ -49,6 +49,21 @@ class Markers:
         self._seen = Moves()
         self._tasks = Tasks()
         self._closed = False
+
+    def saved(self) -> tuple[frozenset[int], tuple[tuple[int, int], ...]]:
+        """Who answers markers, and which slots have which transaction, for resume()."""
+        asked = ((slot, sent) for slot, sent in self._asked.items() if sent is not None)
+        return frozenset(self._answering), tuple(asked)
+
+    def resume(
+        self, answering: Collection[int], asked: Iterable[tuple[int, int]]
+    ) -> None:
+        """Goes on with what was saved; the others that wait are asked for anew."""
+        self._answering = set(answering)
+        self._asked = dict(asked)
+        waiting = self._holder.moves
+        unasked = {*waiting.origins.values()}.difference(self._asked)
+        self._seen = waiting.without(unasked)
 
     @property
     def marked(self) -> frozenset[int]:

@@ -7,6 +7,7 @@ Owns that contract alone.  Knows no bundle, which is handed one.
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
+from lagg.handover.saved import SavedLacp
 from lagg.lacp.values import View
 from lagg.link import Link
 
@@ -20,6 +21,9 @@ class Negotiator(Protocol):
 
     def reconcile(self) -> None:
         """To be called when the shape has changed: ports, links, options or MAC."""
+
+    def saved(self) -> SavedLacp | None:
+        """What another one goes on from; None: not while the workers hold it up."""
 
     def view(self) -> View:
         """The engine's state, for records."""

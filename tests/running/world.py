@@ -17,11 +17,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from lagg.events import Event
-from lagg.kernel.native import Device
+from lagg.kernel.native import Device, DeviceCounters, PortCounters
 from lagg.lacp.pdu import Lacpdu, decode
 from lagg.lacp.values import State
 from lagg.link import Link, Modes
-from lagg.model import Options, Proto
+from lagg.model import Counters, Drop, Options, Proto
+from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.running.bundle import Bundle
@@ -83,8 +84,21 @@ def now_ns() -> int:
     return int(asyncio.get_running_loop().time() * NS)
 
 
+NO_DROPS = dict.fromkeys(Drop, 0)
+READING = DeviceCounters(
+    generation=7,
+    xdp=frozenset(),
+    reopened=(0,) * PORTS_MAX,
+    total=Counters(tx_in=0, tx_out=0, rx_in=0, rx_out=0, drops=NO_DROPS),
+    ports=(PortCounters(0, 0, 0, 0, NO_DROPS),) * PORTS_MAX,
+)
+"""What a device counts that no frame has passed."""
+
+
 class NotedDevice:
     """What the workers would be under; refuses while `stuck`."""
+
+    workers = 1
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
@@ -107,6 +121,9 @@ class NotedDevice:
 
     def reclaim(self) -> int:
         return 0
+
+    def read(self) -> DeviceCounters:
+        return READING
 
     def set_carrier(self, up: bool) -> None:
         """The plan says so, too."""
