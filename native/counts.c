@@ -21,22 +21,23 @@ bank_add(struct counter_bank *bank, uint64_t deltas[COUNTERS_COUNT])
 }
 
 void
-counts_publish(struct worker *worker, struct lagg_port *const ports[])
+counts_publish(struct worker *worker)
 {
     struct tally *tally = &worker->tally;
-    uint32_t sequence = atomic_load_explicit(&worker->sequence, memory_order_relaxed);
+    struct worker_work *work = worker->work;
+    uint32_t sequence = atomic_load_explicit(&work->sequence, memory_order_relaxed);
 
     if (!tally->touched) {
         return;
     }
-    atomic_store_explicit(&worker->sequence, sequence + 1, memory_order_relaxed);
-    bank_add(&worker->counts, tally->total);
+    atomic_store_explicit(&work->sequence, sequence + 1, memory_order_relaxed);
+    bank_add(&work->counts, tally->total);
     for (uint32_t left = tally->ports_touched; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
-        bank_add(&ports[slot]->counts[worker->index], tally->ports[slot]);
+        bank_add(&worker->ports[slot]->work->counts[worker->index], tally->ports[slot]);
     }
-    atomic_store_explicit(&worker->sequence, sequence + 2, memory_order_release);
+    atomic_store_explicit(&work->sequence, sequence + 2, memory_order_release);
     tally->ports_touched = 0;
     tally->touched = false;
 }
@@ -52,22 +53,22 @@ bank_sum(struct counter_bank *bank, uint64_t sums[COUNTERS_COUNT])
 /* A count that has moved on was stored with release after the sequence turned odd, and
  * is loaded with acquire: so then the second look at the sequence differs too. */
 void
-counts_read(
-    struct worker *worker, struct lagg_port *const ports[], struct lagg_reading *out)
+counts_read(struct worker_work *work, uint32_t index, struct lagg_port *const ports[],
+    struct lagg_reading *out)
 {
     const struct lagg_reading before = *out;
     uint32_t sequence;
 
     do {
         *out = before;
-        sequence = atomic_load_explicit(&worker->sequence, memory_order_acquire);
-        bank_sum(&worker->counts, (uint64_t *)&out->total);
+        sequence = atomic_load_explicit(&work->sequence, memory_order_acquire);
+        bank_sum(&work->counts, (uint64_t *)&out->total);
         for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
             if (ports[slot] != NULL) {
                 bank_sum(
-                    &ports[slot]->counts[worker->index], (uint64_t *)&out->ports[slot]);
+                    &ports[slot]->work->counts[index], (uint64_t *)&out->ports[slot]);
             }
         }
     } while ((sequence & 1) ||
-             sequence != atomic_load_explicit(&worker->sequence, memory_order_relaxed));
+             sequence != atomic_load_explicit(&work->sequence, memory_order_relaxed));
 }

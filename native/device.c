@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A device: one lagg, with all it owns.
+ * A device: the half of a lagg that decides.
  *
- * Owns the life of its TAP, its workers and its snapshots, and what is read of them.
+ * Owns the life of its TAP, its memories and its snapshots, and what is read of them.
  * The public functions of lagg.h; all but lagg_worker_run() are for the control thread
  * alone.
  */
@@ -19,59 +19,23 @@
 /* ---- creation ---------------------------------------------------------------------
  */
 
-void *
-device_allocate(size_t size, size_t zeroed)
+static void
+close_open(int fd)
 {
-    size_t rounded = (size + CACHE_LINE_BYTES - 1) & ~(size_t)(CACHE_LINE_BYTES - 1);
-    void *memory = aligned_alloc(CACHE_LINE_BYTES, rounded);
-
-    if (memory != NULL) {
-        memset(memory, 0, zeroed);
+    if (fd >= 0) {
+        close(fd);
     }
-    return memory;
-}
-
-static struct worker *
-worker_make(struct lagg_device *device, uint32_t index)
-{
-    struct worker *worker =
-        device_allocate(sizeof *worker, offsetof(struct worker, hold.store));
-
-    if (worker != NULL) {
-        worker->index = index;
-        worker->store = &device->store;
-        worker->stop = &device->stop;
-        worker->alert_fd = &device->alert_fd;
-        worker->tap_fd = -1;
-        worker->wake_fd = -1;
-    }
-    return worker;
-}
-
-static int
-worker_open(struct worker *worker, const char *name, uint32_t workers)
-{
-    worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (worker->wake_fd < 0) {
-        return -errno;
-    }
-    worker->tap_fd = tap_open(name, workers > 1, worker->index == 0);
-    return worker->tap_fd < 0 ? worker->tap_fd : 0;
 }
 
 static void
-worker_free(struct worker *worker)
+device_close_fds(const struct lagg_device *device)
 {
-    if (worker == NULL) {
-        return;
+    for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
+        close_open(device->fds.tap[i]);
+        close_open(device->fds.wake[i]);
     }
-    if (worker->tap_fd >= 0) {
-        close(worker->tap_fd);
-    }
-    if (worker->wake_fd >= 0) {
-        close(worker->wake_fd);
-    }
-    free(worker);
+    close_open(device->fds.plans);
+    close_open(device->fds.work);
 }
 
 static void
@@ -82,34 +46,89 @@ device_free(struct lagg_device *device)
             lagg_port_close(device->ports[slot]);
         }
     }
-    for (uint32_t i = 0; i < device->workers_count; i++) {
-        worker_free(device->workers[i]);
-    }
-    free(device->drainer);
+    memory_unmap(device->plans, plans_bytes());
+    memory_unmap(device->work, work_bytes(device->workers_count));
     free(device);
 }
 
-static int
-device_open(struct lagg_device *device, const char *name)
+static struct lagg_device *
+device_make(void)
 {
-    for (uint32_t i = 0; i < device->workers_count; i++) {
-        int error;
+    struct lagg_device *device = memory_allocate(sizeof *device, sizeof *device);
 
-        device->workers[i] = worker_make(device, i);
-        if (device->workers[i] == NULL) {
-            return -ENOMEM;
-        }
-        error = worker_open(device->workers[i], name, device->workers_count);
-        if (error != 0) {
-            return error;
-        }
+    if (device != NULL) {
+        memset(&device->fds, -1, sizeof device->fds);
     }
-    device->drainer = worker_make(device, device->workers_count);
-    if (device->drainer == NULL) {
+    return device;
+}
+
+static int
+device_map(struct lagg_device *device, uint32_t where)
+{
+    size_t bytes = work_bytes(device->workers_count);
+
+    device->plans = memory_map(device->fds.plans, plans_bytes(), true);
+    device->work = memory_map(device->fds.work, bytes, where == LAGG_INSIDE);
+    if (device->plans == NULL || device->work == NULL) {
         return -ENOMEM;
     }
-    device->drainer->tap_fd = device->workers[0]->tap_fd;
-    return tap_set_carrier(device->workers[0]->tap_fd, false);
+    device->store = snapshot_store_of(&device->plans->pool, device->work->readers);
+    return 0;
+}
+
+/* The other memory need not be writable for us, so its beginning is written as to a
+ * file; all else of it begins as 0. */
+static int
+device_make_memory(struct lagg_device *device, uint32_t where)
+{
+    struct layout layout;
+    int error;
+
+    device->fds.plans = memory_make("lagg-plans", plans_bytes());
+    if (device->fds.plans < 0) {
+        return device->fds.plans;
+    }
+    device->fds.work = memory_make("lagg-work", work_bytes(device->workers_count));
+    if (device->fds.work < 0) {
+        return device->fds.work;
+    }
+    layout_write(&layout, device->workers_count);
+    if (pwrite(device->fds.work, &layout, sizeof layout, 0) != sizeof layout) {
+        return -ENOMEM;
+    }
+    error = device_map(device, where);
+    if (error == 0) {
+        device->plans->layout = layout;
+        snapshot_store_init(&device->store);
+    }
+    return error;
+}
+
+/* One for each worker. */
+static int
+device_open_fds(struct lagg_device *device, const char *name)
+{
+    for (uint32_t i = 0; i < device->workers_count; i++) {
+        int *tap = &device->fds.tap[i], *wake = &device->fds.wake[i];
+
+        *wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (*wake < 0) {
+            return -errno;
+        }
+        *tap = tap_open(name, device->workers_count > 1, i == 0);
+        if (*tap < 0) {
+            return *tap;
+        }
+    }
+    return tap_set_carrier(device->fds.tap[0], false);
+}
+
+static int
+device_carry(struct lagg_device *device, uint32_t where)
+{
+    return where == LAGG_APART ? 0
+                               : datapath_open(device->plans, device->work,
+                                     &device->fds, &device->datapath);
 }
 
 /* The rest of what a name must be, the kernel checks.  '%' is a pattern to it, by which
@@ -121,22 +140,101 @@ name_sound(const char *name)
 }
 
 int
-lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
+lagg_device_create(
+    const char *name, uint32_t workers, uint32_t where, struct lagg_device **out)
 {
     struct lagg_device *device;
     int error;
 
-    if (workers < 1 || workers > LAGG_WORKERS_MAX || !name_sound(name)) {
+    if (workers < 1 || workers > LAGG_WORKERS_MAX || where >= LAGG_WHERE_COUNT ||
+        !name_sound(name)) {
         return -EINVAL;
     }
-    device = device_allocate(sizeof *device, sizeof *device);
+    device = device_make();
     if (device == NULL) {
         return -ENOMEM;
     }
-    snapshot_store_init(&device->store);
-    device->alert_fd = -1;
     device->workers_count = workers;
-    error = device_open(device, name);
+    if ((error = device_make_memory(device, where)) != 0 ||
+        (error = device_open_fds(device, name)) != 0 ||
+        (error = device_carry(device, where)) != 0) {
+        device_close_fds(device);
+        device_free(device);
+        return error;
+    }
+    *out = device;
+    return 0;
+}
+
+/* ---- of another process -----------------------------------------------------------
+ */
+
+/* How many workers the memories are for; 0 when they are none of ours. */
+static uint32_t
+memories_workers(const struct lagg_device_fds *fds)
+{
+    struct layout layout;
+
+    if (!memory_is_sound(fds->plans, plans_bytes()) ||
+        pread(fds->work, &layout, sizeof layout, 0) != sizeof layout ||
+        layout.workers < 1 || layout.workers > LAGG_WORKERS_MAX ||
+        !memory_is_sound(fds->work, work_bytes(layout.workers))) {
+        return 0;
+    }
+    return layout.workers;
+}
+
+static bool
+queues_are_there(const struct lagg_device_fds *fds, uint32_t workers)
+{
+    char name[IFNAMSIZ], other[IFNAMSIZ];
+
+    for (uint32_t i = 0; i < workers; i++) {
+        if (tap_name(fds->tap[i], i == 0 ? name : other) != 0 || fds->wake[i] < 0 ||
+            (i > 0 && strcmp(name, other) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int
+device_take(struct lagg_device *device, uint32_t where)
+{
+    int error = device_map(device, where);
+
+    if (error != 0) {
+        return error;
+    }
+    if (layout_check(device->plans, device->work) != 0 ||
+        device->plans->layout.workers != device->workers_count) {
+        return -EPROTO;
+    }
+    error = snapshot_store_adopt(&device->store);
+    return error != 0 ? error : device_carry(device, where);
+}
+
+int
+lagg_device_adopt(
+    const struct lagg_device_fds *fds, uint32_t where, struct lagg_device **out)
+{
+    uint32_t workers = memories_workers(fds);
+    struct lagg_device *device;
+    int error;
+
+    if (where >= LAGG_WHERE_COUNT) {
+        return -EINVAL;
+    }
+    if (workers == 0 || !queues_are_there(fds, workers)) {
+        return -EPROTO;
+    }
+    device = device_make();
+    if (device == NULL) {
+        return -ENOMEM;
+    }
+    device->workers_count = workers;
+    device->fds = *fds;
+    error = device_take(device, where);
     if (error != 0) {
         device_free(device);
         return error;
@@ -145,22 +243,34 @@ lagg_device_create(const char *name, uint32_t workers, struct lagg_device **out)
     return 0;
 }
 
+void
+lagg_device_fds(const struct lagg_device *device, struct lagg_device_fds *fds)
+{
+    *fds = device->fds;
+}
+
+int
+lagg_device_name(const struct lagg_device *device, char name[IFNAMSIZ])
+{
+    return tap_name(device->fds.tap[0], name);
+}
+
 int
 lagg_device_destroy(struct lagg_device *device)
 {
-    for (uint32_t i = 0; i < device->workers_count; i++) {
-        if (atomic_load(&device->workers[i]->running)) {
-            return -EBUSY;
-        }
+    int error = device->datapath == NULL ? 0 : datapath_close(device->datapath);
+
+    if (error == 0) {
+        device_close_fds(device);
+        device_free(device);
     }
-    device_free(device);
-    return 0;
+    return error;
 }
 
 int
 lagg_device_set_carrier(struct lagg_device *device, int up)
 {
-    return tap_set_carrier(device->workers[0]->tap_fd, up != 0);
+    return tap_set_carrier(device->fds.tap[0], up != 0);
 }
 
 /* ---- snapshots --------------------------------------------------------------------
@@ -173,17 +283,29 @@ device_wake(struct lagg_device *device)
 
     for (uint32_t i = 0; i < device->workers_count; i++) {
         /* Can only fail when it is already due to wake. */
-        ssize_t written = write(device->workers[i]->wake_fd, &one, sizeof one);
+        ssize_t written = write(device->fds.wake[i], &one, sizeof one);
 
         (void)written;
     }
+}
+
+uint32_t
+device_open_slots(const struct lagg_device *device)
+{
+    uint32_t slots = 0;
+
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        slots |= (uint32_t)(device->ports[slot] != NULL) << slot;
+    }
+    return slots;
 }
 
 int
 lagg_device_publish(
     struct lagg_device *device, const struct lagg_plan *plan, uint64_t *ticket)
 {
-    int error = snapshot_publish(&device->store, plan, device->ports, ticket);
+    int error =
+        snapshot_publish(&device->store, plan, device_open_slots(device), ticket);
 
     if (error != 0) {
         return error;
@@ -191,7 +313,7 @@ lagg_device_publish(
     for (uint32_t left = plan->ports; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
-        device->ports[slot]->accepted = plan->rx_accept >> slot & 1;
+        device->ports[slot]->wish->accepted = plan->rx_accept >> slot & 1;
     }
     device_wake(device);
     return 0;
@@ -222,13 +344,13 @@ device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
 
         if (port != NULL) {
             roster_take_overruns(device, port);
-            out->reopened[slot] = port->rings_changed;
-            out->ports[slot].rx_frames += port->overruns;
-            out->ports[slot].drops[LAGG_DROP_RING_OVERRUN] += port->overruns;
+            out->reopened[slot] = port->wish->changed;
+            out->ports[slot].rx_frames += port->wish->overruns;
+            out->ports[slot].drops[LAGG_DROP_RING_OVERRUN] += port->wish->overruns;
         }
     }
-    out->total.rx_in += device->overruns;
-    out->total.drops[LAGG_DROP_RING_OVERRUN] += device->overruns;
+    out->total.rx_in += device->plans->overruns;
+    out->total.drops[LAGG_DROP_RING_OVERRUN] += device->plans->overruns;
 }
 
 static uint32_t
@@ -248,12 +370,11 @@ void
 lagg_device_read(struct lagg_device *device, struct lagg_reading *out)
 {
     memset(out, 0, sizeof *out);
-    out->generation = device->store.generation;
+    out->generation = device->store.pool->generation;
     out->xdp = device_xdp_ports(device);
-    for (uint32_t i = 0; i < device->workers_count; i++) {
-        counts_read(device->workers[i], device->ports, out);
+    for (uint32_t i = 0; i <= device->workers_count; i++) { /* and the drainer */
+        counts_read(&device->work->workers[i], i, device->ports, out);
     }
-    counts_read(device->drainer, device->ports, out);
     device_add_overruns(device, out);
 }
 
@@ -263,7 +384,7 @@ lagg_device_frames(struct lagg_device *device)
     uint64_t frames = 0;
 
     for (uint32_t i = 0; i < device->workers_count; i++) {
-        struct counter_bank *counts = &device->workers[i]->counts;
+        struct counter_bank *counts = &device->work->workers[i].counts;
 
         frames +=
             atomic_load_explicit(&counts->values[COUNTER_TX_IN], memory_order_relaxed);
@@ -276,7 +397,13 @@ lagg_device_frames(struct lagg_device *device)
 void
 lagg_device_alert(struct lagg_device *device, int fd)
 {
-    atomic_store(&device->alert_fd, fd);
+    struct alert *alert = &device->plans->alert;
+    uint32_t told = atomic_load(&device->work->alerted);
+
+    if (device->datapath != NULL) {
+        atomic_store(&device->datapath->alert_fd, fd);
+    }
+    atomic_store(&alert->wanted, fd >= 0 ? told + 1 : told);
 }
 
 void
@@ -284,7 +411,7 @@ lagg_device_buckets(struct lagg_device *device, uint64_t frames[LAGG_BUCKETS])
 {
     memset(frames, 0, LAGG_BUCKETS * sizeof frames[0]);
     for (uint32_t i = 0; i < device->workers_count; i++) {
-        buckets_sum(&device->workers[i]->buckets, frames);
+        buckets_sum(&device->work->workers[i].buckets, frames);
     }
 }
 
@@ -294,24 +421,16 @@ lagg_device_buckets(struct lagg_device *device, uint64_t frames[LAGG_BUCKETS])
 int
 lagg_worker_run(struct lagg_device *device, uint32_t index, uint32_t busy_poll_us)
 {
-    struct worker *worker;
-
-    if (index >= device->workers_count || busy_poll_us > LAGG_BUSY_POLL_US_MAX) {
-        return -EINVAL;
-    }
-    worker = device->workers[index];
-    if (atomic_exchange(&worker->running, true)) {
-        return -EBUSY;
-    }
-    worker->pace.busy_poll_ns = busy_poll_us * 1000u;
-    worker_loop(worker);
-    atomic_store(&worker->running, false);
-    return 0;
+    return device->datapath == NULL
+               ? -EINVAL
+               : datapath_run(device->datapath, index, busy_poll_us);
 }
 
 void
 lagg_device_stop(struct lagg_device *device)
 {
-    atomic_store(&device->stop, true);
-    device_wake(device);
+    if (device->datapath != NULL) {
+        datapath_stop(device->datapath);
+        device_wake(device);
+    }
 }

@@ -15,46 +15,58 @@
  * new root. Leaving is a release: all a reader did with the old value is over before
  * its 0 is seen.
  *
+ * Reader and writer may be two processes: the clock and the root then lie in memory
+ * that the writer alone writes, the readers' stores in memory that they alone write.
+ * What is lock-free is address-free, so that nothing above depends on where either is
+ * mapped.
+ *
  * No stand-alone fence: TSan does not model them, and none is needed.
  */
 #include "internal.h"
 
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
+    "what is lock-free is so between processes, too");
+
 void
-epoch_init(struct epoch *epoch)
+epoch_init(const struct epoch *epoch)
 {
     /* 0 means "outside a section", so the clock starts at 1. */
-    atomic_init(&epoch->now, 1);
-    for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
-        atomic_init(&epoch->readers[i].seen, 0);
-    }
+    atomic_init(&epoch->clock->now, 1);
 }
 
-void *
-epoch_enter(struct epoch *epoch, uint32_t reader, void *_Atomic *root)
+uint32_t
+epoch_enter(const struct epoch *epoch, uint32_t reader, const _Atomic uint32_t *root)
 {
-    uint64_t now = atomic_load_explicit(&epoch->now, EPOCH_ENTER_LOAD);
+    uint64_t now = atomic_load_explicit(&epoch->clock->now, EPOCH_ENTER_LOAD);
 
     atomic_store_explicit(&epoch->readers[reader].seen, now, EPOCH_ENTER_STORE);
     return atomic_load_explicit(root, EPOCH_ROOT_LOAD);
 }
 
 void
-epoch_leave(struct epoch *epoch, uint32_t reader)
+epoch_leave(const struct epoch *epoch, uint32_t reader)
 {
     atomic_store_explicit(&epoch->readers[reader].seen, 0, EPOCH_LEAVE_STORE);
 }
 
-void *
-epoch_replace(struct epoch *epoch, void *_Atomic *root, void *fresh, uint64_t *ticket)
+void
+epoch_advance(const struct epoch *epoch, uint64_t *ticket)
 {
-    void *old = atomic_exchange_explicit(root, fresh, EPOCH_ROOT_EXCHANGE);
+    *ticket = atomic_fetch_add_explicit(&epoch->clock->now, 1, EPOCH_ADVANCE) + 1;
+}
 
-    *ticket = atomic_fetch_add_explicit(&epoch->now, 1, EPOCH_ADVANCE) + 1;
+uint32_t
+epoch_replace(
+    const struct epoch *epoch, _Atomic uint32_t *root, uint32_t fresh, uint64_t *ticket)
+{
+    uint32_t old = atomic_exchange_explicit(root, fresh, EPOCH_ROOT_EXCHANGE);
+
+    epoch_advance(epoch, ticket);
     return old;
 }
 
 bool
-epoch_passed(struct epoch *epoch, uint64_t ticket, uint32_t *reader)
+epoch_passed(const struct epoch *epoch, uint64_t ticket, uint32_t *reader)
 {
     for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
         uint64_t seen = atomic_load_explicit(&epoch->readers[i].seen, EPOCH_SCAN_LOAD);

@@ -6,10 +6,10 @@
  *   (w) its one worker     (x) control thread         (a) atomic, see the comment
  *
  * Dependencies point one way:
- *   epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
+ *   memory, epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
  *   filter, packet, ring, txring, xdp <- port <- counts, transmit, receive <- worker <-
- *   roster, device
- * From filter on: port.h; from counts on: worker.h; roster and device: device.h.
+ *   layout <- datapath <- roster, device
+ * From filter on: port.h; from counts on: worker.h; from layout on: device.h.
  */
 #ifndef LAGG_INTERNAL_H
 #define LAGG_INTERNAL_H
@@ -36,6 +36,24 @@ enum {
 
 static_assert(LAGG_PORTS_MAX == 32, "ports and rx_accept are one 32-bit word");
 static_assert((LAGG_BUCKETS & (LAGG_BUCKETS - 1)) == 0, "a table index is a mask");
+
+/* ---- memory.c ---------------------------------------------------------------------
+ */
+
+/* Makes 'bytes' of zeroed memory that other processes can map.  The descriptor or
+ * -errno.  Pages take room once they are written. */
+int memory_make(const char *name, size_t bytes);
+
+/* Whether 'fd' is memory of at least so many bytes that nobody can make smaller. */
+bool memory_is_sound(int fd, size_t bytes);
+
+/* Maps it; NULL, and errno. */
+void *memory_map(int fd, size_t bytes, bool writable);
+void memory_unmap(void *memory, size_t bytes); /* NULL: nothing */
+
+/* Memory of this process, of which only the first 'zeroed' bytes are written: buffers
+ * take none before use.  NULL when there is none. */
+void *memory_allocate(size_t size, size_t zeroed);
 
 /* ---- frame.c ----------------------------------------------------------------------
  */
@@ -132,68 +150,108 @@ uint32_t hash_crc32c(uint32_t crc, const uint8_t *bytes, size_t size);
 #define EPOCH_ADVANCE memory_order_seq_cst
 #define EPOCH_SCAN_LOAD memory_order_seq_cst
 
+struct epoch_clock {
+    _Alignas(
+        CACHE_LINE_BYTES) _Atomic uint64_t now; /* (a) written by the control thread */
+};
+
 struct epoch_reader {
     /* (a) 0 outside a section, else the epoch seen on entry; written by its reader */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t seen;
 };
 
+/* Where the two sides are: each is written by one process and read by the other. */
 struct epoch {
-    _Alignas(
-        CACHE_LINE_BYTES) _Atomic uint64_t now; /* (a) written by the control thread */
-    struct epoch_reader readers[LAGG_WORKERS_MAX];
+    struct epoch_clock *clock;    /* (c) */
+    struct epoch_reader *readers; /* (c) LAGG_WORKERS_MAX of them */
 };
 
-void epoch_init(struct epoch *epoch);
+/* Makes the clock one that has just begun.  Readers that are all 0 are outside. */
+void epoch_init(const struct epoch *epoch);
 
-/* Begins a read section and loads the one root pointer of it.  What it returns stays
- * valid until epoch_leave(); loading the root a second time is not covered.  Never
+/* Begins a read section and loads the one root of it, an index.  What has that index
+ * stays valid until epoch_leave(); loading the root a second time is not covered. Never
  * block inside. */
-void *epoch_enter(struct epoch *epoch, uint32_t reader, void *_Atomic *root);
-void epoch_leave(struct epoch *epoch, uint32_t reader);
+uint32_t epoch_enter(
+    const struct epoch *epoch, uint32_t reader, const _Atomic uint32_t *root);
+void epoch_leave(const struct epoch *epoch, uint32_t reader);
 
 /* Swaps the root, then advances the clock, in that order.  Returns the old root;
  * '*ticket' passes once no reader can hold it.  Control thread only. */
-void *epoch_replace(
-    struct epoch *epoch, void *_Atomic *root, void *fresh, uint64_t *ticket);
+uint32_t epoch_replace(const struct epoch *epoch, _Atomic uint32_t *root,
+    uint32_t fresh, uint64_t *ticket);
+
+/* Advances the clock alone: '*ticket' passes once no reader can hold a root that was
+ * swapped before.  Control thread only. */
+void epoch_advance(const struct epoch *epoch, uint64_t *ticket);
 
 /* Whether every reader is outside or entered after 'ticket' was drawn; if not,
  * '*reader' is one that did not. */
-bool epoch_passed(struct epoch *epoch, uint64_t ticket, uint32_t *reader);
+bool epoch_passed(const struct epoch *epoch, uint64_t ticket, uint32_t *reader);
 
 /* ---- snapshot.c -------------------------------------------------------------------
  */
 
-/* What workers read: a plan and the ports it speaks of, in one immutable value. */
+/* What workers read: a plan, in one immutable value.  It names ports by their slots. */
 struct snapshot {
-    uint64_t generation;                     /* (p) grows by one per publication */
-    struct lagg_plan plan;                   /* (p) sound, as plan_sound() says */
-    struct lagg_port *ports[LAGG_PORTS_MAX]; /* (p) NULL where plan.ports has no bit */
-    uint64_t ticket; /* (x) FREE, LIVE, or passes when reusable */
+    uint64_t generation;   /* (p) grows by one per publication */
+    struct lagg_plan plan; /* (p) sound, as plan_sound() says */
+    uint64_t ticket;       /* (x) FREE, LIVE, or passes when reusable */
 };
 
 /* All the snapshots there will ever be: the cap on memory in limbo. */
-struct snapshot_store {
-    void *_Atomic root; /* (a) the live snapshot, never NULL */
-    struct epoch epoch;
+struct snapshot_pool {
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t root; /* (a) the live snapshot */
+    struct epoch_clock clock;
     uint64_t generation; /* (x) of the live snapshot */
-    struct snapshot pool[LAGG_SNAPSHOTS_MAX];
+    struct snapshot snapshots[LAGG_SNAPSHOTS_MAX];
 };
 
-void snapshot_store_init(struct snapshot_store *store);
+/* Where they are, and who reads them. */
+struct snapshot_store {
+    struct snapshot_pool *pool; /* (c) */
+    struct epoch epoch;         /* (c) */
+};
 
-/* As lagg_device_publish().  'ports' holds an open port for each bit of plan->ports. */
-int snapshot_publish(struct snapshot_store *store, const struct lagg_plan *plan,
-    struct lagg_port *const ports[], uint64_t *ticket);
+/* The store of a pool and LAGG_WORKERS_MAX readers that exist. */
+struct snapshot_store snapshot_store_of(
+    struct snapshot_pool *pool, struct epoch_reader *readers);
+
+/* Makes it one with the empty plan published.  Its readers must be outside. */
+void snapshot_store_init(const struct snapshot_store *store);
+
+/* Goes on with a store whose writer has ended, wherever it was: what it had swapped out
+ * and what it had not swapped in yet become reusable when no reader can see it. 0, or
+ * -EPROTO when the live snapshot is none that can have been published. */
+int snapshot_store_adopt(const struct snapshot_store *store);
+
+/* As lagg_device_publish().  'open': a bit for each slot that has a port. */
+int snapshot_publish(const struct snapshot_store *store, const struct lagg_plan *plan,
+    uint32_t open, uint64_t *ticket);
 
 /* Makes reusable what has passed.  Returns the number still in limbo. */
-int snapshot_reclaim(struct snapshot_store *store);
+int snapshot_reclaim(const struct snapshot_store *store);
 
 /* The live snapshot, for the control thread, which needs no section: it is the writer.
  */
 const struct snapshot *snapshot_live(const struct snapshot_store *store);
 
 /* Whether the live snapshot or one in limbo names 'slot'. */
-bool snapshot_names(struct snapshot_store *store, uint32_t slot);
+bool snapshot_names(const struct snapshot_store *store, uint32_t slot);
+
+/* Begins a section of 'reader', and its snapshot; as epoch_enter(). */
+static inline const struct snapshot *
+snapshot_enter(const struct snapshot_store *store, uint32_t reader)
+{
+    return &store->pool
+                ->snapshots[epoch_enter(&store->epoch, reader, &store->pool->root)];
+}
+
+static inline void
+snapshot_leave(const struct snapshot_store *store, uint32_t reader)
+{
+    epoch_leave(&store->epoch, reader);
+}
 
 /* ---- hold.c -----------------------------------------------------------------------
  */
@@ -344,6 +402,9 @@ buffer_frame(struct frame_buffer *buffer, uint32_t size)
  * a further queue of ours.  Returns the descriptor or -errno. */
 int tap_open(const char *name, bool multi_queue, bool first);
 int tap_set_carrier(int fd, bool up);
+
+/* What the interface of a queue is called; 'name' has IFNAMSIZ bytes.  0 or -errno. */
+int tap_name(int fd, char *name);
 
 /* Reads one frame into 'buffer'.  1, 0 when there is none, or -errno; -EMSGSIZE when it
  * fits no buffer, -EBADFD when the interface is gone. */

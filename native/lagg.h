@@ -109,12 +109,48 @@ struct lagg_reading {
 struct lagg_device;
 struct lagg_port; /* an interface's sockets */
 
-/* Makes a TAP named 'name' (at most 15 bytes) and what 'workers' threads (1 ...
- * LAGG_WORKERS_MAX) need to carry it, with the empty plan published.  -EINVAL, -ENOMEM,
- * or what open(2) of /dev/net/tun and TUNSETIFF answer (-EBUSY, -EPERM, -ENOENT). */
-int lagg_device_create(const char *name, uint32_t workers, struct lagg_device **device);
+/* Who runs a device's workers: threads of this process, or another process, which the
+ * caller then tells what is said of each function below. */
+enum lagg_where { LAGG_INSIDE, LAGG_APART, LAGG_WHERE_COUNT };
 
-/* Closes and frees everything.  Every worker must have returned (-EBUSY otherwise). */
+/* All that another process needs to run or to adopt a device or a port.  Descriptors
+ * are -1 where there is none. */
+struct lagg_device_fds {
+    int plans, work;     /* shared memories */
+    int tap[8], wake[8]; /* by worker: a TAP queue and an eventfd.  LAGG_WORKERS_MAX */
+};
+
+struct lagg_port_fds {
+    int ifindex;
+    uint32_t rings_count; /* of a set: workers of its device */
+    int tx, xdp, chunks;  /* packet socket, AF_XDP socket and its memory */
+    int rings[2][8];      /* by set and worker; of one set mostly */
+    int txrings[8];       /* by worker */
+};
+
+/* Makes a TAP named 'name' (at most 15 bytes) and what 'workers' threads (1 ...
+ * LAGG_WORKERS_MAX) need to carry it, with the empty plan published.  'where': enum
+ * lagg_where.  -EINVAL, -ENOMEM, or what open(2) of /dev/net/tun and TUNSETIFF answer
+ * (-EBUSY, -EPERM, -ENOENT). */
+int lagg_device_create(
+    const char *name, uint32_t workers, uint32_t where, struct lagg_device **device);
+
+/* Makes a device of what another process left: the same TAP, the same snapshots, counts
+ * that go on.  Whoever had it must have ended, or never touch it again.  The device has
+ * the descriptors when it succeeds, the caller when not: -EPROTO when one is not what
+ * it should be or the memory is of another layout, -EINVAL, -ENOMEM. */
+int lagg_device_adopt(
+    const struct lagg_device_fds *fds, uint32_t where, struct lagg_device **device);
+
+/* What the device has, which it keeps. */
+void lagg_device_fds(const struct lagg_device *device, struct lagg_device_fds *fds);
+
+/* The name of its TAP at present, with a 0 at its end; 'name' has 16 bytes.  0 or
+ * -errno: -EBADFD when it is gone. */
+int lagg_device_name(const struct lagg_device *device, char name[16]);
+
+/* Closes and frees everything; with LAGG_APART what is of this process.  Every worker
+ * must have returned (-EBUSY otherwise). */
 int lagg_device_destroy(struct lagg_device *device);
 
 /* lagg0's carrier, as the kernel and users see it. */
@@ -128,12 +164,23 @@ int lagg_device_set_carrier(struct lagg_device *device, int up);
 int lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
     struct lagg_port **port);
 
+/* Makes a port of the sockets that another process opened for it; who has the
+ * descriptors afterwards, and errors, as lagg_device_adopt(). */
+int lagg_port_adopt(const struct lagg_port_fds *fds, struct lagg_port **port);
+
+/* What the port has, which it keeps. */
+void lagg_port_fds(const struct lagg_port *port, struct lagg_port_fds *fds);
+
 /* Closes the sockets of a port that no device has.  As slow, and for any thread. */
 void lagg_port_close(struct lagg_port *port);
 
 /* Puts an open port into the free slot 'slot'; the device owns it then.  No worker sees
  * it before a plan names it.  -EINVAL, -EEXIST. */
 int lagg_device_add_port(
+    struct lagg_device *device, uint32_t slot, struct lagg_port *port);
+
+/* The same for an adopted port, whose slot it was before. */
+int lagg_device_add_adopted(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port);
 
 /* How frames leave an open port from the next burst on, as far as lagg_port_open()
@@ -153,8 +200,13 @@ int lagg_device_set_filtered(struct lagg_device *device, uint32_t slot, int filt
  * SO_ATTACH_FILTER answers. */
 int lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit);
 
+/* Whether a snapshot names the slot that some worker may still read: 1 or 0; -ENOENT
+ * when there is no port. */
+int lagg_device_names(const struct lagg_device *device, uint32_t slot);
+
 /* Delivers what the port's ring still holds and takes it out; the caller closes it.
- * -EBUSY while a snapshot that names it may still be read; -ENOENT. */
+ * -EBUSY while a snapshot that names it may still be read; -ENOENT.  With LAGG_APART
+ * the other process has delivered it before, and let go of the port. */
 int lagg_device_remove_port(
     struct lagg_device *device, uint32_t slot, struct lagg_port **port);
 

@@ -43,6 +43,18 @@ packet_bind(int fd, int ifindex, int protocol)
     return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
 }
 
+bool
+packet_is_of(int fd, int ifindex)
+{
+    struct sockaddr_ll address = {0};
+    socklen_t size = sizeof address;
+
+    /* The kernel says -1 once the interface has gone. */
+    return getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+           address.sll_family == AF_PACKET &&
+           (address.sll_ifindex == ifindex || address.sll_ifindex == -1);
+}
+
 void
 packet_set_buffer(int fd, int forced, int limited)
 {

@@ -12,6 +12,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,13 +23,13 @@
 static uint32_t
 rings_live(const struct lagg_port *port)
 {
-    return atomic_load_explicit(&port->live, memory_order_relaxed);
+    return atomic_load_explicit(&port->wish->live, memory_order_relaxed) & 1;
 }
 
 static int
 ring_admit(const struct lagg_port *port, int fd)
 {
-    if (!port->lacp) {
+    if (!port->wish->lacp) {
         return filter_admit_without_lacp(fd);
     }
     /* A fanout does not heed its members' PACKET_IGNORE_OUTGOING. */
@@ -49,7 +50,7 @@ rings_admit(const struct lagg_port *port, uint32_t set)
 int
 port_admit(struct lagg_port *port, bool lacp)
 {
-    port->lacp = lacp;
+    port->wish->lacp = lacp;
     return rings_admit(port, rings_live(port));
 }
 
@@ -57,8 +58,10 @@ static void
 rings_close(struct lagg_port *port, uint32_t set)
 {
     for (uint32_t i = 0; i < port->rings_count; i++) {
-        ring_close(&port->rings[set][i]);
-        port->rings[set][i] = (struct ring){.fd = -1};
+        struct ring *ring = &port->rings[set][i];
+
+        ring_close(ring);
+        *ring = (struct ring){.fd = -1, .place = ring->place};
     }
 }
 
@@ -105,8 +108,8 @@ port_change_rings(struct lagg_port *port)
         rings_admit(port, live);
         return error;
     }
-    atomic_store_explicit(&port->live, other, memory_order_release);
-    port->rings_changed++;
+    atomic_store_explicit(&port->wish->live, other, memory_order_release);
+    port->wish->changed++;
     return 0;
 }
 
@@ -167,7 +170,19 @@ static void
 port_open_xdp(struct lagg_port *port)
 {
     if (port->rings_count == 1 && xdp_open(&port->xdp, port->ifindex) == 0) {
-        atomic_store(&port->xdp_wanted, true);
+        atomic_store(&port->wish->xdp, true);
+    }
+}
+
+static void
+port_init(struct lagg_port *port, int ifindex, uint32_t rings_count)
+{
+    port->ifindex = ifindex;
+    port->tx_fd = port->xdp.fd = port->xdp.chunks_fd = -1;
+    port->rings_count = rings_count;
+    port->wish = &port->own;
+    for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
+        port->rings[0][i].fd = port->rings[1][i].fd = port->txrings[i].fd = -1;
     }
 }
 
@@ -176,12 +191,7 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
 {
     int error;
 
-    port->ifindex = ifindex;
-    port->tx_fd = port->xdp.fd = -1;
-    port->rings_count = rings_count;
-    for (uint32_t i = 0; i < rings_count; i++) {
-        port->rings[0][i].fd = port->rings[1][i].fd = port->txrings[i].fd = -1;
-    }
+    port_init(port, ifindex, rings_count);
     if ((error = sender_open(port)) != 0 || (error = rings_open(port, 0)) != 0 ||
         (error = port_admit(port, true)) != 0) {
         port_close(port);
@@ -208,6 +218,107 @@ port_close(struct lagg_port *port)
     xdp_close(&port->xdp);
 }
 
+/* What the flags of order are for: with AF_XDP there is one worker.  Without it several
+ * may send by the port, and none writes what they share. */
+static bool
+port_has_xdp(const struct lagg_port *port)
+{
+    return port->xdp.chunks != NULL;
+}
+
+/* ---- of another process -----------------------------------------------------------
+ */
+
+static int
+rings_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
+        for (uint32_t set = 0; set < 2 && error == 0; set++) {
+            if (fds->rings[set][i] >= 0) {
+                error =
+                    ring_adopt(&port->rings[set][i], fds->rings[set][i], port->ifindex);
+            }
+        }
+        if (error == 0 && fds->txrings[i] >= 0) {
+            error = txring_adopt(&port->txrings[i], fds->txrings[i], port->ifindex);
+        }
+    }
+    return error;
+}
+
+int
+port_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
+{
+    int error = -EPROTO;
+
+    if (fds->rings_count < 1 || fds->rings_count > LAGG_WORKERS_MAX ||
+        !packet_is_of(fds->tx, fds->ifindex)) {
+        return error;
+    }
+    port_init(port, fds->ifindex, fds->rings_count);
+    port->tx_fd = fds->tx;
+    error = rings_adopt(port, fds);
+    if (error == 0 && fds->xdp >= 0) {
+        error = xdp_adopt(&port->xdp, fds->xdp, fds->chunks);
+    }
+    if (error != 0) {
+        port_disown(port);
+        port_close(port);
+    }
+    /* What its sockets may still hold, nobody knows. */
+    port->queued = port->xdp_queued = port->long_queued = port_has_xdp(port);
+    return error;
+}
+
+void
+port_disown(struct lagg_port *port)
+{
+    port->tx_fd = port->xdp.fd = port->xdp.chunks_fd = -1;
+    for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
+        port->rings[0][i].fd = port->rings[1][i].fd = port->txrings[i].fd = -1;
+    }
+}
+
+/* ---- its place --------------------------------------------------------------------
+ */
+
+void
+port_give_wish(struct lagg_port *port, struct port_wish *wish)
+{
+    *wish = port->own;
+    port->wish = wish;
+}
+
+void
+port_place(struct lagg_port *port, struct port_work *work)
+{
+    port->work = work;
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        port->rings[0][i].place = &work->rings[0][i];
+        port->rings[1][i].place = &work->rings[1][i];
+        port->txrings[i].next = &work->txrings_next[i];
+    }
+    port->xdp.place = &work->xdp;
+}
+
+void
+port_begin(struct lagg_port *port)
+{
+    memset(port->work, 0, sizeof *port->work);
+    xdp_begin(&port->xdp);
+}
+
+void
+port_begin_rings(struct lagg_port *port)
+{
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        memset(
+            port->rings[1 - rings_live(port)][i].place, 0, sizeof(struct ring_place));
+    }
+}
+
 /* ---- transmit ---------------------------------------------------------------------
  */
 
@@ -228,8 +339,8 @@ bool
 port_uses_xdp(const struct lagg_port *port)
 {
     /* Relaxed: a choice, not a right; the sockets live as long as the snapshot. */
-    return atomic_load_explicit(&port->xdp.open, memory_order_relaxed) &&
-           atomic_load_explicit(&port->xdp_wanted, memory_order_relaxed);
+    return atomic_load_explicit(&port->work->xdp.open, memory_order_relaxed) &&
+           atomic_load_explicit(&port->wish->xdp, memory_order_relaxed);
 }
 
 static bool
@@ -238,14 +349,6 @@ socket_holds_frames(int fd)
     int bytes;
 
     return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
-}
-
-/* What the flags below are for: with AF_XDP there is one worker.  Without it several
- * may send by the port, and none writes what they share. */
-static bool
-port_has_xdp(const struct lagg_port *port)
-{
-    return port->xdp.chunks != NULL;
 }
 
 /* Nor may a packet socket pass what AF_XDP sent before, when it takes over because the

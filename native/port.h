@@ -29,24 +29,34 @@ struct xdp_ring {
     void *entries;              /* (c) */
 };
 
-/* An AF_XDP socket that sends, for one worker.  All 0 when there is none. */
-struct xdp {
-    int fd;                    /* (c) */
-    _Atomic bool open;         /* (a) cleared by its worker when it is of no more use */
-    uint8_t *chunks;           /* (c) one for each frame on its way */
-    struct xdp_ring waiting;   /* what the kernel is to send; empty between calls */
-    struct xdp_ring done;      /* chunks of what has left */
-    uint32_t free_count;       /* (w) */
-    uint16_t free[XDP_CHUNKS]; /* (w) */
+/* Where its worker is with it: of the shared memory. */
+struct xdp_place {
+    _Atomic bool open; /* (a) cleared by the worker when the socket is of no more use */
+    uint32_t free_count;          /* (w) */
+    uint16_t free[XDP_CHUNKS];    /* (w) */
     uint16_t chunk_of[BURST_MAX]; /* (w) by entry of 'waiting' */
     uint64_t spoiled;             /* (w) entries the kernel passed over so far */
 };
 
-/* Opens '*xdp' (its fd -1, all else 0) on a port's first transmit queue.  0 or -errno:
- * -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another has the queue) ...
- */
+/* An AF_XDP socket that sends, for one worker.  All 0 when there is none. */
+struct xdp {
+    int fd;                  /* (c) */
+    int chunks_fd;           /* (c) */
+    uint8_t *chunks;         /* (c) one for each frame on its way */
+    struct xdp_ring waiting; /* what the kernel is to send; empty between calls */
+    struct xdp_ring done;    /* chunks of what has left */
+    struct xdp_place *place; /* (c) NULL before it has one */
+};
+
+/* Opens '*xdp' (its descriptors -1, all else 0) on a port's first transmit queue.  0 or
+ * -errno: -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another has the
+ * queue) ... */
 int xdp_open(struct xdp *xdp, int ifindex);
 void xdp_close(struct xdp *xdp);
+int xdp_adopt(struct xdp *xdp, int fd, int chunks_fd); /* as ring_adopt() */
+
+/* Makes its place that of a socket that has sent nothing yet. */
+void xdp_begin(struct xdp *xdp);
 
 /* Whether a frame is short and plain enough to be sent so. */
 bool xdp_fits(const struct frame *frame);
@@ -88,6 +98,9 @@ int packet_open(int *fd);
 int packet_set(int fd, int option, int value);
 int packet_bind(int fd, int ifindex, int protocol);
 
+/* Whether 'fd' is a packet socket of the interface, or of one that has gone. */
+bool packet_is_of(int fd, int ifindex);
+
 /* Room for frames: 'forced' and 'limited' are SO_RCVBUFFORCE and SO_RCVBUF, or the two
  * for sending.  Best effort: without CAP_NET_ADMIN the system's limit holds. */
 void packet_set_buffer(int fd, int forced, int limited);
@@ -111,16 +124,21 @@ uint32_t packet_send(int fd, const struct frame *frames, const uint8_t *order,
 /* ---- ring.c -----------------------------------------------------------------------
  */
 
-/* A TPACKET_V2 receive ring: what one worker reads of one port. */
-struct ring {
-    int fd;                 /* (c) */
-    uint8_t *map;           /* (c) shared with the kernel */
+/* Where its worker is in a receive ring: of the shared memory. */
+struct ring_place {
     _Atomic uint32_t next;  /* (a) entry to look at next; written by its worker */
     uint32_t release_from;  /* (w) first entry read but not given back */
     uint32_t release_count; /* (w) */
     bool strays;            /* (w) there may be copies whose entries were given up */
-    bool empty;             /* (x) when its overruns were taken last */
-    bool stuck;             /* (x) it cannot move */
+};
+
+/* A TPACKET_V2 receive ring: what one worker reads of one port. */
+struct ring {
+    int fd;                   /* (c) */
+    uint8_t *map;             /* (c) shared with the kernel */
+    struct ring_place *place; /* (c) NULL before it has one */
+    bool empty;               /* (x) when its overruns were taken last */
+    bool stuck;               /* (x) it cannot move */
 };
 
 /* Frames that had an entry, and that cannot be had all the same. */
@@ -133,6 +151,10 @@ struct ring_losses {
  * a filter lets it.  0 or -errno; to be closed in either case. */
 int ring_open(struct ring *ring, int ifindex);
 void ring_close(struct ring *ring);
+
+/* The same of a socket that another process opened: it is ours when we succeed.  0,
+ * -EPROTO when it is none of this interface, or what mmap(2) answers. */
+int ring_adopt(struct ring *ring, int fd, int ifindex);
 
 /* Has rings of one port share its frames by flow.  The first (*group < 0) draws a
  * number that no other program uses; the others join it.  0 or -errno. */
@@ -156,15 +178,16 @@ uint32_t ring_take_overruns(struct ring *ring);
 
 /* A transmit ring, for one worker.  Without a map there is none. */
 struct txring {
-    int fd;        /* (c) */
-    uint8_t *map;  /* (c) shared with the kernel */
-    uint32_t next; /* (w) entry to fill next */
+    int fd;         /* (c) */
+    uint8_t *map;   /* (c) shared with the kernel */
+    uint32_t *next; /* (w) entry to fill next: of the shared memory */
 };
 
 /* Opens '*ring' (its fd -1, all else 0) on an interface.  0 or -errno; to be closed in
  * either case. */
 int txring_open(struct txring *ring, int ifindex);
 void txring_close(struct txring *ring);
+int txring_adopt(struct txring *ring, int fd, int ifindex); /* as ring_adopt() */
 
 /* Sends one frame that is not to be segmented, however long the port's MTU.  0 or
  * -errno: -EAGAIN or -ENOBUFS when there is no room, -EMSGSIZE when no entry can hold
@@ -174,38 +197,69 @@ int txring_send(struct txring *ring, const struct frame *frame);
 /* ---- port.c -----------------------------------------------------------------------
  */
 
+/* What its workers know of a port: of the shared memory that they write. */
+struct port_work {
+    struct ring_place rings[2][LAGG_WORKERS_MAX];
+    uint32_t txrings_next[LAGG_WORKERS_MAX]; /* (w) */
+    struct xdp_place xdp;
+    struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the drainer's */
+};
+
+/* What is wanted of a port: of the shared memory that the control thread writes. */
+struct port_wish {
+    _Atomic uint32_t live; /* (a) the set of rings that workers read */
+    _Atomic bool xdp;      /* (a) frames that can may leave by AF_XDP */
+    _Atomic bool filtered; /* (a) */
+    bool lacp;             /* (x) the rings take LACP and Marker PDUs */
+    bool accepted;         /* (x) the last plan that named it took its frames */
+    uint32_t changed;      /* (x) how often the sets were changed */
+    uint64_t overruns;     /* (x) frames the kernel had no entry for */
+};
+
 /* The sockets of one port. */
 struct lagg_port {
     int ifindex;                            /* (c) */
     int tx_fd;                              /* (c) */
     uint32_t rings_count;                   /* (c) of a set, one for each worker */
     struct ring rings[2][LAGG_WORKERS_MAX]; /* of the other set, fd is -1 mostly */
-    _Atomic uint32_t live;  /* (a) the set that workers read; by the control thread */
-    uint32_t rings_changed; /* (x) how often the sets were */
-    bool lacp;              /* (x) the rings take LACP and Marker PDUs */
     struct txring txrings[LAGG_WORKERS_MAX];
-    struct xdp xdp;          /* for the one worker there then is */
-    _Atomic bool xdp_wanted; /* (a) set by the control thread */
-    _Atomic bool filtered;   /* (a) set by the control thread */
+    struct xdp xdp; /* for the one worker there then is */
     /* Of the one worker that 'xdp' is for; without that nobody's, and false. */
-    bool queued;       /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
-    bool xdp_queued;   /* (w) 'xdp' may hold frames that the others must not */
-    bool long_queued;  /* (w) and its 'txrings' may */
-    bool accepted;     /* (x) the last plan that named it took its frames */
-    uint64_t overruns; /* (x) frames the kernel had no entry for */
-    struct counter_bank counts[LAGG_WORKERS_MAX + 1]; /* last: the control thread's */
+    bool queued;            /* (w) 'tx_fd' may hold frames that 'xdp' must not pass */
+    bool xdp_queued;        /* (w) 'xdp' may hold frames that the others must not */
+    bool long_queued;       /* (w) and its 'txrings' may */
+    struct port_work *work; /* (c) NULL before it has a slot */
+    struct port_wish *wish; /* (c) its own before it has a slot */
+    struct port_wish own;   /* (x) */
 };
 
 /* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
 int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp);
 void port_close(struct lagg_port *port);
 
+/* The same of sockets that another process opened: they are ours when we succeed.  0,
+ * -EPROTO when one is not what it should be, or what mmap(2) answers. */
+int port_adopt(struct lagg_port *port, const struct lagg_port_fds *fds);
+
+/* Its sockets are somebody else's: only what is mapped goes. */
+void port_disown(struct lagg_port *port);
+
+/* What is wanted of it is written here from now on. */
+void port_give_wish(struct lagg_port *port, struct port_wish *wish);
+
+/* Its workers are there from now on. */
+void port_place(struct lagg_port *port, struct port_work *work);
+
+/* No worker has been there yet; in the rings beside those that they read, none has. */
+void port_begin(struct lagg_port *port);
+void port_begin_rings(struct lagg_port *port);
+
 /* The ring that a worker reads.  Inside of a section of the epoch, once in a burst. */
 static inline struct ring *
 port_ring(struct lagg_port *port, uint32_t worker)
 {
     /* Acquire: pairs with port_change_rings(), which comes after the set was opened. */
-    uint32_t live = atomic_load_explicit(&port->live, memory_order_acquire);
+    uint32_t live = atomic_load_explicit(&port->wish->live, memory_order_acquire);
 
     return &port->rings[live][worker];
 }

@@ -103,7 +103,7 @@ receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
 {
     struct ring_losses losses = {0};
     uint32_t frames =
-        ring_read(ring, worker->buffers, worker->frames, BURST_MAX, &losses);
+        ring_read(ring, worker->work->buffers, worker->frames, BURST_MAX, &losses);
 
     for (uint32_t i = 0; i < frames; i++) {
         collect(worker, plan, slot, &worker->frames[i]);
@@ -146,7 +146,7 @@ receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
     }
     for (uint32_t left = snap->plan.ports; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctz(left);
-        struct ring *ring = port_ring(snap->ports[slot], worker->index);
+        struct ring *ring = port_ring(worker->ports[slot], worker->index);
         uint32_t burst;
 
         if (worker->errors_pending) {

@@ -101,6 +101,20 @@ ring_open(struct ring *ring, int ifindex)
     return packet_bind(ring->fd, ifindex, ETH_P_ALL);
 }
 
+int
+ring_adopt(struct ring *ring, int fd, int ifindex)
+{
+    int error;
+
+    if (!packet_is_of(fd, ifindex)) {
+        return -EPROTO;
+    }
+    ring->fd = fd;
+    error = ring_map(ring);
+    ring->fd = error == 0 ? fd : -1;
+    return error;
+}
+
 void
 ring_close(struct ring *ring)
 {
@@ -166,7 +180,7 @@ entry_receive(struct ring *ring, const struct tpacket2_hdr *entry,
         *frame = buffer_frame(buffer, (uint32_t)size);
         return LAGG_DROP_COUNT;
     }
-    ring->strays = true;
+    ring->place->strays = true;
     return LAGG_DROP_RING_OVERRUN;
 }
 
@@ -201,10 +215,10 @@ strays_discard(struct ring *ring)
 {
     uint8_t bytes[VNET_BYTES];
 
-    for (int i = 0; i < STRAYS_MAX && ring->strays; i++) {
+    for (int i = 0; i < STRAYS_MAX && ring->place->strays; i++) {
         ssize_t size = recv(ring->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 
-        ring->strays = size >= 0 || errno != EAGAIN;
+        ring->place->strays = size >= 0 || errno != EAGAIN;
     }
 }
 
@@ -212,17 +226,18 @@ uint32_t
 ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
     uint32_t max, struct ring_losses *losses)
 {
+    struct ring_place *place = ring->place;
     uint32_t count = 0;
-    uint32_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
+    uint32_t next = atomic_load_explicit(&place->next, memory_order_relaxed);
 
-    ring->release_from = next;
-    for (ring->release_count = 0; ring->release_count < max; ring->release_count++) {
+    place->release_from = next;
+    for (place->release_count = 0; place->release_count < max; place->release_count++) {
         struct tpacket2_hdr *entry = ring_entry(ring, next);
         uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
         uint32_t refusal;
 
         if (!(status & TP_STATUS_USER)) {
-            if (ring->strays) {
+            if (place->strays) {
                 strays_discard(ring);
             }
             break;
@@ -234,22 +249,23 @@ ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
         next = (next + 1) % RING_FRAMES;
     }
     /* Relaxed: who else looks has no use for the entries before it. */
-    atomic_store_explicit(&ring->next, next, memory_order_relaxed);
+    atomic_store_explicit(&place->next, next, memory_order_relaxed);
     return count;
 }
 
 void
 ring_release(struct ring *ring)
 {
-    uint32_t index = ring->release_from;
+    struct ring_place *place = ring->place;
+    uint32_t index = place->release_from;
 
-    for (uint32_t i = 0; i < ring->release_count; i++) {
+    for (uint32_t i = 0; i < place->release_count; i++) {
         struct tpacket2_hdr *entry = ring_entry(ring, index);
 
         __atomic_store_n(&entry->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
         index = (index + 1) % RING_FRAMES;
     }
-    ring->release_count = 0;
+    place->release_count = 0;
 }
 
 void
@@ -264,8 +280,9 @@ ring_clear_error(struct ring *ring)
 static bool
 ring_is_empty(const struct ring *ring)
 {
-    uint32_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
-    struct tpacket2_hdr *entry = ring_entry(ring, next);
+    uint32_t next = atomic_load_explicit(&ring->place->next, memory_order_relaxed);
+    /* Another process may have written it. */
+    struct tpacket2_hdr *entry = ring_entry(ring, next % RING_FRAMES);
 
     return !(__atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER);
 }

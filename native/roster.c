@@ -27,7 +27,7 @@ lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
     if (ifindex <= 0 || transmit >= LAGG_TRANSMIT_COUNT) {
         return -EINVAL;
     }
-    port = device_allocate(sizeof *port, sizeof *port);
+    port = memory_allocate(sizeof *port, sizeof *port);
     if (port == NULL) {
         return -ENOMEM;
     }
@@ -39,6 +39,41 @@ lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
     }
     *out = port;
     return 0;
+}
+
+int
+lagg_port_adopt(const struct lagg_port_fds *fds, struct lagg_port **out)
+{
+    struct lagg_port *port = memory_allocate(sizeof *port, sizeof *port);
+    int error;
+
+    if (port == NULL) {
+        return -ENOMEM;
+    }
+    error = port_adopt(port, fds);
+    if (error != 0) {
+        free(port);
+        return error;
+    }
+    *out = port;
+    return 0;
+}
+
+void
+lagg_port_fds(const struct lagg_port *port, struct lagg_port_fds *fds)
+{
+    *fds = (struct lagg_port_fds){
+        .ifindex = port->ifindex,
+        .rings_count = port->rings_count,
+        .tx = port->tx_fd,
+        .xdp = port->xdp.fd,
+        .chunks = port->xdp.chunks_fd,
+    };
+    for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
+        fds->rings[0][i] = port->rings[0][i].fd;
+        fds->rings[1][i] = port->rings[1][i].fd;
+        fds->txrings[i] = port->txrings[i].fd;
+    }
 }
 
 void
@@ -57,9 +92,38 @@ lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port
     if (device->ports[slot] != NULL) {
         return -EEXIST;
     }
+    port_give_wish(port, &device->plans->wishes[slot]);
     device->ports[slot] = port;
+    if (device->datapath != NULL) {
+        datapath_add(device->datapath, slot, port, true);
+    } else {
+        port_place(port, &device->work->ports[slot]);
+    }
     return 0;
 }
+
+int
+lagg_device_add_adopted(
+    struct lagg_device *device, uint32_t slot, struct lagg_port *port)
+{
+    if (slot >= LAGG_PORTS_MAX) {
+        return -EINVAL;
+    }
+    if (device->ports[slot] != NULL) {
+        return -EEXIST;
+    }
+    port->wish = &device->plans->wishes[slot];
+    device->ports[slot] = port;
+    if (device->datapath != NULL) {
+        datapath_add(device->datapath, slot, port, false);
+    } else {
+        port_place(port, &device->work->ports[slot]);
+    }
+    return 0;
+}
+
+/* ---- what is wanted of one --------------------------------------------------------
+ */
 
 int
 lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t transmit)
@@ -70,7 +134,7 @@ lagg_device_set_transmit(struct lagg_device *device, uint32_t slot, uint32_t tra
     if (slot_port(device, slot) == NULL) {
         return -ENOENT;
     }
-    atomic_store(&device->ports[slot]->xdp_wanted, transmit == LAGG_TRANSMIT_XDP);
+    atomic_store(&device->ports[slot]->wish->xdp, transmit == LAGG_TRANSMIT_XDP);
     return 0;
 }
 
@@ -82,7 +146,7 @@ lagg_device_set_filtered(struct lagg_device *device, uint32_t slot, int filtered
     if (port == NULL) {
         return -ENOENT;
     }
-    atomic_store(&port->filtered, filtered != 0);
+    atomic_store(&port->wish->filtered, filtered != 0);
     return 0;
 }
 
@@ -107,31 +171,15 @@ roster_take_overruns(struct lagg_device *device, struct lagg_port *port)
 {
     uint32_t overruns = port_take_overruns(port);
 
-    port->overruns += overruns;
-    device->overruns += overruns;
+    port->wish->overruns += overruns;
+    device->plans->overruns += overruns;
 }
 
-/* Bounded: a ring that is refilled while it is drained ends after one round. */
-static void
-rings_drain(struct lagg_device *device, uint32_t slot, uint32_t set)
+int
+lagg_device_names(const struct lagg_device *device, uint32_t slot)
 {
-    struct lagg_port *port = device->ports[slot];
-    const struct lagg_plan *live = &snapshot_live(&device->store)->plan;
-    const struct lagg_plan plan = {
-        .rx_accept = port->accepted ? 1u << slot : 0,
-        .rx_drop = live->rx_drop,
-        .rx_bytes_max = live->rx_bytes_max,
-    };
-
-    for (uint32_t ring = 0; ring < port->rings_count; ring++) {
-        uint32_t frames = 0, burst;
-
-        do {
-            burst = receive_ring(device->drainer, &plan, slot, &port->rings[set][ring]);
-            frames += burst;
-        } while (burst > 0 && frames < RING_FRAMES);
-    }
-    counts_publish(device->drainer, device->ports);
+    return slot_port(device, slot) == NULL ? -ENOENT
+                                           : snapshot_names(&device->store, slot);
 }
 
 int
@@ -146,7 +194,10 @@ lagg_device_remove_port(
     if (snapshot_names(&device->store, slot)) {
         return -EBUSY;
     }
-    rings_drain(device, slot, port->live);
+    if (device->datapath != NULL) {
+        datapath_drain(device->datapath, slot, port->wish->live);
+        datapath_remove(device->datapath, slot);
+    }
     roster_take_overruns(device, port);
     device->ports[slot] = NULL;
     *out = port;
@@ -190,6 +241,9 @@ lagg_device_change_rings(struct lagg_device *device, uint32_t slot)
     }
     port_shut_rings(port);
     roster_take_overruns(device, port);
+    if (device->datapath != NULL) {
+        port_begin_rings(port);
+    }
     return port_change_rings(port);
 }
 
@@ -202,8 +256,8 @@ lagg_device_drain_rings(struct lagg_device *device, uint32_t slot)
         return -ENOENT;
     }
     /* None are open when the port was attached anew since they were changed. */
-    if (port->rings[1 - port->live][0].fd >= 0) {
-        rings_drain(device, slot, 1 - port->live);
+    if (device->datapath != NULL && port->rings[1 - port->wish->live][0].fd >= 0) {
+        datapath_drain(device->datapath, slot, 1 - port->wish->live);
     }
     return 0;
 }

@@ -81,7 +81,7 @@ static const struct sock_filter FILTER[] = {LOAD(arch), EQUAL(ARCHITECTURE, 1, 0
     ALLOW(faccessat), ALLOW(faccessat2), ALLOW(readlinkat), ALLOW(getdents64),
     ALLOW(getcwd), ALLOW(flock), ALLOW(fsync), ALLOW(fdatasync), ALLOW(ftruncate),
     ALLOW(fchmod), ALLOW(fchmodat), ALLOW(fchown), ALLOW(fchownat), ALLOW(umask),
-    ALLOW(renameat2), ALLOW(unlinkat), ALLOW(mkdirat),
+    ALLOW(renameat2), ALLOW(unlinkat), ALLOW(mkdirat), ALLOW(memfd_create),
     /* Memory, threads, time, signals. */
     ALLOW(mmap), ALLOW(munmap), ALLOW(mremap), ALLOW(mprotect), ALLOW(madvise),
     ALLOW(brk), ALLOW(membarrier), ALLOW(futex), ALLOW(set_robust_list),

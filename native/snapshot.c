@@ -5,7 +5,7 @@
  * Owns the one root pointer, a fixed pool of snapshots, and the rule that a published
  * one is never written before its ticket has passed.  Count, table, protocol and hash
  * policy cannot disagree, because they are one value (FreeBSD D56942, PR 289017). Knows
- * no socket; to it a port is an address.
+ * no socket; to it a port is a slot that is open or not.
  */
 #include "internal.h"
 
@@ -57,31 +57,36 @@ plan_sound(const struct lagg_plan *plan)
            slots_sound(plan) && held_sound(plan);
 }
 
+/* The control thread's own word, unless another process wrote into its memory. */
 static struct snapshot *
-snapshot_take(struct snapshot_store *store)
+snapshot_at(const struct snapshot_store *store, uint32_t index)
+{
+    return &store->pool->snapshots[index % LAGG_SNAPSHOTS_MAX];
+}
+
+static struct snapshot *
+snapshot_take(const struct snapshot_store *store, uint32_t *index)
 {
     snapshot_reclaim(store);
-    for (uint32_t i = 0; i < LAGG_SNAPSHOTS_MAX; i++) {
-        if (store->pool[i].ticket == TICKET_FREE) {
-            return &store->pool[i];
+    for (*index = 0; *index < LAGG_SNAPSHOTS_MAX; ++*index) {
+        if (snapshot_at(store, *index)->ticket == TICKET_FREE) {
+            return snapshot_at(store, *index);
         }
     }
     return NULL;
 }
 
-static void
-snapshot_fill(struct snapshot *snap, const struct lagg_plan *plan,
-    struct lagg_port *const ports[], uint64_t generation)
+struct snapshot_store
+snapshot_store_of(struct snapshot_pool *pool, struct epoch_reader *readers)
 {
-    snap->generation = generation;
-    snap->plan = *plan;
-    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        snap->ports[slot] = (plan->ports >> slot & 1) ? ports[slot] : NULL;
-    }
+    return (struct snapshot_store){
+        .pool = pool,
+        .epoch = {.clock = &pool->clock, .readers = readers},
+    };
 }
 
 void
-snapshot_store_init(struct snapshot_store *store)
+snapshot_store_init(const struct snapshot_store *store)
 {
     static const struct lagg_plan empty = {
         .tx_drop = LAGG_DROP_NO_PORT,
@@ -90,47 +95,66 @@ snapshot_store_init(struct snapshot_store *store)
         .hash_layers = LAGG_LAYER_L2,
         .rx_bytes_max = ETHER_BYTES,
     };
+    struct snapshot_pool *pool = store->pool;
 
-    memset(store, 0, sizeof *store);
+    memset(pool, 0, sizeof *pool);
     epoch_init(&store->epoch);
-    snapshot_fill(&store->pool[0], &empty, NULL, 0);
-    store->pool[0].ticket = TICKET_LIVE;
-    atomic_init(&store->root, &store->pool[0]);
+    pool->snapshots[0].plan = empty;
+    pool->snapshots[0].ticket = TICKET_LIVE;
+    atomic_init(&pool->root, 0);
 }
 
 int
-snapshot_publish(struct snapshot_store *store, const struct lagg_plan *plan,
-    struct lagg_port *const ports[], uint64_t *ticket)
+snapshot_store_adopt(const struct snapshot_store *store)
 {
-    struct snapshot *fresh, *old;
+    struct snapshot_pool *pool = store->pool;
+    uint32_t root = atomic_load(&pool->root);
+    uint64_t ticket;
 
-    if (!plan_sound(plan)) {
-        return -EINVAL;
+    if (root >= LAGG_SNAPSHOTS_MAX || !plan_sound(&pool->snapshots[root].plan)) {
+        return -EPROTO;
     }
-    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        if ((plan->ports >> slot & 1) && ports[slot] == NULL) {
-            return -EINVAL;
+    /* Whether the clock had advanced since the last swap, nobody knows: so it does. */
+    epoch_advance(&store->epoch, &ticket);
+    for (uint32_t i = 0; i < LAGG_SNAPSHOTS_MAX; i++) {
+        if (i != root && pool->snapshots[i].ticket != TICKET_FREE) {
+            pool->snapshots[i].ticket = ticket;
         }
     }
-    fresh = snapshot_take(store);
-    if (fresh == NULL) {
-        return -EAGAIN;
-    }
-    snapshot_fill(fresh, plan, ports, ++store->generation);
-    fresh->ticket = TICKET_LIVE;
-    old = epoch_replace(&store->epoch, &store->root, fresh, ticket);
-    old->ticket = *ticket;
+    pool->snapshots[root].ticket = TICKET_LIVE;
     return 0;
 }
 
 int
-snapshot_reclaim(struct snapshot_store *store)
+snapshot_publish(const struct snapshot_store *store, const struct lagg_plan *plan,
+    uint32_t open, uint64_t *ticket)
+{
+    struct snapshot *fresh;
+    uint32_t index, old;
+
+    if (!plan_sound(plan) || (plan->ports & ~open) != 0) {
+        return -EINVAL;
+    }
+    fresh = snapshot_take(store, &index);
+    if (fresh == NULL) {
+        return -EAGAIN;
+    }
+    fresh->generation = ++store->pool->generation;
+    fresh->plan = *plan;
+    fresh->ticket = TICKET_LIVE;
+    old = epoch_replace(&store->epoch, &store->pool->root, index, ticket);
+    snapshot_at(store, old)->ticket = *ticket;
+    return 0;
+}
+
+int
+snapshot_reclaim(const struct snapshot_store *store)
 {
     int limbo = 0;
     uint32_t reader;
 
     for (uint32_t i = 0; i < LAGG_SNAPSHOTS_MAX; i++) {
-        struct snapshot *snap = &store->pool[i];
+        struct snapshot *snap = snapshot_at(store, i);
 
         if (snap->ticket <= TICKET_LIVE) {
             continue;
@@ -148,17 +172,18 @@ const struct snapshot *
 snapshot_live(const struct snapshot_store *store)
 {
     /* Relaxed: only the caller's own thread ever stores it. */
-    return atomic_load_explicit(&store->root, memory_order_relaxed);
+    return snapshot_at(
+        store, atomic_load_explicit(&store->pool->root, memory_order_relaxed));
 }
 
 bool
-snapshot_names(struct snapshot_store *store, uint32_t slot)
+snapshot_names(const struct snapshot_store *store, uint32_t slot)
 {
     snapshot_reclaim(store);
     for (uint32_t i = 0; i < LAGG_SNAPSHOTS_MAX; i++) {
-        const struct snapshot *snap = &store->pool[i];
+        const struct snapshot *snap = snapshot_at(store, i);
 
-        if (snap->ticket != TICKET_FREE && snap->ports[slot] != NULL) {
+        if (snap->ticket != TICKET_FREE && (snap->plan.ports >> slot & 1)) {
             return true;
         }
     }

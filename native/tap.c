@@ -101,6 +101,18 @@ tap_set_carrier(int fd, bool up)
     return ioctl(fd, TUNSETCARRIER, &carrier) == 0 ? 0 : -errno;
 }
 
+int
+tap_name(int fd, char *name)
+{
+    struct ifreq request = {0};
+
+    if (ioctl(fd, TUNGETIFF, &request) != 0) {
+        return -errno;
+    }
+    memcpy(name, request.ifr_name, IFNAMSIZ);
+    return 0;
+}
+
 /* read(2) and write(2) of the C library are cancellation points, of which a thread that
  * nobody cancels has nothing; they cost a short frame some hundredths of its way. */
 int

@@ -90,7 +90,7 @@ distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     if (plan->spread == LAGG_SPREAD_FLOW) {
         hash = frame_hash(plan, &worker->frames[frame]);
     }
-    index = distribute_index(plan, &worker->turn, hash);
+    index = distribute_index(plan, &worker->work->turn, hash);
     if (plan->held[index / 8] >> index % 8 & 1) {
         worker->waiting.order[worker->waiting.count++] = (uint8_t)frame;
         return;
@@ -173,14 +173,14 @@ queue_send_some(struct worker *worker, const struct snapshot *snap, uint32_t slo
         .order = queue->order + *done,
         .count = queue->count - *done,
     };
-    struct lagg_port *port = snap->ports[slot];
+    struct lagg_port *port = worker->ports[slot];
     int error = 0;
     uint32_t sent = tries == 0 ? port_send(port, &shipment, &error)
                                : port_insist(port, &shipment, tries, &error);
 
     count_sent(worker, slot, shipment.order, sent);
     if (snap->plan.spread == LAGG_SPREAD_FLOW) {
-        buckets_count(&worker->buckets, worker->indices, shipment.order, sent);
+        buckets_count(&worker->work->buckets, worker->indices, shipment.order, sent);
     }
     *done += sent;
     return error;
@@ -235,7 +235,7 @@ send_drop_reason(const struct lagg_port *port, int error)
     }
     /* Relaxed: a word for it, no more. */
     return error == -ENOBUFS &&
-                   atomic_load_explicit(&port->filtered, memory_order_relaxed)
+                   atomic_load_explicit(&port->wish->filtered, memory_order_relaxed)
                ? LAGG_DROP_TX_FILTERED
                : LAGG_DROP_TX_FULL;
 }
@@ -249,11 +249,11 @@ queue_insist(
     struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
 {
     const struct queue queue = queue_take(worker, slot);
-    struct lagg_port *port = snap->ports[slot];
+    struct lagg_port *port = worker->ports[slot];
     uint32_t done = 0, tries = SEND_TRIES;
     bool carrier = false; /* that is not known yet */
 
-    if (atomic_load_explicit(&port->filtered, memory_order_relaxed)) {
+    if (atomic_load_explicit(&port->wish->filtered, memory_order_relaxed)) {
         tries = 1;
     }
     while (done < queue.count) {
@@ -300,7 +300,7 @@ static void
 hold_waiting(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->waiting.count; i++) {
-        if (!hold_put(&worker->hold, &worker->frames[worker->waiting.order[i]])) {
+        if (!hold_put(&worker->work->hold, &worker->frames[worker->waiting.order[i]])) {
             count(worker, COUNTER_TX_IN, 1);
             count_drop(worker, LAGG_DROP_HOLD_FULL, 1);
         }
@@ -313,7 +313,8 @@ read_hold(struct worker *worker)
 {
     uint32_t frames = 0;
 
-    while (frames < BURST_MAX && hold_take(&worker->hold, &worker->frames[frames])) {
+    while (
+        frames < BURST_MAX && hold_take(&worker->work->hold, &worker->frames[frames])) {
         frames++;
     }
     return frames;
@@ -325,8 +326,8 @@ read_tap(struct worker *worker)
     uint32_t frames = 0;
 
     for (uint32_t reads = 0; reads < BURST_MAX && !worker->tap_gone; reads++) {
-        int result =
-            tap_read(worker->tap_fd, &worker->buffers[frames], &worker->frames[frames]);
+        int result = tap_read(
+            worker->tap_fd, &worker->work->buffers[frames], &worker->frames[frames]);
 
         if (result == -EMSGSIZE) {
             count(worker, COUNTER_TX_IN, 1);
@@ -347,11 +348,11 @@ transmit_burst(struct worker *worker, const struct snapshot *snap)
 {
     uint32_t frames;
 
-    if (worker->hold.generation != snap->generation) {
-        hold_rewind(&worker->hold, snap->generation);
+    if (worker->work->hold.generation != snap->generation) {
+        hold_rewind(&worker->work->hold, snap->generation);
     }
     /* What waited came before anything that the TAP still holds. */
-    frames = hold_pending(&worker->hold) ? read_hold(worker) : read_tap(worker);
+    frames = hold_pending(&worker->work->hold) ? read_hold(worker) : read_tap(worker);
     for (uint32_t i = 0; i < frames; i++) {
         distribute_frame(worker, &snap->plan, i);
     }

@@ -29,7 +29,7 @@ static_assert(
     "data begins where the header ends");
 
 static int
-entries_make(struct txring *ring)
+entries_make(int fd)
 {
     struct tpacket_req request = {
         .tp_block_size = BLOCK_BYTES,
@@ -37,14 +37,18 @@ entries_make(struct txring *ring)
         .tp_frame_size = ENTRY_BYTES,
         .tp_frame_nr = ENTRIES,
     };
-    void *map;
 
-    if (setsockopt(ring->fd, SOL_PACKET, PACKET_TX_RING, &request, sizeof request) !=
-        0) {
-        return -errno;
-    }
-    map = mmap(NULL, (size_t)ENTRIES * ENTRY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-        ring->fd, 0);
+    return setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &request, sizeof request) == 0
+               ? 0
+               : -errno;
+}
+
+static int
+entries_map(struct txring *ring, int fd)
+{
+    void *map = mmap(
+        NULL, (size_t)ENTRIES * ENTRY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
     if (map == MAP_FAILED) {
         return -errno;
     }
@@ -59,10 +63,20 @@ txring_open(struct txring *ring, int ifindex)
 
     if ((error = packet_open(&ring->fd)) != 0 ||
         (error = packet_set(ring->fd, PACKET_VERSION, TPACKET_V2)) != 0 ||
-        (error = entries_make(ring)) != 0) {
+        (error = entries_make(ring->fd)) != 0 ||
+        (error = entries_map(ring, ring->fd)) != 0) {
         return error;
     }
     return packet_bind_sender(ring->fd, ifindex);
+}
+
+int
+txring_adopt(struct txring *ring, int fd, int ifindex)
+{
+    int error = packet_is_of(fd, ifindex) ? entries_map(ring, fd) : -EPROTO;
+
+    ring->fd = error == 0 ? fd : -1;
+    return error;
 }
 
 void
@@ -95,7 +109,7 @@ int
 txring_send(struct txring *ring, const struct frame *frame)
 {
     struct tpacket2_hdr *entry =
-        (struct tpacket2_hdr *)(void *)(ring->map + (size_t)ring->next * ENTRY_BYTES);
+        (struct tpacket2_hdr *)(void *)(ring->map + (size_t)*ring->next * ENTRY_BYTES);
     int error = 0;
 
     if (DATA_OFFSET + VNET_BYTES + frame_bytes(frame) > ENTRY_BYTES) {
@@ -112,6 +126,6 @@ txring_send(struct txring *ring, const struct frame *frame)
         __atomic_store_n(&entry->tp_status, TP_STATUS_AVAILABLE, __ATOMIC_RELEASE);
         return error;
     }
-    ring->next = (ring->next + 1) % ENTRIES;
+    *ring->next = (*ring->next + 1) % ENTRIES;
     return 0;
 }

@@ -42,22 +42,21 @@ poll_prepare(struct worker *worker, const struct snapshot *snap)
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
         worker->poll_fds[worker->poll_count++] =
-            port_ring(snap->ports[slot], worker->index)->fd;
+            port_ring(worker->ports[slot], worker->index)->fd;
     }
 }
 
 uint32_t
 worker_poll(struct worker *worker)
 {
-    const struct snapshot *snap =
-        epoch_enter(&worker->store->epoch, worker->index, &worker->store->root);
+    const struct snapshot *snap = snapshot_enter(worker->store, worker->index);
     uint32_t frames = transmit_burst(worker, snap);
 
     frames += receive_burst(worker, snap, frames > 0);
 
-    counts_publish(worker, snap->ports);
+    counts_publish(worker);
     poll_prepare(worker, snap);
-    epoch_leave(&worker->store->epoch, worker->index);
+    snapshot_leave(worker->store, worker->index);
     return frames;
 }
 
@@ -96,13 +95,16 @@ static void
 worker_alert(const struct worker *worker)
 {
     const uint64_t once = 1;
-    int fd = -1;
-
     /* Relaxed: most bursts find that nobody waits, and the next one finds who does. */
-    if (atomic_load_explicit(worker->alert_fd, memory_order_relaxed) >= 0) {
-        fd = atomic_exchange(worker->alert_fd, -1);
+    uint32_t wanted =
+        atomic_load_explicit(&worker->alert->wanted, memory_order_relaxed);
+    uint32_t told = atomic_load_explicit(worker->alerted, memory_order_relaxed);
+
+    if (told == wanted ||
+        !atomic_compare_exchange_strong(worker->alerted, &told, wanted)) {
+        return;
     }
-    if (fd >= 0 && write(fd, &once, sizeof once) < 0) {
+    if (write(atomic_load(worker->alert_fd), &once, sizeof once) < 0) {
         return; /* it was told before, and has not looked yet */
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a worker is made of: shared by worker.c, transmit.c, receive.c and device.c.
+ * What a worker is made of: shared by worker.c, transmit.c, receive.c and datapath.c.
  *
  * Who may touch a member: as in internal.h.
  */
@@ -20,19 +20,37 @@ struct queue {
 /* ---- worker.c ---------------------------------------------------------------------
  */
 
-struct worker {
-    uint32_t index;               /* (c) also its epoch reader and ring */
-    int tap_fd;                   /* (c) */
-    int wake_fd;                  /* (c) eventfd */
-    struct snapshot_store *store; /* (c) */
-    _Atomic bool *stop;           /* (c) set by the control thread */
-    _Atomic int *alert_fd;        /* (c) -1: nobody waits for frames */
-    _Atomic bool running;         /* (a) a thread is inside lagg_worker_run() */
-    _Atomic uint32_t sequence;    /* (a) odd while counts move; see counter_bank */
+/* Whether somebody waits for frames: when this is not the number of who was told last.
+ */
+struct alert {
+    _Atomic uint32_t wanted; /* (a) grows with each request; by the control thread */
+};
+
+/* What outlives the process that runs it, and what others read: of the shared memory
+ * that the workers write. */
+struct worker_work {
+    _Atomic uint32_t sequence; /* (a) odd while counts move; see counter_bank */
     struct counter_bank counts;
-    struct pace pace;         /* (w) */
-    struct turn turn;         /* (w) */
-    struct tally tally;       /* (w) */
+    struct turn turn; /* (w) */
+    struct buckets buckets;
+    struct hold hold;
+    struct frame_buffer buffers[BURST_MAX]; /* (w) */
+};
+
+struct worker {
+    uint32_t index;                     /* (c) also its epoch reader and ring */
+    int tap_fd;                         /* (c) */
+    int wake_fd;                        /* (c) eventfd */
+    const struct snapshot_store *store; /* (c) */
+    struct lagg_port *const *ports;     /* (c) by slot; of those that a plan names */
+    struct worker_work *work;           /* (c) */
+    const struct alert *alert;          /* (c) */
+    _Atomic uint32_t *alerted;          /* (c) shared by all workers of a lagg */
+    const _Atomic int *alert_fd;        /* (c) -1: there is nobody to be told */
+    const _Atomic bool *stop;           /* (c) set by the control thread */
+    _Atomic bool running;               /* (a) a thread is inside lagg_worker_run() */
+    struct pace pace;                   /* (w) */
+    struct tally tally;                 /* (w) */
     uint64_t poll_generation; /* (w) the snapshot that 'poll_fds' was made from */
     uint32_t poll_count;      /* (w) */
     bool errors_pending;      /* (w) poll(2) saw POLLERR: look at every port */
@@ -43,9 +61,6 @@ struct worker {
     struct queue waiting;        /* (w) frames of the burst that the plan holds */
     uint16_t indices[BURST_MAX]; /* (w) of frames[i] into tx_slots */
     struct frame frames[BURST_MAX];
-    struct buckets buckets;
-    struct hold hold;
-    struct frame_buffer buffers[BURST_MAX]; /* last, as hold.store: not zeroed */
 };
 
 /* One iteration: a burst from the TAP, a burst from every port.  Never blocks.  Returns
@@ -79,14 +94,13 @@ clock_ns(void)
 /* ---- counts.c ---------------------------------------------------------------------
  */
 
-/* Adds what was counted since the last call to the published counters.  'ports' as in
- * struct snapshot. */
-void counts_publish(struct worker *worker, struct lagg_port *const ports[]);
+/* Adds what was counted since the last call to the published counters. */
+void counts_publish(struct worker *worker);
 
-/* Adds what the worker published to '*out', all of it at one instant; for the control
- * thread. */
-void counts_read(
-    struct worker *worker, struct lagg_port *const ports[], struct lagg_reading *out);
+/* Adds what the worker 'index' published to '*out', all of it at one instant; for the
+ * control thread.  'ports': by slot, NULL where there is none. */
+void counts_read(struct worker_work *work, uint32_t index,
+    struct lagg_port *const ports[], struct lagg_reading *out);
 
 /* Into the tally, which is private until published. */
 

@@ -28,7 +28,8 @@
 enum {
     CHUNK_BYTES = 2048, /* the least the kernel allows */
     ENTRIES = BURST_MAX,
-    NO_ADDRESS = XDP_CHUNKS * CHUNK_BYTES, /* behind the last chunk: never valid */
+    CHUNKS_BYTES = XDP_CHUNKS * CHUNK_BYTES,
+    NO_ADDRESS = CHUNKS_BYTES, /* behind the last chunk: never valid */
     TAKE_TRIES = 50,
     TAKE_WAIT_MS = 2,
     DRAIN_TRIES = 5,
@@ -50,18 +51,27 @@ option_set(int fd, int option, const void *value, socklen_t size)
 }
 
 static int
+chunks_map(struct xdp *xdp)
+{
+    xdp->chunks = memory_map(xdp->chunks_fd, CHUNKS_BYTES, true);
+    return xdp->chunks == NULL ? -errno : 0;
+}
+
+static int
 memory_register(struct xdp *xdp)
 {
-    struct xdp_umem_reg request = {
-        .len = (uint64_t)XDP_CHUNKS * CHUNK_BYTES, .chunk_size = CHUNK_BYTES};
-    void *memory = mmap(NULL, request.len, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct xdp_umem_reg request = {.len = CHUNKS_BYTES, .chunk_size = CHUNK_BYTES};
+    int error;
 
-    if (memory == MAP_FAILED) {
-        return -errno;
+    xdp->chunks_fd = memory_make("lagg-chunks", CHUNKS_BYTES);
+    if (xdp->chunks_fd < 0) {
+        return xdp->chunks_fd;
     }
-    xdp->chunks = memory;
-    request.addr = (uint64_t)(uintptr_t)memory;
+    error = chunks_map(xdp);
+    if (error != 0) {
+        return error;
+    }
+    request.addr = (uint64_t)(uintptr_t)xdp->chunks;
     return option_set(xdp->fd, XDP_UMEM_REG, &request, sizeof request);
 }
 
@@ -163,11 +173,47 @@ xdp_open(struct xdp *xdp, int ifindex)
         xdp_close(xdp);
         return error;
     }
-    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
-        xdp->free[xdp->free_count++] = (uint16_t)chunk;
-    }
-    atomic_store(&xdp->open, true);
     return 0;
+}
+
+static bool
+socket_is_xdp(int fd)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           domain == AF_XDP;
+}
+
+int
+xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
+{
+    int error = -EPROTO;
+
+    if (!socket_is_xdp(fd) || !memory_is_sound(chunks_fd, CHUNKS_BYTES)) {
+        return error;
+    }
+    xdp->fd = fd;
+    xdp->chunks_fd = chunks_fd;
+    if ((error = chunks_map(xdp)) != 0 || (error = rings_map(xdp)) != 0) {
+        xdp->fd = xdp->chunks_fd = -1;
+        xdp_close(xdp);
+    }
+    return error;
+}
+
+void
+xdp_begin(struct xdp *xdp)
+{
+    struct xdp_place *place = xdp->place;
+
+    place->free_count = 0;
+    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
+        place->free[place->free_count++] = (uint16_t)chunk;
+    }
+    place->spoiled = 0;
+    atomic_store(&place->open, xdp->chunks != NULL);
 }
 
 static void
@@ -186,11 +232,12 @@ xdp_close(struct xdp *xdp)
     if (xdp->fd >= 0) {
         close(xdp->fd);
     }
-    if (xdp->chunks != NULL) {
-        munmap(xdp->chunks, (size_t)XDP_CHUNKS * CHUNK_BYTES);
+    memory_unmap(xdp->chunks, CHUNKS_BYTES);
+    if (xdp->chunks_fd >= 0) {
+        close(xdp->chunks_fd);
     }
     memset(xdp, 0, sizeof *xdp);
-    xdp->fd = -1;
+    xdp->fd = xdp->chunks_fd = -1;
 }
 
 /* ---- sending ----------------------------------------------------------------------
@@ -208,8 +255,8 @@ ring_count(const struct xdp_ring *ring)
 static void
 chunk_free(struct xdp *xdp, uint16_t chunk)
 {
-    assert(xdp->free_count < XDP_CHUNKS);
-    xdp->free[xdp->free_count++] = chunk;
+    assert(xdp->place->free_count < XDP_CHUNKS);
+    xdp->place->free[xdp->place->free_count++] = chunk;
 }
 
 /* Takes back the chunks of frames that have left.  Some kernels return invalid entries
@@ -248,10 +295,10 @@ entry_at(const struct xdp *xdp, uint32_t index)
 static void
 entry_fill(struct xdp *xdp, uint32_t index, const struct frame *frame)
 {
-    uint16_t chunk = xdp->free[--xdp->free_count];
+    uint16_t chunk = xdp->place->free[--xdp->place->free_count];
     uint32_t address = chunk * (uint32_t)CHUNK_BYTES;
 
-    xdp->chunk_of[index & (ENTRIES - 1)] = chunk;
+    xdp->place->chunk_of[index & (ENTRIES - 1)] = chunk;
     memcpy(xdp->chunks + address, frame->head + VNET_BYTES, frame_bytes(frame));
     frame_finish_checksum(frame, xdp->chunks + address);
     *entry_at(xdp, index) =
@@ -266,7 +313,7 @@ entries_put(
     uint32_t first = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
     uint32_t put = 0;
 
-    while (put < count && xdp->free_count > 0 && xdp_fits(&frames[order[put]])) {
+    while (put < count && xdp->place->free_count > 0 && xdp_fits(&frames[order[put]])) {
         entry_fill(xdp, first + put, &frames[order[put]]);
         put++;
     }
@@ -279,7 +326,8 @@ void
 xdp_drain(struct xdp *xdp)
 {
     chunks_reclaim(xdp);
-    for (int tries = 0; xdp->free_count < XDP_CHUNKS && tries < DRAIN_TRIES; tries++) {
+    for (int tries = 0; xdp->place->free_count < XDP_CHUNKS && tries < DRAIN_TRIES;
+        tries++) {
         poll(NULL, 0, DRAIN_WAIT_MS);
         chunks_reclaim(xdp);
     }
@@ -299,7 +347,7 @@ chunks_take_back(struct xdp *xdp, uint32_t count)
     uint32_t end = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
 
     for (uint32_t i = 1; i <= count; i++) {
-        chunk_free(xdp, xdp->chunk_of[(end - i) & (ENTRIES - 1)]);
+        chunk_free(xdp, xdp->place->chunk_of[(end - i) & (ENTRIES - 1)]);
     }
 }
 
@@ -320,13 +368,13 @@ spoiled_passed(struct xdp *xdp)
 {
     struct xdp_statistics statistics = {0};
     socklen_t size = sizeof statistics;
-    uint64_t before = xdp->spoiled;
+    uint64_t before = xdp->place->spoiled;
 
     if (getsockopt(xdp->fd, SOL_XDP, XDP_STATISTICS, &statistics, &size) != 0) {
         return -errno;
     }
-    xdp->spoiled = statistics.tx_invalid_descs;
-    return (int)(xdp->spoiled - before);
+    xdp->place->spoiled = statistics.tx_invalid_descs;
+    return (int)(xdp->place->spoiled - before);
 }
 
 /* The kernel stopped on the way.  How far it came, its consumer count does not tell
@@ -345,7 +393,7 @@ ring_settle(struct xdp *xdp, uint32_t put, int error)
     if (ring_count(&xdp->waiting) > 0 || left < 0 || (uint32_t)left > put) {
         /* The port went away meanwhile.  No frame may leave twice, so they count as
          * gone, and this socket is out of use. */
-        atomic_store(&xdp->open, false);
+        atomic_store(&xdp->place->open, false);
         return put;
     }
     chunks_take_back(xdp, (uint32_t)left);

@@ -98,7 +98,9 @@ class Device:
         self.workers = tuning.workers
         self._transmit = tuning.transmit
         out = ffi.new("struct lagg_device **")
-        _check(lib.lagg_device_create(name.encode(), tuning.workers, out))
+        _check(
+            lib.lagg_device_create(name.encode(), tuning.workers, lib.LAGG_INSIDE, out)
+        )
         self._pointer: Any = out[0]
         self._threads = [
             threading.Thread(

@@ -4,6 +4,7 @@
  * slower unseen, which no noise of the machine moves.  Real TAP, real sockets.
  */
 #include "namespace.h"
+#include "store.h"
 
 #include "calls.h"
 
@@ -91,10 +92,16 @@ ioctl(int fd, unsigned long request, ...)
  */
 
 struct road {
+    struct memories memories;
     struct snapshot_store store;
     _Atomic bool stop;
+    struct alert alert;
+    _Atomic uint32_t alerted;
+    struct worker_work work;
     struct worker worker;
+    struct lagg_port *ports[LAGG_PORTS_MAX];
     struct lagg_port port;
+    struct port_work *port_work;
     int host_fd; /* into lagg0 */
     int wire_fd; /* the port's other end */
 };
@@ -102,7 +109,6 @@ struct road {
 static void
 road_publish(struct road *road)
 {
-    struct lagg_port *ports[LAGG_PORTS_MAX] = {&road->port};
     const struct lagg_plan plan = {
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
@@ -114,7 +120,7 @@ road_publish(struct road *road)
     };
     uint64_t ticket;
 
-    CHECK(snapshot_publish(&road->store, &plan, ports, &ticket) == 0);
+    CHECK(snapshot_publish(&road->store, &plan, 1, &ticket) == 0);
 }
 
 static struct road *
@@ -123,9 +129,14 @@ road_make(bool xdp)
     struct road *road = aligned_alloc(CACHE_LINE_BYTES, sizeof *road);
 
     memset(road, 0, sizeof *road);
-    snapshot_store_init(&road->store);
+    road->store = store_make(&road->memories);
     road->worker.store = &road->store;
     road->worker.stop = &road->stop;
+    road->worker.work = &road->work;
+    road->worker.ports = road->ports;
+    road->worker.alert = &road->alert;
+    road->worker.alerted = &road->alerted;
+    road->ports[0] = &road->port;
     road->worker.wake_fd = -1;
     road->worker.tap_fd = tap_open("lagg0", false, true);
     road->wire_fd = tap_make("port0", false);
@@ -135,6 +146,7 @@ road_make(bool xdp)
     link_up("port0");
     road->host_fd = raw_open("lagg0");
     CHECK(port_open(&road->port, (int)if_nametoindex("port0"), 1, xdp) == 0);
+    road->port_work = port_settle(&road->port);
     if (port_uses_xdp(&road->port) != xdp) {
         printf("skip: no AF_XDP here\n");
         exit(SKIP);
@@ -148,6 +160,7 @@ static void
 road_free(struct road *road)
 {
     port_close(&road->port);
+    free(road->port_work);
     close(road->host_fd);
     close(road->wire_fd);
     close(road->worker.tap_fd);

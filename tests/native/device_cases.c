@@ -14,7 +14,7 @@ device_make(const char *name, uint32_t workers)
 {
     struct lagg_device *device = NULL;
 
-    if (lagg_device_create(name, workers, &device) != 0) {
+    if (lagg_device_create(name, workers, LAGG_INSIDE, &device) != 0) {
         fprintf(stderr, "no device %s\n", name);
         abort();
     }
@@ -62,7 +62,8 @@ only_good_names_make_a_device(void)
         struct lagg_device *device = NULL;
 
         check_about(row->name, row->workers);
-        CHECK(lagg_device_create(row->name, row->workers, &device) == row->result);
+        CHECK(lagg_device_create(row->name, row->workers, LAGG_INSIDE, &device) ==
+              row->result);
         CHECK((device == NULL) == (row->result != 0));
         if (device != NULL) {
             CHECK(if_nametoindex(row->name) != 0);
@@ -87,7 +88,7 @@ two_hundred_devices_leave_nothing(void)
         check_about("again", i);
         if (i % 10 == 0) {
             CHECK(attach_port(device, i % LAGG_PORTS_MAX, LO) == 0);
-            CHECK_EQ_U32(fds_count(), fds + 5);
+            CHECK_EQ_U32(fds_count(), fds + 7);
             CHECK_EQ_U32(rings_count(), 2);
         }
         CHECK(lagg_device_destroy(device) == 0); /* with the port still open */
@@ -105,8 +106,8 @@ a_taken_name_is_busy(uint32_t workers)
     uint32_t fds = fds_count();
 
     check_about("busy", workers);
-    CHECK(lagg_device_create("lagg0", 1, &second) == -EBUSY);
-    CHECK(lagg_device_create("lagg0", 2, &second) == -EBUSY);
+    CHECK(lagg_device_create("lagg0", 1, LAGG_INSIDE, &second) == -EBUSY);
+    CHECK(lagg_device_create("lagg0", 2, LAGG_INSIDE, &second) == -EBUSY);
     CHECK(second == NULL);
     CHECK_EQ_U32(fds_count(), fds);
     CHECK(if_nametoindex("lagg0") != 0);
@@ -122,7 +123,7 @@ another_programs_tap_is_not_taken_over(void)
     check_about("persistent", 0);
     close(fd);
     CHECK(if_nametoindex("other0") != 0);
-    CHECK(lagg_device_create("other0", 1, &device) == -EBUSY);
+    CHECK(lagg_device_create("other0", 1, LAGG_INSIDE, &device) == -EBUSY);
     CHECK(device == NULL);
     CHECK(if_nametoindex("other0") != 0);
     link_delete("other0");
@@ -182,15 +183,17 @@ no_descriptor_no_change(uint32_t workers)
     struct lagg_device *device = NULL;
     uint32_t fds = fds_count();
 
-    for (uint32_t more = 0; more <= 2 * workers; more++) {
+    const uint32_t needed = 2 + 2 * workers; /* memories, and what a worker has */
+
+    for (uint32_t more = 0; more <= needed; more++) {
         int result;
 
         check_about("descriptors for a device", more);
         fds_limit(more);
-        result = lagg_device_create("lagg0", workers, &device);
+        result = lagg_device_create("lagg0", workers, LAGG_INSIDE, &device);
         fds_unlimited();
-        CHECK(result == (more < 2 * workers ? -EMFILE : 0));
-        CHECK((device == NULL) == (more < 2 * workers));
+        CHECK(result == (more < needed ? -EMFILE : 0));
+        CHECK((device == NULL) == (more < needed));
         CHECK(fds_count() == (device == NULL ? fds : fds + more));
     }
     for (uint32_t more = 0; more <= 1 + workers; more++) {
@@ -201,7 +204,7 @@ no_descriptor_no_change(uint32_t workers)
         result = attach_port(device, 7, LO);
         fds_unlimited();
         CHECK(result == (more < 1 + workers ? -EMFILE : 0));
-        CHECK(fds_count() == fds + 2 * workers + (result == 0 ? more : 0));
+        CHECK(fds_count() == fds + needed + (result == 0 ? more : 0));
     }
     CHECK(lagg_device_destroy(device) == 0);
     CHECK_EQ_U32(fds_count(), fds);

@@ -43,7 +43,7 @@ publish(struct lagg *lagg)
 static void
 lagg_start(struct lagg *lagg)
 {
-    CHECK(lagg_device_create("lagg0", 1, &lagg->device) == 0);
+    CHECK(lagg_device_create("lagg0", 1, LAGG_INSIDE, &lagg->device) == 0);
     CHECK(lagg_device_set_carrier(lagg->device, 1) == 0);
     link_up("lagg0");
     lagg->host = raw_open("lagg0");
@@ -217,11 +217,11 @@ a_port_knows_whether_it_is_filtered(struct lagg *lagg)
     const struct lagg_port *port = lagg->device->ports[PORT];
 
     check_about("filtered", 0);
-    CHECK(!atomic_load(&port->filtered));
+    CHECK(!atomic_load(&port->wish->filtered));
     CHECK(lagg_device_set_filtered(lagg->device, PORT, 4711) == 0);
-    CHECK(atomic_load(&port->filtered));
+    CHECK(atomic_load(&port->wish->filtered));
     CHECK(lagg_device_set_filtered(lagg->device, PORT, 0) == 0);
-    CHECK(!atomic_load(&port->filtered));
+    CHECK(!atomic_load(&port->wish->filtered));
 }
 
 static void

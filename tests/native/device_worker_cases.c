@@ -24,7 +24,7 @@ static void
 lagg_start(struct lagg *lagg, uint32_t workers)
 {
     *lagg = (struct lagg){.workers = workers};
-    if (lagg_device_create("lagg0", workers, &lagg->device) != 0) {
+    if (lagg_device_create("lagg0", workers, LAGG_INSIDE, &lagg->device) != 0) {
         fprintf(stderr, "no device\n");
         abort();
     }
@@ -334,7 +334,7 @@ a_port_opened_under_load_hears_each_frame_once(void)
     int host, bytes_max = 64 << 20;
 
     check_about("open", OPEN_WORKERS);
-    CHECK(lagg_device_create("lagg0", OPEN_WORKERS, &lagg.device) == 0);
+    CHECK(lagg_device_create("lagg0", OPEN_WORKERS, LAGG_INSIDE, &lagg.device) == 0);
     link_up("lagg0");
     host = raw_open("lagg0");
     CHECK(setsockopt(host, SOL_SOCKET, SO_RCVBUFFORCE, &bytes_max, sizeof bytes_max) ==

@@ -13,9 +13,20 @@
 enum { REPLACEMENTS = 40000, REPLACEMENTS_LEAST = 1000 };
 
 struct world {
-    struct epoch epoch;
-    void *_Atomic root;
+    struct epoch_clock clock;
+    struct epoch_reader readers[LAGG_WORKERS_MAX];
+    struct epoch epoch; /* of these two */
+    _Atomic uint32_t root;
 };
+
+/* Nobody is inside, and the clock has just begun. */
+static void
+world_begin(struct world *world)
+{
+    memset(world, 0, sizeof *world);
+    world->epoch = (struct epoch){.clock = &world->clock, .readers = world->readers};
+    epoch_init(&world->epoch);
+}
 
 /* ---- step by step -----------------------------------------------------------------
  */
@@ -23,9 +34,7 @@ struct world {
 static uint64_t
 replace(struct world *world)
 {
-    static char roots[2];
-    char *old = atomic_load(&world->root);
-    char *fresh = old == &roots[0] ? &roots[1] : &roots[0];
+    uint32_t old = atomic_load(&world->root), fresh = old + 1;
     uint64_t ticket;
 
     CHECK(epoch_replace(&world->epoch, &world->root, fresh, &ticket) == old);
@@ -64,7 +73,7 @@ a_parked_reader_holds_its_ticket(struct world *world)
         uint64_t before, during;
 
         check_about("a parked reader", reader);
-        epoch_init(&world->epoch);
+        world_begin(world);
         before = replace(world);
         CHECK(passed(world, before));
         enter(world, reader);
@@ -84,7 +93,7 @@ who_enters_later_holds_only_later_tickets(struct world *world)
     uint64_t first, second;
 
     check_about("two parked readers", 0);
-    epoch_init(&world->epoch);
+    world_begin(world);
     enter(world, 2);
     first = replace(world);
     enter(world, 5);
@@ -135,7 +144,7 @@ only_a_sleeper_inside_delays_the_writer(struct world *world, bool inside)
     pthread_t thread;
 
     check_about("a sleeper", inside);
-    epoch_init(&world->epoch);
+    world_begin(world);
     pthread_barrier_init(&sleeper.gate, NULL, 2);
     CHECK(pthread_create(&thread, NULL, sleeper_run, &sleeper) == 0);
     pthread_barrier_wait(&sleeper.gate);
@@ -156,6 +165,9 @@ struct object {
     uint64_t version;
     uint64_t inverse; /* ~version, while it may be looked at */
 };
+
+/* By the root that stands for it. */
+static struct object *objects[2];
 
 static struct object *
 object_make(uint64_t version)
@@ -182,7 +194,7 @@ object_section(struct reader *reader, void *argument)
 {
     struct world *world = argument;
     const struct object *object =
-        epoch_enter(&world->epoch, reader->index, &world->root);
+        objects[epoch_enter(&world->epoch, reader->index, &world->root)];
     uint64_t version = object->version;
 
     for (uint32_t look = 0; look < 4; look++) {
@@ -216,13 +228,16 @@ nothing_is_freed_under_a_reader(struct world *world)
     uint64_t version = 1, last = 0, ticket;
 
     check_about("under load", 0);
-    epoch_init(&world->epoch);
-    atomic_store(&world->root, object_make(version));
+    world_begin(world);
+    objects[0] = object_make(version);
+    atomic_store(&world->root, 0);
     readers_start(&readers);
     while (readers_need_more(&readers, version, REPLACEMENTS_LEAST, REPLACEMENTS)) {
-        struct object *fresh = object_make(++version);
-        struct object *old = epoch_replace(&world->epoch, &world->root, fresh, &ticket);
+        uint32_t fresh = (uint32_t)(version++ & 1);
+        struct object *old;
 
+        objects[fresh] = object_make(version);
+        old = objects[epoch_replace(&world->epoch, &world->root, fresh, &ticket)];
         CHECK(old->version == version - 1);
         CHECK(ticket > last);
         last = ticket;
@@ -234,7 +249,7 @@ nothing_is_freed_under_a_reader(struct world *world)
     readers_end(&readers);
     printf("%" PRIu64 " replacements\n", version);
     CHECK(version >= REPLACEMENTS_LEAST);
-    object_destroy(atomic_load(&world->root));
+    object_destroy(objects[atomic_load(&world->root)]);
 }
 
 int

@@ -5,6 +5,7 @@
  * longer one.
  */
 #include "namespace.h"
+#include "store.h"
 
 #include "numbers.h"
 
@@ -15,6 +16,7 @@ enum { MTU = 1500, JUMBO = 9000, S_TAG = 0x88a8, C_TAG = 0x8100 };
 
 struct road {
     struct lagg_port port;
+    struct port_work *work;
     int far_fd;
 };
 
@@ -25,13 +27,14 @@ static uint8_t order[BURST_MAX];
 static struct road *
 road_make(uint32_t workers, int mtu)
 {
-    struct road *road = aligned_alloc(CACHE_LINE_BYTES, sizeof *road);
+    struct road *road = malloc(sizeof *road);
 
     memset(road, 0, sizeof *road);
     road->far_fd = tap_make("port0", false);
     link_set_mtu("port0", mtu);
     link_up("port0");
     CHECK(port_open(&road->port, (int)if_nametoindex("port0"), workers, false) == 0);
+    road->work = port_settle(&road->port);
     return road;
 }
 
@@ -39,6 +42,7 @@ static void
 road_end(struct road *road)
 {
     port_close(&road->port);
+    free(road->work);
     close(road->far_fd);
     free(road);
 }

@@ -39,7 +39,7 @@ static void
 lagg_start(struct lagg *lagg, uint32_t workers)
 {
     *lagg = (struct lagg){.workers = workers};
-    CHECK(lagg_device_create("lagg0", workers, &lagg->device) == 0);
+    CHECK(lagg_device_create("lagg0", workers, LAGG_INSIDE, &lagg->device) == 0);
     link_up("lagg0");
     lagg->host = raw_open("lagg0");
     for (uint32_t i = 0; i < PORTS; i++) {

@@ -6,6 +6,7 @@
  * Every member of a test snapshot follows from its generation, so a reader can tell.
  */
 #include "readers.h"
+#include "store.h"
 
 #include <errno.h>
 
@@ -13,17 +14,7 @@ enum {
     PUBLICATIONS = 200000,
     PUBLICATIONS_LEAST = 10000,
     LIMBO_MAX = LAGG_SNAPSHOTS_MAX - 1, /* one is live */
-    ADDRESSES = 64,
 };
-
-/* Stands for an open port: a snapshot only carries its address. */
-static struct lagg_port *
-port_of(uint64_t generation, uint32_t slot)
-{
-    static char addresses[ADDRESSES + LAGG_PORTS_MAX];
-
-    return (struct lagg_port *)(void *)&addresses[generation % ADDRESSES + slot];
-}
 
 static void
 plan_make(struct lagg_plan *plan, uint64_t generation)
@@ -50,46 +41,33 @@ plan_make(struct lagg_plan *plan, uint64_t generation)
 static uint32_t
 snapshot_faults(const struct snapshot *snap)
 {
-    uint32_t slot = (uint32_t)snap->generation % LAGG_PORTS_MAX;
     struct lagg_plan plan;
-    uint32_t faults = 0;
 
     plan_make(&plan, snap->generation);
-    faults += memcmp(&plan, &snap->plan, sizeof plan) != 0;
-    for (uint32_t i = 0; i < LAGG_PORTS_MAX; i++) {
-        struct lagg_port *port = i == slot ? port_of(snap->generation, slot) : NULL;
-
-        faults += snap->ports[i] != port;
-    }
-    return faults;
+    return memcmp(&plan, &snap->plan, sizeof plan) != 0;
 }
 
 static uint64_t
 snapshot_section(struct reader *reader, void *world)
 {
     struct snapshot_store *store = world;
-    const struct snapshot *snap =
-        epoch_enter(&store->epoch, reader->index, &store->root);
+    const struct snapshot *snap = snapshot_enter(store, reader->index);
     uint64_t generation = snap->generation;
 
     reader->faults += snapshot_faults(snap);
     reader_dawdle(reader);
     reader->faults += snapshot_faults(snap) + (snap->generation != generation);
-    epoch_leave(&store->epoch, reader->index);
+    snapshot_leave(store, reader->index);
     return generation;
 }
 
 static int
 publish(struct snapshot_store *store, uint64_t generation, uint64_t *ticket)
 {
-    struct lagg_port *ports[LAGG_PORTS_MAX];
     struct lagg_plan plan;
 
-    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        ports[slot] = port_of(generation, slot);
-    }
     plan_make(&plan, generation);
-    return snapshot_publish(store, &plan, ports, ticket);
+    return snapshot_publish(store, &plan, UINT32_MAX, ticket);
 }
 
 static void
@@ -138,12 +116,12 @@ fill_limbo(struct snapshot_store *store)
 static void
 one_too_many_is_refused(struct snapshot_store *store)
 {
-    const struct snapshot_store before = *store;
+    const struct snapshot_pool before = *store->pool;
     uint64_t ticket = 4711;
 
     CHECK(publish(store, LAGG_SNAPSHOTS_MAX + 1, &ticket) == -EAGAIN);
     CHECK(ticket == 4711);
-    CHECK(memcmp(store, &before, sizeof before) == 0);
+    CHECK(memcmp(store->pool, &before, sizeof before) == 0);
 }
 
 static void
@@ -156,7 +134,7 @@ a_parked_reader_bounds_what_is_in_limbo(struct snapshot_store *store)
     check_about("a parked reader", 0);
     snapshot_store_init(store);
     CHECK(publish(store, 1, &ticket) == 0);
-    held = epoch_enter(&store->epoch, 3, &store->root);
+    held = snapshot_enter(store, 3);
     last = fill_limbo(store);
     for (uint32_t i = 0; i < 1000; i++) {
         one_too_many_is_refused(store);
@@ -166,7 +144,7 @@ a_parked_reader_bounds_what_is_in_limbo(struct snapshot_store *store)
     CHECK(snapshot_reclaim(store) == LIMBO_MAX);
     CHECK(!epoch_passed(&store->epoch, last, &reader) && reader == 3);
 
-    epoch_leave(&store->epoch, 3);
+    snapshot_leave(store, 3);
     CHECK(publish(store, LAGG_SNAPSHOTS_MAX + 1, &ticket) == 0);
     CHECK(ticket == last + 1);
     CHECK(snapshot_live(store)->generation == LAGG_SNAPSHOTS_MAX + 1);
@@ -177,7 +155,8 @@ a_parked_reader_bounds_what_is_in_limbo(struct snapshot_store *store)
 int
 main(void)
 {
-    static struct snapshot_store store;
+    static struct memories memories;
+    struct snapshot_store store = store_make(&memories);
 
     a_parked_reader_bounds_what_is_in_limbo(&store);
     no_reader_sees_a_mixture(&store);

@@ -126,7 +126,7 @@ what_a_filter_drops_is_counted_as_that(int error, uint32_t reason)
     struct lagg_counters expected = {.tx_in = 20, .tx_out = 10};
 
     check_about("filtered", (uint32_t)error);
-    atomic_store(&world->ports[0]->filtered, true);
+    atomic_store(&world->ports[0]->wish->filtered, true);
     wire_fail(world, 0, error, 0, FOREVER);
     host_send(world, 0, 20);
     world_poll(world);

@@ -81,7 +81,7 @@ expect_buckets(struct world *world, const struct lagg_plan *plan, uint64_t taken
 {
     uint64_t frames[LAGG_BUCKETS] = {0};
 
-    buckets_sum(&world->worker->buckets, frames);
+    buckets_sum(&world->worker->work->buckets, frames);
     for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
         uint64_t expected = 0;
 

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE /* sendmmsg */
 #include "worker.h"
 
+#include "banks.h"
 #include "calls.h"
 #include "numbers.h"
 
@@ -52,8 +53,12 @@ struct wire {
 };
 
 struct world {
-    struct snapshot_store store;
+    struct snapshot_pool pool;
+    struct epoch_reader readers[LAGG_WORKERS_MAX];
+    struct snapshot_store store; /* of these two */
     _Atomic bool stop;
+    struct alert alert;
+    _Atomic uint32_t alerted;
     _Atomic int alert_fd;
     struct worker *worker;
     struct lagg_port *ports[LAGG_PORTS_MAX];
@@ -265,6 +270,8 @@ world_add_port(struct world *world, uint32_t slot)
     if (ring->map == NULL) {
         abort();
     }
+    port->wish = &port->own;
+    port_place(port, world_allocate(sizeof *port->work));
     world->ports[slot] = port;
 }
 
@@ -273,10 +280,15 @@ world_make(uint32_t ports_count)
 {
     struct world *world = world_allocate(sizeof *world);
 
+    world->store = snapshot_store_of(&world->pool, world->readers);
     snapshot_store_init(&world->store);
     world->worker = world_allocate(sizeof *world->worker);
+    world->worker->work = world_allocate(sizeof *world->worker->work);
     world->worker->store = &world->store;
+    world->worker->ports = world->ports;
     world->worker->stop = &world->stop;
+    world->worker->alert = &world->alert;
+    world->worker->alerted = &world->alerted;
     world->worker->alert_fd = &world->alert_fd;
     world->alert_fd = -1;
     world->worker->wake_fd = -1;
@@ -300,11 +312,13 @@ world_free(struct world *world)
             close(world->wires[slot].far_fd);
             close(world->wires[slot].large_fd);
             free(port->rings[0][0].map);
+            free(port->work);
             free(port);
         }
     }
     close(world->worker->tap_fd);
     close(world->host_fd);
+    free(world->worker->work);
     free(world->worker);
     free(world);
 }
@@ -335,8 +349,12 @@ static inline void
 world_publish(struct world *world, const struct lagg_plan *plan)
 {
     uint64_t ticket;
+    uint32_t open = 0;
 
-    CHECK(snapshot_publish(&world->store, plan, world->ports, &ticket) == 0);
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        open |= (uint32_t)(world->ports[slot] != NULL) << slot;
+    }
+    CHECK(snapshot_publish(&world->store, plan, open, &ticket) == 0);
 }
 
 static inline struct world *
@@ -390,31 +408,12 @@ host_send(struct world *world, uint32_t first, uint32_t count)
 /* ---- counters ---------------------------------------------------------------------
  */
 
-static inline uint64_t
-sum_drops(const uint64_t drops[LAGG_DROP_COUNT])
-{
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < LAGG_DROP_COUNT; i++) {
-        sum += drops[i];
-    }
-    return sum;
-}
-
-static inline void
-bank_read(struct counter_bank *bank, void *counters)
-{
-    for (uint32_t i = 0; i < COUNTERS_COUNT; i++) {
-        ((uint64_t *)counters)[i] = atomic_load(&bank->values[i]);
-    }
-}
-
 static inline struct lagg_counters
 world_counters(struct world *world)
 {
     struct lagg_counters counters;
 
-    bank_read(&world->worker->counts, &counters);
+    bank_read(&world->worker->work->counts, &counters);
     return counters;
 }
 
@@ -423,7 +422,7 @@ port_counters(struct world *world, uint32_t slot)
 {
     struct lagg_port_counters counters;
 
-    bank_read(&world->ports[slot]->counts[0], &counters);
+    bank_read(&world->ports[slot]->work->counts[0], &counters);
     return counters;
 }
 
@@ -467,9 +466,9 @@ world_poll(struct world *world)
           total.tx_out + total.rx_out + sum_drops(total.drops));
     check_sums(world, &total);
     CHECK(memcmp(&world->worker->tally, &empty, sizeof empty) == 0);
-    CHECK(world->worker->sequence % 2 == 0);
+    CHECK(world->worker->work->sequence % 2 == 0);
     CHECK(world->worker->queues_used == 0);
-    CHECK(world->store.epoch.readers[0].seen == 0);
+    CHECK(world->readers[0].seen == 0);
     return frames;
 }
 

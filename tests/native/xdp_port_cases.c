@@ -5,6 +5,7 @@
  * the test reads what left.
  */
 #include "namespace.h"
+#include "store.h"
 
 #include <sys/resource.h>
 
@@ -12,6 +13,7 @@ enum { QUEUE_FRAMES = 50, LARGE_BYTES = 3000 };
 
 struct road {
     struct lagg_port port;
+    struct port_work *work;
     int wire_fd; /* where what the port sent comes out */
     uint32_t next;
 };
@@ -30,7 +32,7 @@ link_set(const char *name, unsigned long request_code, int value)
 static struct road *
 road_make(void)
 {
-    struct road *road = aligned_alloc(CACHE_LINE_BYTES, sizeof *road);
+    struct road *road = malloc(sizeof *road);
 
     memset(road, 0, sizeof *road);
     road->wire_fd = tap_make("port0", false);
@@ -38,6 +40,7 @@ road_make(void)
     link_set("port0", SIOCSIFMTU, LARGE_BYTES);
     link_up("port0");
     CHECK(port_open(&road->port, (int)if_nametoindex("port0"), 1, true) == 0);
+    road->work = port_settle(&road->port);
     if (!port_uses_xdp(&road->port)) {
         printf("skip: no AF_XDP here\n");
         exit(SKIP);
@@ -49,6 +52,7 @@ static void
 road_free(struct road *road)
 {
     port_close(&road->port);
+    free(road->work);
     close(road->wire_fd);
     free(road);
 }
@@ -89,7 +93,7 @@ road_send(struct road *road, uint32_t count, uint32_t large, int *error)
     gone = port_send(&road->port,
         &(struct shipment){.frames = frames, .order = order, .count = count}, error);
     CHECK((gone == count) == (*error == 0));
-    CHECK(atomic_load(&road->port.xdp.open));
+    CHECK(atomic_load(&road->work->xdp.open));
     CHECK(atomic_load(road->port.xdp.waiting.producer) ==
           atomic_load(road->port.xdp.waiting.consumer));
     return gone;
@@ -145,7 +149,7 @@ the_wish_counts_from_the_next_burst_on(void)
     for (uint32_t round = 0; round < 20; round++) {
         uint32_t before = atomic_load(road->port.xdp.waiting.producer);
 
-        atomic_store(&road->port.xdp_wanted, round % 2 == 0);
+        atomic_store(&road->port.wish->xdp, round % 2 == 0);
         CHECK_EQ_U32(road_send(road, 10, 0, &error), 10);
         CHECK((atomic_load(road->port.xdp.waiting.producer) != before) ==
               (round % 2 == 0));
@@ -175,7 +179,7 @@ what_a_full_queue_drops_is_not_counted_as_gone(void)
             gone += xdp_send(&road->port.xdp, frames, order, burst);
         }
         CHECK_EQ_U32(gone, QUEUE_FRAMES);
-        CHECK(atomic_load(&road->port.xdp.open));
+        CHECK(atomic_load(&road->work->xdp.open));
         road_expect(road, 0, QUEUE_FRAMES);
     }
     road_free(road);
@@ -250,13 +254,16 @@ static void
 the_second_of_a_queue_sends_by_the_packet_socket(void)
 {
     struct road *road = road_make();
-    struct lagg_port *second = aligned_alloc(CACHE_LINE_BYTES, sizeof *second);
+    struct lagg_port *second = malloc(sizeof *second);
+    struct port_work *work;
 
     check_about("busy", 0);
     memset(second, 0, sizeof *second);
     CHECK(port_open(second, road->port.ifindex, 1, true) == 0);
+    work = port_settle(second);
     CHECK(!port_uses_xdp(second));
     port_close(second);
+    free(work);
     free(second);
     road_free(road);
 }
@@ -264,19 +271,22 @@ the_second_of_a_queue_sends_by_the_packet_socket(void)
 static void
 whatever_lacks_the_port_opens_and_nothing_is_left(uint32_t rings, bool xdp, bool uses)
 {
-    struct lagg_port *port = aligned_alloc(CACHE_LINE_BYTES, sizeof *port);
+    struct lagg_port *port = malloc(sizeof *port);
     uint32_t fds = fds_count(), maps = rings_count();
+    struct port_work *work;
     int tap = tap_make("port0", false);
 
     check_about("opens", rings);
     memset(port, 0, sizeof *port);
     CHECK(port_open(port, (int)if_nametoindex("port0"), rings, xdp) == 0);
+    work = port_settle(port);
     CHECK(port_uses_xdp(port) == uses);
-    CHECK_EQ_U32(fds_count(), fds + 1 + 1 + 2 * rings + uses);
+    CHECK_EQ_U32(fds_count(), fds + 1 + 1 + 2 * rings + 2 * uses);
     port_close(port);
     close(tap);
     CHECK_EQ_U32(fds_count(), fds);
     CHECK_EQ_U32(rings_count(), maps);
+    free(work);
     free(port);
 }
 
@@ -285,7 +295,7 @@ a_port_without_memory_for_xdp_leaks_nothing(void)
 {
     uint32_t fds = fds_count();
     int tap = tap_make("port0", false);
-    struct xdp xdp = {.fd = -1};
+    struct xdp xdp = {.fd = -1, .chunks_fd = -1};
     struct rlimit usual, none;
 
     check_about("no memory", 0);

@@ -205,13 +205,11 @@ sender_make(const struct manners *how)
     kernel.stop_at = NEVER;
     next_number = dropped_count = 0;
     xdp->fd = FD;
+    xdp->place = calloc(1, sizeof *xdp->place);
     xdp->chunks = calloc(XDP_CHUNKS, CHUNK_BYTES);
     xdp->waiting = (struct xdp_ring){NULL, 0, &counts[0], &counts[1], (void *)entries};
     xdp->done = (struct xdp_ring){NULL, 0, &counts[2], &counts[3], done_entries};
-    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
-        xdp->free[xdp->free_count++] = (uint16_t)chunk;
-    }
-    atomic_store(&xdp->open, true);
+    xdp_begin(xdp);
     return xdp;
 }
 
@@ -219,6 +217,7 @@ static void
 sender_free(struct xdp *xdp)
 {
     free(xdp->chunks);
+    free(xdp->place);
     free(xdp);
 }
 
@@ -238,8 +237,8 @@ check_chunks(struct xdp *xdp)
     uint32_t begin = atomic_load(xdp->done.consumer);
     uint32_t end = atomic_load(xdp->done.producer), twice = 0, missing = 0;
 
-    for (uint32_t i = 0; i < xdp->free_count; i++) {
-        twice += seen[xdp->free[i]]++;
+    for (uint32_t i = 0; i < xdp->place->free_count; i++) {
+        twice += seen[xdp->place->free[i]]++;
     }
     for (; begin != end; begin++) {
         twice += count_address(seen, done_entries[begin % XDP_CHUNKS]);
@@ -319,7 +318,7 @@ every_stop_leaves_each_frame_gone_or_ours(const struct manners *how, uint64_t *s
         next_number = number;
     }
     CHECK(drops > 100);
-    CHECK(atomic_load(&xdp->open));
+    CHECK(atomic_load(&xdp->place->open));
     CHECK_EQ_U32(kernel.sent, number);
     sender_free(xdp);
 }
@@ -358,7 +357,7 @@ whoever_drains_it_waits_for_what_left(const struct manners *how)
     polls_until_complete = 3;
     xdp_drain(xdp);
     CHECK_EQ_U32(polls, 3);
-    CHECK_EQ_U32(xdp->free_count, XDP_CHUNKS);
+    CHECK_EQ_U32(xdp->place->free_count, XDP_CHUNKS);
     xdp_drain(xdp);
     CHECK_EQ_U32(polls, 3);
     sender_free(xdp);
@@ -376,7 +375,7 @@ whoever_drains_a_stuck_port_goes_on(const struct manners *how)
     polls_until_complete = NEVER;
     xdp_drain(xdp);
     CHECK_EQ_U32(polls, 5);
-    CHECK_EQ_U32(xdp->free_count, XDP_CHUNKS - 8);
+    CHECK_EQ_U32(xdp->place->free_count, XDP_CHUNKS - 8);
     sender_free(xdp);
 }
 
@@ -393,7 +392,7 @@ a_port_that_goes_away_under_a_burst_ends_it(const struct manners *how, int error
     burst_make(frames, 8, 8);
     kernel.refuse_error = -EIO; /* the kernel says no to the question, too */
     CHECK_EQ_U32(xdp_send(xdp, frames, order, 8), 8);
-    CHECK(!atomic_load(&xdp->open));
+    CHECK(!atomic_load(&xdp->place->open));
     sender_free(xdp);
 }
 

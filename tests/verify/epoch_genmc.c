@@ -13,9 +13,11 @@ struct seen_snapshot {
     int ports, protocol, state;
 };
 
-static struct epoch epoch;
+static struct epoch_clock epoch_clock;
+static struct epoch_reader seen[LAGG_WORKERS_MAX];
+static const struct epoch epoch = {.clock = &epoch_clock, .readers = seen};
 static struct seen_snapshot pool[UPDATES + 1];
-static void *_Atomic root;
+static _Atomic uint32_t root;
 
 static void
 fill(struct seen_snapshot *snapshot, int number)
@@ -28,7 +30,7 @@ static void *
 section(void *argument)
 {
     uint32_t reader = (uint32_t)(uintptr_t)argument;
-    const struct seen_snapshot *snapshot = epoch_enter(&epoch, reader, &root);
+    const struct seen_snapshot *snapshot = &pool[epoch_enter(&epoch, reader, &root)];
     int ports = snapshot->ports;
 
     assert(ports > 0 && ports == snapshot->ports);
@@ -46,7 +48,7 @@ control(void *argument)
         uint32_t holder;
 
         fill(&pool[update], update);
-        old = epoch_replace(&epoch, &root, &pool[update], &ticket);
+        old = &pool[epoch_replace(&epoch, &root, (uint32_t)update, &ticket)];
         if (epoch_passed(&epoch, ticket, &holder)) {
             old->ports = old->state = -1;
         }
@@ -61,7 +63,7 @@ main(void)
 
     epoch_init(&epoch);
     fill(&pool[0], 0);
-    atomic_init(&root, &pool[0]);
+    atomic_init(&root, 0);
     for (uintptr_t i = 0; i < READERS; i++) {
         pthread_create(&readers[i], NULL, section, (void *)i);
     }

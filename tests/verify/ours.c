@@ -14,12 +14,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Stands for an open port: a snapshot only carries its address. */
+/* Stands for an open port, which a snapshot names by its slot. */
 struct wire {
     int number;
 };
 
-static struct snapshot_store store;
+static struct snapshot_pool pool;
+static struct epoch_reader readers[LAGG_WORKERS_MAX];
+static struct snapshot_store store; /* of these two */
 static struct wire *wires[2];
 static _Atomic uint32_t sequence;
 static _Atomic bool control_done;
@@ -34,8 +36,7 @@ publish(uint32_t slots)
         .rx_bytes_max = UINT32_MAX,
         .hash_layers = LAGG_LAYER_L2,
         .hash_seed = slots};
-    struct lagg_port *open_ports[LAGG_PORTS_MAX] = {
-        (struct lagg_port *)(void *)wires[0], (struct lagg_port *)(void *)wires[1]};
+    uint32_t open_slots = (wires[0] != NULL) | (uint32_t)(wires[1] != NULL) << 1;
     uint64_t ticket;
     int error;
 
@@ -44,7 +45,7 @@ publish(uint32_t slots)
             plan.tx_slots[plan.tx_slots_count++] = slot;
         }
     }
-    while ((error = snapshot_publish(&store, &plan, open_ports, &ticket)) != 0) {
+    while ((error = snapshot_publish(&store, &plan, open_slots, &ticket)) != 0) {
         if (error != -EAGAIN) { /* a plan that is not sound would be refused for ever */
             abort();
         }
@@ -79,6 +80,7 @@ wire_close(uint32_t slot)
 void
 world_begin(void)
 {
+    store = snapshot_store_of(&pool, readers);
     snapshot_store_init(&store);
     wire_open(0);
     wire_open(1);
@@ -111,7 +113,7 @@ is_whole(const struct snapshot *snap, uint64_t generation)
 uint64_t
 worker_frame(uint32_t reader)
 {
-    const struct snapshot *snap = epoch_enter(&store.epoch, reader, &store.root);
+    const struct snapshot *snap = snapshot_enter(&store, reader);
     uint64_t generation = snap->generation;
     uint32_t ports_count = snap->plan.tx_slots_count;
     const struct wire *wire;
@@ -120,14 +122,14 @@ worker_frame(uint32_t reader)
     if (ports_count != 0) {
         uint32_t turn = atomic_fetch_add(&sequence, 1) % ports_count;
 
-        wire = (const void *)snap->ports[snap->plan.tx_slots[turn]];
+        wire = wires[snap->plan.tx_slots[turn]];
         step("takes entry %u of that snapshot", turn + 1);
         frame_sent(wire->number);
     }
     if (!is_whole(snap, generation)) {
         fault("a snapshot changed under its reader");
     }
-    epoch_leave(&store.epoch, reader);
+    snapshot_leave(&store, reader);
     step("leaves the section");
     return generation;
 }

@@ -81,11 +81,12 @@ def orders(**weaker: str) -> tuple[Edit, ...]:
 ADVANCE_FIRST = (
     Edit(
         EPOCH_C,
-        "    void *old = atomic_exchange_explicit(root, fresh, EPOCH_ROOT_EXCHANGE);\n"
+        "    uint32_t old ="
+        " atomic_exchange_explicit(root, fresh, EPOCH_ROOT_EXCHANGE);\n"
         "\n"
-        "    *ticket = atomic_fetch_add_explicit(&epoch->now, 1, EPOCH_ADVANCE) + 1;\n"
+        "    epoch_advance(epoch, ticket);\n"
         "    return old;\n",
-        "    *ticket = atomic_fetch_add_explicit(&epoch->now, 1, EPOCH_ADVANCE) + 1;\n"
+        "    epoch_advance(epoch, ticket);\n"
         "    return atomic_exchange_explicit(root, fresh, EPOCH_ROOT_EXCHANGE);\n",
     ),
     Edit(
@@ -113,9 +114,10 @@ ADVANCE_FIRST = (
 ROOT_TWICE = (
     Edit(
         OURS_C,
-        "        wire = (const void *)snap",
-        "        snap = atomic_load_explicit(&store.root, memory_order_acquire);\n"
-        "        wire = (const void *)snap",
+        "        wire = wires[snap",
+        "        snap = &pool.snapshots[atomic_load_explicit(\n"
+        "            &pool.root, memory_order_acquire)];\n"
+        "        wire = wires[snap",
     ),
     Edit(PROMELA, "assert(count - 1 <", "snap = root; assert(count - 1 <"),
     Edit(

@@ -69,7 +69,7 @@ device_make(void)
     uint64_t ticket;
     int ifindex = (int)if_nametoindex("p0");
 
-    must(lagg_device_create("lagg0", 1, &device) == 0, "lagg0");
+    must(lagg_device_create("lagg0", 1, LAGG_INSIDE, &device) == 0, "lagg0");
     must(lagg_device_set_carrier(device, 1) == 0, "carrier");
     must(lagg_port_open(device, ifindex, LAGG_TRANSMIT_XDP, &port) == 0, "p0");
     must(lagg_device_add_port(device, 0, port) == 0, "slot");
