@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who may import, call and change what.
 
-Reads syntax trees; for C: test_boundaries_c.py.  Folders of lagg/ and the arrows between them are found
-by tools/packages/pictures/rooms.py; here is what must hold of them.
+Reads syntax trees; for C: test_boundaries_c.py.  Folders of lagg/ and the arrows
+between them are found by tools/packages/pictures/rooms.py; here is what must hold of
+them.
 """
 
 import ast
