@@ -224,6 +224,10 @@ class Overheard:
         times = [at for at, _ in self.heard(LACP)]
         return [round(later - at, 3) for at, later in pairwise(times[-last - 1 :])]
 
+    def silence_s(self) -> float:
+        """Seconds since the last LACPDU, which there must have been."""
+        return time.time() - self.heard(LACP)[-1][0]
+
     def beats(self, period_s: float) -> bool:
         """Whether the last four LACPDUs came a period apart, to a tenth of it."""
         found = self.gaps(3)
