@@ -33,7 +33,6 @@ WANTED = (("killed", "done"), ("killed", "not"))
 PAIR = ("p3", "p4")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("sanitizer", [None, *SANITIZERS])
 def test_everything_at_once_breaks_nothing(
     sanitizer: str | None, rng: Random, long_run: bool
