@@ -30,6 +30,8 @@ PEER6 = "fd09::2"
 DEADLINE_S = 120
 START_S = 600  # a Python that is emulated, beside other tests
 LOOK_S = 0.1
+LATE_S = 20
+"""An answer that comes at all may be as late: the machine is emulated."""
 MEMORY_MB = 1536
 PROCESSORS = 2
 LOG_LINES = 40
@@ -177,6 +179,6 @@ class Machine:
     def pings(self, address: str, count: int, *, at: str = "") -> int:
         """How many of so many are answered; `at` a namespace, or here."""
         here = f"ip netns exec {at} " if at else ""
-        command = f"{here}ping -n -q -c {count} -i 0.2 -W 1 {address}"
+        command = f"{here}ping -n -q -c {count} -i 0.2 -W {LATE_S} {address}"
         said = self.run(f"{command} | sed -n 's/.* \\([0-9]*\\) received.*/\\1/p'")
         return int(said.strip() or 0)
