@@ -149,6 +149,7 @@ def attempt(make: Callable[[Lab], System], lab: Lab) -> System:
 
 
 def _end(host: Host) -> None:
+    host.end_started()
     for pid in host.pids():
         os.kill(pid, signal.SIGKILL)
 

@@ -49,11 +49,15 @@ class Host(Namespace):
             _ip("netns", "del", netns)
             raise
 
+    def end_started(self) -> None:
+        """Ends what popen() started; of that pids() has nothing until it is inside."""
+        while self._started:
+            _end(self._started.pop())
+
     def close(self) -> None:
         """Ends what was started inside, and removes the namespace."""
         try:
-            while self._started:
-                _end(self._started.pop())
+            self.end_started()
             self.inside(self._netlink.close)
             super().close()
         finally:
