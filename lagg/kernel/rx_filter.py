@@ -13,7 +13,9 @@ import struct
 from dataclasses import dataclass
 
 from lagg.errors import LaggError
+from lagg.kernel.kept_socket import kept_socket
 from lagg.kernel.proc import ifindex_of
+from lagg.link import RxFilter
 
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
@@ -46,17 +48,39 @@ class _Membership:
         return _PACKET_MREQ.pack(ifindex, self.type, len(mac), mac)
 
 
+def _memberships(wanted: RxFilter) -> frozenset[_Membership]:
+    found = {_Membership(_PACKET_MR_MULTICAST, mac) for mac in wanted.multicast}
+    if wanted.promisc:
+        found.add(_Membership(_PACKET_MR_PROMISC))
+    if wanted.allmulti:
+        found.add(_Membership(_PACKET_MR_ALLMULTI))
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A socket of Memberships that outlived them, and what it has."""
+
+    descriptor: int  # whose owner is who is given this
+    held: RxFilter
+
+
 class Memberships:
     """The memberships of one port, as long as this object is open."""
 
-    def __init__(self, ifindex: int, name: str) -> None:
-        """Opens the socket, without any membership.
+    def __init__(self, ifindex: int, name: str, kept: Kept | None = None) -> None:
+        """Opens the socket, without any membership, unless one was `kept`.
 
-        LaggError when the interface `ifindex` is not called `name` (any more).
+        LaggError when the interface `ifindex` is not called `name` (any more), or what
+        was kept is no packet socket.
         """
         self._ifindex = ifindex
         self._name = name
         self._held: frozenset[_Membership] = frozenset()
+        if kept is not None:
+            self._socket = kept_socket(kept.descriptor, socket.AF_PACKET, name)
+            self._held = _memberships(kept.held)
+            return
         try:
             # Protocol 0: no frame is ever queued here.
             self._socket = socket.socket(
@@ -71,6 +95,21 @@ class Memberships:
         except OSError as error:
             self._socket.close()
             raise LaggError.of_os(name, "bind a packet socket", error) from error
+
+    def fileno(self) -> int:
+        """The socket, to be kept for another one of this class."""
+        return self._socket.fileno()
+
+    @property
+    def held(self) -> RxFilter:
+        """What the socket has, which nobody can ask it."""
+        kinds = {each.type for each in self._held}
+        groups = {e.mac for e in self._held if e.type == _PACKET_MR_MULTICAST}
+        return RxFilter(
+            promisc=_PACKET_MR_PROMISC in kinds,
+            allmulti=_PACKET_MR_ALLMULTI in kinds,
+            multicast=frozenset(groups),
+        )
 
     @property
     def same(self) -> bool:
@@ -101,18 +140,14 @@ class Memberships:
 
         `multicast` and `unicast` are MAC addresses, "01:00:5e:00:00:01".
         """
-        wanted = {_Membership(_PACKET_MR_MULTICAST, mac) for mac in multicast}
+        wanted = _memberships(RxFilter(promisc, allmulti, multicast))
         wanted |= {_Membership(_PACKET_MR_UNICAST, mac) for mac in unicast}
-        if promisc:
-            wanted.add(_Membership(_PACKET_MR_PROMISC))
-        if allmulti:
-            wanted.add(_Membership(_PACKET_MR_ALLMULTI))
         self._add_all(wanted - self._held)
         for each in self._held - wanted:
             self._change(_PACKET_DROP_MEMBERSHIP, each)
-        self._held = frozenset(wanted)
+        self._held = wanted
 
-    def _add_all(self, memberships: set[_Membership]) -> None:
+    def _add_all(self, memberships: frozenset[_Membership]) -> None:
         added: list[_Membership] = []
         for each in sorted(memberships):
             try:

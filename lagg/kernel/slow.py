@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from lagg.errors import LaggError
+from lagg.kernel.kept_socket import kept_socket
 from lagg.kernel.proc import ifindex_of
 
 READS_MAX = 16
@@ -56,12 +57,18 @@ _FILTER = (
 class SlowSocket:
     """The slow protocols of one port.  Opened in any thread, used in one."""
 
-    def __init__(self, ifindex: int, name: str) -> None:
+    def __init__(self, ifindex: int, name: str, kept: int | None = None) -> None:
         """Binds to the interface `ifindex`, called `name`.  LaggError when it cannot.
 
         To all protocols: a socket bound to one gets only what the host stack gets,
         and ingress chains keep a port's frames from that.
+
+        `kept`: a descriptor of one that another had and that goes on as it is; it
+        belongs to this one from now on.  What waits in it waits.
         """
+        if kept is not None:
+            self._resume(kept, ifindex, name)
+            return
         try:
             self._socket = socket.socket(
                 socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
@@ -75,6 +82,14 @@ class SlowSocket:
         except OSError as error:
             self._socket.close()
             raise LaggError.of_os(name, "bind a slow-protocol socket", error) from error
+
+    def _resume(self, kept: int, ifindex: int, name: str) -> None:
+        self._socket = kept_socket(kept, socket.AF_PACKET, name)
+        try:
+            self._check_bound(ifindex)
+        except OSError as error:
+            self._socket.close()
+            raise LaggError.of_os(name, "go on with its socket", error) from error
 
     def _set_options(self, ifindex: int) -> None:
         # All before bind(), for until then nothing comes in.

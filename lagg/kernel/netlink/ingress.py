@@ -17,10 +17,12 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lagg.errors import LaggError
+from lagg.kernel.kept_socket import kept_socket
 from lagg.kernel.netlink import nft
 from lagg.kernel.netlink.wire import NETLINK_NETFILTER, Request, Socket
 from lagg.kernel.proc import ifindex_of
@@ -59,6 +61,27 @@ class DeafPorts:
         self._chains: dict[int, tuple[str, ...]] = {}  # of each table, by ifindex
         self._chains_made = 0
         self._egress = True  # as far as we know
+
+    def resume(self, descriptor: int, chains: Mapping[int, tuple[str, ...]]) -> None:
+        """Goes on with the socket that owns another's tables, which are ours then.
+
+        Before anything else is asked of it.  `chains` of each port, by ifindex, () if
+        they are not known.  LaggError: it is no netlink socket, and was closed.
+        """
+        kept = kept_socket(descriptor, socket.AF_NETLINK, "ports")
+        self._socket = Socket(NETLINK_NETFILTER, kept=kept)
+        self._chains = dict(chains)
+        # Those that are made now are called otherwise than all that are.
+        made = (chain.rpartition(".")[2] for each in chains.values() for chain in each)
+        self._chains_made = max((int(n) for n in made if n.isdecimal()), default=0)
+
+    def fileno(self) -> int | None:
+        """The socket that owns the tables, to be kept for resume(); None: no port."""
+        return None if self._socket is None else self._socket.fileno()
+
+    def chains(self, ifindex: int) -> tuple[str, ...]:
+        """The names of a port's chains; () when it has none."""
+        return self._chains.get(ifindex, ())
 
     def close(self) -> None:
         """Removes all tables: the host stack receives by all ports again."""

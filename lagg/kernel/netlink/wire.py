@@ -52,6 +52,9 @@ RECEIVE_BYTES = 65536
 ANSWER_S = 10.0
 """The kernel answers within the call that asks; later than this, never."""
 
+ANSWERS_MAX = 1000
+"""More than one who was killed left unread, for he asked once at a time."""
+
 DUMP_TRIES = 10
 """A dump interrupted by changes is asked for again this often."""
 
@@ -83,8 +86,23 @@ class Interrupted(Exception):
 class Socket:
     """A netlink socket of the namespace of the thread that makes it."""
 
-    def __init__(self, protocol: int, receive_bytes: int | None = None) -> None:
-        """`receive_bytes`: the kernel's receive queue.  OSError if refused."""
+    def __init__(
+        self,
+        protocol: int,
+        receive_bytes: int | None = None,
+        kept: socket.socket | None = None,
+    ) -> None:
+        """`receive_bytes`: the kernel's receive queue.  OSError if refused.
+
+        `kept`: one that another had, and all that is bound to it; answers to him are
+        thrown away.
+        """
+        self._sequence = 0
+        self._turn = asyncio.Lock()
+        if kept is not None:
+            self._socket = kept
+            self._throw_away()
+            return
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
         )
@@ -93,8 +111,13 @@ class Socket:
         except OSError:
             self._socket.close()
             raise
-        self._sequence = 0
-        self._turn = asyncio.Lock()
+
+    def _throw_away(self) -> None:
+        for _ in range(ANSWERS_MAX):
+            try:
+                self._socket.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                return
 
     def _configure(self, receive_bytes: int | None) -> None:
         self._socket.setblocking(False)
@@ -110,6 +133,10 @@ class Socket:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_bytes)
         except PermissionError:  # in a user namespace net.core.rmem_max is the end
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+
+    def fileno(self) -> int:
+        """The socket, to be kept for another one of this class."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Closes the socket; the kernel drops what is bound to it."""

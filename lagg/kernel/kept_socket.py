@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Sockets that are open already: kept by somebody else, and ours from now on.
+
+Owns the look whether a descriptor is what its name says.  Knows no use of it.
+"""
+
+import errno
+import os
+import socket
+
+from lagg.errors import LaggError
+
+
+def kept_socket(descriptor: int, family: int, name: str) -> socket.socket:
+    """The socket behind `descriptor`, which belongs to it from now on.
+
+    It does not block, as those that we open.  LaggError (EINVAL), and the descriptor is
+    closed, when it is no socket of this address family; `name`: whose it is to be.
+    """
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise _refusal(name, family) from error
+    if found.family != family:
+        found.close()
+        raise _refusal(name, family)
+    found.setblocking(False)
+    return found
+
+
+def _refusal(name: str, family: int) -> LaggError:
+    wanted = socket.AddressFamily(family).name
+    return LaggError(name, f"what was kept for it is no {wanted} socket", errno.EINVAL)
