@@ -93,6 +93,32 @@ datapath_add(
     datapath->ports[slot] = port;
 }
 
+static void
+worker_recover(struct datapath *datapath, uint32_t index)
+{
+    struct worker_work *work = &datapath->work->workers[index];
+    uint32_t sequence = atomic_load(&work->sequence);
+
+    if (index < datapath->workers_count) {
+        epoch_leave(&datapath->store.epoch, index);
+    }
+    /* Or who reads the counts would wait for ever. */
+    atomic_store(&work->sequence, sequence + (sequence & 1));
+}
+
+void
+datapath_recover(struct datapath *datapath)
+{
+    for (uint32_t i = 0; i <= datapath->workers_count; i++) {
+        worker_recover(datapath, i);
+    }
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        if (datapath->ports[slot] != NULL) {
+            port_recover(datapath->ports[slot]);
+        }
+    }
+}
+
 void
 datapath_remove(struct datapath *datapath, uint32_t slot)
 {

@@ -80,6 +80,13 @@ int datapath_close(struct datapath *datapath);
 void datapath_add(
     struct datapath *datapath, uint32_t slot, struct lagg_port *port, bool fresh);
 
+/* Goes on where a process was that ran this datapath and has died, wherever that was:
+ * its workers are outside of the epoch, its counts can be read, and what a ring gave it
+ * and it did not give back is read again.  So of a burst that was under way, what came
+ * in may come twice, and what was to leave is lost: 32 frames at most.  After
+ * datapath_open() and datapath_add(), before a worker runs. */
+void datapath_recover(struct datapath *datapath);
+
 /* Nobody names it any more. */
 void datapath_remove(struct datapath *datapath, uint32_t slot);
 

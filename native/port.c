@@ -311,6 +311,19 @@ port_begin(struct lagg_port *port)
 }
 
 void
+port_recover(struct lagg_port *port)
+{
+    for (uint32_t i = 0; i < port->rings_count; i++) {
+        for (uint32_t set = 0; set < 2; set++) {
+            ring_rewind(&port->rings[set][i]);
+        }
+    }
+    if (port_has_xdp(port)) {
+        xdp_recover(&port->xdp);
+    }
+}
+
+void
 port_begin_rings(struct lagg_port *port)
 {
     for (uint32_t i = 0; i < port->rings_count; i++) {

@@ -58,6 +58,11 @@ int xdp_adopt(struct xdp *xdp, int fd, int chunks_fd); /* as ring_adopt() */
 /* Makes its place that of a socket that has sent nothing yet. */
 void xdp_begin(struct xdp *xdp);
 
+/* Makes its place that of a socket that has nothing on its way, when its worker died:
+ * what that had not handed over is forgotten.  What does not leave within 5 ms keeps
+ * its chunks, and the socket is out of use. */
+void xdp_recover(struct xdp *xdp);
+
 /* Whether a frame is short and plain enough to be sent so. */
 bool xdp_fits(const struct frame *frame);
 
@@ -166,6 +171,9 @@ uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
     struct frame *frames, uint32_t max, struct ring_losses *losses);
 void ring_release(struct ring *ring);
 
+/* What was read and not given back is read again. */
+void ring_rewind(struct ring *ring);
+
 /* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
 void ring_clear_error(struct ring *ring);
 
@@ -249,6 +257,10 @@ void port_give_wish(struct lagg_port *port, struct port_wish *wish);
 
 /* Its workers are there from now on. */
 void port_place(struct lagg_port *port, struct port_work *work);
+
+/* A worker was there, in a process that has died: what it had read and not given back
+ * is read again. */
+void port_recover(struct lagg_port *port);
 
 /* No worker has been there yet; in the rings beside those that they read, none has. */
 void port_begin(struct lagg_port *port);

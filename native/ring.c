@@ -133,6 +133,13 @@ ring_entry(const struct ring *ring, uint32_t index)
         struct tpacket2_hdr *)(void *)(ring->map + (size_t)index * RING_FRAME_BYTES);
 }
 
+/* Whether there is a frame in it, and not room for one. */
+static bool
+entry_is_ours(const struct tpacket2_hdr *entry)
+{
+    return __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER;
+}
+
 /* The frame of an entry that holds it whole. */
 static void
 entry_frame(struct tpacket2_hdr *entry, struct frame *frame)
@@ -269,6 +276,26 @@ ring_release(struct ring *ring)
 }
 
 void
+ring_rewind(struct ring *ring)
+{
+    struct ring_place *place = ring->place;
+    uint32_t next = place->release_from;
+
+    if (place->release_count == 0) {
+        return;
+    }
+    /* It may have died while it gave them back, the first of them first. */
+    while (place->release_count > 0 && !entry_is_ours(ring_entry(ring, next))) {
+        next = (next + 1) % RING_FRAMES;
+        place->release_count--;
+    }
+    atomic_store(&place->next, next);
+    place->release_count = 0;
+    /* Of those that are larger than an entry, the copies may have been taken. */
+    place->strays = true;
+}
+
+void
 ring_clear_error(struct ring *ring)
 {
     int error;
@@ -281,10 +308,9 @@ static bool
 ring_is_empty(const struct ring *ring)
 {
     uint32_t next = atomic_load_explicit(&ring->place->next, memory_order_relaxed);
-    /* Another process may have written it. */
-    struct tpacket2_hdr *entry = ring_entry(ring, next % RING_FRAMES);
 
-    return !(__atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER);
+    /* Another process may have written it. */
+    return !entry_is_ours(ring_entry(ring, next % RING_FRAMES));
 }
 
 /* The kernel takes an entry for a frame before it describes the frame's offload, and

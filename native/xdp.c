@@ -253,10 +253,10 @@ ring_count(const struct xdp_ring *ring)
 }
 
 static void
-chunk_free(struct xdp *xdp, uint16_t chunk)
+chunk_free(struct xdp_place *place, uint16_t chunk)
 {
-    assert(xdp->place->free_count < XDP_CHUNKS);
-    xdp->place->free[xdp->place->free_count++] = chunk;
+    assert(place->free_count < XDP_CHUNKS);
+    place->free[place->free_count++] = chunk;
 }
 
 /* Takes back the chunks of frames that have left.  Some kernels return invalid entries
@@ -265,6 +265,7 @@ static void
 chunks_reclaim(struct xdp *xdp)
 {
     const uint64_t *entries = xdp->done.entries;
+    struct xdp_place *place = xdp->place;
     uint32_t count = ring_count(&xdp->done);
     uint32_t next = atomic_load_explicit(xdp->done.consumer, memory_order_relaxed);
 
@@ -272,7 +273,7 @@ chunks_reclaim(struct xdp *xdp)
         uint64_t address = entries[(next + i) & (XDP_CHUNKS - 1)];
 
         if (address < NO_ADDRESS) {
-            chunk_free(xdp, (uint16_t)(address / CHUNK_BYTES));
+            chunk_free(place, (uint16_t)(address / CHUNK_BYTES));
         }
     }
     /* Release: the kernel may write over the entries after this. */
@@ -295,10 +296,11 @@ entry_at(const struct xdp *xdp, uint32_t index)
 static void
 entry_fill(struct xdp *xdp, uint32_t index, const struct frame *frame)
 {
-    uint16_t chunk = xdp->place->free[--xdp->place->free_count];
+    struct xdp_place *place = xdp->place;
+    uint16_t chunk = place->free[--place->free_count];
     uint32_t address = chunk * (uint32_t)CHUNK_BYTES;
 
-    xdp->place->chunk_of[index & (ENTRIES - 1)] = chunk;
+    place->chunk_of[index & (ENTRIES - 1)] = chunk;
     memcpy(xdp->chunks + address, frame->head + VNET_BYTES, frame_bytes(frame));
     frame_finish_checksum(frame, xdp->chunks + address);
     *entry_at(xdp, index) =
@@ -347,7 +349,7 @@ chunks_take_back(struct xdp *xdp, uint32_t count)
     uint32_t end = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
 
     for (uint32_t i = 1; i <= count; i++) {
-        chunk_free(xdp, xdp->place->chunk_of[(end - i) & (ENTRIES - 1)]);
+        chunk_free(xdp->place, xdp->place->chunk_of[(end - i) & (ENTRIES - 1)]);
     }
 }
 
@@ -432,4 +434,31 @@ xdp_send(
         return 0;
     }
     return ring_settle(xdp, put, error);
+}
+
+/* All that the kernel ever took has left: both of its counts began at 0. */
+static bool
+nothing_is_on_its_way(const struct xdp *xdp)
+{
+    uint32_t taken = atomic_load(xdp->waiting.consumer);
+
+    return (int32_t)(taken - atomic_load(xdp->done.producer)) <= 0;
+}
+
+void
+xdp_recover(struct xdp *xdp)
+{
+    uint64_t spoiled = xdp->place->spoiled;
+
+    atomic_store(xdp->waiting.producer, atomic_load(xdp->waiting.consumer));
+    for (int tries = 0; !nothing_is_on_its_way(xdp) && tries < DRAIN_TRIES; tries++) {
+        poll(NULL, 0, DRAIN_WAIT_MS);
+    }
+    if (!nothing_is_on_its_way(xdp)) {
+        atomic_store(&xdp->place->open, false);
+        return;
+    }
+    atomic_store(xdp->done.consumer, atomic_load(xdp->done.producer));
+    xdp_begin(xdp);
+    xdp->place->spoiled = spoiled;
 }

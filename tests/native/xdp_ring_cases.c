@@ -379,6 +379,34 @@ whoever_drains_a_stuck_port_goes_on(const struct manners *how)
     sender_free(xdp);
 }
 
+/* It was killed between filling entries and handing them over: those are forgotten, and
+ * no chunk is lost, unless the port keeps some. */
+static void
+whoever_goes_on_after_its_death_has_all_chunks(
+    const struct manners *how, uint32_t held, uint32_t completes_at)
+{
+    struct xdp *xdp = sender_make(how);
+    bool all = held == 0 || completes_at != NEVER;
+
+    check_about(how->name, held);
+    kernel.holds = held;
+    CHECK_EQ_U32(burst_send(xdp, 0, 24), 24);
+    xdp->place->free_count -= 5;
+    atomic_fetch_add(xdp->waiting.producer, 3);
+    polls = 0;
+    polls_until_complete = completes_at;
+    xdp_recover(xdp);
+    CHECK(atomic_load(&xdp->place->open) == all);
+    CHECK(atomic_load(xdp->waiting.producer) == atomic_load(xdp->waiting.consumer));
+    if (all) {
+        CHECK_EQ_U32(xdp->place->free_count, XDP_CHUNKS);
+        kernel.holds = 0;
+        CHECK_EQ_U32(burst_send(xdp, 24, 24), 24);
+        check_chunks(xdp);
+    }
+    sender_free(xdp);
+}
+
 /* Gone in the middle of it: nobody can tell how far it came.  No frame may leave twice,
  * so none is given back, and the socket is not asked again. */
 static void
@@ -440,6 +468,9 @@ main(int argc, char **argv)
         without_a_free_chunk_nothing_is_sent(&manners[i]);
         whoever_drains_it_waits_for_what_left(&manners[i]);
         whoever_drains_a_stuck_port_goes_on(&manners[i]);
+        whoever_goes_on_after_its_death_has_all_chunks(&manners[i], 0, NEVER);
+        whoever_goes_on_after_its_death_has_all_chunks(&manners[i], 8, 3);
+        whoever_goes_on_after_its_death_has_all_chunks(&manners[i], 8, NEVER);
         a_port_that_goes_away_under_a_burst_ends_it(&manners[i], -EIO);
     }
     only_short_plain_frames_fit();
