@@ -155,24 +155,31 @@ async def _switch_on(netlink: Netlink, ifindex: int, offload: Offload) -> None:
 class StateFile:
     """The originals on disk, and the lock that keeps a second daemon out."""
 
-    def __init__(self, directory: Path) -> None:
-        """Takes the lock in `directory`.  LaggError names the daemon that holds it."""
+    def __init__(self, directory: Path, kept: int | None = None) -> None:
+        """Takes the lock in `directory`.  LaggError names the daemon that holds it.
+
+        `kept`: the lock as a predecessor has it, or had; it is ours from now on.
+        """
         self._path = directory / "ports.json"
         # What is written of each, made once: with thousands of ports a save must not
         # keep the event loop longer than it takes to write.
         self._rows: dict[int, tuple[Original, str]] = {}
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._lock = os.open(
-                directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            path, flags = directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._lock = os.open(path, flags, 0o600) if kept is None else kept
         except OSError as error:
             raise LaggError.of_os(str(directory), "open the lock", error) from error
         try:
+            _check_is_in(self._lock, directory)
             _take(self._lock, directory)
         except LaggError:
             os.close(self._lock)
             raise
+
+    def fileno(self) -> int:
+        """The lock, to be kept for a successor."""
+        return self._lock
 
     def close(self) -> None:
         """Gives the lock back.  The file stays as it is."""
@@ -236,6 +243,17 @@ class StateFile:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             raise LaggError.of_os(str(self._path), "remove", error) from error
+
+
+def _check_is_in(lock: int, directory: Path) -> None:
+    """LaggError (EINVAL) unless this is the lock of that directory."""
+    try:
+        same = os.path.samestat(os.fstat(lock), os.stat(directory / "lock"))
+    except OSError as error:
+        raise LaggError.of_os(str(directory), "look at the lock", error) from error
+    if not same:
+        cause = "what was kept as its lock is another file"
+        raise LaggError(str(directory), cause, errno.EINVAL)
 
 
 def _take(lock: int, directory: Path) -> None:

@@ -9,16 +9,18 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 from lagg.errors import LaggError, done_if, logged
+from lagg.handover.saved import SavedHold
 from lagg.kernel.netlink import DeafPorts, Netlink
-from lagg.kernel.rx_filter import Memberships
-from lagg.link import AddrGenMode, Link
+from lagg.kernel.rx_filter import Kept, Memberships
+from lagg.link import AddrGenMode, Link, RxFilter
 from lagg.ports.originals import Original, StateFile, put_back, remember
 from lagg.tasks import in_turn
 
@@ -50,6 +52,46 @@ class Takeover:
             await _put_back_for_the_dead(netlink, deaf, original)
         file.clear()
         return cls(netlink, deaf, file)
+
+    @classmethod
+    def resumed(
+        cls,
+        netlink: Netlink,
+        deaf: DeafPorts,
+        file: StateFile,
+        kept: Mapping[int, Kept],
+    ) -> Self:
+        """Goes on with a predecessor's ports, which are those that his file names.
+
+        `deaf` has his tables, `kept` his membership sockets, by ifindex, which are ours
+        from now on.  Whose socket is not kept is told by its name, if it is put back.
+        """
+        found = cls(netlink, deaf, file)
+        found._originals = {each.ifindex: each for each in file.load()}
+        for ifindex, each in kept.items():
+            original = found._originals.get(ifindex)
+            if original is None:
+                os.close(each.descriptor)
+                continue
+            with logged(log.warning):
+                found._memberships[ifindex] = Memberships(ifindex, original.name, each)
+        return found
+
+    @property
+    def held(self) -> frozenset[int]:
+        """All interfaces that are ours, also while they become so or are put back."""
+        return frozenset(self._originals)
+
+    def hold(self, ifindex: int) -> SavedHold:
+        """How a port is held, for a successor."""
+        memberships = self._memberships.get(ifindex)
+        rx = RxFilter() if memberships is None else memberships.held
+        return SavedHold(ifindex, rx, self._deaf.chains(ifindex))
+
+    def kept(self, ifindex: int) -> int | None:
+        """The descriptor of a port's memberships, to be kept for a successor."""
+        memberships = self._memberships.get(ifindex)
+        return None if memberships is None else memberships.fileno()
 
     def close(self) -> None:
         """Gives up the state directory; every port must have been given back."""

@@ -10,19 +10,24 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from lab import Namespace, wait_until
 from lagg.errors import LaggError
+from lagg.handover.saved import SavedHold
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.proc import multicast
 from lagg.kernel.rx_filter import Kept, Memberships
 from lagg.kernel.slow import SlowSocket
 from lagg.lacp.pdu import Marker, encode_marker
 from lagg.link import RxFilter
+from lagg.ports.originals import StateFile
+from lagg.ports.takeover import Takeover
 
 DEADLINE_S = 10.0
+NONE = frozenset[str]()
 ONE, TWO = "01:00:5e:7c:00:01", "01:00:5e:7c:00:02"
 FRAME = encode_marker(Marker(1, "02:00:5e:00:53:01", 7), "02:00:5e:00:53:01")
 
@@ -155,6 +160,63 @@ def test_a_table_of_which_no_chain_is_known_is_taken_away_all_the_same(
             await others.claim(index, "eth0")
 
     deaf_ports(near, steps)
+
+
+async def resumed(netlink: Netlink, before: Takeover, deaf: DeafPorts) -> Takeover:
+    """Who has the sockets, the lock and the file of the one before, which is gone."""
+    (index,) = before.held
+    hold, kept = before.hold(index), before.kept(index)
+    assert kept is not None
+    lock, owner = before._file.fileno(), before._deaf.fileno()
+    assert owner is not None
+    deaf.resume(os.dup(owner), {index: hold.chains})
+    file = StateFile(before._file._path.parent, os.dup(lock))
+    sockets = {index: Kept(os.dup(kept), hold.rx)}
+    before._deaf.close()
+    before._memberships[index].close()
+    before.close()
+    return Takeover.resumed(netlink, deaf, file, sockets)
+
+
+def test_a_port_is_put_back_by_who_goes_on_with_it(
+    near: Namespace, tmp_path: Path
+) -> None:
+    index = near.ifindex("eth0")
+
+    async def run() -> None:
+        with (
+            closing(Netlink()) as netlink,
+            closing(DeafPorts(mark=1)) as deaf,
+            closing(DeafPorts(mark=1)) as others,
+        ):
+            before = await Takeover.open(netlink, DeafPorts(mark=1), tmp_path)
+            await before.take(await netlink.link(index))
+            before.set_rx_filter(index, promisc=True, allmulti=False, multicast=NONE)
+            await netlink.set_mtu(index, 1400)
+            with closing(await resumed(netlink, before, deaf)) as after:
+                with pytest.raises(LaggError, match="in use by another laggd"):
+                    StateFile(tmp_path)
+                assert after.held == {index}
+                assert after.hold(index) == SavedHold(
+                    index, RxFilter(promisc=True), deaf.chains(index)
+                )
+                assert (await netlink.link(index)).promiscuity == 1
+                assert await after.give_back(index)
+            link = await netlink.link(index)
+            assert (link.mtu, link.promiscuity) == (1500, 0)
+            await others.claim(index, "eth0")
+            StateFile(tmp_path).close()
+
+    near.arun(run)
+
+
+def test_the_lock_of_another_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with closing(StateFile(tmp_path)) as file, closing(StateFile(tmp_path / "other")):
+        kept = os.dup(file.fileno())
+        with pytest.raises(LaggError) as refusal:
+            StateFile(tmp_path / "other", kept)
+        assert refusal.value.code == errno.EINVAL
 
 
 def of_another_interface(near: Namespace) -> int:
