@@ -5,7 +5,7 @@ Owns one rule for each kind of type: numbers, words, enumerations by value, tupl
 frozen sets as arrays, mappings and dataclasses as objects.  `Annotated[int, range(9)]`
 bounds a number, and the length of anything else; a predicate there is asked.  What
 comes in is a stranger's: it fits the types to the last field, or it is a ValueError
-that names the place.  Knows no value in particular; docs/adr/0016 says why it is ours.
+that names the place.  Knows no value in particular; docs/adr/0017 says why it is ours.
 """
 
 import json

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks": ("errors", "events"),
     "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc", "kernel.kept_socket"),
-    "kernel.native": (TOP, "plan", "kernel.privileges"),
+    "kernel.native": (TOP, "plan", "kernel.privileges", "kernel.datapath"),
     "kernel.slow": (TOP, "kernel.proc", "kernel.kept_socket"),
     "kernel.rx_filter": (TOP, "kernel.proc", "kernel.kept_socket"),
     "kernel.proc": (TOP,),

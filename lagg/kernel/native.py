@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The door to the C hot path.
 
-Owns a device's life: its TAP, its worker threads, its slots.  No cffi value leaves this
-file; a refusal of the C side is an OSError with its errno.  Knows no protocol.
+Owns a device's life: its TAP, its slots, and its workers when they are threads here.
+No cffi value leaves this file; a refusal of the C side is an OSError with its errno.
+Knows no protocol.
 """
 
 import errno
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from lagg._native import ffi, lib
 from lagg.kernel import privileges
+from lagg.kernel.datapath import Datapath
 from lagg.model import (
     BUSY_POLL_US_MAX,
     SNAPSHOTS_MAX,
@@ -83,6 +85,24 @@ class PortSockets:
         """`pointer` is a struct lagg_port of C's."""
         self.pointer = pointer
 
+    @classmethod
+    def adopted(cls, ifindex: int, workers: int, kept: Mapping[str, int]) -> Self:
+        """The sockets that another process opened, by the names of port_descriptors().
+
+        OSError (EPROTO) when one is not what its name says; then they are the caller's.
+        """
+        fds = ffi.new("struct lagg_port_fds *")
+        fds.ifindex, fds.rings_count = ifindex, workers
+        fds.tx, fds.xdp = kept.get("tx", -1), kept.get("xdp", -1)
+        fds.chunks = kept.get("chunks", -1)
+        for worker in range(WORKERS_MAX):
+            fds.txrings[worker] = kept.get(f"txring.{worker}", -1)
+            for rings in range(2):
+                fds.rings[rings][worker] = kept.get(f"ring.{rings}.{worker}", -1)
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_port_adopt(fds, out))
+        return cls(out[0])
+
     def close(self) -> None:
         """Closes the sockets, if no device took them.  Slow; any thread may call."""
         if self.pointer is not None:
@@ -90,46 +110,152 @@ class PortSockets:
         self.pointer = None
 
 
+class Threads:
+    """The workers as threads of this process, which has all that they need."""
+
+    def __init__(self, name: str, pointer: Any, tuning: Tuning) -> None:
+        """`pointer` is the struct lagg_device of C's."""
+        self._name = name
+        self._tuning = tuning
+        self._pointer = pointer
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, sockets: Mapping[str, int]) -> None:
+        """All workers or, where the system has no thread for one, none.  OSError."""
+        try:
+            for index in range(self._tuning.workers):
+                thread = self._thread(index)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:
+            self.end()
+            raise OSError(errno.EAGAIN, f"a worker's thread: {error}") from error
+
+    def _thread(self, index: int) -> threading.Thread:
+        return threading.Thread(
+            target=_carry,
+            args=(self._pointer, index, self._tuning.busy_poll_us),
+            name=f"{self._name}/{index}",
+            daemon=True,
+        )
+
+    def end(self) -> None:
+        """Returns when none runs any more."""
+        lib.lagg_device_stop(self._pointer)
+        for thread in self._threads:
+            thread.join()
+
+    def ended(self) -> list[int]:
+        """A bug."""
+        return [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+
+    def add_port(self, slot: int, sockets: Mapping[str, int]) -> None:
+        """The device has it, and so has every thread."""
+
+    def remove_port(self, slot: int, rings: int) -> None:
+        """The device does it."""
+
+    def add_rings(self, slot: int, rings: int, sockets: Mapping[str, int]) -> None:
+        """The device has them."""
+
+    def remove_rings(self, slot: int, rings: int) -> None:
+        """The device does it."""
+
+
 class Device:
     """One TAP and the workers that carry it.  Control thread only."""
 
-    def __init__(self, name: str, tuning: Tuning = USUAL_TUNING) -> None:
-        """Makes the TAP `name`.  OSError when the kernel refuses (EBUSY, EPERM ...)."""
+    def __init__(
+        self,
+        name: str,
+        tuning: Tuning = USUAL_TUNING,
+        datapath: Datapath | None = None,
+    ) -> None:
+        """Makes the TAP `name`.  OSError when the kernel refuses (EBUSY, EPERM ...).
+
+        `datapath`: who runs the workers, in another process; None: threads of this one.
+        """
+        self.name = name
         self.workers = tuning.workers
         self._transmit = tuning.transmit
+        self._ports: dict[int, Any] = {}  # struct lagg_port, by slot
+        where = lib.LAGG_INSIDE if datapath is None else lib.LAGG_APART
         out = ffi.new("struct lagg_device **")
-        _check(
-            lib.lagg_device_create(name.encode(), tuning.workers, lib.LAGG_INSIDE, out)
-        )
+        _check(lib.lagg_device_create(name.encode(), tuning.workers, where, out))
         self._pointer: Any = out[0]
-        self._threads = [
-            threading.Thread(
-                target=_carry,
-                args=(self._pointer, index, tuning.busy_poll_us),
-                name=f"{name}/{index}",
-                daemon=True,
-            )
-            for index in range(tuning.workers)
-        ]
-        self._start()
+        if datapath is None:
+            datapath = Threads(name, self._pointer, tuning)
+        self._datapath: Datapath = datapath
+        self._begin()
 
-    def _start(self) -> None:
-        """All workers or, where the system has no thread for one, none and no TAP."""
-        started = []
+    @classmethod
+    def adopted(
+        cls, name: str, tuning: Tuning, datapath: Datapath, kept: Mapping[str, int]
+    ) -> Self:
+        """The device of another process, whose workers run on, by descriptors().
+
+        OSError (EPROTO) when one is not what its name says, or its memory is of another
+        layout; then they are the caller's still.  Its ports are to be adopted as well.
+        """
+        fds = ffi.new("struct lagg_device_fds *")
+        fds.plans, fds.work = kept.get("plans", -1), kept.get("work", -1)
+        for worker in range(WORKERS_MAX):
+            fds.tap[worker] = kept.get(f"tap.{worker}", -1)
+            fds.wake[worker] = kept.get(f"wake.{worker}", -1)
+        out = ffi.new("struct lagg_device **")
+        _check(lib.lagg_device_adopt(fds, lib.LAGG_APART, out))
+        device = cls.__new__(cls)
+        device.name = name
+        device.workers = sum(f"tap.{worker}" in kept for worker in range(WORKERS_MAX))
+        device._transmit = tuning.transmit
+        device._ports = {}
+        device._pointer = out[0]
+        device._datapath = datapath
+        return device
+
+    def _begin(self) -> None:
+        """With workers that run, or there is no TAP."""
         try:
-            for thread in self._threads:
-                thread.start()
-                started.append(thread)
-        except RuntimeError as error:
-            self._threads = started
-            self.close()
-            raise OSError(errno.EAGAIN, f"a worker's thread: {error}") from error
+            self._datapath.begin(self.descriptors())
+        except BaseException:
+            pointer, self._pointer = self._pointer, None
+            _check(lib.lagg_device_destroy(pointer))
+            raise
 
     @property
-    def _device(self) -> Any:
+    def pointer(self) -> Any:
+        """C's struct lagg_device.  ValueError when it is closed."""
         if self._pointer is None:
             raise ValueError("the device is closed")
         return self._pointer
+
+    @property
+    def tap_name(self) -> str:
+        """What its interface is called by now.  OSError when it is gone."""
+        name = ffi.new("char[16]")
+        _check(lib.lagg_device_name(self.pointer, name))
+        return os.fsdecode(ffi.string(name))
+
+    def descriptors(self) -> dict[str, int]:
+        """All that another process needs to run it or to adopt it, by name."""
+        fds = ffi.new("struct lagg_device_fds *")
+        lib.lagg_device_fds(self.pointer, fds)
+        found = {"plans": fds.plans, "work": fds.work}
+        for worker in range(self.workers):
+            found[f"tap.{worker}"] = fds.tap[worker]
+            found[f"wake.{worker}"] = fds.wake[worker]
+        return found
+
+    def port_descriptors(self, slot: int) -> dict[str, int]:
+        """All that another process needs to send and receive by a port, by name."""
+        fds = ffi.new("struct lagg_port_fds *")
+        lib.lagg_port_fds(self._ports[slot], fds)
+        found = {"tx": fds.tx, "xdp": fds.xdp, "chunks": fds.chunks}
+        for worker in range(self.workers):
+            found[f"txring.{worker}"] = fds.txrings[worker]
+            for rings in range(2):
+                found[f"ring.{rings}.{worker}"] = fds.rings[rings][worker]
+        return {name: fd for name, fd in found.items() if fd >= 0}
 
     def close(self) -> None:
         """Stops the workers and frees everything; the TAP goes.  Once is enough."""
@@ -137,67 +263,96 @@ class Device:
         pointer, self._pointer = self._pointer, None
         if pointer is None:
             return
-        lib.lagg_device_stop(pointer)
-        for thread in self._threads:
-            thread.join()
+        self._datapath.end()
         _check(lib.lagg_device_destroy(pointer))
 
     def ended(self) -> list[int]:
         """The workers that run no more though nobody stopped them: a bug."""
-        return [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+        return self._datapath.ended()
 
-    def open_sockets(self, ifindex: int) -> "PortSockets":
+    def open_sockets(self, ifindex: int) -> PortSockets:
         """Opens a port's sockets.  Takes tens of milliseconds; any thread may call."""
         wish = _TRANSMITS[self._transmit]
         out = ffi.new("struct lagg_port **")
-        _check(lib.lagg_port_open(self._device, ifindex, wish, out))
+        _check(lib.lagg_port_open(self.pointer, ifindex, wish, out))
         return PortSockets(out[0])
 
-    def add_port(self, slot: int, sockets: "PortSockets") -> None:
+    def add_port(self, slot: int, sockets: PortSockets) -> None:
         """Gives a port to the device; no worker sees it before a plan names it."""
-        _check(lib.lagg_device_add_port(self._device, slot, sockets.pointer))
-        sockets.pointer = None
+        _check(lib.lagg_device_add_port(self.pointer, slot, sockets.pointer))
+        self._ports[slot], sockets.pointer = sockets.pointer, None
+        try:
+            self._datapath.add_port(slot, self.port_descriptors(slot))
+        except BaseException:
+            sockets.pointer = self._take_out(slot)
+            raise
+
+    def add_adopted(self, slot: int, sockets: PortSockets) -> None:
+        """Gives the device a port that its workers have already, in that slot."""
+        _check(lib.lagg_device_add_adopted(self.pointer, slot, sockets.pointer))
+        self._ports[slot], sockets.pointer = sockets.pointer, None
+
+    def _take_out(self, slot: int) -> Any:
+        out = ffi.new("struct lagg_port **")
+        _check(lib.lagg_device_remove_port(self.pointer, slot, out))
+        del self._ports[slot]
+        return out[0]
+
+    def _live_rings(self, slot: int) -> int:
+        """The set of a port's rings that workers read: at first the first of two."""
+        reading = ffi.new("struct lagg_reading *")
+        lib.lagg_device_read(self.pointer, reading)
+        return int(reading.reopened[slot]) % 2
 
     def set_transmit(self, slot: int, transmit: Transmit) -> None:
         """How frames leave a port from now on, within what the device may do."""
         if self._transmit is Transmit.XDP:
             wish = _TRANSMITS[transmit]
-            _check(lib.lagg_device_set_transmit(self._device, slot, wish))
+            _check(lib.lagg_device_set_transmit(self.pointer, slot, wish))
 
     def set_filtered(self, slot: int, filtered: bool) -> None:
         """Whether what a port refuses for want of room is a filter's doing."""
-        _check(lib.lagg_device_set_filtered(self._device, slot, filtered))
+        _check(lib.lagg_device_set_filtered(self.pointer, slot, filtered))
 
-    def remove_port(self, slot: int) -> "PortSockets":
+    def remove_port(self, slot: int) -> PortSockets:
         """Delivers what its ring holds and takes it out.  EBUSY while still named."""
-        out = ffi.new("struct lagg_port **")
-        _check(lib.lagg_device_remove_port(self._device, slot, out))
-        return PortSockets(out[0])
+        named = lib.lagg_device_names(self.pointer, slot)
+        _check(-errno.EBUSY if named == 1 else named)
+        self._datapath.remove_port(slot, self._live_rings(slot))
+        return PortSockets(self._take_out(slot))
 
     def stuck(self) -> frozenset[int]:
         """The slots whose receive rings cannot move any more; usually none."""
-        bits = lib.lagg_device_stuck(self._device)
+        bits = lib.lagg_device_stuck(self.pointer)
         return frozenset(slot for slot in range(PORTS_MAX) if bits >> slot & 1)
 
     def open_rings(self, slot: int) -> None:
         """Opens rings beside a port's own.  Takes tens of milliseconds; any thread."""
-        _check(lib.lagg_device_open_rings(self._device, slot))
+        _check(lib.lagg_device_open_rings(self.pointer, slot))
 
     def change_rings(self, slot: int) -> None:
         """Frames come in by the rings opened last.  To be followed by publish()."""
-        _check(lib.lagg_device_change_rings(self._device, slot))
+        rings = 1 - self._live_rings(slot)
+        opened = {
+            name: fd
+            for name, fd in self.port_descriptors(slot).items()
+            if name.startswith(f"ring.{rings}.")
+        }
+        self._datapath.add_rings(slot, rings, opened)
+        _check(lib.lagg_device_change_rings(self.pointer, slot))
 
     def drain_rings(self, slot: int) -> None:
         """Delivers what the former rings still hold, once no worker can see them."""
-        _check(lib.lagg_device_drain_rings(self._device, slot))
+        _check(lib.lagg_device_drain_rings(self.pointer, slot))
+        self._datapath.remove_rings(slot, 1 - self._live_rings(slot))
 
     def close_rings(self, slot: int) -> None:
         """Closes the former rings.  Takes tens of milliseconds; any thread."""
-        _check(lib.lagg_device_close_rings(self._device, slot))
+        _check(lib.lagg_device_close_rings(self.pointer, slot))
 
     def admit_lacp(self, slot: int, admit: bool) -> None:
         """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
-        _check(lib.lagg_device_admit_lacp(self._device, slot, admit))
+        _check(lib.lagg_device_admit_lacp(self.pointer, slot, admit))
 
     def publish(self, plan: Plan) -> int:
         """Publishes a plan and returns its ticket; never blocks.
@@ -205,42 +360,42 @@ class Device:
         OSError (EAGAIN) when too many snapshots are in limbo.
         """
         ticket = ffi.new("uint64_t *")
-        _check(lib.lagg_device_publish(self._device, _lower(plan), ticket))
+        _check(lib.lagg_device_publish(self.pointer, _lower(plan), ticket))
         return int(ticket[0])
 
     def held_by(self, ticket: int) -> int | None:
         """A worker that may still see what `ticket` replaced; None: it has passed."""
         worker = ffi.new("uint32_t *")
-        passed = lib.lagg_device_passed(self._device, ticket, worker)
+        passed = lib.lagg_device_passed(self.pointer, ticket, worker)
         return None if passed else int(worker[0])
 
     def reclaim(self) -> int:
         """Frees what has passed and returns the number of snapshots still in limbo."""
-        return int(lib.lagg_device_reclaim(self._device))
+        return int(lib.lagg_device_reclaim(self.pointer))
 
     def set_carrier(self, up: bool) -> None:
         """The TAP's carrier, as users and routes see it."""
-        _check(lib.lagg_device_set_carrier(self._device, up))
+        _check(lib.lagg_device_set_carrier(self.pointer, up))
 
     @property
     def frames(self) -> int:
         """Frames that came in so far, both ways; cheaper than `read`."""
-        return int(lib.lagg_device_frames(self._device))
+        return int(lib.lagg_device_frames(self.pointer))
 
     def alert(self, eventfd: int) -> None:
         """Makes `eventfd` readable with the next frame that comes in, either way."""
-        lib.lagg_device_alert(self._device, eventfd)
+        lib.lagg_device_alert(self.pointer, eventfd)
 
     def buckets(self) -> tuple[int, ...]:
         """Frames that went out by each entry, 0 ... 255, of the flow table so far."""
         frames = ffi.new("uint64_t[]", lib.LAGG_BUCKETS)
-        lib.lagg_device_buckets(self._device, frames)
+        lib.lagg_device_buckets(self.pointer, frames)
         return tuple(frames)
 
     def read(self) -> DeviceCounters:
         """All counters, consistent with each other, while the workers run."""
         reading = ffi.new("struct lagg_reading *")
-        lib.lagg_device_read(self._device, reading)
+        lib.lagg_device_read(self.pointer, reading)
         return DeviceCounters(
             generation=reading.generation,
             xdp=frozenset(s for s in range(PORTS_MAX) if reading.xdp >> s & 1),

@@ -152,7 +152,7 @@ def test_what_is_being_closed_cannot_be_reached(
         join(thread, timeout)
 
     with monkeypatch.context() as patch:
-        patch.setattr(made._threads[0], "join", lambda: look_and_join(made._threads[0]))
+        patch.setattr(threading.Thread, "join", look_and_join)
         made.close()
     assert reached == ["lagg0/0"]
 

@@ -4,97 +4,9 @@
  * predecessor has died: what goes on, and what is refused.  Here both are one process,
  * and what the second gets are duplicates.
  */
-#include "namespace.h"
+#include "halves.h"
 
-#include "device.h"
-
-#include <fcntl.h>
 #include <sys/mman.h>
-
-enum { LO = 1, FRAMES = 50, FDS = sizeof(struct lagg_device_fds) / sizeof(int) };
-
-static struct lagg_plan
-plan_of_lo(uint32_t slots)
-{
-    return (struct lagg_plan){
-        .tx_drop = LAGG_DROP_NO_ACTIVE_PORT,
-        .rx_drop = LAGG_DROP_NOT_ACCEPTED,
-        .stride = 1,
-        .hash_layers = LAGG_LAYER_L2,
-        .rx_bytes_max = UINT32_MAX,
-        .ports = slots,
-        .rx_accept = slots,
-    };
-}
-
-static uint64_t
-publish(struct lagg_device *device, uint32_t slots)
-{
-    const struct lagg_plan plan = plan_of_lo(slots);
-    uint64_t ticket = 0;
-
-    CHECK(lagg_device_publish(device, &plan, &ticket) == 0);
-    return ticket;
-}
-
-static struct lagg_device *
-device_make(uint32_t workers, uint32_t where)
-{
-    struct lagg_device *device = NULL;
-
-    CHECK(lagg_device_create("lagg0", workers, where, &device) == 0);
-    link_up("lagg0");
-    return device;
-}
-
-/* Duplicates of 'count' descriptors; of -1, -1. */
-static void
-fds_dup(int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-    }
-}
-
-static void
-fds_close(const int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
-        }
-    }
-}
-
-static struct lagg_device_fds
-device_fds_dup(const struct lagg_device *device)
-{
-    struct lagg_device_fds fds;
-
-    lagg_device_fds(device, &fds);
-    fds_dup((int *)&fds, FDS);
-    return fds;
-}
-
-static struct lagg_port_fds
-port_fds_dup(const struct lagg_port *port)
-{
-    struct lagg_port_fds fds;
-
-    lagg_port_fds(port, &fds);
-    fds_dup(&fds.tx, 3);
-    fds_dup(&fds.rings[0][0], 2 * LAGG_WORKERS_MAX);
-    fds_dup(fds.txrings, LAGG_WORKERS_MAX);
-    return fds;
-}
-
-static void
-port_fds_close(const struct lagg_port_fds *fds)
-{
-    fds_close(&fds->tx, 3);
-    fds_close(&fds->rings[0][0], 2 * LAGG_WORKERS_MAX);
-    fds_close(fds->txrings, LAGG_WORKERS_MAX);
-}
 
 /* ---- a device ---------------------------------------------------------------------
  */
@@ -285,85 +197,6 @@ no_socket_but_the_right_one_is_taken(void)
     CHECK(lagg_device_destroy(device) == 0);
 }
 
-/* A device that another process's datapath carries, and the two halves of one port. */
-struct halves {
-    struct lagg_device *device;
-    struct plans *plans;
-    struct work *work;
-    struct lagg_device_fds fds;
-    struct datapath *datapath;
-    struct lagg_port *port;
-    pthread_t worker;
-    int result;
-};
-
-static void *
-halves_run(void *argument)
-{
-    struct halves *halves = argument;
-
-    halves->result = datapath_run(halves->datapath, 0, 0);
-    return NULL;
-}
-
-static void
-halves_start(struct halves *halves)
-{
-    struct lagg_port *port;
-    struct lagg_port_fds fds;
-
-    halves->device = device_make(1, LAGG_APART);
-    halves->fds = device_fds_dup(halves->device);
-    halves->plans = memory_map(halves->fds.plans, plans_bytes(), false);
-    halves->work = memory_map(halves->fds.work, work_bytes(1), true);
-    CHECK(datapath_open(halves->plans, halves->work, &halves->fds, &halves->datapath) ==
-          0);
-    CHECK(lagg_port_open(halves->device, LO, LAGG_TRANSMIT_PACKET, &port) == 0);
-    fds = port_fds_dup(port);
-    CHECK(lagg_device_add_port(halves->device, 3, port) == 0);
-    CHECK(lagg_port_adopt(&fds, &halves->port) == 0);
-    halves->port->wish = &halves->plans->wishes[3];
-    datapath_add(halves->datapath, 3, halves->port, true);
-    CHECK(pthread_create(&halves->worker, NULL, halves_run, halves) == 0);
-}
-
-/* Its workers stop, and frames wait. */
-static void
-halves_halt(struct halves *halves)
-{
-    const uint64_t one = 1;
-
-    datapath_stop(halves->datapath);
-    CHECK(write(halves->fds.wake[0], &one, sizeof one) == sizeof one);
-    CHECK(pthread_join(halves->worker, NULL) == 0);
-    CHECK(halves->result == 0);
-}
-
-static void
-halves_end(struct halves *halves)
-{
-    halves_halt(halves);
-    datapath_drain(halves->datapath, 3, 0);
-    datapath_remove(halves->datapath, 3);
-    lagg_port_close(halves->port);
-    CHECK(datapath_close(halves->datapath) == 0);
-    memory_unmap(halves->plans, plans_bytes());
-    memory_unmap(halves->work, work_bytes(1));
-    fds_close((const int *)&halves->fds, FDS);
-    CHECK(lagg_device_destroy(halves->device) == 0);
-}
-
-static void
-lo_send(uint32_t count)
-{
-    int sender = raw_open("lo");
-
-    for (uint32_t i = 0; i < count; i++) {
-        WAIT_UNTIL(raw_send(sender));
-    }
-    close(sender);
-}
-
 /* One half maps the plans to read and the other the work to read: a store to either by
  * the wrong one would end this program. */
 static void
@@ -420,76 +253,6 @@ an_adopted_port_keeps_its_slot_and_counts(void)
     halves_end(&halves);
 }
 
-/* ---- a datapath after another's death ---------------------------------------------
- */
-
-/* As a worker that was killed within a burst: inside of a section, its counts moving,
- * and frames read that it did not give back; 'given' of them it did. */
-static void
-halves_die(struct halves *halves, uint32_t given)
-{
-    static struct frame_buffer buffers[BURST_MAX];
-    static struct frame frames[BURST_MAX];
-    struct ring *ring = &halves->port->rings[0][0];
-    struct ring_losses losses = {0};
-    uint32_t sequence = atomic_load(&halves->work->workers[0].sequence);
-
-    snapshot_enter(&halves->datapath->store, 0);
-    atomic_store(&halves->work->workers[0].sequence, sequence | 1);
-    CHECK_EQ_U32(ring_read(ring, buffers, frames, BURST_MAX, &losses), BURST_MAX);
-    ring->place->release_count = given;
-    ring_release(ring);
-    ring->place->release_count = BURST_MAX;
-}
-
-/* Another process makes it anew of the same descriptors, and carries on. */
-static void
-halves_recover(struct halves *halves)
-{
-    struct lagg_port_fds fds = port_fds_dup(halves->port);
-
-    lagg_port_close(halves->port);
-    datapath_remove(halves->datapath, 3);
-    CHECK(datapath_close(halves->datapath) == 0);
-    CHECK(datapath_open(halves->plans, halves->work, &halves->fds, &halves->datapath) ==
-          0);
-    CHECK(lagg_port_adopt(&fds, &halves->port) == 0);
-    halves->port->wish = &halves->plans->wishes[3];
-    datapath_add(halves->datapath, 3, halves->port, false);
-    datapath_recover(halves->datapath);
-    CHECK(pthread_create(&halves->worker, NULL, halves_run, halves) == 0);
-}
-
-static void
-what_was_not_given_back_is_read_again(uint32_t given)
-{
-    struct halves halves;
-    struct lagg_reading reading;
-    uint64_t ticket;
-    uint32_t worker;
-
-    check_about("recovered", given);
-    halves_start(&halves);
-    publish(halves.device, 1u << 3);
-    lo_send(FRAMES);
-    WAIT_UNTIL((lagg_device_read(halves.device, &reading),
-        reading.ports[3].rx_frames == FRAMES));
-    halves_halt(&halves);
-    lo_send(FRAMES);
-    halves_die(&halves, given);
-    ticket = publish(halves.device, 1u << 3);
-    CHECK(!lagg_device_passed(halves.device, ticket, &worker));
-    halves_recover(&halves);
-    WAIT_UNTIL(lagg_device_passed(halves.device, ticket, &worker));
-    WAIT_UNTIL((lagg_device_read(halves.device, &reading),
-        reading.ports[3].rx_frames == 2 * FRAMES - given));
-    lo_send(FRAMES);
-    WAIT_UNTIL((lagg_device_read(halves.device, &reading),
-        reading.ports[3].rx_frames == 3 * FRAMES - given));
-    CHECK(reading.total.rx_out == reading.total.rx_in);
-    halves_end(&halves);
-}
-
 int
 main(void)
 {
@@ -502,8 +265,5 @@ main(void)
     no_socket_but_the_right_one_is_taken();
     two_halves_are_one_lagg();
     an_adopted_port_keeps_its_slot_and_counts();
-    what_was_not_given_back_is_read_again(0);
-    what_was_not_given_back_is_read_again(5);
-    what_was_not_given_back_is_read_again(BURST_MAX);
     return check_report();
 }
