@@ -5,6 +5,7 @@ Constants and one environment variable; touches no file.
 """
 
 import os
+from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/laggd/laggd.toml"
 DEFAULT_STATE_DIR = "/run/laggd"
@@ -14,3 +15,8 @@ DEFAULT_SOCKET = f"{DEFAULT_STATE_DIR}/laggd.sock"
 def socket_path() -> str:
     """Where laggd listens: LAGGD_SOCKET, else DEFAULT_SOCKET."""
     return os.environ.get("LAGGD_SOCKET") or DEFAULT_SOCKET
+
+
+def forwarder_program() -> Path:
+    """The program lagg-forwarder, which is built beside the C extension."""
+    return Path(__file__).with_name("lagg-forwarder")

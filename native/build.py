@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Describes lagg._native to cffi: API mode, stable ABI.
 
-Owns the compiler flags of the extension.  The declarations are not here: they are the
-[abi] block of lagg.h, so that Python and C cannot disagree.
+Owns the compiler flags of the extension and of lagg-forwarder, which setup.py makes of
+the same files.  The declarations are not here: they are the [abi] block of lagg.h, so
+that Python and C cannot disagree.
 """
 
 import os
@@ -16,6 +17,13 @@ HERE = Path(__file__).resolve().parent
 # setuptools wants sources relative to the directory it builds in, the project root.
 SOURCES = sorted(f"native/{path.name}" for path in HERE.glob("*.c"))
 HEADERS = sorted(f"native/{path.name}" for path in HERE.glob("*.h"))
+
+PROGRAM = "lagg-forwarder"
+PROGRAM_FOLDER = HERE / "forwarder"
+PROGRAM_SOURCES = [
+    *SOURCES,
+    *sorted(f"native/forwarder/{path.name}" for path in PROGRAM_FOLDER.glob("*.c")),
+]
 
 # CPython's own flags carry -DNDEBUG, which would take our assertions out.
 FLAGS = ["-std=gnu11", "-O2", "-g", "-UNDEBUG", "-fvisibility=hidden", "-pthread"]
@@ -56,6 +64,12 @@ def sanitizer_flags() -> list[str]:
     return [f"-fsanitize={names}", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE"]
 
 
+COMPILE = [*FLAGS, *HARDENED, *ACROSS, *sanitizer_flags()]
+LINK = [
+    *("-O2", "-pthread", *HARDENED, *HARDENED_LINK, *ACROSS),
+    *sanitizer_flags(),
+]
+
 ffibuilder = FFI()
 ffibuilder.cdef(abi((HERE / "lagg.h").read_text(encoding="utf-8")))
 ffibuilder.set_source(
@@ -64,13 +78,6 @@ ffibuilder.set_source(
     sources=SOURCES,
     depends=HEADERS,
     include_dirs=["native"],
-    extra_compile_args=[*FLAGS, *HARDENED, *ACROSS, *sanitizer_flags()],
-    extra_link_args=[
-        "-O2",
-        "-pthread",
-        *HARDENED,
-        *HARDENED_LINK,
-        *ACROSS,
-        *sanitizer_flags(),
-    ],
+    extra_compile_args=COMPILE,
+    extra_link_args=LINK,
 )

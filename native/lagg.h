@@ -274,6 +274,79 @@ int lagg_flow_hash(
  * process and for good.  -EOPNOTSUPP where the calls' numbers are not known, -EBUSY
  * when a thread has a filter of its own, or what seccomp(2) answers. */
 int lagg_seccomp(void);
+
+/* ---- the protocol between laggd and lagg-forwarder ----------------------------------
+ * Over a Unix socket of kind SEQPACKET: one request, then its reply.  LAGG_YIELD, DONE
+ * and RESUME are replies that no request asked for; CLAIM's own may take 2 s.  What a
+ * request does not use is 0, and what is wrong is answered by an error and changes
+ * nothing. */
+enum lagg_protocol {
+    LAGG_PROTOCOL_MAJOR = 1, /* another one is not understood */
+    LAGG_PROTOCOL_MINOR = 0  /* grows with each word or field that is added */
+};
+
+enum lagg_message_limit {
+    LAGG_NAME_BYTES = 48,      /* of a descriptor's name, with the 0 at its end */
+    LAGG_PAGE_NAMES = 64,      /* descriptors that one reply brings at most */
+    LAGG_NAMES_MAX = 16384,    /* descriptors that a forwarder keeps */
+    LAGG_IDS_MAX = 1024,       /* laggs have ids from 1 up to here */
+    LAGG_LEASE_BYTES_MAX = 124 /* a LACPDU with its Ethernet header */
+};
+
+/* What a request asks for.  The first four are for every client. */
+enum lagg_word {
+    LAGG_HELLO,     /* argument: major << 16 | minor; comes first */
+    LAGG_LIST,      /* a page of names and their descriptors; argument: from which on */
+    LAGG_CLAIM,     /* to become the owner; the reply comes when the owner lets go */
+    LAGG_COMMIT,    /* after CLAIM: the client is the owner from now on */
+    LAGG_GO,        /* the owner's answer to YIELD: it writes nothing from now on */
+    LAGG_REFUSE,    /* the owner's other answer; name: why */
+    LAGG_PUT,       /* keeps the descriptor that comes along as 'name' */
+    LAGG_DEL,       /* closes the descriptor 'name' */
+    LAGG_OPEN,      /* maps the memories of 'lagg'; argument: enum lagg_age */
+    LAGG_MAP,       /* makes a port of its descriptors; argument: enum lagg_age */
+    LAGG_MAP_RINGS, /* takes the rings of set 'argument' to a port */
+    LAGG_UNMAP,     /* takes a port away, which no snapshot names */
+    LAGG_UNMAP_RINGS, /* takes the rings of set 'argument' away, which are not live */
+    LAGG_DRAIN,  /* delivers what rings of set 'argument' hold, which no worker sees */
+    LAGG_RUN,    /* starts the workers; argument: microseconds of busy polling */
+    LAGG_STOP,   /* returns when no worker runs any more */
+    LAGG_CLOSE,  /* forgets a lagg that is stopped; its descriptors stay */
+    LAGG_LEASE,  /* the LACPDU to be repeated while there is no owner; argument: ms
+                  * from one to the next; no bytes: none */
+    LAGG_END,    /* closes all, and the forwarder exits */
+    LAGG_YIELD,  /* to the owner: somebody claims; GO or REFUSE is to answer it */
+    LAGG_DONE,   /* to the former owner: another is */
+    LAGG_RESUME, /* to the owner, after YIELD or GO: the claim is over, it stays */
+    LAGG_WORDS_COUNT
+};
+
+/* Whether another process worked with it before. */
+enum lagg_age { LAGG_FRESH, LAGG_AGAIN, LAGG_AGES_COUNT };
+
+struct lagg_request {
+    uint32_t what;        /* enum lagg_word */
+    uint32_t lagg;        /* its id, 1 ... LAGG_IDS_MAX */
+    uint32_t slot;        /* 0 ... LAGG_PORTS_MAX - 1 */
+    uint32_t argument;    /* as enum lagg_word says */
+    uint32_t bytes_count; /* of 'bytes' */
+    char name[48];        /* LAGG_NAME_BYTES; zeros behind it */
+    uint8_t bytes[124];   /* LAGG_LEASE_BYTES_MAX */
+};
+
+struct lagg_reply {
+    uint32_t what;       /* of the request, or what nobody asked for */
+    int32_t error;       /* 0 or -errno; then nothing has changed */
+    uint32_t count;      /* of 'names', each with a descriptor, in their order */
+    uint32_t argument;   /* HELLO: hash of the memories' layout; LIST: all there are */
+    uint32_t generation; /* of the list: another after each PUT and DEL */
+    uint16_t major, minor; /* LAGG_PROTOCOL_ */
+    char text[48];         /* HELLO: version; with an error: why, for people */
+    char names[64][48];    /* LAGG_PAGE_NAMES of them */
+};
+
+/* The hash of the shared memories' layout that this process has in mind. */
+uint32_t lagg_layout(void);
 /* [/abi] */
 
 #endif

@@ -71,3 +71,9 @@ layout_check(const struct plans *plans, const struct work *work)
 
     return ours ? 0 : -EPROTO;
 }
+
+uint32_t
+lagg_layout(void)
+{
+    return layout_hash();
+}

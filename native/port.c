@@ -249,6 +249,30 @@ rings_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
 }
 
 int
+port_adopt_rings(struct lagg_port *port, const struct lagg_port_fds *fds)
+{
+    uint32_t other = 1 - rings_live(port);
+    struct ring *rings = port->rings[other];
+    int error = rings[0].fd >= 0 ? -EBUSY : 0;
+
+    if (error != 0) {
+        return error;
+    }
+    for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
+        error = ring_adopt(&rings[i], fds->rings[other][i], port->ifindex);
+    }
+    if (error != 0) {
+        for (uint32_t i = 0; i < port->rings_count; i++) {
+            rings[i].fd = -1;
+        }
+        rings_close(port, other);
+        return error;
+    }
+    port_begin_rings(port);
+    return 0;
+}
+
+int
 port_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
 {
     int error = -EPROTO;

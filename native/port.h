@@ -249,6 +249,10 @@ void port_close(struct lagg_port *port);
  * -EPROTO when one is not what it should be, or what mmap(2) answers. */
 int port_adopt(struct lagg_port *port, const struct lagg_port_fds *fds);
 
+/* The set of rings that is not live, of sockets that another process opened; errors,
+ * and -EBUSY, as port_adopt() and port_open_rings(). */
+int port_adopt_rings(struct lagg_port *port, const struct lagg_port_fds *fds);
+
 /* Its sockets are somebody else's: only what is mapped goes. */
 void port_disown(struct lagg_port *port);
 

@@ -8,52 +8,20 @@
  */
 #include "lagg.h"
 
-#include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/sched.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
+#include "seccomp.h"
+
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef AF_XDP /* glibc 2.27 */
 #define AF_XDP 44
 #endif
 
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#elif defined(__riscv) && __riscv_xlen == 64
-#define ARCHITECTURE AUDIT_ARCH_RISCV64
-#endif
-
 #ifdef ARCHITECTURE
 
-/* All of these are little endian: the lower half of an argument comes first. */
-#define LOAD(member)                                                                   \
-    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, member))
-#define EQUAL(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no)
-#define ANSWER(action) BPF_STMT(BPF_RET | BPF_K, action)
-#define PERMITTED ANSWER(SECCOMP_RET_ALLOW)
-#define REFUSED(error) ANSWER(SECCOMP_RET_ERRNO | (error))
-#define ALLOW(call) EQUAL(__NR_##call, 0, 1), PERMITTED
-
-/* Names a system call of another architecture's table on x86-64; no other has it. */
-#define X32_BIT 0x40000000
-
-static const struct sock_filter FILTER[] = {LOAD(arch), EQUAL(ARCHITECTURE, 1, 0),
-    REFUSED(EPERM), LOAD(nr), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1),
-    REFUSED(EPERM),
-
-    /* Threads, no processes.  clone3() hides its flags; without it libc uses clone().
-     */
-    EQUAL(__NR_clone3, 0, 1), REFUSED(ENOSYS), EQUAL(__NR_clone, 0, 4), LOAD(args[0]),
-    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1), PERMITTED, REFUSED(EPERM),
+static const struct sock_filter FILTER[] = {FILTER_HEAD,
     /* Sockets for control, netlink and ports; those of IP are open before. */
     EQUAL(__NR_socket, 0, 7), LOAD(args[0]), EQUAL(AF_UNIX, 4, 0),
     EQUAL(AF_NETLINK, 3, 0), EQUAL(AF_PACKET, 2, 0), EQUAL(AF_XDP, 1, 0),
@@ -106,11 +74,11 @@ static const struct sock_filter FILTER[] = {LOAD(arch), EQUAL(ARCHITECTURE, 1, 0
     REFUSED(EPERM)};
 
 int
-lagg_seccomp(void)
+seccomp_install(const struct sock_filter *filter, unsigned short count)
 {
     const struct sock_fprog program = {
-        .len = sizeof FILTER / sizeof FILTER[0],
-        .filter = (struct sock_filter *)FILTER, /* the kernel only reads it */
+        .len = count,
+        .filter = (struct sock_filter *)filter, /* the kernel only reads it */
     };
     long result;
 
@@ -121,6 +89,12 @@ lagg_seccomp(void)
         __NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
     /* A thread that has another filter, and so cannot have ours, is answered by id. */
     return result > 0 ? -EBUSY : result < 0 ? -errno : 0;
+}
+
+int
+lagg_seccomp(void)
+{
+    return seccomp_install(FILTER, sizeof FILTER / sizeof FILTER[0]);
 }
 
 #else

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The extension as it was built: what a mistake in it would meet.
+"""The extension and lagg-forwarder as they were built: what a mistake would meet.
 
 Read from the ELF file itself, whatever the flags were meant to be.
 """
@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lagg import _native
+from lagg.paths import forwarder_program
 
+ET_DYN = 3  # loaded anywhere: a library, or a program that is position independent
 PT_DYNAMIC, PT_GNU_STACK, PT_GNU_RELRO = 2, 0x6474E551, 0x6474E552
 PF_X = 1
 DT_FLAGS, DT_TEXTREL, DT_FLAGS_1 = 30, 22, 0x6FFFFFFB
@@ -47,30 +49,37 @@ class Elf:
         return dict(struct.iter_unpack("<QQ", self.bytes[offset : offset + length]))
 
 
-@pytest.fixture
-def extension() -> Elf:
-    made = Elf(Path(_native.__file__).read_bytes())
+BUILT = {"extension": Path(_native.__file__), "forwarder": forwarder_program()}
+
+
+@pytest.fixture(params=list(BUILT.values()), ids=list(BUILT))
+def built(request: pytest.FixtureRequest) -> Elf:
+    made = Elf(request.param.read_bytes())
     if made.bytes[:6] != b"\x7fELF\x02\x01":
         pytest.skip("no 64-bit little-endian ELF file")
     return made
 
 
 def test_what_the_loader_fills_in_is_read_only_before_our_code_runs(
-    extension: Elf,
+    built: Elf,
 ) -> None:
-    dynamic = extension.dynamic()
-    assert PT_GNU_RELRO in extension.segments()
+    dynamic = built.dynamic()
+    assert PT_GNU_RELRO in built.segments()
     assert dynamic.get(DT_FLAGS, 0) & DF_BIND_NOW
     assert dynamic.get(DT_FLAGS_1, 0) & DF_1_NOW
 
 
-def test_no_memory_is_both_written_and_executed(extension: Elf) -> None:
-    flags, _, _ = extension.segments()[PT_GNU_STACK]
+def test_no_memory_is_both_written_and_executed(built: Elf) -> None:
+    flags, _, _ = built.segments()[PT_GNU_STACK]
     assert not flags & PF_X
-    assert DT_TEXTREL not in extension.dynamic()
+    assert DT_TEXTREL not in built.dynamic()
 
 
 def test_a_buffer_on_the_stack_that_is_overrun_ends_the_process(
-    extension: Elf,
+    built: Elf,
 ) -> None:
-    assert b"__stack_chk_fail\0" in extension.bytes
+    assert b"__stack_chk_fail\0" in built.bytes
+
+
+def test_it_is_loaded_where_nobody_knows(built: Elf) -> None:
+    assert struct.unpack_from("<H", built.bytes, 16) == (ET_DYN,)

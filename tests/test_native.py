@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Builds and runs tests/native/*.c with native/*.c: strictly, and sanitized.
+"""Builds and runs tests/native/*.c with all of native/: strictly, and sanitized.
 
 A program proves its case by exiting 0 after printing "N checks", N above 0.
 """
@@ -16,14 +16,17 @@ from pathlib import Path
 import pytest
 
 from lab.program import CACHE
+from tests.tree import native_c_files
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted((ROOT / "native").glob("*.c"))
+SOURCES = sorted(native_c_files())
+LINKED = [source for source in SOURCES if source.name != "main.c"]
 PROGRAMS = sorted((ROOT / "tests" / "native").glob("*.c"))
 
-COMMON = ["-std=gnu11", "-g", "-pthread", "-Inative", "-Itests/native"]
+INCLUDE = ["-Inative", "-Inative/forwarder", "-Itests/native"]
+COMMON = ["-std=gnu11", "-g", "-pthread", '-DLAGG_VERSION="test"', *INCLUDE]
 STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 SANITIZED = ["-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 
@@ -104,21 +107,26 @@ class Workshop:
             ]
 
     def program(self, flavour: Flavour, source: Path) -> str:
-        return self._made(flavour, source.stem, str(source), *self.objects(flavour))
+        self.objects(flavour)
+        needed = [self._target(flavour, f"{linked.stem}.o") for linked in LINKED]
+        return self._made(flavour, source.stem, str(source), *map(str, needed))
 
     def _made(self, flavour: Flavour, name: str, *words: str) -> str:
-        target = self.directory / f"{flavour.name}-{name}"
+        target = self._target(flavour, name)
         if not target.exists():
             fresh = f"{target}.{os.getpid()}"  # other runs may do the same
             run([*flavour.command, *words, "-o", fresh], f"gcc {name}")
             Path(fresh).rename(target)
         return str(target)
 
+    def _target(self, flavour: Flavour, name: str) -> Path:
+        return self.directory / f"{flavour.name}-{name}"
+
 
 def _digest() -> str:
     text = [run(["gcc", "--version"], "gcc --version"), repr(FLAVOURS), repr(COMMON)]
     for place in (ROOT / "native", ROOT / "tests" / "native"):
-        text += [f"{p} {p.read_text()}" for p in sorted(place.glob("*.[ch]"))]
+        text += [f"{p} {p.read_text()}" for p in sorted(place.rglob("*.[ch]"))]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lagg import __version__
 from tests.tree import ROOT, name_of, tree
 
 pytestmark = pytest.mark.slow
 
 EXTENSION = "lagg/_native.abi3.so"
+PROGRAM = "lagg/lagg-forwarder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,20 @@ def test_the_sdist_holds_sources_only(shipment: Shipment) -> None:
     }
     assert (needed | {"setup.py", "pyproject.toml"}) - shipment.sdist_names == set()
     built = {n for n in shipment.sdist_names if n.endswith((".so", ".o", ".pyc"))}
-    assert built | ({"lagg/_native.c"} & shipment.sdist_names) == set()
+    assert built | ({"lagg/_native.c", PROGRAM} & shipment.sdist_names) == set()
+
+
+def test_the_wheel_s_program_runs_and_speaks_of_the_extension_s_layout(
+    shipment: Shipment, unpacked: Path
+) -> None:
+    assert PROGRAM in shipment.wheel_names
+    mode = zipfile.ZipFile(shipment.wheel).getinfo(PROGRAM).external_attr >> 16
+    assert mode & 0o777 == 0o755
+    (unpacked / PROGRAM).chmod(mode & 0o777)  # as pip does, and unzip, and not zipfile
+    look = "from lagg._native import lib; print(f'{lib.lagg_layout():08x}')"
+    layout = run([sys.executable, "-c", look], unpacked, PYTHONPATH=str(unpacked))
+    said = run([str(unpacked / PROGRAM), "--version"], unpacked)
+    assert said == f"lagg-forwarder {__version__} layout {layout}"
 
 
 def test_the_wheel_s_extension_loads(unpacked: Path) -> None:
@@ -114,5 +129,6 @@ def test_the_extension_exports_only_its_entry(unpacked: Path) -> None:
     assert symbols - {"_init", "_fini"} == {"PyInit__native"}
 
 
-def test_assertions_stay_on(unpacked: Path) -> None:
-    assert b"__assert_fail" in (unpacked / EXTENSION).read_bytes()
+@pytest.mark.parametrize("name", [EXTENSION, PROGRAM])
+def test_assertions_stay_on(unpacked: Path, name: str) -> None:
+    assert b"__assert_fail" in (unpacked / name).read_bytes()

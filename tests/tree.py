@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What .gitignore names, for a tree that is no repository (an unpacked sdist).
 BUILT = re.compile(
     r"/\.(?:git|venv|verify|fuzz|\w+_cache|hypothesis)/|/(?:build|dist|bench-results|__pycache__)/"
-    r"|\.egg-info/|\.(?:so|o|pyc)$|/lagg/_native\.c$"
+    r"|\.egg-info/|\.(?:so|o|pyc)$|/lagg/(?:_native\.c|lagg-forwarder)$"
 )
 
 
@@ -58,7 +58,9 @@ def c_files() -> list[Path]:
 
 
 def native_c_files() -> list[Path]:
-    return [p for p in c_files() if p.parent == ROOT / "native" and p.suffix == ".c"]
+    """What we ship: native/ and native/forwarder/."""
+    native = ROOT / "native"
+    return [p for p in c_files() if p.is_relative_to(native) and p.suffix == ".c"]
 
 
 def name_of(path: Path) -> str:

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The forwarder between its sockets: a message comes in, or time passes, and letters
+ * go out.
+ *
+ * Owns that each message is answered once, that those whom it concerns hear of it, and
+ * what runs while there is no owner.  Knows no socket but those that the store keeps.
+ */
+#include "forwarder.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ---- letters ----------------------------------------------------------------------
+ */
+
+static struct letter *
+letter_to(struct forwarder *forwarder, struct outbox *outbox, int client, uint32_t what)
+{
+    struct letter *letter;
+
+    assert(outbox->count < LETTERS_MAX);
+    letter = &outbox->letters[outbox->count++];
+    letter->client = client;
+    letter->reply = (struct lagg_reply){
+        .what = what,
+        .generation = forwarder->store.generation,
+        .major = LAGG_PROTOCOL_MAJOR,
+        .minor = LAGG_PROTOCOL_MINOR,
+    };
+    return letter;
+}
+
+/* 'why' is what the owner said, if it refused. */
+static void
+post_notices(struct forwarder *forwarder, const struct notices *notices,
+    const char *why, struct outbox *outbox)
+{
+    for (uint32_t i = 0; i < notices->count; i++) {
+        const struct notice *notice = &notices->each[i];
+        struct letter *letter =
+            letter_to(forwarder, outbox, notice->client, notice->what);
+
+        say_why(letter, notice->error,
+            notice->error == -ECANCELED   ? why
+            : notice->error == -ETIMEDOUT ? WHY_SILENT
+                                          : "");
+    }
+}
+
+/* ---- steps ------------------------------------------------------------------------
+ */
+
+/* Leases begin with the last owner's end. */
+static void
+look_for_owner(struct forwarder *forwarder, uint64_t now_ns)
+{
+    if (forwarder->ownership.owner != NOBODY) {
+        forwarder->alone_ns = NEVER_NS;
+    } else if (forwarder->alone_ns == NEVER_NS) {
+        forwarder->alone_ns = now_ns;
+        for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+            id = forwarder_next(forwarder, id + 1)) {
+            leases_begin(forwarder->laggs[id - 1].leases, now_ns);
+        }
+    }
+}
+
+uint32_t
+forwarder_next(const struct forwarder *forwarder, uint32_t id)
+{
+    while (id <= LAGG_IDS_MAX && forwarder->laggs[id - 1].datapath == NULL) {
+        id++;
+    }
+    return id <= LAGG_IDS_MAX ? id : 0;
+}
+
+void
+forwarder_init(struct forwarder *forwarder, const char *version)
+{
+    forwarder->version = version;
+    forwarder->alone_ns = NEVER_NS;
+    ownership_init(&forwarder->ownership);
+}
+
+uint32_t
+forwarder_handle(struct forwarder *forwarder, const struct parcel *parcel,
+    uint64_t now_ns, struct outbox *outbox)
+{
+    struct lagg_request request = {0};
+    struct call call = {
+        .forwarder = forwarder,
+        .client = parcel->client,
+        .request = &request,
+        .fd = parcel->fds_count == 1 ? parcel->fds[0] : -1,
+        .now_ns = now_ns,
+        .answer = letter_to(forwarder, outbox, parcel->client, LAGG_WORDS_COUNT),
+    };
+
+    ownership_heard(&forwarder->ownership, parcel->client);
+    if (parcel->bytes_count == sizeof request) {
+        memcpy(&request, parcel->bytes, sizeof request);
+    }
+    call.answer->reply.error = words_act(&call, parcel);
+    call.answer->reply.generation = forwarder->store.generation;
+    outbox->count = call.unanswered ? 0 : 1;
+    post_notices(forwarder, &call.notices, request.name, outbox);
+    look_for_owner(forwarder, now_ns);
+    return call.kept;
+}
+
+void
+forwarder_gone(
+    struct forwarder *forwarder, int client, uint64_t now_ns, struct outbox *outbox)
+{
+    struct notices notices = {0};
+
+    forwarder->greeted[client] = false;
+    ownership_gone(&forwarder->ownership, client, now_ns, &notices);
+    post_notices(forwarder, &notices, "", outbox);
+    look_for_owner(forwarder, now_ns);
+}
+
+/* To the partners of one lagg's ports, what is due. */
+static void
+send_leases(struct forwarder *forwarder, uint32_t id, uint64_t now_ns)
+{
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        struct lease *lease = &forwarder->laggs[id - 1].leases[slot];
+        char name[LAGG_NAME_BYTES];
+        ssize_t sent;
+
+        if (lease_due(lease, now_ns)) {
+            snprintf(name, sizeof name, "%u/%u/slow", id, slot);
+            sent = send(store_get(&forwarder->store, name), lease->bytes,
+                lease->bytes_count, MSG_DONTWAIT | MSG_NOSIGNAL);
+            (void)sent; /* lost like any frame; the next one is a period later */
+        }
+    }
+}
+
+void
+forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outbox)
+{
+    struct notices notices = {0};
+
+    ownership_tick(&forwarder->ownership, now_ns, &notices);
+    post_notices(forwarder, &notices, "", outbox);
+    if (forwarder->alone_ns == NEVER_NS ||
+        now_ns - forwarder->alone_ns >= LEASE_NS_MAX) {
+        return;
+    }
+    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+        id = forwarder_next(forwarder, id + 1)) {
+        send_leases(forwarder, id, now_ns);
+    }
+}
+
+uint64_t
+forwarder_due_ns(const struct forwarder *forwarder)
+{
+    uint64_t due_ns = NEVER_NS;
+
+    if (forwarder->alone_ns != NEVER_NS) {
+        for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+            id = forwarder_next(forwarder, id + 1)) {
+            due_ns = leases_due_ns(forwarder->laggs[id - 1].leases, due_ns);
+        }
+        /* The last of them was sent. */
+        due_ns = due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
+    }
+    return due_ns < forwarder->ownership.deadline_ns ? due_ns
+                                                     : forwarder->ownership.deadline_ns;
+}
+
+bool
+forwarder_has_laggs(const struct forwarder *forwarder)
+{
+    return forwarder_next(forwarder, 1) != 0;
+}
