@@ -54,6 +54,9 @@ Reload = Callable[[], Awaitable[tuple[str, ...]]]
 class Operations(Protocol):
     """What the socket needs of lagg.operations.  Every method may raise LaggError."""
 
+    adopted: int
+    """Laggs that another laggd had, and that go on."""
+
     async def create(self, config: LaggConfig) -> None:
         """Makes a lagg with its ports, or changes nothing."""
 

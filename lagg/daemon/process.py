@@ -94,6 +94,7 @@ class CommandLine:
     tuning: Tuning
     seccomp: bool
     metrics: tuple[str, int] | None  # address and port to be scraped at
+    apart: bool  # workers run in a process of their own
 
 
 def main(
@@ -134,7 +135,7 @@ async def _open_commands(settings: CommandLine, state_dir: Path) -> Operations:
     from lagg.operations.commands import Commands
 
     privileges.confine()  # now, for the socket may have had to be given to its group
-    return await Commands.open(state_dir, tuning=settings.tuning)
+    return await Commands.open(state_dir, tuning=settings.tuning, apart=settings.apart)
 
 
 def _restrict_calls() -> None:
@@ -168,7 +169,8 @@ async def _serve(
         way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
         if settings.seccomp:
             _restrict_calls()
-        await commands.reload(laggs)
+        if not commands.adopted:  # else what runs is what somebody made of the files
+            await commands.reload(laggs)
         await server.start(listener)
         # What start-up made stays: to collect it takes longer than a failover may.
         gc.collect()
@@ -377,6 +379,7 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
         tuning=Tuning(found.workers, found.transmit, found.busy_poll),
         seccomp=found.seccomp,
         metrics=found.metrics,
+        apart=found.apart,
     )
 
 
@@ -392,6 +395,12 @@ def _number(lowest: int, highest: int) -> Callable[[str], int]:
 def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seccomp", action="store_true", help="only the system calls laggd needs"
+    )
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="carry frames in a process of its own, lagg-forwarder, which lives on when"
+        " laggd is killed; the next laggd goes on with its laggs",
     )
     parser.add_argument(
         "--metrics",

@@ -12,6 +12,9 @@ from typing import Protocol
 class Datapath(Protocol):
     """Who runs a device's workers."""
 
+    lagg: int
+    """The id by which another process knows it; 0: it is of this one."""
+
     def begin(self, sockets: Mapping[str, int]) -> None:
         """Runs them from now on, by Device.descriptors().  OSError: none runs."""
 

@@ -115,6 +115,7 @@ class Threads:
 
     def __init__(self, name: str, pointer: Any, tuning: Tuning) -> None:
         """`pointer` is the struct lagg_device of C's."""
+        self.lagg = 0
         self._name = name
         self._tuning = tuning
         self._pointer = pointer
@@ -230,6 +231,11 @@ class Device:
         return self._pointer
 
     @property
+    def lagg(self) -> int:
+        """The id by which the process of its workers knows it; 0: it is this one."""
+        return self._datapath.lagg
+
+    @property
     def tap_name(self) -> str:
         """What its interface is called by now.  OSError when it is gone."""
         name = ffi.new("char[16]")
@@ -291,6 +297,10 @@ class Device:
         """Gives the device a port that its workers have already, in that slot."""
         _check(lib.lagg_device_add_adopted(self.pointer, slot, sockets.pointer))
         self._ports[slot], sockets.pointer = sockets.pointer, None
+
+    def forget_port(self, slot: int) -> None:
+        """Has its workers let go of a port that this device never had.  OSError."""
+        self._datapath.remove_port(slot, 0)
 
     def _take_out(self, slot: int) -> Any:
         out = ffi.new("struct lagg_port **")

@@ -30,6 +30,7 @@ from typing import Any, Self, TypeVar
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
+from lagg.forwarder.keeper import Keeper
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.model import (
@@ -40,11 +41,13 @@ from lagg.model import (
     Tuning,
 )
 from lagg.operations import propagate
+from lagg.operations.adopt import Left, adopt, adopt_device, give_back_rest, put_right
 from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
 from lagg.operations.apply import Applier, tell_attached
 from lagg.operations.attach import attach, attached, detach
 from lagg.operations.hotplug import HotPlug
+from lagg.operations.keeping import Keeping
 from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
@@ -69,6 +72,7 @@ class Commands:
         self._laggs = laggs
         self._parts = AsyncExitStack()  # closes what this and the laggs are made of
         self._turn = asyncio.Lock()
+        self.adopted = 0  # laggs of another laggd
         self._operations = Tasks()
         self._hotplug = HotPlug(laggs, self.whole)
         self._kernel_events = KernelEvents(laggs, self.whole, self._hotplug)
@@ -80,22 +84,74 @@ class Commands:
         state_dir: Path,
         make_device: Callable[[str, Tuning], Device] = Device,
         tuning: Tuning = USUAL_TUNING,
+        *,
+        apart: bool = False,
     ) -> Self:
-        """The commands on the real kernel, with a dead predecessor's ports put back."""
+        """The commands on the real kernel.
+
+        With a dead predecessor's ports put back.  With `apart`, a forwarder runs the
+        workers, and a predecessor's laggs that one has are ours: LaggError when they
+        cannot be; nothing has happened to them.
+        """
+        if apart:
+            return await cls._open_apart(state_dir, tuning)
         async with AsyncExitStack() as parts:
             netlink = parts.enter_context(closing(Netlink()))
             deaf = parts.enter_context(closing(DeafPorts(MARK)))
             takeover = await Takeover.open(netlink, deaf, state_dir)
             parts.callback(takeover.close)
-            laggs = Laggs(netlink, takeover, lambda name: make_device(name, tuning))
+            laggs = Laggs(netlink, takeover, lambda name, _: make_device(name, tuning))
             parts.push_async_callback(laggs.close)
             commands = cls(laggs)
-            parts.push_async_callback(commands._operations.close)
-            await parts.enter_async_context(commands._hotplug)
-            await parts.enter_async_context(commands._kernel_events)
-            await parts.enter_async_context(Announcer(laggs))
-            commands._parts = parts.pop_all()
+            await commands._begin(parts)
         return commands
+
+    @classmethod
+    async def _open_apart(cls, state_dir: Path, tuning: Tuning) -> Self:
+        """With all that workers need kept by a forwarder; if one has it, from there."""
+        keeper = Keeper.open(state_dir)
+        keeper.watch()
+        left = Left.of(keeper.left)
+
+        def make_device(name: str, alert: int) -> Device:
+            return Device(name, tuning, keeper.datapath(alert, tuning.busy_poll_us))
+
+        async with AsyncExitStack() as parts:
+            parts.callback(keeper.close)
+            netlink = parts.enter_context(closing(Netlink()))
+            deaf = parts.enter_context(closing(DeafPorts(MARK)))
+            takeover = await left.take_over(netlink, deaf, state_dir)
+            parts.callback(takeover.close)
+            laggs = Laggs(netlink, takeover, make_device, left.alert)
+            parts.push_async_callback(laggs.close)
+            keeping = Keeping(laggs, keeper, deaf.fileno)
+            parts.callback(keeping.close)
+            commands = cls(laggs)
+            for each in left.laggs:
+                datapath = keeper.resumed(each.lagg, each.slots, tuning.busy_poll_us)
+                await adopt(laggs, each, adopt_device(each, tuning, datapath))
+                keeping.resume(each.lagg, each.state)
+            keeping.begin()
+            await commands._begin(parts)
+        commands.adopted = len(left.laggs)
+        if left.laggs:
+            await commands.whole(partial(commands._put_right, left))
+        return commands
+
+    async def _begin(self, parts: AsyncExitStack) -> None:
+        """Follows the kernel from now on; `parts` are ours."""
+        parts.push_async_callback(self._operations.close)
+        await parts.enter_async_context(self._hotplug)
+        await parts.enter_async_context(self._kernel_events)
+        await parts.enter_async_context(Announcer(self._laggs))
+        self._parts = parts.pop_all()
+
+    async def _put_right(self, left: Left) -> None:
+        """What happened while nobody was there, and what was cut off."""
+        for each in left.laggs:
+            await put_right(self._laggs.find(each.saved.link.name), each)
+        await give_back_rest(self._laggs)
+        self._kernel_events.look_at_all()
 
     async def close(self) -> None:
         """Destroys every lagg: all ports are put back.

@@ -130,7 +130,7 @@ class KernelEvents:
             async for event in self._laggs.netlink.watch():
                 self._on_link_event(event)
         except Exception:
-            self._look_at_all()  # what waited to be told is lost
+            self.look_at_all()  # what waited to be told is lost
             raise
 
     async def _watch_queues(self) -> None:
@@ -202,9 +202,10 @@ class KernelEvents:
                 self._hotplug.try_ifindex(ifindex)
             case Overrun():
                 log.warning("netlink events were lost: looking at every interface")
-                self._look_at_all()
+                self.look_at_all()
 
-    def _look_at_all(self) -> None:
+    def look_at_all(self) -> None:
+        """Acts upon all that the kernel may have told, and that nobody heard."""
         for tap, ports in self._laggs.ports_by_tap().items():
             self._left.add(tap)  # if it is gone nobody says so any more
             for ifindex in (tap, *ports):

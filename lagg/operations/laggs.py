@@ -36,13 +36,21 @@ class Laggs:
     """All laggs.  For the event loop's thread alone."""
 
     def __init__(
-        self, netlink: Netlink, takeover: Takeover, make_device: Callable[[str], Device]
+        self,
+        netlink: Netlink,
+        takeover: Takeover,
+        make_device: Callable[[str, int], Device],
+        kept_alert: int | None = None,
     ) -> None:
-        """`make_device` makes the TAP of a name, its workers running."""
+        """`make_device` makes the TAP of a name, its workers running.
+
+        They write to the eventfd that is its other argument; `kept_alert`: to this one,
+        if another laggd's do already.
+        """
         self.netlink = netlink
         self.takeover = takeover
         self.rx_wanted = RxWanted(netlink, takeover)
-        self.make_device = make_device
+        self._make_device = make_device
         self.bundles: dict[str, Bundle] = {}
         # By ifindex, and to be doubted: who is in `bundles` and has it still?
         self._by_tap: dict[int, Bundle] = {}
@@ -52,10 +60,12 @@ class Laggs:
         self._spread: set[int] = set()  # then had several transmit queues
         self._came_since: set[int] = set()  # ifindexes of ports: theirs is not known
         self._traffic = Traffic(
-            lambda: [bundle.device for bundle in self.bundles.values()]
+            lambda: [bundle.device for bundle in self.bundles.values()], kept_alert
         )
         self._tasks = Tasks()
         self._sinks: list[Callable[[Event], None]] = []
+        self.changed: Callable[[Bundle], None] = lambda _: None
+        """Is called with a lagg of which a successor must know something else now."""
 
     async def close(self) -> None:
         """Ends the upkeep.  To be called when there is no lagg any more."""
@@ -86,10 +96,24 @@ class Laggs:
             raise LaggError(name, "no such lagg", errno.ENOENT)
         return bundle
 
+    def make_device(self, name: str) -> Device:
+        """Makes the TAP of a name, its workers running.  OSError, LaggError."""
+        return self._make_device(name, self._traffic.fileno())
+
     def add(self, bundle: Bundle) -> None:
         """Takes in a lagg that has been made."""
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
+        bundle.watch(lambda: self.changed(bundle))
+
+    def resume(self, bundle: Bundle) -> None:
+        """Takes in a lagg that another laggd had, with its ports."""
+        self.add(bundle)
+        self._identities.add(bundle.identity)
+        for port in bundle.shape.ports:
+            self.claim(port.link.ifindex, bundle)
+            self._came_since.add(port.link.ifindex)
+        self.watch_ports()
 
     def claim_identity(self, name: str) -> int:
         """Chooses what Bundle.identity says of a new lagg, and keeps it for it.

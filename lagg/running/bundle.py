@@ -94,6 +94,7 @@ class Bundle:
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._emit = emit
         self._in_change = False  # see one_change()
+        self._changed: Callable[[], None] = lambda: None  # see watch()
         self._shares_mac = False  # with the port that gave it, which has left
 
     @classmethod
@@ -143,6 +144,14 @@ class Bundle:
             holds=tuple(holds),
             lacp=lacp,
         )
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` whenever saved() would be another value, and now and then."""
+        self._changed = changed
+
+    def touch(self) -> None:
+        """What is saved beside the shape is another value: LACP's state, say."""
+        self._changed()
 
     @property
     def link(self) -> Link:
@@ -247,10 +256,12 @@ class Bundle:
         port = self.shape.find(ifindex)
         if port is not None:
             self._shape = self.shape.with_link(change(port.link), port.modes)
+        self._changed()
 
     def note_warnings(self, slot: int, warnings: tuple[str, ...]) -> None:
         """What somebody uses a port for, in words; it changes nothing."""
         self._shape = self.shape.with_warnings(slot, warnings)
+        self._changed()
 
     def note_opening(self, ifindex: int, why: str | None) -> None:
         """Why a port, or one that is to be, is promiscuous, in words; None: it is not.
@@ -258,14 +269,17 @@ class Bundle:
         See operations/rx_wanted.py.
         """
         self._openings[ifindex] = why
+        self._changed()
 
     def want(self, wanted: Wanted) -> None:
         """What files and users want from now on; the caller sees to it."""
         self._wanted = wanted
+        self._changed()
 
     def negotiate_by(self, negotiator: Negotiator | None) -> None:
         """Who agrees with the partner from now on; None: the protocol is static."""
         self._lacp = negotiator
+        self._changed()
 
     def rule(self, mac: LaggMac) -> None:
         """The lagg and all its ports have this MAC now."""
@@ -304,6 +318,7 @@ class Bundle:
             self._shares_mac = False
         self._tell_of(before, was)
         self._tell_negotiator()
+        self._changed()
 
     def _plan_of(self, shape: Shape) -> Plan:
         return replace(plan(shape), mtu=self.link.mtu)
@@ -346,6 +361,7 @@ class Bundle:
             raise LaggError.of_os(self.name, "publish a snapshot", error) from error
         self._moves = waiting
         self._grace_periods.begin(ticket)
+        self._changed()
 
     def _set_plan(self, fresh: Plan, before: Shape) -> None:
         """Carrier follows the plan; what the kernel dropped is the old plan's."""

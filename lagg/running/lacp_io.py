@@ -88,7 +88,7 @@ class LacpIo:
         self._bundle = bundle
         self._changed = changed
         self._clock = clock
-        self._sockets = LacpSockets(
+        self.sockets = LacpSockets(
             open_socket, clock, self._received, lambda: self._held_up
         )
         self._ports: dict[int, _Known] = {}  # the engine's, by number
@@ -130,7 +130,7 @@ class LacpIo:
             found._ports[port.number] = known
         overruns = {each.number: each.overruns for each in saved.ports}
         for number, opened in sockets.items():
-            found._sockets.take(number, opened, overruns.get(number, 0))
+            found.sockets.take(number, opened, overruns.get(number, 0))
         found._markers.resume(saved.answering, saved.asked)
         return found
 
@@ -144,7 +144,7 @@ class LacpIo:
             mac=self._mac,
             ports=tuple(
                 SavedLacpPort(
-                    number, port.leaving, port.carrying, self._sockets.overruns(number)
+                    number, port.leaving, port.carrying, self.sockets.overruns(number)
                 )
                 for number, port in sorted(self._ports.items())
             ),
@@ -159,11 +159,11 @@ class LacpIo:
 
         LaggError when it cannot; then nothing has changed.
         """
-        await self._sockets.open(number, link)
+        await self.sockets.open(number, link)
 
     async def close_ports(self, numbers: Collection[int]) -> None:
         """Closes the sockets of ports that the shape names no more."""
-        await self._sockets.close(numbers)
+        await self.sockets.close(numbers)
 
     async def close(self) -> None:
         """Closes all sockets, without a word to any partner."""
@@ -171,7 +171,7 @@ class LacpIo:
         if self._timer is not None:
             self._timer.cancel()
         await self._markers.close()
-        await self._sockets.close_all()
+        await self.sockets.close_all()
 
     # ---- what happens --------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class LacpIo:
         return replace(view, ports=ports)
 
     def _with_overruns(self, status: PortStatus) -> PortStatus:
-        more = {Bad.RATE: self._sockets.overruns(status.number)}
+        more = {Bad.RATE: self.sockets.overruns(status.number)}
         counts = status.counts
         bad = tuple((why, frames + more.get(why, 0)) for why, frames in counts.bad)
         return replace(status, counts=replace(counts, bad=bad))
@@ -231,7 +231,7 @@ class LacpIo:
         self._stepping = True
         try:
             now = self._clock()
-            self._sockets.begin_slot(now)
+            self.sockets.begin_slot(now)
             # What was refused comes first: the engine is never ahead of the workers,
             # or a PDU would tell the partner what was so once.
             if not self._held_up or self._conclude():
@@ -260,7 +260,7 @@ class LacpIo:
         for number in sorted(self._ports.keys() - ports):
             self._forget(number, now)
         for number, port in ports.items():
-            if number in self._sockets:
+            if number in self.sockets:
                 self._reconcile_port(number, port, now)
 
     def _reconcile_port(self, number: int, port: Port, now: int) -> None:
@@ -319,6 +319,7 @@ class LacpIo:
             return False
         self._held_up = False
         outputs, self._outputs = self._outputs, []
+        self._bundle.touch()
         for output in outputs:
             self._do(output)
         self._markers.mark_waiting()
@@ -372,7 +373,7 @@ class LacpIo:
 
     def _do(self, output: Output) -> None:
         if isinstance(output, Send):
-            self._sockets.send(output.number, output.frame)
+            self.sockets.send(output.number, output.frame)
         elif isinstance(output, Notice):
             kind, name = EventKind(output.event.value), self._name(output.number)
             self._bundle.emit(kind, output.details, name)
@@ -391,7 +392,7 @@ class LacpIo:
             self._timer.cancel()
             self._timer = None
         engine_at = None if self._held_up else self._engine.deadline()
-        due = (engine_at, self._sockets.due_at)
+        due = (engine_at, self.sockets.due_at)
         at = min((each for each in due if each is not None), default=None)
         if at is not None:
             wait_ns = max(at - now, TIMER_NS_MIN)

@@ -73,6 +73,10 @@ class LacpSockets:
     def __contains__(self, number: int) -> bool:
         return number in self._ears
 
+    def descriptors(self) -> dict[int, int]:
+        """The sockets by their ports' numbers, to be kept for take()."""
+        return {number: ear.socket.fileno() for number, ear in self._ears.items()}
+
     @property
     def due_at(self) -> int | None:
         """When begin_slot() is to be called, in nanoseconds of the clock; or never."""

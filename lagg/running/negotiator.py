@@ -10,10 +10,14 @@ from typing import Protocol
 from lagg.handover.saved import SavedLacp
 from lagg.lacp.values import View
 from lagg.link import Link
+from lagg.running.lacp_sockets import LacpSockets
 
 
 class Negotiator(Protocol):
     """Who agrees with the partner on the ports, while laggproto is lacp: lacp_io.py."""
+
+    sockets: LacpSockets
+    """What it hears and says."""
 
     @property
     def marked(self) -> frozenset[int]:

@@ -26,16 +26,26 @@ class Carrier(Protocol):
 class Traffic:
     """The traffic of all devices together.  For the event loop's thread alone."""
 
-    def __init__(self, devices: Callable[[], Iterable[Carrier]]) -> None:
-        """`devices`: those there are at the moment."""
+    def __init__(
+        self, devices: Callable[[], Iterable[Carrier]], kept: int | None = None
+    ) -> None:
+        """`devices`: those there are at the moment.
+
+        `kept`: the eventfd that their workers have already; it is ours from now on.
+        """
         self._devices = devices
         self._frames = 0
-        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
+        self._eventfd = os.eventfd(0, flags) if kept is None else kept
 
     def close(self) -> None:
         """Tells nobody any more.  No device waits for frames then, or there is none."""
         asyncio.get_running_loop().remove_reader(self._eventfd)
         os.close(self._eventfd)
+
+    def fileno(self) -> int:
+        """The eventfd that workers write to."""
+        return self._eventfd
 
     def flows(self) -> bool:
         """Whether any frames came since this was asked last."""

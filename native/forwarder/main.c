@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -94,6 +95,8 @@ main(int argc, char **argv)
         return code;
     }
     signal(SIGHUP, SIG_IGN);
+    /* Whoever started it is gone: it ends, if it carries no lagg; see serve.c. */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
     raise_limits();
     forwarder_init(&forwarder, LAGG_VERSION);
     if ((error = serve_begin(&forwarder, listener)) != 0) {

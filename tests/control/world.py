@@ -79,6 +79,7 @@ class FakeCommands:
         self.calls: list[str] = []
         self.gate: asyncio.Event | None = None  # what a change waits for, if set
         self.closed = False
+        self.adopted = 0
         self.bucket_frames = [0] * 256
         self.released: tuple[str, tuple[str, ...]] | None = None
         self._state_dir = state_dir

@@ -64,8 +64,8 @@ def test_nobody_asked_for_what_a_partner_says_or_says_no_more() -> None:
 
     async def work(world: World) -> None:
         with asked(client):  # who had the sockets opened and the timer set
-            world.a.actor._sockets._hear(1)
-            world.a.actor._sockets._hear(2)
+            world.a.actor.sockets._hear(1)
+            world.a.actor.sockets._hear(2)
         await world.agree()
         world.b.change(lacp_txtest=True)
         with asked(client):

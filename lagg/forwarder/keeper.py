@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A forwarder in laggd's service: it keeps descriptors, and runs the workers of laggs.
+
+Owns the forwarder's process, the connection to it, and what it was given; so that, when
+it dies, another one is given all of that and goes on where the first one was.  Knows no
+lagg but by its id, and nothing of what is kept beside names and descriptors.
+
+Descriptors are lent.  Who lent one takes it back, by drop(), before he closes it; a
+forwarder that comes later is given what is lent by then.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from lagg.errors import LaggError, logged
+from lagg.forwarder.client import ForwarderClient, GoneError
+from lagg.forwarder.process import Process
+from lagg.forwarder.wire import IDS_MAX
+
+log = logging.getLogger(__name__)
+
+SOCKET = "forwarder.sock"
+"""In the state directory."""
+
+
+class Keeper:
+    """One forwarder after the other.  Any thread, but for watch() and close()."""
+
+    def __init__(
+        self, client: ForwarderClient, process: Process, left: Mapping[str, int]
+    ) -> None:
+        """`client` owns the forwarder; `left`: all that it kept, for us to adopt."""
+        self.left = dict(left)
+        self._client = client
+        self._process = process
+        self._path = process.path
+        self._spare: Process | None = None
+        self._lent = dict(left)
+        self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
+        self._mapped: dict[int, set[int]] = {}  # slots by id
+        self._lock = Lock()
+        self.deaths = 0  # of forwarders, since this laggd began
+
+    @classmethod
+    def open(cls, directory: Path) -> "Keeper":
+        """Goes on with the forwarder there, or starts one.
+
+        LaggError: it cannot be had, or is another laggd's that lives.
+        """
+        path = directory / SOCKET
+        try:
+            client = ForwarderClient(path)
+        except GoneError:
+            return cls._started(path)
+        try:
+            process = Process.of(client, path)
+            client.claim()
+            client.commit()
+            return cls(client, process, client.list())
+        except BaseException:
+            client.disconnect()
+            raise
+
+    @classmethod
+    def _started(cls, path: Path) -> "Keeper":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        process = Process.start(path)
+        process.take_place()
+        return cls(_owner(path), process, {})
+
+    @property
+    def version(self) -> str:
+        """The forwarder's."""
+        return self._client.version
+
+    @property
+    def pid(self) -> int:
+        """The forwarder's."""
+        return self._process.pid
+
+    def watch(self) -> None:
+        """Has a forwarder that dies be followed by another."""
+        self._start_spare()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._process.fileno(), self._on_death)
+
+    def _start_spare(self) -> None:
+        """Beforehand: when it is needed, none may be started, or not soon enough."""
+        with logged(log.warning):
+            self._spare = Process.start(self._path)
+
+    def _on_death(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._process.fileno())
+        if not self._process.ended():
+            return
+        log.error("lagg-forwarder (pid %d) died; another one goes on", self.pid)
+        self.deaths += 1
+        try:
+            with self._lock:
+                self._replace()
+        except LaggError as error:
+            log.critical("no frame is carried: %s", error)
+        else:
+            self._start_spare()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._process.fileno(), self._on_death)
+
+    def _replace(self) -> None:
+        process, self._spare = self._spare or Process.start(self._path), None
+        process.take_place()
+        self._process.close()
+        self._client.disconnect()
+        self._process, self._client = process, _owner(self._path)
+        for name, fd in self._lent.items():
+            self._client.put(name, fd)
+        for lagg, busy_poll_us in self._at_work.items():
+            self._client.open(lagg, again=True)
+            for slot in self._mapped[lagg]:
+                self._client.map(lagg, slot, again=True)
+            self._client.run(lagg, busy_poll_us)
+
+    def close(self) -> None:
+        """Ends the forwarder, unless it carries a lagg: then the next laggd has it."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._process.fileno())
+        if not self._at_work:
+            with self._lock, logged(log.warning):
+                self._client.end()
+        self._client.disconnect()
+        self._process.close()
+        if self._spare is not None:
+            os.kill(self._spare.pid, 15)  # it carries nothing, so it ends
+            self._spare.close()
+
+    # ---- what is kept --------------------------------------------------------------
+
+    def lend(self, name: str, fd: int) -> None:
+        """The forwarder has a duplicate of `fd` from now on.  LaggError."""
+        with self._lock:
+            self._put(name, fd)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """The forwarder has these no more, whether it had them or not.  LaggError."""
+        with self._lock:
+            self._drop(names)
+
+    def _put(self, name: str, fd: int) -> None:
+        self._client.put(name, fd)
+        self._lent[name] = fd
+
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            if self._lent.pop(name, None) is not None:
+                self._client.delete(name)
+
+    # ---- who runs workers ----------------------------------------------------------
+
+    def datapath(self, alert: int, busy_poll_us: int) -> "ForwarderDatapath":
+        """For a lagg that is to be made.  `alert`: the eventfd that workers write to.
+
+        LaggError (ENOSPC): no forwarder carries more laggs.
+        """
+        lent = (name.partition("/")[0] for name in self._lent)
+        taken = {int(head) for head in lent if head.isdecimal()}
+        free = next((n for n in range(1, IDS_MAX + 1) if n not in taken), None)
+        if free is None:
+            cause = f"carries {IDS_MAX} laggs, and no more"
+            raise LaggError("lagg-forwarder", cause, errno.ENOSPC)
+        return ForwarderDatapath(self, free, alert, busy_poll_us)
+
+    def resumed(
+        self, lagg: int, slots: Iterable[int], busy_poll_us: int
+    ) -> "ForwarderDatapath":
+        """For a lagg whose workers run already, with ports in these slots."""
+        self._at_work[lagg] = busy_poll_us
+        self._mapped[lagg] = set(slots)
+        return ForwarderDatapath(self, lagg, -1, busy_poll_us)
+
+    def begin(self, lagg: int, sockets: Mapping[str, int], busy_poll_us: int) -> None:
+        """Runs a lagg's workers.  LaggError: none of it is there."""
+        with self._lock:
+            try:
+                for name, fd in sockets.items():
+                    self._put(f"{lagg}/{name}", fd)
+                self._client.open(lagg)
+                self._client.run(lagg, busy_poll_us)
+            except BaseException:
+                self._forget(lagg)
+                raise
+            self._at_work[lagg] = busy_poll_us
+            self._mapped[lagg] = set()
+
+    def _forget(self, lagg: int) -> None:
+        self._at_work.pop(lagg, None)
+        self._mapped.pop(lagg, None)
+        with logged(log.debug):
+            self._client.stop(lagg)
+        with logged(log.debug):
+            self._client.close(lagg)
+        with logged(log.warning):
+            self._drop([name for name in self._lent if name.startswith(f"{lagg}/")])
+
+    def end(self, lagg: int) -> None:
+        """Stops a lagg's workers, and keeps nothing of it."""
+        with self._lock:
+            self._forget(lagg)
+
+    def map(self, lagg: int, slot: int, sockets: Mapping[str, int]) -> None:
+        """Takes a port in.  LaggError: it is not."""
+        with self._lock:
+            try:
+                for name, fd in sockets.items():
+                    self._put(f"{lagg}/{slot}/{name}", fd)
+                self._client.map(lagg, slot)
+            except BaseException:
+                with logged(log.warning):
+                    self._drop([f"{lagg}/{slot}/{name}" for name in sockets])
+                raise
+            self._mapped[lagg].add(slot)
+
+    def unmap(self, lagg: int, slot: int, rings: int) -> None:
+        """Delivers what a port's rings hold, and lets it go.  LaggError."""
+        with self._lock:
+            self._client.drain(lagg, slot, rings)
+            self._client.unmap(lagg, slot)
+            self._mapped[lagg].discard(slot)
+            prefix = f"{lagg}/{slot}/"
+            names = [name for name in self._lent if name.startswith(prefix)]
+            self._drop(name for name in names if not name.endswith("/slow"))
+
+    def map_rings(
+        self, lagg: int, slot: int, rings: int, sockets: Mapping[str, int]
+    ) -> None:
+        """Takes rings of a port beside the live ones.  LaggError."""
+        with self._lock:
+            for name, fd in sockets.items():
+                self._put(f"{lagg}/{slot}/{name}", fd)
+            self._client.map_rings(lagg, slot, rings)
+
+    def unmap_rings(self, lagg: int, slot: int, rings: int) -> None:
+        """Delivers what is in rings no worker sees, and lets them go.  LaggError."""
+        with self._lock:
+            self._client.drain(lagg, slot, rings)
+            self._client.unmap_rings(lagg, slot, rings)
+            prefix = f"{lagg}/{slot}/ring.{rings}."
+            self._drop([name for name in self._lent if name.startswith(prefix)])
+
+
+class ForwarderDatapath:
+    """One lagg's workers, in the forwarder: lagg.kernel.datapath.Datapath."""
+
+    def __init__(
+        self, keeper: Keeper, lagg: int, alert: int, busy_poll_us: int
+    ) -> None:
+        """`lagg`: its id."""
+        self.lagg = lagg
+        self._keeper = keeper
+        self._alert = alert
+        self._busy_poll_us = busy_poll_us
+
+    def begin(self, sockets: Mapping[str, int]) -> None:
+        """Runs them."""
+        with _as_os_error():
+            more = {"alert": self._alert}
+            self._keeper.begin(self.lagg, {**sockets, **more}, self._busy_poll_us)
+
+    def end(self) -> None:
+        """Stops them."""
+        self._keeper.end(self.lagg)
+
+    def ended(self) -> list[int]:
+        """A worker that ends ends the forwarder, which another one follows."""
+        return []
+
+    def add_port(self, slot: int, sockets: Mapping[str, int]) -> None:
+        """Takes a port in."""
+        with _as_os_error():
+            self._keeper.map(self.lagg, slot, sockets)
+
+    def remove_port(self, slot: int, rings: int) -> None:
+        """Lets a port go."""
+        with _as_os_error():
+            self._keeper.unmap(self.lagg, slot, rings)
+
+    def add_rings(self, slot: int, rings: int, sockets: Mapping[str, int]) -> None:
+        """Takes rings in."""
+        with _as_os_error():
+            self._keeper.map_rings(self.lagg, slot, rings, sockets)
+
+    def remove_rings(self, slot: int, rings: int) -> None:
+        """Lets rings go."""
+        with _as_os_error():
+            self._keeper.unmap_rings(self.lagg, slot, rings)
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """A refusal of the forwarder is an OSError, as that of any who runs workers."""
+    try:
+        yield
+    except LaggError as error:
+        raise OSError(error.code, str(error)) from error
+
+
+def _owner(path: Path) -> ForwarderClient:
+    """A connection to a forwarder that nobody owns yet."""
+    client = ForwarderClient(path)
+    try:
+        client.claim()
+        client.commit()
+    except BaseException:
+        client.disconnect()
+        raise
+    return client

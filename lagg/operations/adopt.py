@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Goes on with the laggs of a laggd that has died, whose workers run on.
+
+Owns the order in which what was left becomes laggs again.  What was left is looked at
+first, and all of it: if a part is not sound, nothing has been touched, and the frames
+of all laggs go on without us.  Files are not read again, for what runs is what somebody
+made of them since; what the kernel changed meanwhile is looked at as after an overrun.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lagg.errors import LaggError, logged
+from lagg.handover.saved import SavedLagg
+from lagg.handover.slots import Slots
+from lagg.kernel.datapath import Datapath
+from lagg.kernel.native import Device, PortSockets
+from lagg.kernel.netlink import DeafPorts, Netlink
+from lagg.kernel.rx_filter import Kept
+from lagg.kernel.slow import SlowSocket
+from lagg.model import Proto, Tuning
+from lagg.operations.keeping import NFT, SLOW, STATE, rx_name
+from lagg.operations.laggs import Laggs
+from lagg.plan.shape import Port
+from lagg.ports.originals import StateFile
+from lagg.ports.takeover import Takeover
+from lagg.running.bundle import Bundle
+from lagg.running.lacp_io import LacpIo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftLagg:
+    """One lagg as it was left, and looked at."""
+
+    lagg: int  # its id
+    saved: SavedLagg
+    state: Slots
+    sockets: Mapping[str, int]  # all that is named after the lagg, without its id
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """The slots of all ports that are kept, also of one on its way in or out."""
+        heads = map(_head, self.sockets)
+        return frozenset(int(head) for head in heads if head.isdecimal())
+
+    def of_port(self, slot: int) -> dict[str, int]:
+        """What is named after a port of it, without the port's slot."""
+        prefix = f"{slot}/"
+        return {
+            name.removeprefix(prefix): fd
+            for name, fd in self.sockets.items()
+            if name.startswith(prefix)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """All that a laggd left."""
+
+    laggs: tuple[LeftLagg, ...]
+    descriptors: Mapping[str, int]
+
+    @classmethod
+    def of(cls, descriptors: Mapping[str, int]) -> "Left":
+        """What is kept by these names.  LaggError: a part of it is not sound."""
+        heads = map(_head, descriptors)
+        ids = sorted({int(head) for head in heads if head.isdecimal()})
+        found = [_left_lagg(number, descriptors) for number in ids]
+        return cls(tuple(each for each in found if each is not None), descriptors)
+
+    @property
+    def alert(self) -> int | None:
+        """The eventfd that the workers of all laggs write to."""
+        found = (each.sockets.get("alert") for each in self.laggs)
+        return next((fd for fd in found if fd is not None), None)
+
+    async def take_over(
+        self, netlink: Netlink, deaf: DeafPorts, state_dir: Path
+    ) -> Takeover:
+        """The ports as they were left; if none was, those of the dead are put back."""
+        if not self.laggs:
+            return await Takeover.open(netlink, deaf, state_dir)
+        holds = {hold.ifindex: hold for each in self.laggs for hold in each.saved.holds}
+        if NFT in self.descriptors:
+            chains = {hold.ifindex: hold.chains for hold in holds.values()}
+            deaf.resume(self.descriptors[NFT], chains)
+        kept = {
+            ifindex: Kept(self.descriptors[rx_name(ifindex)], hold.rx)
+            for ifindex, hold in holds.items()
+            if rx_name(ifindex) in self.descriptors
+        }
+        return Takeover.resumed(netlink, deaf, StateFile(state_dir), kept)
+
+
+def _head(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _left_lagg(number: int, descriptors: Mapping[str, int]) -> LeftLagg | None:
+    """None when it was not saved yet: nobody was told that there is such a lagg."""
+    prefix = f"{number}/"
+    sockets = {
+        name.removeprefix(prefix): fd
+        for name, fd in descriptors.items()
+        if name.startswith(prefix)
+    }
+    if STATE not in sockets:
+        return None
+    slots = Slots(sockets[STATE], f"lagg {number}")
+    text = slots.read()
+    if text is None:
+        return None
+    try:
+        saved = SavedLagg.of(text, time.monotonic_ns())
+    except ValueError as error:
+        cause = f"what laggd left of it cannot be read: {error}"
+        raise LaggError(f"lagg {number}", cause, errno.EPROTO) from error
+    return LeftLagg(number, saved, slots, sockets)
+
+
+def adopt_device(left: LeftLagg, tuning: Tuning, datapath: Datapath) -> Device:
+    """The device with its ports, as its workers have them.  LaggError.
+
+    A port whose interface has gone is adopted as well: it departs like any other.
+    """
+    name = left.saved.link.name
+    try:
+        device = Device.adopted(name, tuning, datapath, left.sockets)
+        for port in left.saved.shape.ports:
+            kept = left.of_port(port.slot)
+            sockets = PortSockets.adopted(port.link.ifindex, device.workers, kept)
+            device.add_adopted(port.slot, sockets)
+    except OSError as error:
+        raise LaggError.of_os(name, "adopt it", error) from error
+    return device
+
+
+async def adopt(laggs: Laggs, left: LeftLagg, device: Device) -> Bundle:
+    """Takes in a lagg whose device is adopted.  LaggError."""
+    bundle = Bundle.resumed(
+        left.saved, device, emit=laggs.emit, tx_dropped=laggs.netlink.tx_dropped
+    )
+    laggs.resume(bundle)
+    bundle.publish_again()
+    if left.saved.lacp is not None:
+        await _adopt_lacp(laggs, bundle, left)
+    return bundle
+
+
+async def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
+    saved = left.saved.lacp
+    assert saved is not None
+    sockets = dict(_slow_sockets(left, bundle.shape.ports))
+    try:
+        changed = partial(laggs.show_speed_soon, bundle)
+        lacp = LacpIo.resumed(bundle, changed, saved, sockets)
+    except ValueError as error:
+        raise LaggError(bundle.name, f"its LACP: {error}", errno.EPROTO) from error
+    bundle.negotiate_by(lacp)
+    lacp.cancel_leave([each.number for each in saved.ports if each.leaving])
+    lacp.reconcile()
+    if bundle.shape.proto is not Proto.LACP:
+        await lacp.say_goodbye()
+        bundle.negotiate_by(None)
+        await lacp.close()
+
+
+def _slow_sockets(
+    left: LeftLagg, ports: Iterable[Port]
+) -> Iterable[tuple[int, SlowSocket]]:
+    for port in ports:
+        kept = left.of_port(port.slot).get(SLOW)
+        if kept is not None:
+            with logged(log.warning):
+                yield port.number, SlowSocket(port.link.ifindex, port.link.name, kept)
+
+
+async def put_right(bundle: Bundle, left: LeftLagg) -> None:
+    """Lets go of what an operation that was cut off left beside a lagg's ports."""
+    orphans = left.slots.difference(port.slot for port in bundle.shape.ports)
+    if orphans:
+        with logged(log.warning):
+            await bundle.grace()
+            for slot in orphans:
+                bundle.device.forget_port(slot)
+
+
+async def give_back_rest(laggs: Laggs) -> None:
+    """Puts back each interface that was taken over and is no port of any lagg."""
+    for ifindex in laggs.takeover.held:
+        if laggs.of_port(ifindex) is None:
+            with logged(log.warning):
+                await laggs.takeover.give_back(ifindex)
