@@ -254,6 +254,8 @@ class Commands:
             else:
                 if not answer.cancelled():
                     answer.set_result(result)
+            finally:
+                self._laggs.settled()
 
     async def _reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         bundles = self._laggs.bundles

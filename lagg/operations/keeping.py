@@ -8,6 +8,7 @@ one that does not.  Knows not how any of it is used: that is adopt.py.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 from lagg.errors import logged
@@ -29,6 +30,11 @@ def _is_ours(name: str) -> bool:
     return name == NFT or name.startswith("rx/") or name.endswith((STATE, f"/{SLOW}"))
 
 
+def _file(fd: int) -> tuple[int, int]:
+    stat = os.fstat(fd)
+    return stat.st_dev, stat.st_ino
+
+
 def rx_name(ifindex: int) -> str:
     """What a port's membership socket is kept as."""
     return f"rx/{ifindex}"
@@ -47,12 +53,14 @@ class Keeping:
         self._slots: dict[int, Slots] = {}  # by id
         self._due: set[Bundle] = set()
         self._flush_due: asyncio.Handle | None = None
-        # What we lent; a device lends by itself what its workers need.
-        self._lent = {n: fd for n, fd in keeper.left.items() if _is_ours(n)}
+        # What we lent, and which socket that was: a number may be another's by now.  A
+        # device lends by itself what its workers need.
+        self._lent = {n: _file(fd) for n, fd in keeper.left.items() if _is_ours(n)}
 
     def begin(self) -> None:
         """From now on."""
         self._laggs.changed = self._on_change
+        self._laggs.settled = self.flush
 
     def resume(self, lagg: int, slots: Slots) -> None:
         """Goes on with the memory of a lagg that has been adopted."""
@@ -61,6 +69,7 @@ class Keeping:
     def close(self) -> None:
         """Saves nothing more."""
         self._laggs.changed = lambda _: None
+        self._laggs.settled = lambda: None
         if self._flush_due is not None:
             self._flush_due.cancel()
         for slots in self._slots.values():
@@ -72,12 +81,15 @@ class Keeping:
             self._flush_due = asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Saves all that has changed, now."""
+        """Saves all that has changed, now; also which descriptors there are.
+
+        To be called when an operation has ended, too, for it may close some at its end.
+        """
         self._flush_due = None
         due, self._due = self._due, set()
         there = {each.device.lagg: each for each in self._laggs.bundles.values()}
         with logged(log.warning):
-            wanted = dict(self._wanted(there))
+            wanted = {name: fd for name, fd in self._wanted(there) if fd >= 0}
             self._lend(wanted)
             for bundle in due.intersection(there.values()):
                 self._save(bundle)
@@ -107,9 +119,10 @@ class Keeping:
 
     def _lend(self, wanted: dict[str, int]) -> None:
         for name, fd in wanted.items():
-            if self._lent.get(name) != fd:
+            file = _file(fd)
+            if self._lent.get(name) != file:
                 self._keeper.lend(name, fd)
-                self._lent[name] = fd
+                self._lent[name] = file
 
     def _take_back(self, wanted: dict[str, int], there: dict[int, Bundle]) -> None:
         gone = [name for name in self._lent if name not in wanted]

@@ -66,6 +66,8 @@ class Laggs:
         self._sinks: list[Callable[[Event], None]] = []
         self.changed: Callable[[Bundle], None] = lambda _: None
         """Is called with a lagg of which a successor must know something else now."""
+        self.settled: Callable[[], None] = lambda: None
+        """Is called when an operation has ended, and closed what it had to close."""
 
     async def close(self) -> None:
         """Ends the upkeep.  To be called when there is no lagg any more."""
