@@ -40,7 +40,13 @@ class Steer:
     """A connection; `close` ends it."""
 
     def __init__(self, laggd: Daemon) -> None:
-        self._client = Client(str(laggd.socket))
+        self._socket = str(laggd.socket)
+        self._client = Client(self._socket)
+
+    def reconnect(self) -> None:
+        """To the next laggd, in place of one that is gone."""
+        self._client.close()
+        self._client = Client(self._socket)
 
     def close(self) -> None:
         self._client.close()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A laggd in a host, driven as its users do: laggctl, signals, its log.
 
-Owns the process, its socket and its state directory.  Knows no driver.
+Owns the process, its socket and its state directory, and the end of a forwarder that
+it leaves.  Knows no driver.
 """
 
 import json
@@ -9,9 +10,11 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,11 @@ AS_USER = "LAGG_AS_USER"
 
 UNPRIVILEGED = 64_997
 """A uid and gid that nobody has."""
+
+APART = "--apart"
+"""An option with which the workers run in a lagg-forwarder, which outlives laggd."""
+
+_UCRED = struct.Struct("=iII")
 
 
 class Refused(CommandError):
@@ -121,6 +129,35 @@ class Daemon:
         """A signal that does not end it."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    # ---- its forwarder ------------------------------------------------------------
+
+    def forwarder(self) -> int | None:
+        """The pid of who has its state directory's forwarder.sock; None: nobody."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+            if asked.connect_ex(str(self.state_dir / "forwarder.sock")) != 0:
+                return None
+            credentials = asked.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
+            )
+        pid, _, _ = _UCRED.unpack(credentials)
+        return int(pid)
+
+    def kill_forwarder(self) -> None:
+        """SIGKILL, if there is one; returns when nobody of that pid has the socket."""
+        pid = self.forwarder()
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.forwarder() != pid, END_SECONDS, f"{pid} is dead")
+
+    def close(self) -> None:
+        """Ends all that runs in its host, and after it the forwarder that it left."""
+        self.host.end_started()
+        self.kill_forwarder()
+
+    # ---- its log -------------------------------------------------------------------
 
     def log_tail(self) -> str:
         """The last lines of its log."""

@@ -130,6 +130,7 @@ class Lab:
             host, config=config, log_level=log_level, options=options, place=place
         )
         self.daemons.append(daemon)
+        self._parts.callback(daemon.close)
         return daemon
 
 

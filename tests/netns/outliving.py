@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Two laggs whose workers run in forwarders of their own, and what is to outlive laggd.
+
+    a: lagg0 = p0 p1 p2  ------------  q0 q1 q2 = lagg0 :b
+
+Owns the deaths: of a's laggd, of its forwarder, and that the next laggd is there.
+"""
+
+import json
+import os
+import signal
+import socket
+from typing import Any
+
+from lab import Host, Lab, Pair, wait_until
+from lab.daemon import APART
+from tests.netns.partners import Steered, know
+from tests.netns.steer import DEADLINE_S, LAGG
+
+CABLES = 3
+PORTS = ("p0", "p1", "p2")
+
+PROTOS = ("failover", "roundrobin", "loadbalance", "broadcast", "lacp")
+"""Each that carries."""
+
+TCP_PORT = 5100
+WORD = b"are you there"
+
+MACVLAN, ALTNAME = "m0", "lagg-to-the-core"
+ROUTED, NEIGHBOUR = "192.0.2.0/24", "10.77.0.77"
+
+Facts = dict[str, Any]
+
+
+class Conversation:
+    """A TCP connection, which is asked whether it lives."""
+
+    def __init__(self, pair: Pair) -> None:
+        kind = socket.AF_INET, socket.SOCK_STREAM
+        self._near, self._far = (end.host.open_socket(*kind) for end in pair.ends)
+        with self._far as listener:
+            listener.bind((pair.b.address, TCP_PORT))
+            listener.listen()
+            self._near.connect((pair.b.address, TCP_PORT))
+            self._far, _ = listener.accept()
+        for each in (self._near, self._far):
+            each.settimeout(DEADLINE_S)
+
+    def go_on(self) -> None:
+        """A word each way."""
+        for one, other in ((self._near, self._far), (self._far, self._near)):
+            one.sendall(WORD)
+            assert other.recv(len(WORD), socket.MSG_WAITALL) == WORD
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+
+class Outliving(Steered):
+    """The pair; all that is killed is a's."""
+
+    def __init__(self, lab: Lab, proto: str, *options: str) -> None:
+        super().__init__(
+            Pair(lab, cables=CABLES, proto=proto, options=options, laggd=(APART,))
+        )
+        self.proto = proto
+        if proto == "lacp":
+            self.pair.wait_until_agreed(CABLES)
+
+    @property
+    def host(self) -> Host:
+        return self.pair.a.host
+
+    @property
+    def forwarder(self) -> int:
+        """The pid of a's."""
+        pid = self.pair.a.laggd.forwarder()
+        assert pid is not None
+        return pid
+
+    def kill(self) -> None:
+        self.pair.a.laggd.kill()
+
+    def start(self) -> None:
+        """The next laggd; returns when it has adopted."""
+        self.pair.a.laggd.start()
+        self.a.reconnect()
+        self.a.record()  # answered only then
+
+    def kill_forwarder(self) -> None:
+        """Returns when another one has its place."""
+        pid = self.forwarder
+        os.kill(pid, signal.SIGKILL)
+        wait_until(
+            lambda: self.pair.a.laggd.forwarder() not in (None, pid),
+            DEADLINE_S,
+            "another forwarder has the place",
+        )
+
+    def passed(self, frames: int) -> None:
+        """Until so many more have left and come by a's lagg0, as its kernel counts."""
+        begun = self._frames()
+
+        def both() -> bool:
+            now = self._frames()
+            return all(now[way] >= begun[way] + frames for way in (0, 1))
+
+        wait_until(both, DEADLINE_S, "frames flow")
+
+    def _frames(self) -> tuple[int, int]:
+        (message,) = self.host.netlink("get_links", self.host.ifindex(LAGG))
+        counts = message.get_attr("IFLA_STATS64")
+        return counts["tx_packets"], counts["rx_packets"]
+
+
+def furnish(host: Host) -> None:
+    """Puts on lagg0 what is lost with it."""
+    host.run("ip", "link", "property", "add", "dev", LAGG, "altname", ALTNAME)
+    lagg = host.ifindex(LAGG)
+    host.netlink("link", "add", ifname=MACVLAN, kind="macvlan", link=lagg)
+    host.set_link(MACVLAN, state="up")
+    host.add_address(MACVLAN, "10.78.0.1/24")
+    host.run("ip", "route", "add", ROUTED, "via", "10.77.0.2", "dev", LAGG)
+    know(host, LAGG, NEIGHBOUR, "02:5e:00:00:53:77")
+    wait_until(
+        lambda: (
+            not host.run("ip", "-oneline", "-6", "addr", "show", "tentative").stdout
+        ),
+        DEADLINE_S,
+        "no address is on its way",
+    )
+
+
+def steady(record: dict[str, Any]) -> dict[str, Any]:
+    """What of a lagg's record does not move while its ports stay as they are."""
+    ports = [
+        {key: each[key] for key in ("name", "flags", "link", "tx", "reason")}
+        for each in record["ports"]
+    ]
+    moving = {"counters", "generation", "ports"}
+    return {k: v for k, v in record.items() if k not in moving} | {"ports": ports}
+
+
+def facts(host: Host, name: str = LAGG) -> Facts:
+    """What others have put on an interface, or hold of it."""
+    words = {
+        "link": ("-details", "link", "show", "dev", name),
+        "addresses": ("address", "show", "dev", name),
+        "routes": ("route", "show", "table", "all", "dev", name),
+        "routes6": ("-6", "route", "show", "table", "all", "dev", name),
+        "neighbours": ("neighbour", "show", "nud", "permanent", "dev", name),
+        "groups": ("maddress", "show", "dev", name),
+    }
+    return {
+        key: json.loads(host.run("ip", "-json", *each).stdout or "[]")
+        for key, each in words.items()
+    }
