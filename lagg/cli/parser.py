@@ -156,6 +156,12 @@ COMMANDS = (
     Command("save", "what runs, as a configuration", "files", None, _save_words),
     Command("show", "what is there and how it does", "show", "?", _show_words),
     Command("status", "laggd itself: version, pid, since when", "show", None),
+    Command(
+        "restart",
+        "have the installed laggd go on in place of the one that runs",
+        "restart",
+        None,
+    ),
     Command("stats", "counters", "show", "?", _stats_words),
     Command("top", "rates and history, live", "top", "?", _top_words),
     Command(

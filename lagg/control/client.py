@@ -31,6 +31,7 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 _ALIVE = b'{"method": "org.varlink.service.GetInfo"}\0'
 _TIMEVAL = struct.Struct("ll")
+_UCRED = struct.Struct("iII")
 
 
 class NoDaemonError(Exception):
@@ -93,6 +94,13 @@ class Client:
             if not reply.get("continues"):
                 return
             reply = self._receive()
+
+    @property
+    def pid(self) -> int:
+        """Who listens, as the kernel attests it; 0: a process that is hidden here."""
+        size = _UCRED.size
+        found = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        return int(_UCRED.unpack(found)[0])
 
     def fileno(self) -> int:
         """For poll(2), while a stream is silent and nothing is `unread`."""

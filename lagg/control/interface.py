@@ -41,7 +41,7 @@ from lagg.control.monitors import Monitors
 from lagg.control.varlink import refusal
 from lagg.errors import LaggError
 from lagg.events import Asker, Event
-from lagg.life import Life
+from lagg.life import Life, Succession
 from lagg.model import Health, LaggChange, LaggConfig
 from lagg.plan.explain import Bucket, Explanation
 from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
@@ -56,6 +56,12 @@ class Operations(Protocol):
 
     adopted: int
     """Laggs that another laggd had, and that go on."""
+
+    succession: Succession
+    """Who carries their frames, and who had them before."""
+
+    async def leave(self) -> None:
+        """Ends this process and leaves all for the next, or raises LaggError."""
 
     async def create(self, config: LaggConfig) -> None:
         """Makes a lagg with its ports, or changes nothing."""

@@ -295,7 +295,8 @@ def listener_of(address: str, port: int) -> socket.socket:
         raise LaggError(thing, f"{cause}[metrics] by pip", errno.ENOPKG) from error
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.create_server((address, port), family=family)
+        # Shared, so that a laggd that replaces another one can listen before that ends.
+        return socket.create_server((address, port), family=family, reuse_port=True)
     except OSError as error:
         # create_server() says the address again.
         code = error.errno or errno.EIO

@@ -43,6 +43,7 @@ from lagg.model import (
 )
 from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
 from lagg.streams import fill_closed
+from lagg.tasks import Tasks
 
 DONE = 0
 FAILED = 1
@@ -61,6 +62,9 @@ KERNEL_THREADS = 32
 of milliseconds, and all that wait together no longer than one."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+LEAVE_SIGNAL = signal.SIGUSR2
+"""Ends laggd and nothing else: with --apart its laggs live on for the next one."""
 
 MEANINGLESS_SIGNALS = (
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
@@ -95,6 +99,7 @@ class CommandLine:
     seccomp: bool
     metrics: tuple[str, int] | None  # address and port to be scraped at
     apart: bool  # workers run in a process of their own
+    replace: bool  # a laggd that lives hands its laggs over
 
 
 def main(
@@ -111,9 +116,9 @@ def main(
         if open_operations is None:
             privileges.require()
         with ExitStack() as claims:
-            listener = claims.enter_context(_claimed_socket(settings))
-            opener = open_operations or partial(_open_commands, settings)
-            asyncio.run(_serve(settings, laggs, listener, opener))
+            door = claims.enter_context(_claimed_socket(settings))
+            opener = open_operations or partial(_open_commands, settings, door)
+            asyncio.run(_serve(settings, laggs, door.listener, opener))
     except ConfigError as error:
         for line in str(error).splitlines():
             _log.error("%s", line)
@@ -130,12 +135,16 @@ def main(
     return DONE
 
 
-async def _open_commands(settings: CommandLine, state_dir: Path) -> Operations:
+async def _open_commands(
+    settings: CommandLine, door: "Door", state_dir: Path
+) -> Operations:
     # Here, for its import brings the C part, which no test of this module needs.
+    from lagg.operations.claim import Apart
     from lagg.operations.commands import Commands
 
     privileges.confine()  # now, for the socket may have had to be given to its group
-    return await Commands.open(state_dir, tuning=settings.tuning, apart=settings.apart)
+    apart = Apart(settings.replace, door.take_place) if settings.apart else None
+    return await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
 
 
 def _restrict_calls() -> None:
@@ -159,13 +168,19 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(kernel)
     scraped = listener_of(*settings.metrics) if settings.metrics else None
     commands = await open_operations(settings.state_dir)
+    life.succession = commands.succession
     reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)
     server = ControlServer(commands, settings.gid, reloader.reload, life)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
+    leaving = Tasks()
+    if settings.apart:
+        leave = partial(leaving.begin, commands.leave)
+        asyncio.get_running_loop().add_signal_handler(LEAVE_SIGNAL, leave)
     async with AsyncExitStack() as way_out:  # last first, each whatever another does
         way_out.push_async_callback(commands.close)
         way_out.push_async_callback(server.close)
         way_out.push_async_callback(reloader.close)
+        way_out.push_async_callback(leaving.close)
         way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
         if settings.seccomp:
             _restrict_calls()
@@ -201,21 +216,37 @@ def _make_directory(directory: Path) -> None:
         directory.chmod(0o755)  # whatever the umask: clients must pass through it
 
 
+@dataclass(slots=True)
+class Door:
+    """A listening socket, and where clients find it."""
+
+    listener: socket.socket
+    path: Path
+    now_at: Path  # beside it, until another laggd has let go of it
+
+    def take_place(self) -> None:
+        """Who connects to `path` from now on comes to this one."""
+        if self.now_at != self.path:
+            self.now_at.rename(self.path)
+            self.now_at = self.path
+
+
 @contextmanager
-def _claimed_socket(settings: CommandLine) -> Iterator[socket.socket]:
+def _claimed_socket(settings: CommandLine) -> Iterator[Door]:
     """The listening socket, of which there is one; its file goes with it."""
     path = settings.socket
+    beside = path.with_name(f"{path.name}.{os.getpid()}") if settings.replace else path
     try:
         _make_directory(path.parent)
         with _locked(path.parent):
-            listener = _bound(path, settings.gid)
+            door = Door(_bound(beside, settings.gid), path, beside)
     except OSError as error:
         raise LaggError.of_os(str(path), "cannot listen", error) from error
     try:
-        yield listener
+        yield door
     finally:
-        path.unlink(missing_ok=True)
-        listener.close()
+        door.now_at.unlink(missing_ok=True)
+        door.listener.close()
 
 
 @contextmanager
@@ -369,7 +400,10 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(words: Sequence[str] | None) -> CommandLine:
-    found = make_parser().parse_args(words)
+    parser = make_parser()
+    found = parser.parse_args(words)
+    if found.replace and not found.apart:
+        parser.error("--replace: only with --apart can another laggd's laggs live on")
     return CommandLine(
         config=found.config,
         socket=Path(found.socket),
@@ -380,6 +414,7 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
         seccomp=found.seccomp,
         metrics=found.metrics,
         apart=found.apart,
+        replace=found.replace,
     )
 
 
@@ -401,6 +436,12 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="carry frames in a process of its own, lagg-forwarder, which lives on when"
         " laggd is killed; the next laggd goes on with its laggs",
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="with --apart: go on with the laggs of the laggd that runs, which ends; if"
+        " this one cannot, that one goes on",
     )
     parser.add_argument(
         "--metrics",

@@ -13,29 +13,55 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import select
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.process import Process
-from lagg.forwarder.wire import IDS_MAX
+from lagg.forwarder.wire import IDS_MAX, Word
 
 log = logging.getLogger(__name__)
 
 SOCKET = "forwarder.sock"
 """In the state directory."""
 
+VERDICT_MS = 2_500
+"""In which a forwarder that runs says whose all is, after GO."""
+
+
+class _Unasked:
+    """What a forwarder said unasked, in whatever thread and method it was met."""
+
+    def __init__(self) -> None:
+        self.said: deque[Word] = deque()
+        self.wake: Callable[[], object] = lambda: None
+
+    def __call__(self, word: Word) -> None:
+        self.said.append(word)
+        self.wake()
+
 
 class Keeper:
     """One forwarder after the other.  Any thread, but for watch() and close()."""
 
     def __init__(
-        self, client: ForwarderClient, process: Process, left: Mapping[str, int]
+        self,
+        client: ForwarderClient,
+        process: Process,
+        left: Mapping[str, int],
+        unasked: _Unasked,
     ) -> None:
-        """`client` owns the forwarder; `left`: all that it kept, for us to adopt."""
+        """`client` claimed it, and tells `unasked`; `left`: all that it kept."""
+        self._unasked = unasked
+        self._owns = False
+        self._heard_fd = client.fileno()  # its number also after it is closed
+        self._on_yield: Callable[[], object] = lambda: None
         self.left = dict(left)
         self._client = client
         self._process = process
@@ -49,30 +75,39 @@ class Keeper:
 
     @classmethod
     def open(cls, directory: Path) -> "Keeper":
-        """Goes on with the forwarder there, or starts one.
+        """Claims the forwarder there, or starts one; commit() is due within 2 s.
 
-        LaggError: it cannot be had, or is another laggd's that lives.
+        A laggd that has it is asked, and waits.  LaggError: it cannot be had.
         """
-        path = directory / SOCKET
+        path, unasked = directory / SOCKET, _Unasked()
         try:
-            client = ForwarderClient(path)
+            client = ForwarderClient(path, unasked)
         except GoneError:
-            return cls._started(path)
-        try:
+            process = Process.start(path)
+            process.take_place()
+            client = ForwarderClient(path, unasked)
+        else:
             process = Process.of(client, path)
+        try:
             client.claim()
-            client.commit()
-            return cls(client, process, client.list())
+            return cls(client, process, client.list(), unasked)
         except BaseException:
             client.disconnect()
             raise
 
     @classmethod
-    def _started(cls, path: Path) -> "Keeper":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        process = Process.start(path)
-        process.take_place()
-        return cls(_owner(path), process, {})
+    def is_there(cls, directory: Path) -> bool:
+        """Whether a forwarder answers.  LaggError: one of another version, say."""
+        try:
+            ForwarderClient(directory / SOCKET).disconnect()
+        except GoneError:
+            return False
+        return True
+
+    def commit(self) -> None:
+        """The forwarder is ours.  LaggError: the claim is over, and another has it."""
+        self._client.commit()
+        self._owns = True
 
     @property
     def version(self) -> str:
@@ -87,13 +122,77 @@ class Keeper:
     def watch(self) -> None:
         """Has a forwarder that dies be followed by another."""
         self._start_spare()
+        self._listen()
+
+    def yield_by(self, hand_over: Callable[[], object]) -> None:
+        """Calls it in the event loop when another laggd wants what we have.
+
+        Within 2 s it is to refuse() or to give(), or that one gives up.
+        """
+        self._on_yield = hand_over
+
+    def _listen(self) -> None:
         loop = asyncio.get_running_loop()
+        self._unasked.wake = partial(loop.call_soon_threadsafe, self._on_words)
         loop.add_reader(self._process.fileno(), self._on_death)
+        self._heard_fd = self._client.fileno()
+        loop.add_reader(self._heard_fd, self._on_readable)
+
+    def _on_readable(self) -> None:
+        try:
+            with self._lock:
+                self._client.listen()
+        except LaggError as error:
+            asyncio.get_running_loop().remove_reader(self._heard_fd)
+            log.debug("%s", error)  # what it means is told by the process's end
+
+    def _on_words(self) -> None:
+        while self._unasked.said:
+            if self._unasked.said.popleft() is Word.YIELD:
+                self._on_yield()
+
+    def refuse(self, why: str) -> None:
+        """Keeps all; who asked is told why."""
+        with self._lock, logged(log.info):
+            self._client.refuse(why)
+
+    def give(self) -> bool:
+        """Lets another laggd have all, and waits until it has; False: it has not.
+
+        Blocks, and so does whoever wants the forwarder: between our word and that of
+        the forwarder nothing is written.  LaggError: whose all is cannot be known.
+        """
+        with self._lock:
+            self._unasked.said.clear()
+            try:
+                self._client.go()
+                return self._verdict() is Word.DONE
+            except GoneError:
+                self._require_death()
+            except LaggError as error:
+                if error.code != errno.ENOMSG:  # else the other one had gone already
+                    raise
+        return False
+
+    def _verdict(self) -> Word:
+        """DONE or RESUME; from a forwarder that is stopped, when it runs again."""
+        while not self._unasked.said:
+            if not select.select([self._client], [], [], VERDICT_MS / 1000)[0]:
+                log.warning("lagg-forwarder (pid %d) does not answer", self.pid)
+            else:
+                self._client.listen()
+        return self._unasked.said.pop()
+
+    def _require_death(self) -> None:
+        """LaggError unless the forwarder is dead: only then all is ours still."""
+        if not select.select([self._process], [], [], VERDICT_MS / 1000)[0]:
+            cause = "it lives and has disconnected us: it is another laggd's"
+            raise LaggError("lagg-forwarder", cause, errno.EPIPE)
 
     def _start_spare(self) -> None:
         """Beforehand: when it is needed, none may be started, or not soon enough."""
         with logged(log.warning):
-            self._spare = Process.start(self._path)
+            self._spare = Process.waiting(self._path) or Process.start(self._path)
 
     def _on_death(self) -> None:
         asyncio.get_running_loop().remove_reader(self._process.fileno())
@@ -108,15 +207,14 @@ class Keeper:
             log.critical("no frame is carried: %s", error)
         else:
             self._start_spare()
-            loop = asyncio.get_running_loop()
-            loop.add_reader(self._process.fileno(), self._on_death)
+            self._listen()
 
     def _replace(self) -> None:
         process, self._spare = self._spare or Process.start(self._path), None
         process.take_place()
         self._process.close()
-        self._client.disconnect()
-        self._process, self._client = process, _owner(self._path)
+        self._forget_client()
+        self._process, self._client = process, _owner(self._path, self._unasked)
         for name, fd in self._lent.items():
             self._client.put(name, fd)
         for lagg, busy_poll_us in self._at_work.items():
@@ -129,14 +227,18 @@ class Keeper:
         """Ends the forwarder, unless it carries a lagg: then the next laggd has it."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._process.fileno())
-        if not self._at_work:
+        if self._owns and not self._at_work:
             with self._lock, logged(log.warning):
                 self._client.end()
-        self._client.disconnect()
+        self._forget_client()
         self._process.close()
         if self._spare is not None:
             os.kill(self._spare.pid, 15)  # it carries nothing, so it ends
             self._spare.close()
+
+    def _forget_client(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._heard_fd)
+        self._client.disconnect()
 
     # ---- what is kept --------------------------------------------------------------
 
@@ -308,9 +410,9 @@ def _as_os_error() -> Iterator[None]:
         raise OSError(error.code, str(error)) from error
 
 
-def _owner(path: Path) -> ForwarderClient:
+def _owner(path: Path, unasked: _Unasked) -> ForwarderClient:
     """A connection to a forwarder that nobody owns yet."""
-    client = ForwarderClient(path)
+    client = ForwarderClient(path, unasked)
     try:
         client.claim()
         client.commit()

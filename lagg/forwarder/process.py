@@ -44,7 +44,7 @@ class Process:
     @classmethod
     def start(cls, path: Path) -> Self:
         """Starts one for the socket `path`, which is another's until take_place()."""
-        fresh = path.with_name(f"{path.name}.new")
+        fresh = _beside(path)
         with ExitStack() as undo:
             try:
                 listener = undo.enter_context(_listening(fresh))
@@ -53,6 +53,15 @@ class Process:
                 cause = f"start {forwarder_program()}"
                 raise LaggError.of_os("lagg-forwarder", cause, error) from error
             return cls(pid, path, fresh)
+
+    @classmethod
+    def waiting(cls, path: Path) -> Self | None:
+        """One that another laggd started for `path` and that has nothing to do yet."""
+        try:
+            with ForwarderClient(_beside(path)) as client:
+                return cls(client.pid, path, _beside(path))
+        except LaggError:
+            return None
 
     @classmethod
     def of(cls, client: ForwarderClient, path: Path) -> Self:
@@ -92,6 +101,10 @@ class Process:
         os.close(self._pidfd)
         if self._fresh is not None:
             self._fresh.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def _listening(path: Path) -> socket.socket:

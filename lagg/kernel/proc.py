@@ -8,6 +8,7 @@ Unicode.  Knows no lagg.
 
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Container, Iterator
 
@@ -54,6 +55,15 @@ def boot_id() -> str:
     """The kernel's id of this boot.  LaggError."""
     (line,) = _lines(_BOOT_ID)
     return line.strip().decode()
+
+
+def uptime_s(pid: int) -> int:
+    """For how many whole seconds a process runs.  LaggError."""
+    (line,) = _lines(f"/proc/{pid}/stat")
+    # After the name, which may contain anything; proc_pid_stat(5) counts from 1.
+    began_ticks = int(line.rpartition(b")")[2].split()[22 - 3])
+    began_s = began_ticks / os.sysconf("SC_CLK_TCK")
+    return max(0, int(time.clock_gettime(time.CLOCK_BOOTTIME) - began_s))
 
 
 def rows_of(table: str) -> Iterator[list[bytes]]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from lagg.errors import LaggError, logged
 from lagg.handover.saved import SavedLagg
@@ -81,12 +80,8 @@ class Left:
         found = (each.sockets.get("alert") for each in self.laggs)
         return next((fd for fd in found if fd is not None), None)
 
-    async def take_over(
-        self, netlink: Netlink, deaf: DeafPorts, state_dir: Path
-    ) -> Takeover:
-        """The ports as they were left; if none was, those of the dead are put back."""
-        if not self.laggs:
-            return await Takeover.open(netlink, deaf, state_dir)
+    def take_over(self, netlink: Netlink, deaf: DeafPorts, file: StateFile) -> Takeover:
+        """The ports as they were left.  Writes nothing."""
         holds = {hold.ifindex: hold for each in self.laggs for hold in each.saved.holds}
         if NFT in self.descriptors:
             chains = {hold.ifindex: hold.chains for hold in holds.values()}
@@ -96,7 +91,7 @@ class Left:
             for ifindex, hold in holds.items()
             if rx_name(ifindex) in self.descriptors
         }
-        return Takeover.resumed(netlink, deaf, StateFile(state_dir), kept)
+        return Takeover.resumed(netlink, deaf, file, kept)
 
 
 def _head(name: str) -> str:
@@ -142,19 +137,21 @@ def adopt_device(left: LeftLagg, tuning: Tuning, datapath: Datapath) -> Device:
     return device
 
 
-async def adopt(laggs: Laggs, left: LeftLagg, device: Device) -> Bundle:
-    """Takes in a lagg whose device is adopted.  LaggError."""
+def adopt(laggs: Laggs, left: LeftLagg, device: Device) -> Bundle:
+    """Takes in a lagg whose device is adopted.  LaggError.
+
+    Nobody else sees anything of it: who had the lagg may still go on with it.
+    """
     bundle = Bundle.resumed(
         left.saved, device, emit=laggs.emit, tx_dropped=laggs.netlink.tx_dropped
     )
     laggs.resume(bundle)
-    bundle.publish_again()
     if left.saved.lacp is not None:
-        await _adopt_lacp(laggs, bundle, left)
+        _adopt_lacp(laggs, bundle, left)
     return bundle
 
 
-async def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
+def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
     saved = left.saved.lacp
     assert saved is not None
     sockets = dict(_slow_sockets(left, bundle.shape.ports))
@@ -164,6 +161,14 @@ async def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
     except ValueError as error:
         raise LaggError(bundle.name, f"its LACP: {error}", errno.EPROTO) from error
     bundle.negotiate_by(lacp)
+
+
+async def go_on(bundle: Bundle, left: LeftLagg) -> None:
+    """Begins to act for a lagg that is adopted: it is ours alone now.  LaggError."""
+    bundle.publish_again()
+    saved, lacp = left.saved.lacp, bundle.lacp
+    if saved is None or lacp is None:
+        return
     lacp.cancel_leave([each.number for each in saved.ports if each.leaving])
     lacp.reconcile()
     if bundle.shape.proto is not Proto.LACP:

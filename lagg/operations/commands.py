@@ -30,9 +30,9 @@ from typing import Any, Self, TypeVar
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
-from lagg.forwarder.keeper import Keeper
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
+from lagg.life import Succession
 from lagg.model import (
     USUAL_TUNING,
     Health,
@@ -41,19 +41,22 @@ from lagg.model import (
     Tuning,
 )
 from lagg.operations import propagate
-from lagg.operations.adopt import Left, adopt, adopt_device, give_back_rest, put_right
+from lagg.operations.adopt import Left, give_back_rest, go_on, put_right
 from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
 from lagg.operations.apply import Applier, tell_attached
 from lagg.operations.attach import attach, attached, detach
+from lagg.operations.claim import Apart, Claim
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.keeping import Keeping
 from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
 from lagg.operations.protocol_change import change_protocol
+from lagg.operations.succession import HandingOver
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.shape import Shape
+from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 from lagg.records import LaggRecord
 from lagg.running.bundle import Bundle
@@ -73,6 +76,8 @@ class Commands:
         self._parts = AsyncExitStack()  # closes what this and the laggs are made of
         self._turn = asyncio.Lock()
         self.adopted = 0  # laggs of another laggd
+        self.succession = Succession()
+        self._handing_over: HandingOver | None = None
         self._operations = Tasks()
         self._hotplug = HotPlug(laggs, self.whole)
         self._kernel_events = KernelEvents(laggs, self.whole, self._hotplug)
@@ -85,7 +90,7 @@ class Commands:
         make_device: Callable[[str, Tuning], Device] = Device,
         tuning: Tuning = USUAL_TUNING,
         *,
-        apart: bool = False,
+        apart: Apart | None = None,
     ) -> Self:
         """The commands on the real kernel.
 
@@ -93,8 +98,8 @@ class Commands:
         workers, and a predecessor's laggs that one has are ours: LaggError when they
         cannot be; nothing has happened to them.
         """
-        if apart:
-            return await cls._open_apart(state_dir, tuning)
+        if apart is not None:
+            return await cls._open_apart(state_dir, tuning, apart)
         async with AsyncExitStack() as parts:
             netlink = parts.enter_context(closing(Netlink()))
             deaf = parts.enter_context(closing(DeafPorts(MARK)))
@@ -107,35 +112,45 @@ class Commands:
         return commands
 
     @classmethod
-    async def _open_apart(cls, state_dir: Path, tuning: Tuning) -> Self:
-        """With all that workers need kept by a forwarder; if one has it, from there."""
-        keeper = Keeper.open(state_dir)
-        keeper.watch()
-        left = Left.of(keeper.left)
+    async def _open_apart(cls, state_dir: Path, tuning: Tuning, apart: Apart) -> Self:
+        """With all that workers need kept by a forwarder; if one has it, from there.
 
-        def make_device(name: str, alert: int) -> Device:
-            return Device(name, tuning, keeper.datapath(alert, tuning.busy_poll_us))
-
+        Until the forwarder is ours nothing is written that whoever has it would see.
+        """
         async with AsyncExitStack() as parts:
-            parts.callback(keeper.close)
             netlink = parts.enter_context(closing(Netlink()))
             deaf = parts.enter_context(closing(DeafPorts(MARK)))
-            takeover = await left.take_over(netlink, deaf, state_dir)
-            parts.callback(takeover.close)
+            file = StateFile(state_dir, locked=False)
+            parts.callback(file.close)
+            claim = Claim.of(state_dir, file, apart)
+            keeper = claim.keeper
+            parts.callback(keeper.close)
+            left = Left.of(keeper.left)
+            takeover = await claim.take_over(left, netlink, deaf)
+
+            def make_device(name: str, alert: int) -> Device:
+                return Device(name, tuning, keeper.datapath(alert, tuning.busy_poll_us))
+
             laggs = Laggs(netlink, takeover, make_device, left.alert)
             parts.push_async_callback(laggs.close)
             keeping = Keeping(laggs, keeper, deaf.fileno)
             parts.callback(keeping.close)
             commands = cls(laggs)
+            adopted = [claim.adopt(laggs, each, tuning) for each in left.laggs]
             for each in left.laggs:
-                datapath = keeper.resumed(each.lagg, each.slots, tuning.busy_poll_us)
-                await adopt(laggs, each, adopt_device(each, tuning, datapath))
                 keeping.resume(each.lagg, each.state)
+            claim.complete()
             keeping.begin()
+            for bundle, each in zip(adopted, left.laggs, strict=True):
+                await go_on(bundle, each)
+            commands._handing_over = HandingOver(keeper, keeping, commands._turn)
+            parts.push_async_callback(commands._handing_over.close)
+            commands._handing_over.begin()
             await commands._begin(parts)
         commands.adopted = len(left.laggs)
         if left.laggs:
             await commands.whole(partial(commands._put_right, left))
+        commands.succession = claim.succession(len(left.laggs))
         return commands
 
     async def _begin(self, parts: AsyncExitStack) -> None:
@@ -152,6 +167,16 @@ class Commands:
             await put_right(self._laggs.find(each.saved.link.name), each)
         await give_back_rest(self._laggs)
         self._kernel_events.look_at_all()
+
+    async def leave(self) -> None:
+        """Ends this process and leaves every lagg as it is, for the next laggd.
+
+        LaggError (EOPNOTSUPP): its frames are carried here, and would end as well.
+        """
+        if self._handing_over is None:
+            cause = "cannot leave its laggs: it carries their frames itself"
+            raise LaggError("laggd", cause, errno.EOPNOTSUPP)
+        await self._handing_over.leave()
 
     async def close(self) -> None:
         """Destroys every lagg: all ports are put back.

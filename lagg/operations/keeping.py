@@ -86,14 +86,22 @@ class Keeping:
         To be called when an operation has ended, too, for it may close some at its end.
         """
         self._flush_due = None
+        with logged(log.warning):
+            self._save_due()
+
+    def save_all(self) -> None:
+        """Saves every lagg, now.  LaggError: a successor would not know it."""
+        self._due.update(self._laggs.bundles.values())
+        self._save_due()
+
+    def _save_due(self) -> None:
         due, self._due = self._due, set()
         there = {each.device.lagg: each for each in self._laggs.bundles.values()}
-        with logged(log.warning):
-            wanted = {name: fd for name, fd in self._wanted(there) if fd >= 0}
-            self._lend(wanted)
-            for bundle in due.intersection(there.values()):
-                self._save(bundle)
-            self._take_back(wanted, there)
+        wanted = {name: fd for name, fd in self._wanted(there) if fd >= 0}
+        self._lend(wanted)
+        for bundle in due.intersection(there.values()):
+            self._save(bundle)
+        self._take_back(wanted, there)
 
     def _wanted(self, there: dict[int, Bundle]) -> Iterator[tuple[str, int]]:
         nft = self._nft()

@@ -34,6 +34,9 @@ S32_MAX = 2**31 - 1
 U32_MAX = 2**32 - 1
 U8_MAX = 2**8 - 1
 
+_LOCK_TURN_S = 0.002
+"""Between two looks whether a lock is free: who has it is about to end."""
+
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -155,11 +158,15 @@ async def _switch_on(netlink: Netlink, ifindex: int, offload: Offload) -> None:
 class StateFile:
     """The originals on disk, and the lock that keeps a second daemon out."""
 
-    def __init__(self, directory: Path, kept: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, kept: int | None = None, *, locked: bool = True
+    ) -> None:
         """Takes the lock in `directory`.  LaggError names the daemon that holds it.
 
-        `kept`: the lock as a predecessor has it, or had; it is ours from now on.
+        `kept`: the lock as a predecessor has it, or had; it is ours from now on.  Not
+        `locked`: lock() is to be called before anything is written.
         """
+        self._directory = directory
         self._path = directory / "ports.json"
         # What is written of each, made once: with thousands of ports a save must not
         # keep the event loop longer than it takes to write.
@@ -172,10 +179,22 @@ class StateFile:
             raise LaggError.of_os(str(directory), "open the lock", error) from error
         try:
             _check_is_in(self._lock, directory)
-            _take(self._lock, directory)
+            if locked:
+                self.lock()
         except LaggError:
             os.close(self._lock)
             raise
+
+    def lock(self, patience_s: float = 0) -> None:
+        """Takes the lock, and waits so long for who has it.  LaggError (EBUSY)."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            try:
+                return _take(self._lock, self._directory)
+            except LaggError as error:
+                if error.code != errno.EBUSY or time.monotonic() >= deadline_s:
+                    raise
+            time.sleep(_LOCK_TURN_S)
 
     def fileno(self) -> int:
         """The lock, to be kept for a successor."""

@@ -47,7 +47,13 @@ class Takeover:
 
         Raises LaggError when another daemon holds the directory.
         """
-        file = StateFile(directory)
+        return await cls.after_the_dead(netlink, deaf, StateFile(directory))
+
+    @classmethod
+    async def after_the_dead(
+        cls, netlink: Netlink, deaf: DeafPorts, file: StateFile
+    ) -> Self:
+        """As open(), by a file that is locked already."""
         for original in file.load():
             await _put_back_for_the_dead(netlink, deaf, original)
         file.clear()

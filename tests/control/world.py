@@ -25,7 +25,7 @@ from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.lacp.values import PRIORITY_DEFAULT
-from lagg.life import Life
+from lagg.life import Life, Succession
 from lagg.link import Link, Modes
 from lagg.model import (
     Counters,
@@ -80,6 +80,7 @@ class FakeCommands:
         self.gate: asyncio.Event | None = None  # what a change waits for, if set
         self.closed = False
         self.adopted = 0
+        self.succession = Succession()
         self.bucket_frames = [0] * 256
         self.released: tuple[str, tuple[str, ...]] | None = None
         self._state_dir = state_dir
@@ -88,6 +89,9 @@ class FakeCommands:
     async def open(cls, state_dir: Path) -> Self:
         state_dir.mkdir(exist_ok=True)  # as lagg.ports.originals does
         return cls(state_dir)
+
+    async def leave(self) -> None:
+        raise LaggError("laggd", "carries frames itself", errno.EOPNOTSUPP)
 
     async def create(self, config: LaggConfig) -> None:
         await self._begin("create")

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command that has another laggd go on in place of the one that runs.
+
+Owns how that one is started: as the one that runs was, by its command line, and where
+it runs.  What passes between the two is theirs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lagg.cli.output import DONE, say
+from lagg.control.client import Client, NoDaemonError
+from lagg.errors import LaggError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lagg.records import DaemonRecord, LaggRecord
+
+PATIENCE_S = 60
+"""For a laggd to import what it needs and to adopt every lagg, on a busy machine."""
+
+_TURN_S = 0.02
+_NAMESPACES = ("net", "mnt")
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    """Starts the successor, and says what went on."""
+    with Client(arguments.socket) as laggd:
+        before = _status(laggd)
+        running = Running.of(laggd.pid)
+    running.require_replaceable()
+    process = running.successor()
+    after, laggs = _awaited(arguments.socket, process, running.pid)
+    ports = sum(len(lagg["ports"]) for lagg in laggs)
+    kept = _forwarder_pid(before) == _forwarder_pid(after)
+    away_s = after["control_away_s"] or 0.0
+    if arguments.json:
+        found = {"laggs": len(laggs), "ports": ports, "control_away_s": away_s}
+        say(json.dumps(found | {"forwarder_kept": kept, "pid": after["pid"]}))
+    else:
+        forwarder = "forwarder kept" if kept else "another forwarder"
+        what = f"adopted {_many(len(laggs), 'lagg')}, {_many(ports, 'port')}"
+        say(f"{what}; away {away_s * 1000:.0f} ms; {forwarder}")
+    return DONE
+
+
+@dataclass(frozen=True)
+class Running:
+    """The laggd that runs, as /proc tells of it."""
+
+    pid: int
+    uid: int
+    words: tuple[str, ...]
+    environment: dict[str, str]
+    supervised: bool  # systemd started it
+
+    @classmethod
+    def of(cls, pid: int) -> Running:
+        """LaggError: who asks may not know."""
+        place = Path(f"/proc/{pid}")
+        try:
+            status = (place / "status").read_text(errors="replace")
+            words = _texts(place / "cmdline")
+            pairs = (each.partition("=") for each in _texts(place / "environ"))
+            environment = {name: value for name, _, value in pairs}
+            cgroup = (place / "cgroup").read_text(errors="replace")
+        except OSError as error:
+            cause = f"cannot see how it was started: {error.strerror}; be root"
+            raise LaggError("laggd", cause, error.errno or errno.EIO) from error
+        uid = int(status.partition("\nUid:")[2].split()[1])
+        supervised = "NOTIFY_SOCKET" in environment or "/laggd.service" in cgroup
+        return cls(pid, uid, tuple(words), environment, supervised)
+
+    def require_replaceable(self) -> None:
+        """LaggError: another laggd cannot go on with its laggs; says what to do."""
+        if "--apart" not in self.words:
+            cause = "runs without --apart, so its frames would stop with it"
+            raise LaggError("laggd", f"{cause}: stop and start it", errno.EOPNOTSUPP)
+        if self.supervised:
+            cause = "systemd has started it: use systemctl restart laggd"
+            raise LaggError("laggd", cause, errno.EOPNOTSUPP)
+        if self.uid != os.geteuid():
+            cause = f"runs as uid {self.uid}, and only that user can start its like"
+            raise LaggError("laggd", cause, errno.EPERM)
+
+    def successor(self) -> subprocess.Popen[bytes]:
+        """Starts one like it, which lives on without us.  LaggError."""
+        words = [word for word in self.words if word != "--replace"]
+        place = f"/proc/{self.pid}"
+        try:
+            return subprocess.Popen(
+                [*self._elsewhere(), *words, "--replace"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=_opened(f"{place}/fd/2"),
+                cwd=f"{place}/cwd",
+                env=self.environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise LaggError.of_os(words[0], "start it", error) from error
+
+    def _elsewhere(self) -> list[str]:
+        """What takes a program to where it runs, if that is not here."""
+        ours, its = Path("/proc/self/ns"), Path(f"/proc/{self.pid}/ns")
+        if all((ours / each).samefile(its / each) for each in _NAMESPACES):
+            return []
+        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--wd", "--"]
+
+
+def _texts(path: Path) -> list[str]:
+    """What is ended by NULs in a file of /proc."""
+    return [os.fsdecode(each) for each in path.read_bytes().split(b"\0") if each]
+
+
+def _opened(path: str) -> int | None:
+    """Where the other one's log goes; None, which is ours, when it cannot be opened."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _awaited(
+    path: str, process: subprocess.Popen[bytes], before: int
+) -> tuple[DaemonRecord, list[LaggRecord]]:
+    """What the successor says of itself once it answers.  LaggError: it never will."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        code = process.poll()
+        if code is not None:
+            why = "its configuration is bad" if code == 78 else f"it ended ({code})"
+            cause = f"not replaced: {why}, see its log; pid {before} goes on"
+            raise LaggError("laggd", cause, errno.ECANCELED)
+        try:
+            with Client(path) as laggd:
+                status = _status(laggd)
+                if status["pid"] == process.pid:
+                    return status, cast("list[LaggRecord]", laggd.call("List")["laggs"])
+        except NoDaemonError:
+            pass  # between the two
+        time.sleep(_TURN_S)
+    process.kill()  # it has taken nothing, or its place is free for the next
+    cause = f"the new one (pid {process.pid}) did not answer in {PATIENCE_S} s"
+    raise LaggError("laggd", cause, errno.ETIMEDOUT)
+
+
+def _status(laggd: Client) -> DaemonRecord:
+    return cast("DaemonRecord", laggd.call("Status")["laggd"])
+
+
+def _forwarder_pid(status: DaemonRecord) -> int | None:
+    return None if status["forwarder"] is None else status["forwarder"]["pid"]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What another laggd has, or left, on its way to be this one's.
+
+Owns the order: claimed, looked at, ours, acted for.  Who gives up before it is ours has
+changed nothing, and whoever had it goes on.  That no two laggds act is held twice: by
+the forwarder, which knows one owner, and by the lock of the state directory, which is
+free only when the process that had it has ended.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lagg.errors import LaggError
+from lagg.forwarder.keeper import Keeper
+from lagg.kernel.netlink import DeafPorts, Netlink
+from lagg.kernel.proc import uptime_s
+from lagg.life import Succession
+from lagg.model import Tuning
+from lagg.operations.adopt import Left, LeftLagg, adopt, adopt_device
+from lagg.operations.laggs import Laggs
+from lagg.ports.originals import StateFile
+from lagg.ports.takeover import Takeover
+from lagg.records import HalfRecord
+from lagg.running.bundle import Bundle
+
+LOCK_S = 2.0
+"""For a laggd that was told that it is replaced to end: it has nothing else to do."""
+
+ADOPTIONS = "adoptions"
+"""The memory that counts the laggds which went on with another one's laggs."""
+
+_COUNT_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """How a laggd comes by the process of its own that carries its frames."""
+
+    replace: bool = False  # also from a laggd that lives
+    on_owned: Callable[[], object] = lambda: None  # all is this one's from then on
+
+
+class Claim:
+    """One laggd's claim.  Event loop's thread only."""
+
+    def __init__(
+        self, keeper: Keeper, file: StateFile, apart: Apart, *, alone: bool
+    ) -> None:
+        """`alone`: no other laggd lives; then it is ours already."""
+        self.keeper = keeper
+        self._file = file
+        self._apart = apart
+        self._alone = alone
+        self._began_s = time.monotonic()  # since when nobody acts
+
+    @classmethod
+    def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
+        """Claims.  LaggError: another laggd has it and keeps it."""
+        alone = _is_alone(state_dir, file, apart)
+        claim = cls(Keeper.open(state_dir), file, apart, alone=alone)
+        if alone:
+            claim.keeper.commit()
+        return claim
+
+    async def take_over(
+        self, left: Left, netlink: Netlink, deaf: DeafPorts
+    ) -> Takeover:
+        """The ports as they were left; if no lagg was, those of the dead are put back.
+
+        Waits for nothing when another laggd waits for us.
+        """
+        if self._alone and not left.laggs:
+            return await Takeover.after_the_dead(netlink, deaf, self._file)
+        return left.take_over(netlink, deaf, self._file)
+
+    def adopt(self, laggs: Laggs, left: LeftLagg, tuning: Tuning) -> Bundle:
+        """Takes in one lagg.  LaggError: nothing has happened to it."""
+        datapath = self.keeper.resumed(left.lagg, left.slots, tuning.busy_poll_us)
+        return adopt(laggs, left, adopt_device(left, tuning, datapath))
+
+    def complete(self) -> None:
+        """From now on all is ours.  LaggError: it is another laggd's again."""
+        if not self._alone:
+            self.keeper.commit()
+            self._file.lock(LOCK_S)
+        self._apart.on_owned()
+        self.keeper.watch()
+
+    def succession(self, adopted: int) -> Succession:
+        """What there is to tell once it acts.  LaggError."""
+        away_s = None if self._alone else time.monotonic() - self._began_s
+        return Succession(
+            lambda: _record(self.keeper),
+            _count_adoption(self.keeper) if adopted else 0,
+            None if away_s is None else round(away_s, 3),
+        )
+
+
+def _is_alone(state_dir: Path, file: StateFile, apart: Apart) -> bool:
+    try:
+        file.lock()
+    except LaggError as error:
+        if error.code != errno.EBUSY or not apart.replace:
+            raise
+        if Keeper.is_there(state_dir):
+            return False
+        cause = "its laggd carries frames itself: stop it, then start one with --apart"
+        raise LaggError(str(state_dir), cause, errno.EBUSY) from error
+    return True
+
+
+def _record(keeper: Keeper) -> HalfRecord:
+    seconds = uptime_s(keeper.pid)
+    return {"version": keeper.version, "pid": keeper.pid, "uptime_s": seconds}
+
+
+def _count_adoption(keeper: Keeper) -> int:
+    """The number of this one, of all that followed each other."""
+    kept = keeper.left.get(ADOPTIONS)
+    memory = os.memfd_create(f"laggd:{ADOPTIONS}") if kept is None else kept
+    count = int.from_bytes(os.pread(memory, _COUNT_BYTES, 0), "little") + 1
+    os.pwrite(memory, (count % (1 << 62)).to_bytes(_COUNT_BYTES, "little"), 0)
+    keeper.lend(ADOPTIONS, memory)
+    return count

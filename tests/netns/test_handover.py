@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One laggd hands its laggs over to another, or goes on if that one cannot have them.
+
+The newcomer that fails is a client of the forwarder that speaks as laggd does; what is
+to fail in it is where it stops.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Daemon, Lab, wait_until
+from lab.daemon import APART, LAGGD
+from lagg.forwarder.client import ForwarderClient
+from tests.netns.outliving import PROTOS, Conversation, Outliving, facts, furnish
+from tests.netns.outliving import steady as steady_part
+from tests.netns.partners import lost_nothing
+from tests.netns.steer import DEADLINE_S, LAGG, Tally
+
+REPLACE = "--replace"
+RATE = 10_000
+FLOWS = 16
+BETWEEN = RATE // 20
+HAND_OVERS = 3
+
+
+class House:
+    """A host with one lagg, whose laggd may be another one from time to time."""
+
+    def __init__(self, lab: Lab, *options: str, config: Path | None = None) -> None:
+        self.host, far = lab.host("near"), lab.host("far")
+        for number in range(3):
+            lab.cable(self.host, f"p{number}", far, f"q{number}")
+        self.laggd = lab.daemon(self.host, options=options, config=config)
+        self.laggd.ctl("create", LAGG, "--port=p0", "--port=p1")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return status(self.laggd)
+
+    def newcomer(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """A laggd that fails; returns when it has."""
+        places = ("--socket", self.laggd.socket, "--state-dir", self.laggd.state_dir)
+        started = self.host.popen(
+            LAGGD, *places, APART, REPLACE, *words, stderr=subprocess.PIPE
+        )
+        _, said = started.communicate(timeout=DEADLINE_S)
+        return subprocess.CompletedProcess([], started.returncode, "", said)
+
+    def client(self) -> ForwarderClient:
+        return ForwarderClient(self.laggd.state_dir / "forwarder.sock")
+
+    def goes_on(self, before: dict[str, Any]) -> None:
+        """Asserts that laggd is the same, and does what it is told."""
+        now = self.status
+        assert now == before | {"uptime_s": now["uptime_s"]} | {
+            "forwarder": before["forwarder"]
+            | {"uptime_s": now["forwarder"]["uptime_s"]}
+        }
+        self.laggd.ctl("attach", LAGG, "p2")
+        self.laggd.ctl("detach", LAGG, "p2")
+        names = [port["name"] for port in self.laggd.record()["ports"]]
+        assert names == ["p0", "p1"]
+        assert not list(self.laggd.socket.parent.glob("laggd.sock.*"))
+
+
+def status(laggd: Daemon) -> dict[str, Any]:
+    return dict(json.loads(laggd.ctl("--json", "status")))
+
+
+def end(laggd: Daemon) -> None:
+    """Ends one that the lab has not started itself."""
+    os.kill(status(laggd)["pid"], signal.SIGTERM)
+    wait_until(lambda: not laggd.socket.exists(), DEADLINE_S, "laggd ends")
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with Lab() as lab:
+        yield House(lab, APART)
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
+    """Runs the protocol that a test is for."""
+    with Lab() as lab:
+        made = Outliving(lab, request.param)
+        yield made
+        made.close()
+        end(made.pair.a.laggd)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+# ---- handed over -------------------------------------------------------------------
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("world", PROTOS, indirect=True)
+def test_laggd_is_replaced_and_no_frame_is_lost(world: Outliving) -> None:
+    furnish(world.host)
+    conversation, laggd = Conversation(world.pair), world.pair.a.laggd
+    tallies = [Tally(steer) for steer in world.steers]
+    before = [steady_part(steer.record()) for steer in world.steers]
+    held, forwarder = facts(world.host), world.forwarder
+    with world.pair.streaming(rate=RATE, flows=FLOWS) as run:
+        for number in range(HAND_OVERS):
+            world.passed(BETWEEN)
+            said = laggd.ctl("restart")
+            assert said.startswith("adopted 1 lagg, 3 ports; away ")
+            assert said.endswith(" ms; forwarder kept\n")
+            world.a.reconnect()
+            assert status(laggd)["adoptions"] == number + 1
+            conversation.go_on()
+        world.passed(BETWEEN)
+    assert facts(world.host) == held
+    assert world.forwarder == forwarder
+    assert [steady_part(steer.record()) for steer in world.steers] == before
+    print(*run.results, sep="\n")
+    lost_nothing(tallies, *run.results)
+    for result in run.results:
+        assert result.corrupt == result.errors == 0
+        assert world.proto == "roundrobin" or result.reordered == 0
+    conversation.close()
+
+
+def test_what_succeeds_another_does_what_that_one_did(house: House) -> None:
+    before = house.status
+    house.laggd.ctl("restart")
+    now = house.status
+    assert now["pid"] != before["pid"]
+    assert now["forwarder"]["pid"] == before["forwarder"]["pid"]
+    assert (before["adoptions"], now["adoptions"]) == (0, 1)
+    assert 0 < now["control_away_s"] < 2
+    assert house.laggd.stop() == 0  # the one before, which has ended in peace
+    house.goes_on(now)
+    end(house.laggd)
+    assert house.laggd.forwarder() is None
+
+
+def test_laggd_that_leaves_is_followed(house: House) -> None:
+    ifindex = house.host.ifindex(LAGG)
+    assert house.laggd.leave() == 0
+    house.laggd.start()
+    assert house.host.ifindex(LAGG) == ifindex
+    now = house.status
+    assert (now["adoptions"], now["control_away_s"]) == (1, None)
+    house.goes_on(now)
+
+
+# ---- not handed over ---------------------------------------------------------------
+
+
+def looks(client: ForwarderClient) -> None:
+    for fd in client.list().values():
+        os.close(fd)
+
+
+def claims(client: ForwarderClient) -> None:
+    client.claim()
+
+
+def claims_and_looks(client: ForwarderClient) -> None:
+    client.claim()
+    looks(client)
+
+
+@pytest.mark.parametrize("until", [looks, claims, claims_and_looks])
+def test_of_a_newcomer_that_dies_before_it_commits_nothing_is_left(
+    house: House, until: Callable[[ForwarderClient], None]
+) -> None:
+    before = house.status
+    with house.client() as newcomer:
+        until(newcomer)
+    house.goes_on(before)
+
+
+def test_a_newcomer_that_says_nothing_more_loses_what_it_was_given(
+    house: House,
+) -> None:
+    before = house.status
+    with house.client() as newcomer:
+        newcomer.claim()
+        house.goes_on(before)  # when it was told so, by the forwarder
+
+
+def test_of_two_newcomers_one_is_refused(house: House) -> None:
+    before = house.status
+    with house.client() as first:
+        first.claim()
+        refused = house.newcomer()
+    assert refused.returncode == 1
+    assert "CLAIM: " in refused.stderr
+    assert "(EBUSY)" in refused.stderr
+    house.goes_on(before)
+
+
+def test_a_newcomer_whose_configuration_is_bad_does_not_even_ask(
+    house: House, tmp_path: Path
+) -> None:
+    before = house.status
+    config = tmp_path / "laggd.toml"
+    config.write_text("nonsense = 1\n")
+    refused = house.newcomer("--config", config)
+    assert refused.returncode == 78
+    assert "wanted all" not in house.laggd.log_tail()
+    house.goes_on(before)
+
+
+def test_laggd_that_is_stopped_is_not_replaced(house: House) -> None:
+    before = house.status
+    with stopped(house.laggd.pid):
+        refused = house.newcomer()
+    assert refused.returncode == 1
+    assert "(ETIMEDOUT)" in refused.stderr
+    house.goes_on(before)
+
+
+def test_without_replace_a_second_laggd_does_not_ask(
+    house: House, tmp_path: Path
+) -> None:
+    before = house.status
+    other = ("--socket", tmp_path / "s", "--state-dir", house.laggd.state_dir)
+    second = house.host.popen(LAGGD, *other, APART, stderr=subprocess.PIPE)
+    _, said = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == 1
+    assert f"in use by another laggd (pid {before['pid']})" in said
+    house.goes_on(before)
+
+
+def test_restart_says_of_a_bad_configuration_that_the_old_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "laggd.toml"
+    config.write_text("")
+    with Lab() as lab:
+        house = House(lab, APART, config=config)
+        before = house.status
+        config.write_text("nonsense = 1\n")
+        refused = house.laggd.try_ctl("restart")
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            "laggctl: laggd: not replaced: its configuration is bad, see its log; pid"
+            f" {before['pid']} goes on (ECANCELED)\n",
+        )
+        house.goes_on(before)
+
+
+def test_restart_of_a_laggd_that_carries_frames_itself_is_refused() -> None:
+    with Lab() as lab:
+        house = House(lab)
+        before = house.status
+        refused = house.laggd.try_ctl("restart")
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            "laggctl: laggd: runs without --apart, so its frames would stop with it:"
+            " stop and start it (EOPNOTSUPP)\n",
+        )
+        assert house.status["pid"] == before["pid"]
+        refused = house.newcomer()
+        assert refused.returncode == 1
+        assert "stop it, then start one with --apart" in refused.stderr
