@@ -70,6 +70,7 @@ class Keeper:
         self._lent = dict(left)
         self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
         self._mapped: dict[int, set[int]] = {}  # slots by id
+        self._leases: dict[tuple[int, int], tuple[bytes, int]] = {}  # by id and slot
         self._lock = Lock()
         self.deaths = 0  # of forwarders, since this laggd began
 
@@ -222,6 +223,8 @@ class Keeper:
             for slot in self._mapped[lagg]:
                 self._client.map(lagg, slot, again=True)
             self._client.run(lagg, busy_poll_us)
+        for (lagg, slot), order in self._leases.items():
+            self._client.lease(lagg, slot, *order)
 
     def close(self) -> None:
         """Ends the forwarder, unless it carries a lagg: then the next laggd has it."""
@@ -251,6 +254,14 @@ class Keeper:
         """The forwarder has these no more, whether it had them or not.  LaggError."""
         with self._lock:
             self._drop(names)
+
+    def lease(self, lagg: int, slot: int, frame: bytes, period_ms: int) -> None:
+        """Has a frame repeated while no laggd is there; b"", 0: none.  LaggError."""
+        order = (frame, period_ms)
+        with self._lock:
+            if self._leases.get((lagg, slot)) != order and lagg in self._at_work:
+                self._client.lease(lagg, slot, *order)
+                self._leases[lagg, slot] = order
 
     def _put(self, name: str, fd: int) -> None:
         self._client.put(name, fd)
@@ -300,7 +311,8 @@ class Keeper:
 
     def _forget(self, lagg: int) -> None:
         self._at_work.pop(lagg, None)
-        self._mapped.pop(lagg, None)
+        for slot in self._mapped.pop(lagg, ()):
+            self._leases.pop((lagg, slot), None)
         with logged(log.debug):
             self._client.stop(lagg)
         with logged(log.debug):
@@ -332,6 +344,7 @@ class Keeper:
             self._client.drain(lagg, slot, rings)
             self._client.unmap(lagg, slot)
             self._mapped[lagg].discard(slot)
+            self._leases.pop((lagg, slot), None)
             prefix = f"{lagg}/{slot}/"
             names = [name for name in self._lent if name.startswith(prefix)]
             self._drop(name for name in names if not name.endswith("/slow"))

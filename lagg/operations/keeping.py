@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from lagg.errors import logged
 from lagg.forwarder.keeper import Keeper
 from lagg.handover.slots import Slots
+from lagg.lacp.lease import Lease
 from lagg.operations.laggs import Laggs
 from lagg.running.bundle import Bundle
 
@@ -101,6 +102,7 @@ class Keeping:
         self._lend(wanted)
         for bundle in due.intersection(there.values()):
             self._save(bundle)
+            self._lease(bundle)
         self._take_back(wanted, there)
 
     def _wanted(self, there: dict[int, Bundle]) -> Iterator[tuple[str, int]]:
@@ -139,6 +141,16 @@ class Keeping:
             del self._lent[name]
         for lagg in self._slots.keys() - there:
             self._slots.pop(lagg).close()
+
+    def _lease(self, bundle: Bundle) -> None:
+        """Has the forwarder say what LACP said last, should this process die."""
+        said = {} if bundle.lacp is None else bundle.lacp.sockets.leases()
+        for port in bundle.shape.ports:
+            silence = Lease() if bundle.lacp is None else None
+            lease = said.get(port.number, silence)
+            if lease is not None:  # else what was ordered before still holds
+                order = lease.frame, lease.period_ms
+                self._keeper.lease(bundle.device.lagg, port.slot, *order)
 
     def _save(self, bundle: Bundle) -> None:
         takeover = self._laggs.takeover

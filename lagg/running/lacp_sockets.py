@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from lagg.lacp.lease import Lease, lease_of
 from lagg.link import Link
 from lagg.tasks import together
 
@@ -46,6 +47,7 @@ class _Ear:
     socket: Slow
     heard: int = 0  # frames in this slot
     overruns: int = 0  # frames that the socket had no room for
+    lease: Lease | None = None  # by the last LACPDU; None: none was sent by us
 
 
 class LacpSockets:
@@ -76,6 +78,11 @@ class LacpSockets:
     def descriptors(self) -> dict[int, int]:
         """The sockets by their ports' numbers, to be kept for take()."""
         return {number: ear.socket.fileno() for number, ear in self._ears.items()}
+
+    def leases(self) -> dict[int, Lease]:
+        """What partners are to hear while nobody is here, by their ports' numbers."""
+        leases = ((number, ear.lease) for number, ear in self._ears.items())
+        return {number: lease for number, lease in leases if lease is not None}
 
     @property
     def due_at(self) -> int | None:
@@ -109,6 +116,7 @@ class LacpSockets:
         ear = self._ears.get(number)
         if ear is not None:
             ear.socket.send(frame)
+            ear.lease = lease_of(frame) or ear.lease
 
     def overruns(self, number: int) -> int:
         """The frames for which a port's socket had no room since it was opened."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab import Daemon, Lab, wait_until
+from lab import Daemon, Lab, Pair, wait_until
 from lab.daemon import APART, LAGGD
 from lagg.forwarder.client import ForwarderClient
 from tests.netns.outliving import PROTOS, Conversation, Outliving, facts, furnish
@@ -274,3 +274,41 @@ def test_restart_of_a_laggd_that_carries_frames_itself_is_refused() -> None:
         refused = house.newcomer()
         assert refused.returncode == 1
         assert "stop it, then start one with --apart" in refused.stderr
+
+
+# ---- away --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fast() -> Iterator[Pair]:
+    with Lab() as lab:
+        yield Pair(lab, proto="lacp", options=("--lacp-fast-timeout",), laggd=(APART,))
+
+
+def heard(pair: Pair) -> list[int]:
+    """The LACPDUs that b had from a, by its ports."""
+    ports = pair.b.record()["ports"]
+    return [port["lacp"]["counters"]["lacpdu_rx"] for port in ports]
+
+
+def agreed(pair: Pair) -> tuple[int, list[list[str]]]:
+    """What moves when b loses its partner."""
+    record = pair.b.record()
+    return record["generation"], [port["flags"] for port in record["ports"]]
+
+
+def test_a_partner_hears_of_a_laggd_that_is_away_and_not_of_one_that_stays_away(
+    fast: Pair,
+) -> None:
+    fast.wait_until_agreed(2)
+    before, first = agreed(fast), heard(fast)
+    fast.a.laggd.kill()
+    wait_until(
+        lambda: all(now > was + 6 for now, was in zip(heard(fast), first, strict=True)),
+        DEADLINE_S,
+        "b hears a's ports on, longer than it would wait in silence",
+    )
+    assert agreed(fast) == before
+    wait_until(lambda: agreed(fast) != before, DEADLINE_S, "b finds nobody there")
+    fast.a.laggd.start()
+    fast.wait_until_agreed(2)
