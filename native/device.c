@@ -184,18 +184,19 @@ memories_workers(const struct lagg_device_fds *fds)
     return layout.workers;
 }
 
+/* All of one TAP, or of one that somebody has deleted: it has no name. */
 static bool
 queues_are_there(const struct lagg_device_fds *fds, uint32_t workers)
 {
-    char name[IFNAMSIZ], other[IFNAMSIZ];
+    char name[IFNAMSIZ] = "", other[IFNAMSIZ] = "";
+    int first = tap_name(fds->tap[0], name);
+    bool there = first == 0 || first == -EBADFD;
 
     for (uint32_t i = 0; i < workers; i++) {
-        if (tap_name(fds->tap[i], i == 0 ? name : other) != 0 || fds->wake[i] < 0 ||
-            (i > 0 && strcmp(name, other) != 0)) {
-            return false;
-        }
+        there = there && tap_name(fds->tap[i], other) == first &&
+                strcmp(name, other) == 0 && fds->wake[i] >= 0;
     }
-    return true;
+    return there;
 }
 
 static int

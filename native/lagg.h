@@ -138,7 +138,8 @@ int lagg_device_create(
 /* Makes a device of what another process left: the same TAP, the same snapshots, counts
  * that go on.  Whoever had it must have ended, or never touch it again.  The device has
  * the descriptors when it succeeds, the caller when not: -EPROTO when one is not what
- * it should be or the memory is of another layout, -EINVAL, -ENOMEM. */
+ * it should be or the memory is of another layout, -EINVAL, -ENOMEM.  A TAP, or the
+ * interface of a port, that was deleted meanwhile is no reason to refuse. */
 int lagg_device_adopt(
     const struct lagg_device_fds *fds, uint32_t where, struct lagg_device **device);
 

@@ -344,6 +344,9 @@ port_recover(struct lagg_port *port)
     }
     if (port_has_xdp(port)) {
         xdp_recover(&port->xdp);
+    } else {
+        /* Not any more: its interface has gone. */
+        atomic_store(&port->work->xdp.open, false);
     }
 }
 

@@ -135,6 +135,24 @@ rings_map(struct xdp *xdp)
     return error;
 }
 
+static void
+ring_unmap(struct xdp_ring *ring)
+{
+    if (ring->map != NULL) {
+        munmap(ring->map, ring->map_bytes);
+    }
+    memset(ring, 0, sizeof *ring);
+}
+
+static void
+xdp_unmap(struct xdp *xdp)
+{
+    ring_unmap(&xdp->waiting);
+    ring_unmap(&xdp->done);
+    memory_unmap(xdp->chunks, CHUNKS_BYTES);
+    xdp->chunks = NULL;
+}
+
 /* The port's first queue.  It is free again a moment after the socket that had it was
  * closed. */
 static int
@@ -196,10 +214,14 @@ xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
     }
     xdp->fd = fd;
     xdp->chunks_fd = chunks_fd;
-    if ((error = chunks_map(xdp)) != 0 || (error = rings_map(xdp)) != 0) {
-        xdp->fd = xdp->chunks_fd = -1;
-        xdp_close(xdp);
+    if ((error = chunks_map(xdp)) == 0 && (error = rings_map(xdp)) == 0) {
+        return 0;
     }
+    xdp_unmap(xdp);
+    if (error == -EBUSY) {
+        return 0; /* its interface has gone: it is kept, and nothing is sent by it */
+    }
+    xdp->fd = xdp->chunks_fd = -1;
     return error;
 }
 
@@ -216,23 +238,13 @@ xdp_begin(struct xdp *xdp)
     atomic_store(&place->open, xdp->chunks != NULL);
 }
 
-static void
-ring_unmap(struct xdp_ring *ring)
-{
-    if (ring->map != NULL) {
-        munmap(ring->map, ring->map_bytes);
-    }
-}
-
 void
 xdp_close(struct xdp *xdp)
 {
-    ring_unmap(&xdp->waiting);
-    ring_unmap(&xdp->done);
+    xdp_unmap(xdp);
     if (xdp->fd >= 0) {
         close(xdp->fd);
     }
-    memory_unmap(xdp->chunks, CHUNKS_BYTES);
     if (xdp->chunks_fd >= 0) {
         close(xdp->chunks_fd);
     }

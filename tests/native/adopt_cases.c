@@ -74,6 +74,23 @@ what_a_dead_writer_left_is_reusable_once_nobody_can_see_it(void)
     CHECK(lagg_device_destroy(old) == 0);
 }
 
+/* Whoever adopts it sees by netlink that it is to be destroyed. */
+static void
+a_device_whose_tap_was_deleted_is_adopted(void)
+{
+    struct lagg_device *old = device_make(2, LAGG_INSIDE), *fresh = NULL;
+    struct lagg_device_fds fds = device_fds_dup(old);
+    char name[IFNAMSIZ];
+
+    check_about("deleted", 0);
+    link_delete("lagg0");
+    CHECK(lagg_device_adopt(&fds, LAGG_APART, &fresh) == 0);
+    CHECK(lagg_device_name(fresh, name) == -EBADFD);
+    publish(fresh, 0);
+    CHECK(lagg_device_destroy(fresh) == 0);
+    CHECK(lagg_device_destroy(old) == 0);
+}
+
 static void
 expect_refused(const struct lagg_device_fds *fds, const char *what)
 {
@@ -197,6 +214,37 @@ no_socket_but_the_right_one_is_taken(void)
     CHECK(lagg_device_destroy(device) == 0);
 }
 
+/* Its AF_XDP socket cannot be mapped any more; with packet sockets alone it departs as
+ * any other. */
+static void
+a_port_whose_interface_was_deleted_is_adopted_without_xdp(void)
+{
+    struct lagg_device *device = device_make(1, LAGG_INSIDE);
+    int tap = tap_make("port0", false);
+    struct lagg_port *old = NULL, *fresh = NULL, *port = NULL;
+    struct lagg_port_fds fds;
+    uint32_t open;
+
+    check_about("deleted", 1);
+    CHECK(lagg_port_open(
+              device, (int)if_nametoindex("port0"), LAGG_TRANSMIT_XDP, &old) == 0);
+    link_delete("port0");
+    close(tap);
+    open = fds_count();
+    fds = port_fds_dup(old);
+    CHECK(lagg_port_adopt(&fds, &fresh) == 0);
+    CHECK(fresh->xdp.chunks == NULL);
+    CHECK(lagg_device_add_adopted(device, 3, fresh) == 0);
+    atomic_store(&device->work->ports[3].xdp.open, true); /* as the dead one left it */
+    port_recover(fresh);
+    CHECK(!port_uses_xdp(fresh));
+    CHECK(lagg_device_remove_port(device, 3, &port) == 0 && port == fresh);
+    lagg_port_close(fresh);
+    CHECK_EQ_U32(fds_count(), open);
+    lagg_port_close(old);
+    CHECK(lagg_device_destroy(device) == 0);
+}
+
 /* One half maps the plans to read and the other the work to read: a store to either by
  * the wrong one would end this program. */
 static void
@@ -262,6 +310,8 @@ main(void)
     what_a_dead_writer_left_is_reusable_once_nobody_can_see_it();
     no_descriptor_but_the_right_one_is_taken();
     no_memory_of_another_layout_is_taken();
+    a_device_whose_tap_was_deleted_is_adopted();
+    a_port_whose_interface_was_deleted_is_adopted_without_xdp();
     no_socket_but_the_right_one_is_taken();
     two_halves_are_one_lagg();
     an_adopted_port_keeps_its_slot_and_counts();

@@ -12,8 +12,10 @@ import signal
 import socket
 from typing import Any
 
-from lab import Host, Lab, Pair, wait_until
+from lab import Host, Lab, Pair, ping, wait_until
 from lab.daemon import APART
+from tests.leftovers import nft_tables
+from tests.netns.bare import silence
 from tests.netns.partners import Steered, know
 from tests.netns.steer import DEADLINE_S, LAGG
 
@@ -112,6 +114,61 @@ class Outliving(Steered):
         (message,) = self.host.netlink("get_links", self.host.ifindex(LAGG))
         counts = message.get_attr("IFLA_STATS64")
         return counts["tx_packets"], counts["rx_packets"]
+
+
+class Left:
+    """One laggd, whose cables end in bare interfaces of another host."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.near, self.far = lab.host("near"), lab.host("far")
+        for host in (self.near, self.far):
+            silence(host)
+        for port in PORTS:
+            lab.cable(self.near, port, self.far, port.replace("p", "q"))
+        self._found = self._ports()
+        self.laggd = lab.daemon(self.near, options=(APART,))
+
+    def create(self, proto: str = "loadbalance") -> None:
+        words = [word for port in PORTS for word in ("--port", port)]
+        self.laggd.ctl("create", LAGG, "--proto", proto, *words)
+
+    def kill(self) -> None:
+        self.laggd.kill()
+
+    def start(self) -> None:
+        """The next laggd; returns when it has adopted."""
+        self.laggd.start()
+        self.record()
+
+    def record(self) -> dict[str, Any]:
+        return self.laggd.record()
+
+    def use(self, port: str) -> None:
+        """By somebody else, as it is: it carries frames both ways."""
+        for host, name, address in (
+            (self.near, port, "10.79.0.1"),
+            (self.far, port.replace("p", "q"), "10.79.0.2"),
+        ):
+            host.add_address(name, f"{address}/24")
+        assert ping(self.near, "10.79.0.2").lost == 0
+        self.near.run("ip", "address", "flush", "dev", port)
+
+    def untouched(self) -> None:
+        """Asserts that the ports are as they were found, and that nothing is left."""
+        assert self.remains() == []
+        assert self._ports() == self._found
+
+    def remains(self) -> list[str]:
+        """What is left of laggd in the host: interfaces, tables, processes."""
+        links = [name for name in self.near.links() if name[0] not in "lpx"]
+        laggs = [name for name in self.near.links() if name.startswith("lagg")]
+        return [*links, *laggs, *self.tables(), *map(str, self.near.pids())]
+
+    def tables(self) -> set[str]:
+        return self.near.inside(nft_tables)
+
+    def _ports(self) -> dict[str, Facts]:
+        return {port: facts(self.near, port) for port in PORTS}
 
 
 def furnish(host: Host) -> None:

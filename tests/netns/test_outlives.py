@@ -68,7 +68,7 @@ def test_the_forwarder_is_killed_and_followed_and_costs_a_burst_at_most(
 
 
 Judge = Callable[[Outliving, StreamResult, int], None]
-"""Counts a stream, and the frames that were dropped for want of CPU."""
+"""Judges a stream; the number is of frames dropped for want of CPU."""
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def lossless(world: Outliving, result: StreamResult, overload: int) -> None:
 
 
 def but_for_bursts(world: Outliving, result: StreamResult, overload: int) -> None:
-    """A burst of each death may be lost, or come once more."""
+    """Each death may lose a burst, or send it once more."""
     twice = result.duplicated - copies(world) * result.received
     print(f"{result.lost} lost, {twice} twice, of {KILLS} deaths")
     assert result.lost <= overload + KILLS * BURST

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A laggd that goes on with a dead one's laggs: what it finds, can do, and puts back.
+
+    near: lagg0 = p0 p1 p2  ------------  q0 q1 q2 :far
+
+Nothing is measured here; test_outlives.py has the frames.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import Lab, wait_until
+from tests.netns.outliving import PORTS, Left
+from tests.netns.steer import DEADLINE_S, LAGG
+
+
+@pytest.fixture
+def left(request: pytest.FixtureRequest) -> Iterator[Left]:
+    failed = request.session.testsfailed
+    with Lab() as lab:
+        made = Left(lab)
+        yield made
+        if request.session.testsfailed > failed:
+            made.laggd.show_log()
+
+
+# ---- the end -----------------------------------------------------------------------
+
+
+def test_sigterm_after_an_adoption_leaves_all_as_it_was_found(left: Left) -> None:
+    left.create()
+    left.kill()
+    left.start()
+    assert left.laggd.stop() == 0
+    left.untouched()
+    left.laggd.start()
+    assert left.laggd.records() == []
+
+
+def test_both_are_killed_and_the_next_laggd_puts_back_the_ports(left: Left) -> None:
+    left.create()
+    left.kill()
+    left.laggd.kill_forwarder()
+    wait_until(lambda: LAGG not in left.near.links(), DEADLINE_S, "lagg0 is gone")
+    assert left.tables() == set()
+    assert {left.near.link(port).promiscuity for port in PORTS} == {0}
+    left.use("p1")
+    left.laggd.start()
+    assert left.laggd.records() == []
+    assert left.laggd.stop() == 0
+    left.untouched()
+
+
+# ---- meanwhile ---------------------------------------------------------------------
+
+
+def ports_of(left: Left) -> dict[str, str]:
+    """The carrier of each."""
+    return {each["name"]: each["link"] for each in left.record()["ports"]}
+
+
+def mtus_of(left: Left) -> set[int]:
+    return {left.near.link(name).mtu for name in (LAGG, *PORTS)}
+
+
+UP = dict.fromkeys(PORTS, "up")
+MAC = "02:5e:00:00:53:42"
+
+MEANWHILE: dict[str, tuple[Callable[[Left], object], Callable[[Left], bool]]] = {
+    "a port is deleted": (
+        lambda left: left.near.delete_link("p1"),
+        lambda left: ports_of(left) == {"p0": "up", "p2": "up"},
+    ),
+    "the primary is deleted": (
+        lambda left: left.near.delete_link("p0"),
+        lambda left: ports_of(left) == {"p1": "up", "p2": "up"},
+    ),
+    "a port is renamed": (
+        lambda left: left.near.rename("p1", "x1"),
+        lambda left: ports_of(left) == {"p0": "up", "x1": "up", "p2": "up"},
+    ),
+    "a port is set down": (
+        lambda left: left.near.set_link("p1", state="down"),
+        lambda left: ports_of(left) == UP | {"p1": "down"},
+    ),
+    "a port loses its carrier": (
+        lambda left: left.far.set_link("q1", state="down"),
+        lambda left: ports_of(left) == UP | {"p1": "down"},
+    ),
+    "a port gets another MTU": (
+        lambda left: left.near.set_link("p1", mtu=1400),
+        lambda left: mtus_of(left) == {1500},
+    ),
+    "a port gets another MAC": (
+        lambda left: left.near.set_link("p1", address=MAC),
+        lambda left: left.near.link("p1").mac == left.near.link(LAGG).mac != MAC,
+    ),
+    "the lagg gets another MTU": (
+        lambda left: left.near.set_link(LAGG, mtu=1400),
+        lambda left: mtus_of(left) == {1400} and left.record()["mtu"] == 1400,
+    ),
+    "the lagg gets another MAC": (
+        lambda left: left.near.set_link(LAGG, address=MAC),
+        lambda left: {left.near.link(port).mac for port in PORTS} == {MAC},
+    ),
+    "the lagg is set down": (
+        lambda left: left.near.set_link(LAGG, state="down"),
+        lambda left: not left.record()["up"],
+    ),
+}
+"""What somebody does while nobody controls, and what is so once somebody does."""
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_happened_meanwhile_is_acted_upon(left: Left, what: str) -> None:
+    act, is_right = MEANWHILE[what]
+    left.create()
+    left.kill()
+    act(left)
+    left.start()
+    wait_until(lambda: is_right(left), DEADLINE_S, f"{what}: acted upon")
+    assert left.laggd.stop() == 0
+    assert left.remains() == []
+
+
+def test_a_lagg_that_was_renamed_meanwhile_has_its_new_name(left: Left) -> None:
+    left.create()
+    left.kill()
+    left.near.rename(LAGG, "uplink")
+    left.laggd.start()
+    wait_until(
+        lambda: [each["name"] for each in left.laggd.records()] == ["uplink"],
+        DEADLINE_S,
+        "it is known by its new name",
+    )
+    left.laggd.ctl("detach", "uplink", "p1")
+    assert left.laggd.stop() == 0
+    left.untouched()
+
+
+def test_a_lagg_that_was_deleted_meanwhile_is_destroyed(left: Left) -> None:
+    left.create()
+    left.kill()
+    left.near.delete_link(LAGG)
+    left.laggd.start()
+    wait_until(lambda: left.laggd.records() == [], DEADLINE_S, "it is gone")
+    assert left.laggd.stop() == 0
+    left.untouched()
+
+
+# ---- afterwards --------------------------------------------------------------------
+
+
+def test_everything_can_be_changed_after_an_adoption(left: Left) -> None:
+    left.create()
+    left.kill()
+    left.start()
+    ctl = left.laggd.ctl
+    ctl("detach", LAGG, "p1")
+    ctl("attach", LAGG, "p1")
+    for proto in ("lacp", "failover", "roundrobin", "lacp", "loadbalance"):
+        ctl("set", LAGG, "--proto", proto)
+        assert left.record()["proto"] == proto
+    ctl("set", LAGG, "--mtu", "1400")
+    left.kill()
+    left.start()
+    assert ports_of(left) == UP
+    assert mtus_of(left) == {1400}
+    ctl("destroy", LAGG)
+    assert left.laggd.stop() == 0
+    left.untouched()
