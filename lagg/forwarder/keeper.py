@@ -178,7 +178,7 @@ class Keeper:
     def _verdict(self) -> Word:
         """DONE or RESUME; from a forwarder that is stopped, when it runs again."""
         while not self._unasked.said:
-            if not select.select([self._client], [], [], VERDICT_MS / 1000)[0]:
+            if not _is_readable(self._client.fileno(), VERDICT_MS):
                 log.warning("lagg-forwarder (pid %d) does not answer", self.pid)
             else:
                 self._client.listen()
@@ -186,7 +186,7 @@ class Keeper:
 
     def _require_death(self) -> None:
         """LaggError unless the forwarder is dead: only then all is ours still."""
-        if not select.select([self._process], [], [], VERDICT_MS / 1000)[0]:
+        if not _is_readable(self._process.fileno(), VERDICT_MS):
             cause = "it lives and has disconnected us: it is another laggd's"
             raise LaggError("lagg-forwarder", cause, errno.EPIPE)
 
@@ -421,6 +421,13 @@ def _as_os_error() -> Iterator[None]:
         yield
     except LaggError as error:
         raise OSError(error.code, str(error)) from error
+
+
+def _is_readable(fd: int, wait_ms: int) -> bool:
+    """Whether it is within that time; select(2) would not take a high number."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(wait_ms))
 
 
 def _owner(path: Path, unasked: _Unasked) -> ForwarderClient:

@@ -18,6 +18,7 @@ import pytest
 
 from lab import Daemon, Lab, Pair, wait_until
 from lab.daemon import APART, LAGGD
+from lagg.errors import LaggError
 from lagg.forwarder.client import ForwarderClient
 from tests.netns.outliving import PROTOS, Conversation, Outliving, facts, furnish
 from tests.netns.outliving import steady as steady_part
@@ -45,11 +46,13 @@ class House:
     def status(self) -> dict[str, Any]:
         return status(self.laggd)
 
-    def newcomer(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def newcomer(
+        self, *words: str | Path, limits: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """A laggd that fails; returns when it has."""
         places = ("--socket", self.laggd.socket, "--state-dir", self.laggd.state_dir)
         started = self.host.popen(
-            LAGGD, *places, APART, REPLACE, *words, stderr=subprocess.PIPE
+            *limits, LAGGD, *places, APART, REPLACE, *words, stderr=subprocess.PIPE
         )
         _, said = started.communicate(timeout=DEADLINE_S)
         return subprocess.CompletedProcess([], started.returncode, "", said)
@@ -187,6 +190,30 @@ def test_of_a_newcomer_that_dies_before_it_commits_nothing_is_left(
     with house.client() as newcomer:
         until(newcomer)
     house.goes_on(before)
+
+
+def test_a_newcomer_that_has_no_room_for_what_it_is_given_leaves_it(
+    house: House,
+) -> None:
+    before = house.status
+    refused = house.newcomer(limits=("prlimit", "--nofile=24:24"))
+    assert refused.returncode == 1
+    assert "wanted all and gave up; went on" in house.laggd.log_tail()
+    house.goes_on(before)
+
+
+def test_a_forwarder_that_dies_between_two_laggds_is_followed_by_the_old_one(
+    house: House,
+) -> None:
+    before = house.status
+    with house.client() as newcomer:
+        newcomer.claim()
+        house.laggd.kill_forwarder()
+        with pytest.raises(LaggError):
+            newcomer.commit()
+    now = house.status
+    assert now["forwarder"]["pid"] != before["forwarder"]["pid"]
+    house.goes_on(before | {"forwarder": now["forwarder"]})
 
 
 def test_a_newcomer_that_says_nothing_more_loses_what_it_was_given(

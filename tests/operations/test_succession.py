@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""When a laggd gives its laggs to another: not while it changes something itself."""
+
+import asyncio
+from collections.abc import Callable
+from errno import EIO
+from typing import cast
+
+import pytest
+
+from lagg.errors import LaggError
+from lagg.forwarder.keeper import Keeper
+from lagg.operations import succession
+from lagg.operations.keeping import Keeping
+from lagg.operations.succession import HandingOver
+
+
+class Forwarder:
+    """A keeper whose newcomer always gives up, and a keeping of no lagg."""
+
+    def __init__(self, *, saves: bool = True) -> None:
+        self.calls: list[str] = []
+        self._saves = saves
+
+    def yield_by(self, hand_over: Callable[[], object]) -> None:
+        self.asked = hand_over
+
+    def refuse(self, why: str) -> None:
+        self.calls.append(why)
+
+    def give(self) -> bool:
+        self.calls.append("give")
+        return False
+
+    def save_all(self) -> None:
+        self.calls.append("save")
+        if not self._saves:
+            raise LaggError("lagg0", "no memory", EIO)
+
+
+async def asked(fake: Forwarder, turn: asyncio.Lock) -> list[str]:
+    """What is done when another laggd asks."""
+    handing_over = HandingOver(cast(Keeper, fake), cast(Keeping, fake), turn)
+    handing_over.begin()
+    task = fake.asked()
+    await cast("asyncio.Task[None]", task)
+    return fake.calls
+
+
+def test_all_is_saved_before_it_is_given() -> None:
+    async def run() -> None:
+        turn = asyncio.Lock()
+        assert await asked(Forwarder(), turn) == ["save", "give"]
+        assert not turn.locked()
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_saved_is_not_given() -> None:
+    async def run() -> None:
+        turn = asyncio.Lock()
+        calls = await asked(Forwarder(saves=False), turn)
+        assert calls == ["save", "it cannot save its state: see its log"]
+        assert not turn.locked()
+
+    asyncio.run(run())
+
+
+def test_nothing_is_given_while_a_change_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(succession, "TURN_S", 0)
+
+    async def run() -> None:
+        turn = asyncio.Lock()
+        async with turn:
+            calls = await asked(Forwarder(), turn)
+            assert calls == ["a change is under way: try again"]
+            assert turn.locked()
+
+    asyncio.run(run())
