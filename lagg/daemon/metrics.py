@@ -285,8 +285,11 @@ class RecordSource(Protocol):
         """The record of every lagg."""
 
 
-def listener_of(address: str, port: int) -> socket.socket:
-    """A listening socket.  LaggError: no prometheus_client, or the kernel refuses."""
+def listener_of(address: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket.  LaggError: no prometheus_client, or the kernel refuses.
+
+    `shared`: with another laggd of this user, which is to be replaced.
+    """
     thing = f"--metrics {address}:{port}"
     try:
         import prometheus_client  # noqa: F401  its absence is to be told at start
@@ -295,8 +298,7 @@ def listener_of(address: str, port: int) -> socket.socket:
         raise LaggError(thing, f"{cause}[metrics] by pip", errno.ENOPKG) from error
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        # Shared, so that a laggd that replaces another one can listen before that ends.
-        return socket.create_server((address, port), family=family, reuse_port=True)
+        return socket.create_server((address, port), family=family, reuse_port=shared)
     except OSError as error:
         # create_server() says the address again.
         code = error.errno or errno.EIO

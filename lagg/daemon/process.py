@@ -166,7 +166,11 @@ async def _serve(
     stop = _stop_signal()
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
-    scraped = listener_of(*settings.metrics) if settings.metrics else None
+    scraped = (
+        listener_of(*settings.metrics, shared=settings.apart)
+        if settings.metrics
+        else None
+    )
     commands = await open_operations(settings.state_dir)
     life.succession = commands.succession
     reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)

@@ -5,12 +5,13 @@ The newcomer that fails is a client of the forwarder that speaks as laggd does; 
 to fail in it is where it stops.
 """
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, LAGG, Tally
 
 REPLACE = "--replace"
+SCRAPED = "127.0.0.1:9750"
 RATE = 10_000
 FLOWS = 16
 BETWEEN = RATE // 20
@@ -82,6 +84,14 @@ def end(laggd: Daemon) -> None:
     """Ends one that the lab has not started itself."""
     os.kill(status(laggd)["pid"], signal.SIGTERM)
     wait_until(lambda: not laggd.socket.exists(), DEADLINE_S, "laggd ends")
+
+
+def scraped() -> str:
+    """The page that a scraper gets, in the caller's namespace."""
+    connection = http.client.HTTPConnection(SCRAPED, timeout=DEADLINE_S)
+    with closing(connection):
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
 
 
 @pytest.fixture
@@ -153,6 +163,16 @@ def test_what_succeeds_another_does_what_that_one_did(house: House) -> None:
     house.goes_on(now)
     end(house.laggd)
     assert house.laggd.forwarder() is None
+
+
+def test_a_scraper_finds_who_is_there() -> None:
+    with Lab() as lab:
+        house = House(lab, APART, f"--metrics={SCRAPED}")
+        house.host.run("ip", "link", "set", "lo", "up")
+        house.laggd.ctl("restart")
+        page = house.host.inside(scraped)
+        assert 'laggd_lagg_ports{lagg="lagg0"} 2.0' in page
+        end(house.laggd)
 
 
 def test_laggd_that_leaves_is_followed(house: House) -> None:
