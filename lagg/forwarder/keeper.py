@@ -227,10 +227,13 @@ class Keeper:
             self._client.lease(lagg, slot, *order)
 
     def close(self) -> None:
-        """Ends the forwarder, unless it carries a lagg: then the next laggd has it."""
+        """Ends the forwarder, unless it has a lagg: then the next laggd has it.
+
+        Also one that was not resumed, because what was left of it was refused.
+        """
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._process.fileno())
-        if self._owns and not self._at_work:
+        if self._owns and not self._ids:
             with self._lock, logged(log.warning):
                 self._client.end()
         self._forget_client()
@@ -279,13 +282,18 @@ class Keeper:
 
         LaggError (ENOSPC): no forwarder carries more laggs.
         """
-        lent = (name.partition("/")[0] for name in self._lent)
-        taken = {int(head) for head in lent if head.isdecimal()}
+        taken = self._ids
         free = next((n for n in range(1, IDS_MAX + 1) if n not in taken), None)
         if free is None:
             cause = f"carries {IDS_MAX} laggs, and no more"
             raise LaggError("lagg-forwarder", cause, errno.ENOSPC)
         return ForwarderDatapath(self, free, alert, busy_poll_us)
+
+    @property
+    def _ids(self) -> frozenset[int]:
+        """The numbers of all laggs of which something is lent."""
+        lent = (name.partition("/")[0] for name in self._lent)
+        return frozenset(int(head) for head in lent if head.isdecimal())
 
     def resumed(
         self, lagg: int, slots: Iterable[int], busy_poll_us: int

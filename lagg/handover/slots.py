@@ -82,9 +82,19 @@ class Slots:
         self._sequence = sequence
 
     def read(self) -> bytes | None:
-        """What was written last, whole; None: nothing was."""
+        """What was written last, whole; None: nothing was.
+
+        LaggError (EPROTO): both slots were written and neither is whole, which no
+        death of a writer does.
+        """
         found = self._newest()
+        if found is None and all(map(self._is_written, range(2))):
+            cause = "its saved state is damaged: neither of its slots is whole"
+            raise LaggError(self._name, cause, errno.EPROTO)
         return None if found is None else found[1]
+
+    def _is_written(self, index: int) -> bool:
+        return any(os.pread(self._descriptor, _HEAD.size, _offset(index)))
 
     def _newest(self) -> tuple[int, bytes] | None:
         found = (self._slot(0), self._slot(1))

@@ -10,7 +10,8 @@ free only when the process that had it has ended.
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +78,28 @@ class Claim:
             return await Takeover.after_the_dead(netlink, deaf, self._file)
         return left.take_over(netlink, deaf, self._file)
 
+    def look(self) -> Left:
+        """All that is there.  LaggError: a part of it is not sound; it all goes on."""
+        with self._remedy():
+            return Left.of(self.keeper.left)
+
+    @contextmanager
+    def _remedy(self) -> Iterator[None]:
+        """Adds what to do to a refusal, unless another laggd goes on."""
+        try:
+            yield
+        except LaggError as error:
+            if not self._alone:
+                raise
+            remedy = f"kill -9 {self.keeper.pid} (lagg-forwarder) and start laggd anew"
+            cause = f"{error.cause}; frames go on; to give up every lagg: {remedy}"
+            raise LaggError(error.thing, cause, error.code) from error
+
     def adopt(self, laggs: Laggs, left: LeftLagg, tuning: Tuning) -> Bundle:
         """Takes in one lagg.  LaggError: nothing has happened to it."""
         datapath = self.keeper.resumed(left.lagg, left.slots, tuning.busy_poll_us)
-        return adopt(laggs, left, adopt_device(left, tuning, datapath))
+        with self._remedy():
+            return adopt(laggs, left, adopt_device(left, tuning, datapath))
 
     def complete(self) -> None:
         """From now on all is ours.  LaggError: it is another laggd's again."""

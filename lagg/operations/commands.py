@@ -125,7 +125,7 @@ class Commands:
             claim = Claim.of(state_dir, file, apart)
             keeper = claim.keeper
             parts.callback(keeper.close)
-            left = Left.of(keeper.left)
+            left = claim.look()
             takeover = await claim.take_over(left, netlink, deaf)
 
             def make_device(name: str, alert: int) -> Device:

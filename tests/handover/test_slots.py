@@ -117,6 +117,18 @@ def test_whatever_is_put_there_a_value_is_read_that_was_written_or_none(
             assert other.read() == b"three"
 
 
+def test_two_slots_of_which_neither_is_whole_are_no_death_of_a_writer(
+    slots: Slots,
+) -> None:
+    for value in (b"one", b"two"):
+        slots.write(value)
+    for offset in (0, SLOT_BYTES):
+        os.pwrite(slots.fileno(), b"?", offset + 20)
+    with closing(reopened(slots)) as other, pytest.raises(LaggError) as refusal:
+        other.read()
+    assert refusal.value.code == errno.EPROTO
+
+
 def test_memory_is_taken_by_what_was_written_alone(slots: Slots) -> None:
     slots.write(b"x" * 10_000)
     assert os.fstat(slots.fileno()).st_blocks * 512 < 64 << 10

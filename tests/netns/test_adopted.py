@@ -6,12 +6,16 @@
 Nothing is measured here; test_outlives.py has the frames.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from lab import Lab, wait_until
-from tests.netns.outliving import PORTS, Left
+from lagg.forwarder.client import ForwarderClient
+from lagg.handover.slots import SLOT_BYTES, Slots
+from tests.netns.outliving import PORTS, Left, facts
 from tests.netns.steer import DEADLINE_S, LAGG
 
 
@@ -170,3 +174,70 @@ def test_everything_can_be_changed_after_an_adoption(left: Left) -> None:
     ctl("destroy", LAGG)
     assert left.laggd.stop() == 0
     left.untouched()
+
+
+# ---- refused -----------------------------------------------------------------------
+
+
+def damage(state: Slots, _: bytes) -> None:
+    """In both slots, at the same place."""
+    for offset in (0, SLOT_BYTES):
+        os.pwrite(state.fileno(), b"?", offset + 100)
+
+
+def forge(before: bytes, after: bytes) -> Callable[[Slots, bytes], None]:
+    """As somebody writes it who knows how sums are made."""
+    return lambda state, text: state.write(text.replace(before, after))
+
+
+DAMAGE: dict[str, tuple[Callable[[Slots, bytes], None], str]] = {
+    "damaged": (damage, "neither of its slots is whole"),
+    "truncated": (
+        lambda state, text: state.write(text[: len(text) // 2]),
+        "cannot be read",
+    ),
+    "of another version": (forge(b"laggd-state 1", b"laggd-state 99"), "99"),
+    "forged": (forge(b'"slot":0', b'"slot":1'), "slot"),
+}
+"""What is done to a lagg's saved state, and what the refusal says of it."""
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_state_that_is_not_sound_is_refused_and_the_lagg_goes_on(
+    left: Left, what: str
+) -> None:
+    left.create()
+    left.kill()
+    harm, said = DAMAGE[what]
+    with saved_state(left) as state:
+        text = state.read()
+        assert text is not None
+        harm(state, text)
+    held, forwarder = facts(left.near), left.laggd.forwarder()
+    left.laggd.start()
+    wait_until(lambda: not left.laggd.running, DEADLINE_S, "laggd refuses")
+    refusal = left.laggd.log_tail().splitlines()[-1]
+    assert said in refusal
+    assert f"kill -9 {forwarder} (lagg-forwarder) and start laggd anew" in refusal
+    assert facts(left.near) == held
+    assert left.laggd.forwarder() == forwarder
+    left.laggd.kill_forwarder()  # the remedy
+    left.laggd.start()
+    assert left.laggd.records() == []
+    assert left.laggd.stop() == 0
+    left.untouched()
+
+
+@contextmanager
+def saved_state(left: Left) -> Iterator[Slots]:
+    """The one lagg's, as the forwarder lists it to whoever asks."""
+    path = left.laggd.state_dir / "forwarder.sock"
+    with ForwarderClient(path) as client:
+        kept = client.list()
+    names = [name for name in kept if name.endswith("/state")]
+    state = Slots(kept[names[0]], LAGG)
+    try:
+        yield state
+    finally:
+        for fd in kept.values():
+            os.close(fd)
