@@ -21,7 +21,7 @@ def told_in_lagg() -> Iterator[tuple[str, str]]:
             match node:
                 case ast.Call(func=ast.Attribute(attr="emit"), args=[kind, *_]):
                     yield from kinds(kind)
-                case ast.Call(func=ast.Name(id="Event" | "Notice"), args=args):
+                case ast.Call(func=ast.Name(id="Event" | "News" | "Notice"), args=args):
                     for each in args:
                         yield from kinds(each)
 

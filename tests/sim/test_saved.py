@@ -104,7 +104,7 @@ def test_a_world_goes_on_as_one_in_which_no_engine_is_replaced(
 
 # ---- the judge finds what is left out ----------------------------------------------
 
-AT_REST = frozenset({"port_moved", "ready"})
+AT_REST = frozenset({"pdu", "port_moved", "ready"})
 """Ended by the machines in the step in which they begin, or with what needs them."""
 
 

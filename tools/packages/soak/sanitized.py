@@ -119,7 +119,7 @@ def build(flags: str) -> Path:
 
 def _sources() -> list[Path]:
     single = [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md")]
-    patterns = ("lagg/**/*.py", "lagg/*.varlink", "lagg/py.typed", "native/*.[chp]*")
+    patterns = ("lagg/**/*.py", "lagg/*.varlink", "lagg/py.typed", "native/**/*.[chp]*")
     found = {path for pattern in patterns for path in ROOT.glob(pattern)}
     return [*single, *sorted(path for path in found if path.is_file())]
 
