@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 from lab import Host, Lab, Pair, ping, wait_until
@@ -99,6 +100,15 @@ class Outliving(Steered):
             DEADLINE_S,
             "another forwarder has the place",
         )
+
+    def held(self) -> list[tuple[int, int]]:
+        """Descriptors, and mappings of sockets and memfds, of laggd and forwarder."""
+        found = []
+        for pid in (self.pair.a.laggd.pid, self.forwarder):
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            mapped = [line for line in lines if "socket:" in line or "memfd:" in line]
+            found.append((len(os.listdir(f"/proc/{pid}/fd")), len(mapped)))
+        return found
 
     def passed(self, frames: int) -> None:
         """Until so many more have left and come by a's lagg0, as its kernel counts."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import Lab, StreamResult
+from lab import Lab, StreamResult, wait_until
 from tests.netns.outliving import (
     CABLES,
     PROTOS,
@@ -20,7 +20,7 @@ from tests.netns.outliving import (
     furnish,
     steady,
 )
-from tests.netns.steer import Tally
+from tests.netns.steer import DEADLINE_S, Tally
 
 pytestmark = pytest.mark.alone
 
@@ -29,6 +29,7 @@ FLOWS = 16
 BETWEEN = RATE // 20
 """Frames each way from one event to the next: 50 ms."""
 
+TRICKLE = RATE // 10
 KILLS = 3
 BURST = 32
 """Frames that a worker has in hand at most: what a death of its process may cost."""
@@ -65,6 +66,26 @@ def test_the_forwarder_is_killed_and_followed_and_costs_a_burst_at_most(
             world.kill_forwarder()
             conversation.go_on()
         world.passed(BETWEEN)
+
+
+RESTARTS, RESTARTS_LONG = 30, 1000
+
+
+@pytest.mark.parametrize("world", ["loadbalance"], indirect=True)
+def test_many_restarts_cost_no_frame_no_descriptor_and_no_mapping(
+    world: Outliving, long_run: bool
+) -> None:
+    tallies = [Tally(steer) for steer in world.steers]
+    with world.pair.streaming(rate=TRICKLE, flows=FLOWS) as run:
+        world.kill()
+        world.start()
+        begun = world.held()
+        for _ in range(RESTARTS_LONG if long_run else RESTARTS):
+            world.kill()
+            world.start()
+        wait_until(lambda: world.held() == begun, DEADLINE_S, f"{begun} again")
+    for result in run.results:
+        lossless(world, result, sum(tally.overload for tally in tallies))
 
 
 Judge = Callable[[Outliving, StreamResult, int], None]
