@@ -153,6 +153,17 @@ def test_a_lagg_that_was_deleted_meanwhile_is_destroyed(left: Left) -> None:
     left.untouched()
 
 
+def test_a_bridge_that_holds_the_lagg_holds_it_still(left: Left) -> None:
+    left.create()
+    left.near.netlink("link", "add", ifname="br0", kind="bridge")
+    left.near.set_link(LAGG, master=left.near.ifindex("br0"))
+    held = left.near.ifindex(LAGG), left.near.run("bridge", "link").stdout
+    assert LAGG in held[1]
+    left.kill()
+    left.start()
+    assert (left.near.ifindex(LAGG), left.near.run("bridge", "link").stdout) == held
+
+
 # ---- afterwards --------------------------------------------------------------------
 
 
