@@ -31,7 +31,7 @@ SCRAPED = "127.0.0.1:9750"
 RATE = 10_000
 FLOWS = 16
 BETWEEN = RATE // 20
-HAND_OVERS = 3
+HAND_OVERS, HAND_OVERS_LONG = 1, 3
 
 
 class House:
@@ -124,14 +124,16 @@ def stopped(pid: int) -> Iterator[None]:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("world", PROTOS, indirect=True)
-def test_laggd_is_replaced_and_no_frame_is_lost(world: Outliving) -> None:
+def test_laggd_is_replaced_and_no_frame_is_lost(
+    world: Outliving, long_run: bool
+) -> None:
     furnish(world.host)
     conversation, laggd = Conversation(world.pair), world.pair.a.laggd
     tallies = [Tally(steer) for steer in world.steers]
     before = [steady_part(steer.record()) for steer in world.steers]
     held, forwarder = facts(world.host), world.forwarder
     with world.pair.streaming(rate=RATE, flows=FLOWS) as run:
-        for number in range(HAND_OVERS):
+        for number in range(HAND_OVERS_LONG if long_run else HAND_OVERS):
             world.passed(BETWEEN)
             said = laggd.ctl("restart")
             assert said.startswith("adopted 1 lagg, 3 ports; away ")

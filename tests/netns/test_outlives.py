@@ -30,7 +30,7 @@ BETWEEN = RATE // 20
 """Frames each way from one event to the next: 50 ms."""
 
 TRICKLE = RATE // 10
-KILLS = 3
+KILLS, KILLS_LONG = 1, 3
 BURST = 32
 """Frames that a worker has in hand at most: what a death of its process may cost."""
 
@@ -45,9 +45,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
 
 
 @pytest.mark.parametrize("world", PROTOS, indirect=True)
-def test_laggd_is_killed_and_followed_and_no_frame_is_lost(world: Outliving) -> None:
+def test_laggd_is_killed_and_followed_and_no_frame_is_lost(
+    world: Outliving, long_run: bool
+) -> None:
     with outlived(world, lossless) as conversation:
-        for _ in range(KILLS):
+        for _ in range(KILLS_LONG if long_run else KILLS):
             world.passed(BETWEEN)
             world.kill()
             world.passed(BETWEEN)
@@ -58,10 +60,10 @@ def test_laggd_is_killed_and_followed_and_no_frame_is_lost(world: Outliving) -> 
 
 @pytest.mark.parametrize("world", PROTOS, indirect=True)
 def test_the_forwarder_is_killed_and_followed_and_costs_a_burst_at_most(
-    world: Outliving,
+    world: Outliving, long_run: bool
 ) -> None:
     with outlived(world, but_for_bursts) as conversation:
-        for _ in range(KILLS):
+        for _ in range(KILLS_LONG if long_run else KILLS):
             world.passed(BETWEEN)
             world.kill_forwarder()
             conversation.go_on()
