@@ -251,12 +251,6 @@ lagg_device_fds(const struct lagg_device *device, struct lagg_device_fds *fds)
 }
 
 int
-lagg_device_name(const struct lagg_device *device, char name[IFNAMSIZ])
-{
-    return tap_name(device->fds.tap[0], name);
-}
-
-int
 lagg_device_destroy(struct lagg_device *device)
 {
     int error = device->datapath == NULL ? 0 : datapath_close(device->datapath);
@@ -290,7 +284,8 @@ device_wake(struct lagg_device *device)
     }
 }
 
-uint32_t
+/* A bit for each slot that has a port. */
+static uint32_t
 device_open_slots(const struct lagg_device *device)
 {
     uint32_t slots = 0;

@@ -112,9 +112,6 @@ struct lagg_device {
     struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
 };
 
-/* A bit for each slot that has a port. */
-uint32_t device_open_slots(const struct lagg_device *device);
-
 /* ---- roster.c ---------------------------------------------------------------------
  */
 

@@ -146,10 +146,6 @@ int lagg_device_adopt(
 /* What the device has, which it keeps. */
 void lagg_device_fds(const struct lagg_device *device, struct lagg_device_fds *fds);
 
-/* The name of its TAP at present, with a 0 at its end; 'name' has 16 bytes.  0 or
- * -errno: -EBADFD when it is gone. */
-int lagg_device_name(const struct lagg_device *device, char name[16]);
-
 /* Closes and frees everything; with LAGG_APART what is of this process.  Every worker
  * must have returned (-EBUSY otherwise). */
 int lagg_device_destroy(struct lagg_device *device);

@@ -43,16 +43,23 @@ packet_bind(int fd, int ifindex, int protocol)
     return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
 }
 
-bool
-packet_is_of(int fd, int ifindex)
+int
+packet_ifindex(int fd)
 {
     struct sockaddr_ll address = {0};
     socklen_t size = sizeof address;
+    bool is_packet = getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+                     address.sll_family == AF_PACKET;
 
-    /* The kernel says -1 once the interface has gone. */
-    return getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
-           address.sll_family == AF_PACKET &&
-           (address.sll_ifindex == ifindex || address.sll_ifindex == -1);
+    return is_packet ? address.sll_ifindex : PACKET_NONE;
+}
+
+bool
+packet_is_of(int fd, int ifindex)
+{
+    int bound = packet_ifindex(fd);
+
+    return bound != PACKET_NONE && (bound == ifindex || bound == PACKET_GONE);
 }
 
 void

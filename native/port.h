@@ -103,6 +103,11 @@ int packet_open(int *fd);
 int packet_set(int fd, int option, int value);
 int packet_bind(int fd, int ifindex, int protocol);
 
+/* The interface that a packet socket is bound to, as the kernel has it: PACKET_GONE
+ * once that has gone; PACKET_NONE when 'fd' is none, or is not bound. */
+enum { PACKET_GONE = -1, PACKET_NONE = 0 };
+int packet_ifindex(int fd);
+
 /* Whether 'fd' is a packet socket of the interface, or of one that has gone. */
 bool packet_is_of(int fd, int ifindex);
 

@@ -83,19 +83,26 @@ lagg_port_close(struct lagg_port *port)
     free(port);
 }
 
-int
-lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
+static int
+slot_fill(struct lagg_device *device, uint32_t slot, struct lagg_port *port, bool fresh)
 {
+    struct port_wish *wish;
+
     if (slot >= LAGG_PORTS_MAX) {
         return -EINVAL;
     }
     if (device->ports[slot] != NULL) {
         return -EEXIST;
     }
-    port_give_wish(port, &device->plans->wishes[slot]);
+    wish = &device->plans->wishes[slot];
+    if (fresh) {
+        port_give_wish(port, wish);
+    } else {
+        port->wish = wish;
+    }
     device->ports[slot] = port;
     if (device->datapath != NULL) {
-        datapath_add(device->datapath, slot, port, true);
+        datapath_add(device->datapath, slot, port, fresh);
     } else {
         port_place(port, &device->work->ports[slot]);
     }
@@ -103,23 +110,16 @@ lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port
 }
 
 int
+lagg_device_add_port(struct lagg_device *device, uint32_t slot, struct lagg_port *port)
+{
+    return slot_fill(device, slot, port, true);
+}
+
+int
 lagg_device_add_adopted(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port)
 {
-    if (slot >= LAGG_PORTS_MAX) {
-        return -EINVAL;
-    }
-    if (device->ports[slot] != NULL) {
-        return -EEXIST;
-    }
-    port->wish = &device->plans->wishes[slot];
-    device->ports[slot] = port;
-    if (device->datapath != NULL) {
-        datapath_add(device->datapath, slot, port, false);
-    } else {
-        port_place(port, &device->work->ports[slot]);
-    }
-    return 0;
+    return slot_fill(device, slot, port, false);
 }
 
 /* ---- what is wanted of one --------------------------------------------------------

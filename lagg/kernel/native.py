@@ -235,13 +235,6 @@ class Device:
         """The id by which the process of its workers knows it; 0: it is this one."""
         return self._datapath.lagg
 
-    @property
-    def tap_name(self) -> str:
-        """What its interface is called by now.  OSError when it is gone."""
-        name = ffi.new("char[16]")
-        _check(lib.lagg_device_name(self.pointer, name))
-        return os.fsdecode(ffi.string(name))
-
     def descriptors(self) -> dict[str, int]:
         """All that another process needs to run it or to adopt it, by name."""
         fds = ffi.new("struct lagg_device_fds *")

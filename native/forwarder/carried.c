@@ -11,10 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <linux/if_packet.h>
 
 /* ---- descriptors ------------------------------------------------------------------
  */
@@ -213,18 +210,6 @@ port_fds_close(const struct lagg_port_fds *fds)
     close_each(fds->txrings, LAGG_WORKERS_MAX);
 }
 
-/* Of which interface a packet socket is: -1 when that has gone, 0 when it is none. */
-static int
-ifindex_of(int fd)
-{
-    struct sockaddr_ll address = {0};
-    socklen_t size = sizeof address;
-    bool is_packet = getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
-                     address.sll_family == AF_PACKET;
-
-    return is_packet ? address.sll_ifindex : 0;
-}
-
 /* The set that workers read, unless they are told of another one. */
 static uint32_t
 rings_live(const struct carried *carried, uint32_t slot)
@@ -246,7 +231,7 @@ port_copy(uint32_t workers, uint32_t id, uint32_t slot, const struct store *stor
     for (uint32_t i = 0; i < workers; i++) {
         fds.txrings[i] = copy_of(store, "%u/%u/txring.%u", id, slot, i);
     }
-    fds.ifindex = ifindex_of(fds.tx);
+    fds.ifindex = packet_ifindex(fds.tx);
     return fds;
 }
 

@@ -29,7 +29,7 @@ whoever_adopts_goes_on_where_the_other_was(void)
     last = publish(old, 0);
     fds = device_fds_dup(old);
     CHECK(lagg_device_adopt(&fds, LAGG_APART, &fresh) == 0);
-    CHECK(lagg_device_name(fresh, name) == 0 && strcmp(name, "lagg0") == 0);
+    CHECK(tap_name(fresh->fds.tap[0], name) == 0 && strcmp(name, "lagg0") == 0);
     lagg_device_read(fresh, &reading);
     CHECK(reading.generation == 2);
     ticket = publish(fresh, 0);
@@ -85,7 +85,7 @@ a_device_whose_tap_was_deleted_is_adopted(void)
     check_about("deleted", 0);
     link_delete("lagg0");
     CHECK(lagg_device_adopt(&fds, LAGG_APART, &fresh) == 0);
-    CHECK(lagg_device_name(fresh, name) == -EBADFD);
+    CHECK(tap_name(fresh->fds.tap[0], name) == -EBADFD);
     publish(fresh, 0);
     CHECK(lagg_device_destroy(fresh) == 0);
     CHECK(lagg_device_destroy(old) == 0);

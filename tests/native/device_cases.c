@@ -241,20 +241,6 @@ only_real_interfaces_become_ports(void)
     CHECK(lagg_device_destroy(device) == 0);
 }
 
-static struct lagg_plan
-plan_with(uint32_t slots, uint32_t accept)
-{
-    return (struct lagg_plan){
-        .tx_drop = LAGG_DROP_NO_ACTIVE_PORT,
-        .rx_drop = LAGG_DROP_NOT_ACCEPTED,
-        .stride = 1,
-        .hash_layers = LAGG_LAYER_L2,
-        .rx_bytes_max = UINT32_MAX,
-        .ports = slots,
-        .rx_accept = accept,
-    };
-}
-
 static uint64_t
 publish(struct lagg_device *device, uint32_t slots, uint32_t accept)
 {

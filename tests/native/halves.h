@@ -14,24 +14,10 @@
 
 enum { LO = 1, FRAMES = 50, FDS = sizeof(struct lagg_device_fds) / sizeof(int) };
 
-static inline struct lagg_plan
-plan_of_lo(uint32_t slots)
-{
-    return (struct lagg_plan){
-        .tx_drop = LAGG_DROP_NO_ACTIVE_PORT,
-        .rx_drop = LAGG_DROP_NOT_ACCEPTED,
-        .stride = 1,
-        .hash_layers = LAGG_LAYER_L2,
-        .rx_bytes_max = UINT32_MAX,
-        .ports = slots,
-        .rx_accept = slots,
-    };
-}
-
 static inline uint64_t
 publish(struct lagg_device *device, uint32_t slots)
 {
-    const struct lagg_plan plan = plan_of_lo(slots);
+    const struct lagg_plan plan = plan_with(slots, slots);
     uint64_t ticket = 0;
 
     CHECK(lagg_device_publish(device, &plan, &ticket) == 0);

@@ -370,4 +370,19 @@ detach_port(struct lagg_device *device, uint32_t slot)
     return error;
 }
 
+/* Reads the ports in 'slots', and lets in what comes by those in 'accept'. */
+static inline struct lagg_plan
+plan_with(uint32_t slots, uint32_t accept)
+{
+    return (struct lagg_plan){
+        .tx_drop = LAGG_DROP_NO_ACTIVE_PORT,
+        .rx_drop = LAGG_DROP_NOT_ACCEPTED,
+        .stride = 1,
+        .hash_layers = LAGG_LAYER_L2,
+        .rx_bytes_max = UINT32_MAX,
+        .ports = slots,
+        .rx_accept = accept,
+    };
+}
+
 #endif
