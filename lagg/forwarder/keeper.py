@@ -72,7 +72,6 @@ class Keeper:
         self._mapped: dict[int, set[int]] = {}  # slots by id
         self._leases: dict[tuple[int, int], tuple[bytes, int]] = {}  # by id and slot
         self._lock = Lock()
-        self.deaths = 0  # of forwarders, since this laggd began
 
     @classmethod
     def open(cls, directory: Path) -> "Keeper":
@@ -200,7 +199,6 @@ class Keeper:
         if not self._process.ended():
             return
         log.error("lagg-forwarder (pid %d) died; another one goes on", self.pid)
-        self.deaths += 1
         try:
             with self._lock:
                 self._replace()
@@ -270,10 +268,17 @@ class Keeper:
         self._client.put(name, fd)
         self._lent[name] = fd
 
+    def _put_under(self, prefix: str, sockets: Mapping[str, int]) -> None:
+        for name, fd in sockets.items():
+            self._put(prefix + name, fd)
+
     def _drop(self, names: Iterable[str]) -> None:
         for name in list(names):
             if self._lent.pop(name, None) is not None:
                 self._client.delete(name)
+
+    def _under(self, prefix: str) -> Iterator[str]:
+        return (name for name in self._lent if name.startswith(prefix))
 
     # ---- who runs workers ----------------------------------------------------------
 
@@ -307,8 +312,7 @@ class Keeper:
         """Runs a lagg's workers.  LaggError: none of it is there."""
         with self._lock:
             try:
-                for name, fd in sockets.items():
-                    self._put(f"{lagg}/{name}", fd)
+                self._put_under(f"{lagg}/", sockets)
                 self._client.open(lagg)
                 self._client.run(lagg, busy_poll_us)
             except BaseException:
@@ -326,7 +330,7 @@ class Keeper:
         with logged(log.debug):
             self._client.close(lagg)
         with logged(log.warning):
-            self._drop([name for name in self._lent if name.startswith(f"{lagg}/")])
+            self._drop(self._under(f"{lagg}/"))
 
     def end(self, lagg: int) -> None:
         """Stops a lagg's workers, and keeps nothing of it."""
@@ -337,8 +341,7 @@ class Keeper:
         """Takes a port in.  LaggError: it is not."""
         with self._lock:
             try:
-                for name, fd in sockets.items():
-                    self._put(f"{lagg}/{slot}/{name}", fd)
+                self._put_under(f"{lagg}/{slot}/", sockets)
                 self._client.map(lagg, slot)
             except BaseException:
                 with logged(log.warning):
@@ -353,8 +356,7 @@ class Keeper:
             self._client.unmap(lagg, slot)
             self._mapped[lagg].discard(slot)
             self._leases.pop((lagg, slot), None)
-            prefix = f"{lagg}/{slot}/"
-            names = [name for name in self._lent if name.startswith(prefix)]
+            names = self._under(f"{lagg}/{slot}/")
             self._drop(name for name in names if not name.endswith("/slow"))
 
     def map_rings(
@@ -362,8 +364,7 @@ class Keeper:
     ) -> None:
         """Takes rings of a port beside the live ones.  LaggError."""
         with self._lock:
-            for name, fd in sockets.items():
-                self._put(f"{lagg}/{slot}/{name}", fd)
+            self._put_under(f"{lagg}/{slot}/", sockets)
             self._client.map_rings(lagg, slot, rings)
 
     def unmap_rings(self, lagg: int, slot: int, rings: int) -> None:
@@ -371,8 +372,7 @@ class Keeper:
         with self._lock:
             self._client.drain(lagg, slot, rings)
             self._client.unmap_rings(lagg, slot, rings)
-            prefix = f"{lagg}/{slot}/ring.{rings}."
-            self._drop([name for name in self._lent if name.startswith(prefix)])
+            self._drop(self._under(f"{lagg}/{slot}/ring.{rings}."))
 
 
 class ForwarderDatapath:

@@ -9,8 +9,7 @@ nobody's business: it can be given away and adopted.
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from lagg._native import ffi, lib
@@ -205,13 +204,3 @@ def begin(
     for slot in SLOTS.values():
         client.map(ID, slot, again=again)
     client.run(ID)
-
-
-@contextmanager
-def listed(client: ForwarderClient) -> Iterator[dict[str, int]]:
-    kept = client.list()
-    try:
-        yield kept
-    finally:
-        for fd in kept.values():
-            os.close(fd)

@@ -16,8 +16,8 @@ import pytest
 
 from lab import Namespace
 from lagg.errors import LaggError
-from tests.forwarder.carried import ID, SLOTS, Half, Wires, begin, listed
-from tests.forwarder.world import DEADLINE_S, Running, refusal, same
+from tests.forwarder.carried import ID, SLOTS, Half, Wires, begin
+from tests.forwarder.world import DEADLINE_S, Running, listed, refusal, same
 from tests.tree import ROOT
 from tests.waiting import wait_until
 

@@ -18,7 +18,15 @@ from lagg.errors import LaggError
 from lagg.forwarder import wire
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.wire import ForwarderRequest, Word
-from tests.forwarder.world import DEADLINE_S, Running, hear, refusal, same, stopped
+from tests.forwarder.world import (
+    DEADLINE_S,
+    Running,
+    hear,
+    listed,
+    refusal,
+    same,
+    stopped,
+)
 from tests.tree import ROOT
 from tests.waiting import wait_until
 
@@ -31,16 +39,6 @@ def opened(count: int) -> Iterator[list[int]]:
         yield fds
     finally:
         for fd in fds:
-            os.close(fd)
-
-
-@contextmanager
-def listed(client: ForwarderClient) -> Iterator[dict[str, int]]:
-    kept = client.list()
-    try:
-        yield kept
-    finally:
-        for fd in kept.values():
             os.close(fd)
 
 

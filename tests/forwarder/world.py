@@ -107,3 +107,14 @@ def hear(client: ForwarderClient) -> Word:
     wait_until(listened, DEADLINE_S, "something is heard")
     (word,) = heard
     return word
+
+
+@contextmanager
+def listed(client: ForwarderClient) -> Iterator[dict[str, int]]:
+    """All that is kept; closed at the end."""
+    kept = client.list()
+    try:
+        yield kept
+    finally:
+        for fd in kept.values():
+            os.close(fd)
