@@ -32,13 +32,17 @@ RUNS = {
         "| laggd: protocol switch |",
     ),
     "start": (("start", "--rounds", "1"), "| ready |"),
+    "restart": (
+        ("restart", "--case", "lacp", "--count", "1", "--rate", "100"),
+        "| lacp | SIGKILL forwarder |",
+    ),
 }
 """Options, and a row of its table."""
 
 
 def left() -> set[str]:
     """Namespaces of benches, and directories."""
-    labels = ("bench", "reconfigure", "start")
+    labels = ("bench", "reconfigure", "start", "restart")
     spaces = (NETNS_DIRECTORY.glob(f"lagg-{label}-*") for label in labels)
     found = {path.name for paths in spaces for path in paths}
     return found | {
@@ -64,5 +68,5 @@ def test_it_prints_a_table_and_leaves_nothing(run: str) -> None:
     assert row in done.stdout
     for peer in PEERS if run == "peers" else ():
         assert f"| {peer} |" in done.stdout or f"Not here: {peer} (" in done.stdout
-    assert re.search(r"^\|(---\|)+", done.stdout, re.MULTILINE)
+    assert re.search(r"^\|( ?--- ?\|)+", done.stdout, re.MULTILINE)
     assert left() <= before

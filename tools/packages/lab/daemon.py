@@ -7,6 +7,7 @@ it leaves.  Knows no driver.
 
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -49,6 +50,41 @@ class Refused(CommandError):
     """laggctl failed; `output` is the line it wrote."""
 
 
+class Successor:
+    """A laggd that laggctl has started, as far as Daemon needs a process of it."""
+
+    def __init__(self, pid: int) -> None:
+        """`pid`: of a process that runs."""
+        self.pid = pid
+        self._end: int | None = os.pidfd_open(pid)  # readable then
+
+    def poll(self) -> int | None:
+        """0 once it has ended, whatever its exit code was: it is no child of ours."""
+        return 0 if self._ended(0) else None
+
+    def wait(self, timeout: float) -> int:
+        """What poll() says at its end; subprocess.TimeoutExpired."""
+        if not self._ended(timeout):
+            raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        return 0
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """To it, and never to another that has its pid now."""
+        if self._end is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._end, number)
+
+    def _ended(self, timeout_s: float) -> bool:
+        if self._end is not None:
+            waiting = select.poll()
+            waiting.register(self._end, select.POLLIN)
+            if not waiting.poll(1000 * timeout_s):
+                return False
+            os.close(self._end)
+            self._end = None
+        return True
+
+
 class Daemon:
     """One laggd, running once it is made."""
 
@@ -77,7 +113,7 @@ class Daemon:
             self._options += ["--config", str(config)]
         if self._prefix:
             self._options.append("--seccomp")
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Successor | None = None
         self.start()
 
     @property
@@ -111,6 +147,14 @@ class Daemon:
     def limit(self, *limits: str) -> None:
         """When it is started next, it has these limits: prlimit(1)'s words."""
         self._prefix = ("prlimit", *limits, *self._prefix)
+
+    def restart(self) -> dict[str, Any]:
+        """`laggctl restart`; what it says.  All that follows is of the next laggd."""
+        before, said = self._process, json.loads(self.ctl("--json", "restart"))
+        assert before is not None
+        before.wait(END_SECONDS * SLOWNESS)
+        self._process = Successor(said["pid"])
+        return dict(said)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
@@ -159,6 +203,8 @@ class Daemon:
     def close(self) -> None:
         """Ends all that runs in its host, and after it the forwarder that it left."""
         self.host.end_started()
+        if isinstance(self._process, Successor):
+            self.stop()
         self.kill_forwarder()
 
     # ---- its log -------------------------------------------------------------------
