@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--fast") and config.getoption("--long"):
         raise pytest.UsageError("--fast and --long: one or the other")
+    os.environ[leftovers.TESTS] = str(os.getpid())
     # The environment carries the seed to the xdist workers.
     os.environ.setdefault("LAGG_SEED", str(secrets.randbelow(2**32)))
     name = getattr(config, "workerinput", {}).get("alone_lock")
@@ -184,12 +185,13 @@ def _locked(path: Path, *, alone: bool) -> IO[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails the run when a namespace or nft table of ours outlives it."""
+    """Fails the run when a namespace, nft table or forwarder of ours outlives it."""
     touches_network = os.geteuid() == 0 and any(
         WORLDS.intersection(item.path.parents) for item in request.session.items
     )
     before = leftovers.nft_tables() if touches_network else set()
     yield
     assert not leftovers.namespaces()
+    wait_until(lambda: not leftovers.forwarders(), 10, str(leftovers.forwarders()))
     if touches_network:
         assert leftovers.nft_tables() <= before

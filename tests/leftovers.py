@@ -8,6 +8,9 @@ each other are told apart.
 import os
 from pathlib import Path
 
+TESTS = "LAGG_TESTS"
+"""In the environment of all that a test starts: the process of the tests."""
+
 NETNS_PREFIX = f"lagg-{os.getpid()}-"
 """How the name of every network namespace a test makes begins."""
 
@@ -23,6 +26,23 @@ def namespaces() -> set[str]:
         return set()
     names = {path.name for path in NETNS_DIRECTORY.iterdir()}
     return {name for name in names if name.startswith(NETNS_PREFIX)}
+
+
+def forwarders() -> set[str]:
+    """The forwarders that tests of this process have left: pid, and which test."""
+    ours = f"{TESTS}={os.getpid()}"
+    found = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (place / "comm").read_text() != "lagg-forwarder\n":
+                continue
+            words = (place / "environ").read_text(errors="replace").split("\0")
+        except OSError:
+            continue  # it has just ended
+        if ours in words:
+            tests = [w for w in words if w.startswith("PYTEST_CURRENT_TEST=")]
+            found.add(" ".join((place.name, *tests)))
+    return found
 
 
 def nft_tables() -> set[str]:

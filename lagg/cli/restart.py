@@ -82,8 +82,8 @@ class Running:
 
     def require_replaceable(self) -> None:
         """LaggError: another laggd cannot go on with its laggs; says what to do."""
-        if "--apart" not in self.words:
-            cause = "runs without --apart, so its frames would stop with it"
+        if "--inside" in self.words:
+            cause = "runs with --inside, so its frames would stop with it"
             raise LaggError("laggd", f"{cause}: stop and start it", errno.EOPNOTSUPP)
         if self.supervised:
             cause = "systemd has started it: use systemctl restart laggd"

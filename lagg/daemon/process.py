@@ -64,7 +64,7 @@ of milliseconds, and all that wait together no longer than one."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 LEAVE_SIGNAL = signal.SIGUSR2
-"""Ends laggd and nothing else: with --apart its laggs live on for the next one."""
+"""Ends laggd and nothing else: its laggs live on for the next one."""
 
 MEANINGLESS_SIGNALS = (
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
@@ -98,7 +98,7 @@ class CommandLine:
     tuning: Tuning
     seccomp: bool
     metrics: tuple[str, int] | None  # address and port to be scraped at
-    apart: bool  # workers run in a process of their own
+    inside: bool  # workers are threads of laggd, and end with it
     replace: bool  # a laggd that lives hands its laggs over
 
 
@@ -143,7 +143,7 @@ async def _open_commands(
     from lagg.operations.commands import Commands
 
     privileges.confine()  # now, for the socket may have had to be given to its group
-    apart = Apart(settings.replace, door.take_place) if settings.apart else None
+    apart = None if settings.inside else Apart(settings.replace, door.take_place)
     return await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
 
 
@@ -167,7 +167,7 @@ async def _serve(
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
     scraped = (
-        listener_of(*settings.metrics, shared=settings.apart)
+        listener_of(*settings.metrics, shared=not settings.inside)
         if settings.metrics
         else None
     )
@@ -177,7 +177,7 @@ async def _serve(
     server = ControlServer(commands, settings.gid, reloader.reload, life)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
     leaving = Tasks()
-    if settings.apart:
+    if not settings.inside:
         leave = partial(leaving.begin, commands.leave)
         asyncio.get_running_loop().add_signal_handler(LEAVE_SIGNAL, leave)
     async with AsyncExitStack() as way_out:  # last first, each whatever another does
@@ -406,8 +406,8 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
 def _settings(words: Sequence[str] | None) -> CommandLine:
     parser = make_parser()
     found = parser.parse_args(words)
-    if found.replace and not found.apart:
-        parser.error("--replace: only with --apart can another laggd's laggs live on")
+    if found.replace and found.inside:
+        parser.error("--replace: not with --inside, with which laggs end with laggd")
     return CommandLine(
         config=found.config,
         socket=Path(found.socket),
@@ -417,7 +417,7 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
         tuning=Tuning(found.workers, found.transmit, found.busy_poll),
         seccomp=found.seccomp,
         metrics=found.metrics,
-        apart=found.apart,
+        inside=found.inside,
         replace=found.replace,
     )
 
@@ -436,16 +436,16 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         "--seccomp", action="store_true", help="only the system calls laggd needs"
     )
     parser.add_argument(
-        "--apart",
+        "--inside",
         action="store_true",
-        help="carry frames in a process of its own, lagg-forwarder, which lives on when"
-        " laggd is killed; the next laggd goes on with its laggs",
+        help="carry frames in threads of laggd, which end with it; not in a process of"
+        " their own, lagg-forwarder, by which the next laggd goes on with its laggs",
     )
     parser.add_argument(
         "--replace",
         action="store_true",
-        help="with --apart: go on with the laggs of the laggd that runs, which ends; if"
-        " this one cannot, that one goes on",
+        help="go on with the laggs of the laggd that runs, which ends; if this one"
+        " cannot, that one goes on",
     )
     parser.add_argument(
         "--metrics",

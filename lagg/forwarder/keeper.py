@@ -104,6 +104,18 @@ class Keeper:
             return False
         return True
 
+    @classmethod
+    def needed(cls, directory: Path) -> int | None:
+        """The pid of a forwarder that keeps anything.  LaggError as is_there()."""
+        try:
+            with ForwarderClient(directory / SOCKET) as client:
+                kept = client.list()
+        except GoneError:
+            return None
+        for descriptor in kept.values():
+            os.close(descriptor)
+        return client.pid if kept else None
+
     def commit(self) -> None:
         """The forwarder is ours.  LaggError: the claim is over, and another has it."""
         self._client.commit()
@@ -237,7 +249,8 @@ class Keeper:
         self._forget_client()
         self._process.close()
         if self._spare is not None:
-            os.kill(self._spare.pid, 15)  # it carries nothing, so it ends
+            with logged(log.warning):
+                self._spare.end()
             self._spare.close()
 
     def _forget_client(self) -> None:

@@ -127,9 +127,18 @@ def _is_alone(state_dir: Path, file: StateFile, apart: Apart) -> bool:
             raise
         if Keeper.is_there(state_dir):
             return False
-        cause = "its laggd carries frames itself: stop it, then start one with --apart"
+        cause = "its laggd runs with --inside: stop it, then start one without"
         raise LaggError(str(state_dir), cause, errno.EBUSY) from error
     return True
+
+
+def require_none_left(state_dir: Path) -> None:
+    """LaggError (EBUSY): a laggd has left laggs there, and they carry frames."""
+    pid = Keeper.needed(state_dir)
+    if pid is not None:
+        cause = f"lagg-forwarder (pid {pid}) carries what a laggd has left"
+        remedy = "start laggd without --inside, which goes on with it"
+        raise LaggError(str(state_dir), f"{cause}: {remedy}", errno.EBUSY)
 
 
 def _record(keeper: Keeper) -> HalfRecord:

@@ -46,7 +46,7 @@ from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
 from lagg.operations.apply import Applier, tell_attached
 from lagg.operations.attach import attach, attached, detach
-from lagg.operations.claim import Apart, Claim
+from lagg.operations.claim import Apart, Claim, require_none_left
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.keeping import Keeping
 from lagg.operations.kernel_events import KernelEvents
@@ -95,16 +95,19 @@ class Commands:
         """The commands on the real kernel.
 
         With a dead predecessor's ports put back.  With `apart`, a forwarder runs the
-        workers, and a predecessor's laggs that one has are ours: LaggError when they
-        cannot be; nothing has happened to them.
+        workers, and a predecessor's laggs that one has are ours.  LaggError when they
+        cannot be, or are there and we would carry frames ourselves; nothing has
+        happened to them.
         """
         if apart is not None:
             return await cls._open_apart(state_dir, tuning, apart)
         async with AsyncExitStack() as parts:
             netlink = parts.enter_context(closing(Netlink()))
             deaf = parts.enter_context(closing(DeafPorts(MARK)))
-            takeover = await Takeover.open(netlink, deaf, state_dir)
-            parts.callback(takeover.close)
+            file = StateFile(state_dir)
+            parts.callback(file.close)
+            require_none_left(state_dir)
+            takeover = await Takeover.after_the_dead(netlink, deaf, file)
             laggs = Laggs(netlink, takeover, lambda name, _: make_device(name, tuning))
             parts.push_async_callback(laggs.close)
             commands = cls(laggs)

@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 from lagg.errors import LaggError, done_if, logged
@@ -31,7 +30,7 @@ class Takeover:
     """The interfaces that are ports.  Control thread only."""
 
     def __init__(self, netlink: Netlink, deaf: DeafPorts, file: StateFile) -> None:
-        """`file` is locked by us; use `open` to put back a dead predecessor's ports."""
+        """`file` is locked by us; see after_the_dead()."""
         self._netlink = netlink
         self._deaf = deaf
         self._file = file
@@ -42,18 +41,10 @@ class Takeover:
         self._changes = self._changes_saved = 0  # of the originals, and in the file
 
     @classmethod
-    async def open(cls, netlink: Netlink, deaf: DeafPorts, directory: Path) -> Self:
-        """Locks the state directory and puts back what a killed daemon left changed.
-
-        Raises LaggError when another daemon holds the directory.
-        """
-        return await cls.after_the_dead(netlink, deaf, StateFile(directory))
-
-    @classmethod
     async def after_the_dead(
         cls, netlink: Netlink, deaf: DeafPorts, file: StateFile
     ) -> Self:
-        """As open(), by a file that is locked already."""
+        """Puts back what a killed daemon left changed; `file` is locked by us."""
         for original in file.load():
             await _put_back_for_the_dead(netlink, deaf, original)
         file.clear()

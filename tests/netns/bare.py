@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from lab import Host, Lab, conserved, wait_until
+from lab.daemon import INSIDE
 from lab.lab import PANEL
 from tests.netns.frames import Capture
 from tests.netns.steer import DEADLINE_S, LAGG, Steer
@@ -36,7 +37,8 @@ class Bare:
             lab.cable(self.near, port, self.far, end, patched=True)
             for port, end in zip(PORTS, ENDS, strict=True)
         ]
-        self.laggd = lab.daemon(self.near, log_level="info")
+        # What is asked here of the hot path does not depend on whose threads it has.
+        self.laggd = lab.daemon(self.near, log_level="info", options=(INSIDE,))
         words = [word for port in PORTS for word in ("--port", port)]
         self.laggd.ctl("create", LAGG, *words)
         self.steer = Steer(self.laggd)

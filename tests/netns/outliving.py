@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lab import Host, Lab, Pair, ping, wait_until
-from lab.daemon import APART
 from tests.leftovers import nft_tables
 from tests.netns.bare import silence
 from tests.netns.partners import Steered, know
@@ -64,9 +63,7 @@ class Outliving(Steered):
     """The pair; all that is killed is a's."""
 
     def __init__(self, lab: Lab, proto: str, *options: str) -> None:
-        super().__init__(
-            Pair(lab, cables=CABLES, proto=proto, options=options, laggd=(APART,))
-        )
+        super().__init__(Pair(lab, cables=CABLES, proto=proto, options=options))
         self.proto = proto
         if proto == "lacp":
             self.pair.wait_until_agreed(CABLES)
@@ -136,7 +133,7 @@ class Left:
         for port in PORTS:
             lab.cable(self.near, port, self.far, port.replace("p", "q"))
         self._found = self._ports()
-        self.laggd = lab.daemon(self.near, options=(APART,))
+        self.laggd = lab.daemon(self.near)
 
     def create(self, proto: str = "loadbalance") -> None:
         words = [word for port in PORTS for word in ("--port", port)]

@@ -52,8 +52,9 @@ class World:
             process.wait()
 
     def kill(self) -> None:
-        """Kills laggd; returns when whoever follows has noticed."""
+        """Kills laggd and lagg0; returns when whoever follows has noticed."""
         self.laggd.kill()
+        self.laggd.kill_forwarder()
         wait_until(lambda: "gone" in self.told(), DEADLINE_S, "it is noticed")
 
     def told(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lab import Daemon, Lab, Pair, wait_until
-from lab.daemon import APART, LAGGD
+from lab.daemon import INSIDE, LAGGD
 from lagg.errors import LaggError
 from lagg.forwarder.client import ForwarderClient
 from tests.netns.outliving import PROTOS, Conversation, Outliving, facts, furnish
@@ -54,7 +54,7 @@ class House:
         """A laggd that fails; returns when it has."""
         places = ("--socket", self.laggd.socket, "--state-dir", self.laggd.state_dir)
         started = self.host.popen(
-            *limits, LAGGD, *places, APART, REPLACE, *words, stderr=subprocess.PIPE
+            *limits, LAGGD, *places, REPLACE, *words, stderr=subprocess.PIPE
         )
         _, said = started.communicate(timeout=DEADLINE_S)
         return subprocess.CompletedProcess([], started.returncode, "", said)
@@ -97,7 +97,7 @@ def scraped() -> str:
 @pytest.fixture
 def house() -> Iterator[House]:
     with Lab() as lab:
-        yield House(lab, APART)
+        yield House(lab)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_what_succeeds_another_does_what_that_one_did(house: House) -> None:
 
 def test_a_scraper_finds_who_is_there() -> None:
     with Lab() as lab:
-        house = House(lab, APART, f"--metrics={SCRAPED}")
+        house = House(lab, f"--metrics={SCRAPED}")
         house.host.run("ip", "link", "set", "lo", "up")
         house.laggd.ctl("restart")
         page = house.host.inside(scraped)
@@ -284,7 +284,7 @@ def test_without_replace_a_second_laggd_does_not_ask(
 ) -> None:
     before = house.status
     other = ("--socket", tmp_path / "s", "--state-dir", house.laggd.state_dir)
-    second = house.host.popen(LAGGD, *other, APART, stderr=subprocess.PIPE)
+    second = house.host.popen(LAGGD, *other, stderr=subprocess.PIPE)
     _, said = second.communicate(timeout=DEADLINE_S)
     assert second.returncode == 1
     assert f"in use by another laggd (pid {before['pid']})" in said
@@ -297,7 +297,7 @@ def test_restart_says_of_a_bad_configuration_that_the_old_one_goes_on(
     config = tmp_path / "laggd.toml"
     config.write_text("")
     with Lab() as lab:
-        house = House(lab, APART, config=config)
+        house = House(lab, config=config)
         before = house.status
         config.write_text("nonsense = 1\n")
         refused = house.laggd.try_ctl("restart")
@@ -311,18 +311,18 @@ def test_restart_says_of_a_bad_configuration_that_the_old_one_goes_on(
 
 def test_restart_of_a_laggd_that_carries_frames_itself_is_refused() -> None:
     with Lab() as lab:
-        house = House(lab)
+        house = House(lab, INSIDE)
         before = house.status
         refused = house.laggd.try_ctl("restart")
         assert (refused.returncode, refused.stderr) == (
             1,
-            "laggctl: laggd: runs without --apart, so its frames would stop with it:"
+            "laggctl: laggd: runs with --inside, so its frames would stop with it:"
             " stop and start it (EOPNOTSUPP)\n",
         )
         assert house.status["pid"] == before["pid"]
         refused = house.newcomer()
         assert refused.returncode == 1
-        assert "stop it, then start one with --apart" in refused.stderr
+        assert "runs with --inside: stop it, then start one without" in refused.stderr
 
 
 # ---- away --------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_restart_of_a_laggd_that_carries_frames_itself_is_refused() -> None:
 @pytest.fixture
 def fast() -> Iterator[Pair]:
     with Lab() as lab:
-        yield Pair(lab, proto="lacp", options=("--lacp-fast-timeout",), laggd=(APART,))
+        yield Pair(lab, proto="lacp", options=("--lacp-fast-timeout",))
 
 
 def heard(pair: Pair) -> list[int]:

@@ -15,8 +15,9 @@ SHARE_MAX = 0.005
 
 
 def cpu_seconds(daemon: Daemon) -> float:
-    """The CPU time of all its threads; /proc/PID/stat's ticks are too coarse."""
-    tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
+    """The CPU time of all threads; /proc/PID/stat's ticks are too coarse."""
+    pids = {daemon.pid, daemon.carrier}
+    tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 

@@ -189,7 +189,9 @@ def test_a_port_is_put_back_by_who_goes_on_with_it(
             closing(DeafPorts(mark=1)) as deaf,
             closing(DeafPorts(mark=1)) as others,
         ):
-            before = await Takeover.open(netlink, DeafPorts(mark=1), tmp_path)
+            before = await Takeover.after_the_dead(
+                netlink, DeafPorts(mark=1), StateFile(tmp_path)
+            )
             await before.take(await netlink.link(index))
             before.set_rx_filter(index, promisc=True, allmulti=False, multicast=NONE)
             await netlink.set_mtu(index, 1400)

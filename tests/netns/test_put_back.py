@@ -15,7 +15,7 @@ from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.link import Address, AddrGenMode, Link
-from lagg.ports.originals import Original, put_back, remember
+from lagg.ports.originals import Original, StateFile, put_back, remember
 from lagg.ports.takeover import Takeover
 
 MAC, LAGG_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:99"
@@ -186,7 +186,7 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
 
     async def there_and_back(netlink: Netlink) -> Link:
         with closing(DeafPorts(0)) as deaf:
-            takeover = await Takeover.open(netlink, deaf, tmp_path)
+            takeover = await Takeover.after_the_dead(netlink, deaf, StateFile(tmp_path))
             index = (await netlink.by_name("eth0")).ifindex
             await takeover.take(await netlink.link(index))
             await netlink.set_mac(index, LAGG_MAC)
@@ -206,7 +206,7 @@ def test_what_is_asked_of_a_port_that_was_given_back_is_refused(
 
     async def ask_late(netlink: Netlink) -> list[str]:
         with closing(DeafPorts(0)) as deaf:
-            takeover = await Takeover.open(netlink, deaf, tmp_path)
+            takeover = await Takeover.after_the_dead(netlink, deaf, StateFile(tmp_path))
             index = (await netlink.by_name("eth0")).ifindex
             await takeover.take(await netlink.link(index))
             await takeover.give_back(index)

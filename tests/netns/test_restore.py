@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lab.daemon import INSIDE
 from lagg.errors import LaggError
 from lagg.kernel.netlink.generic import Generic
 from lagg.model import Proto
@@ -206,7 +207,8 @@ def laggd(world: World, *ports: str) -> subprocess.Popen[bytes]:
     listed = ", ".join(f'"{port}"' for port in ports)
     config.write_text(f'[[lagg]]\nname = "lagg0"\nports = [{listed}]\nmtu = 1300\n')
     socket = world.state_dir / "laggd.sock"
-    words = ["--config", config, "--socket", socket, "--state-dir", world.state_dir]
+    words = [INSIDE, "--config", config, "--socket", socket]
+    words += ["--state-dir", world.state_dir]
     daemon = world.near.inside(
         lambda: subprocess.Popen(
             [sys.executable, "-c", LAGGD, *map(str, words)], stderr=subprocess.DEVNULL

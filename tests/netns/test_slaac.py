@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.daemon import INSIDE
 from lagg.kernel.netlink import messages
 from lagg.kernel.netlink.wire import Request, Socket
 from tests.netns.commands_world import World
@@ -153,7 +154,7 @@ def test_the_next_laggd_gives_them_back_after_a_kill(
 
     def start() -> "subprocess.Popen[bytes]":
         words = ["--config", str(config), "--socket", str(tmp_path / "s")]
-        words += ["--state-dir", str(tmp_path / "state")]
+        words += ["--state-dir", str(tmp_path / "state"), INSIDE]
         return subprocess.Popen([sys.executable, "-c", LAGGD, *words])
 
     process = world.near.inside(start)

@@ -84,6 +84,7 @@ def test_what_the_killed_had_is_free_at_once_and_stays_with_who_took_it(
 ) -> None:
     two.first.ctl("create", "lagg0", "--port=p0", f"--mac={MAC}")
     two.first.kill()
+    two.first.kill_forwarder()
     two.second.ctl("create", "lagg1", "--port=p0", "--port=p1")
     assert two.link("p0")["address"] == MAC  # nobody has put it back
     two.first.start()

@@ -56,18 +56,24 @@ def status_of(path: Path) -> dict[str, str]:
     return {name: value.strip() for name, _, value in rows}
 
 
+def tasks_of(pid: int) -> list[dict[str, str]]:
+    return [status_of(each / "status") for each in Path(f"/proc/{pid}/task").iterdir()]
+
+
 def test_it_is_nobody_with_two_capabilities_and_its_workers_have_none(
     pair: Pair,
 ) -> None:
-    process = Path(f"/proc/{pair.a.laggd.pid}")
-    control = status_of(process / "status")
+    laggd = pair.a.laggd
+    control = status_of(Path(f"/proc/{laggd.pid}/status"))
     assert set(control["Uid"].split()) == {str(UNPRIVILEGED)}
     assert control["Groups"] == ""
     assert int(control["CapEff"], 16) == int(control["CapPrm"], 16) == 0x3000
     assert (control["NoNewPrivs"], control["Seccomp"]) == ("1", "2")
-    threads = [status_of(each / "status") for each in (process / "task").iterdir()]
-    assert {each["Seccomp"] for each in threads} == {"2"}
-    assert 0 in {int(each["CapPrm"], 16) for each in threads}  # lagg0's worker
+    tasks = {pid: tasks_of(pid) for pid in (laggd.pid, laggd.carrier)}
+    every = [task for those in tasks.values() for task in those]
+    assert {(each["NoNewPrivs"], each["Seccomp"]) for each in every} == {("1", "2")}
+    assert len(tasks[laggd.carrier]) > 1  # lagg0's worker
+    assert {int(each["CapPrm"], 16) for each in tasks[laggd.carrier]} == {0}
 
 
 def test_everything_is_changed_under_traffic_and_nothing_is_lost(pair: Pair) -> None:
@@ -123,10 +129,23 @@ def test_an_offload_of_a_port_is_off_and_is_put_back(pair: Pair) -> None:
     laggd.ctl("attach", "lagg0", "q1")
 
 
-def test_after_sigkill_the_next_start_puts_back_and_takes_over(pair: Pair) -> None:
+def test_after_sigkill_the_next_one_goes_on(pair: Pair) -> None:
+    laggd, host = pair.a.laggd, pair.a.host
+    held = host.ifindex("lagg0")
+    laggd.kill()
+    laggd.start()
+    assert [port["name"] for port in laggd.record()["ports"]] == ["p0", "p1", "p2"]
+    assert host.ifindex("lagg0") == held
+    assert pair.ping().lost == 0
+
+
+def test_after_sigkill_of_both_the_next_start_puts_back_and_takes_over(
+    pair: Pair,
+) -> None:
     laggd, host = pair.a.laggd, pair.a.host
     taken = host.link("p1").mac
     laggd.kill()
+    laggd.kill_forwarder()
     wait_until(lambda: not host.has_link("lagg0"), DEADLINE_S, "the TAP is gone")
     remembered = laggd.state_dir / "ports.json"
     assert remembered.stat().st_uid == UNPRIVILEGED
@@ -135,7 +154,7 @@ def test_after_sigkill_the_next_start_puts_back_and_takes_over(pair: Pair) -> No
     wait_until(lambda: host.link("p1").mac != taken, DEADLINE_S, "its MAC is put back")
     wait_until(lambda: host.link("p1").mtu == 1500, DEADLINE_S, "its MTU is put back")
     laggd.ctl("create", "lagg0", "--port", "p0", "--port", "p1", "--port", "p2")
-    assert laggd.stop() == 0
+    assert laggd.stop() == 0, laggd.log_tail()
     assert not remembered.exists()
 
 

@@ -95,7 +95,8 @@ class Lagg:
         )
         self.laggd.ctl("create", LAGG, "--port", "p0")
         address(self.near, LAGG, self.far, "q0")
-        self._system = System("", self.near, LAGG, self.far, ("q0",), (self.laggd.pid,))
+        pids = tuple({self.laggd.pid, self.laggd.carrier})
+        self._system = System("", self.near, LAGG, self.far, ("q0",), pids)
 
     def system(self, proto: str, ports: int = 1) -> System:
         """In use, the lagg has this protocol and so many ports."""

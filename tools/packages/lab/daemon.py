@@ -40,8 +40,8 @@ AS_USER = "LAGG_AS_USER"
 UNPRIVILEGED = 64_997
 """A uid and gid that nobody has."""
 
-APART = "--apart"
-"""An option with which the workers run in a lagg-forwarder, which outlives laggd."""
+INSIDE = "--inside"
+"""An option with which the workers are threads of laggd, and end with it."""
 
 _UCRED = struct.Struct("=iII")
 
@@ -190,6 +190,11 @@ class Daemon:
             )
         pid, _, _ = _UCRED.unpack(credentials)
         return int(pid)
+
+    @property
+    def carrier(self) -> int:
+        """The pid of the process that has the workers."""
+        return self.forwarder() or self.pid
 
     def kill_forwarder(self) -> None:
         """SIGKILL, if there is one; returns when nobody of that pid has the socket."""

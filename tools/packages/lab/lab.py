@@ -129,9 +129,13 @@ class Lab:
         daemon = Daemon(
             host, config=config, log_level=log_level, options=options, place=place
         )
+        self.take(daemon)
+        return daemon
+
+    def take(self, daemon: Daemon) -> None:
+        """Has a daemon that somebody else has started end with the lab."""
         self.daemons.append(daemon)
         self._parts.callback(daemon.close)
-        return daemon
 
 
 @contextmanager

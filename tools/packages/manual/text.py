@@ -18,7 +18,12 @@ SIGNALS = (
         "Every port is put back as it was found: MAC, MTU, up or down, IPv6 state.",
     ),
     ("`SIGHUP`", "As `laggctl reload`; what it did is in the log."),
-    ("`SIGKILL`", "The laggs vanish at once; the next start puts the ports back."),
+    ("`SIGUSR2`", "Ends laggd alone: frames flow on, and the next laggd goes on."),
+    (
+        "`SIGKILL`",
+        "As SIGUSR2.  With --inside the laggs vanish at once, and the next start puts"
+        " the ports back.",
+    ),
 )
 
 LAGGD_EXITS = (

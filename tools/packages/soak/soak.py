@@ -81,7 +81,7 @@ class Soak:
             if sanitizer
             else Daemon(self.host, log_level=log_level)
         )
-        lab.daemons.append(self.laggd)
+        lab.take(self.laggd)
         self.host.run("ip", "link", "add", "br0", "type", "bridge")
         self.host.set_link("br0", state="up")
 
