@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from bench.topologies import Ends, know_each_other
 from lab import Daemon, Host, Lab, Pair, ovs, ping, wait_until
 from lab.bond import BOND, Bond
-from lab.daemon import APART
 from lab.daemon import overload as overload_of
 from lab.ovs import BRIDGE, OvsPartner
 from lab.pair import LAGG
@@ -66,7 +65,6 @@ class WithLaggd:
             cables=CABLES,
             proto=proto,
             options=options,
-            laggd=(APART,),
             log_level="warning",
         )
         if proto == "lacp":
@@ -100,7 +98,7 @@ class WithPartner:
         ports = [f"p{number}" for number in range(CABLES)]
         self.partner = make(lab, self.near, ports)
         self.partner.configure(Lacp(fast=fast), CABLES)
-        self.laggd = lab.daemon(self.near, log_level="warning", options=(APART,))
+        self.laggd = lab.daemon(self.near, log_level="warning")
         timeout = ("--lacp-fast-timeout",) if fast else ()
         words = [word for port in ports for word in ("--port", port)]
         self.laggd.ctl("create", LAGG, "--proto", "lacp", *timeout, *words)
