@@ -15,11 +15,9 @@ who cannot pass that refusal on is called by when_free().
 
 import errno
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Self, TypeVarTuple
 
@@ -34,7 +32,7 @@ from lagg.model import (
     Proto,
     Wanted,
 )
-from lagg.plan.changes import News, active_news, cause, news, option_news
+from lagg.plan.changes import cause
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
@@ -47,11 +45,11 @@ from lagg.records import (
     options_record,
 )
 from lagg.running.backlog import Backlog
+from lagg.running.chronicle import Chronicle
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
 from lagg.running.port_records import port_records
-from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +90,7 @@ class Bundle:
         self._grace_periods = GracePeriods(device)
         self._backlog = Backlog(self._grace_periods.is_full)
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
-        self._emit = emit
-        self._in_change = False  # see one_change()
+        self._chronicle = Chronicle(emit)
         self._changed: Callable[[], None] = lambda: None  # see watch()
         self._shares_mac = False  # with the port that gave it, which has left
 
@@ -236,13 +233,7 @@ class Bundle:
         cause: str | None = None,
     ) -> None:
         """Tells what happened, to the log and to everyone who monitors."""
-        place = f"{self.name}: {port}" if port else self.name
-        log.log(level, "%s: %s: %s", place, event.value, details)
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        now_ns = time.monotonic_ns()
-        self._emit(
-            Event(self.name, port, event, details, now_ns, at, cause, by=asker())
-        )
+        self._chronicle.tell(self.name, event, details, port, level, cause)
 
     def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
         """Takes what was just set on the lagg or a port for what the kernel says.
@@ -316,7 +307,7 @@ class Bundle:
             self._set_plan(fresh, before)
         if any(port.link.name == shape.mac.donor for port in shape.ports):
             self._shares_mac = False
-        self._tell_of(before, was)
+        self._chronicle.tell_of(self.name, before, was, self.shape, self.plan)
         self._tell_negotiator()
         self._changed()
 
@@ -391,29 +382,14 @@ class Bundle:
             self.emit(EventKind.CARRIER, f"{state} put back")
             self._set_carrier(up)
 
-    def _tell_of(self, before: Shape, was: Plan) -> None:
-        self._tell(news(before, self.shape))
-        if not self._in_change:
-            self._tell(option_news(before, self.shape))
-        self._tell(active_news(before, was, self.shape, self.plan))
-
-    def _tell(self, found: Iterable[News]) -> None:
-        for each in found:
-            self.emit(each.event, each.details, each.port, cause=each.cause)
-
     @contextmanager
     def one_change(self) -> Iterator[None]:
         """What the options have become inside is told at the end, as one change.
 
         So nobody is told of one that was undone.
         """
-        assert not self._in_change, "operations take turns"
-        before, self._in_change = self.shape, True
-        try:
+        with self._chronicle.one_change(lambda: (self.name, self.shape)):
             yield
-        finally:
-            self._in_change = False
-            self._tell(option_news(before, self.shape))
 
     def when_free(self, attempt: Callable[[*Ts], object], *args: *Ts) -> None:
         """Has a publication that was refused (EAGAIN) tried again: Backlog.add()."""

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is told of one lagg: to the log, and to everyone who monitors.
+
+Owns when news is told, and that a change of several options is told as one.  Knows no
+workers and who follows events.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from lagg.events import Event, EventKind
+from lagg.plan.changes import News, active_news, news, option_news
+from lagg.plan.plan import Plan
+from lagg.plan.shape import Shape
+from lagg.tasks import asker
+
+log = logging.getLogger(__name__)
+
+
+class Chronicle:
+    """Tells of a lagg, which is named each time, for it may be renamed."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        """`emit`: to those who monitor."""
+        self._emit = emit
+        self._in_change = False  # see one_change()
+
+    def tell(
+        self,
+        lagg: str,
+        event: EventKind,
+        details: str,
+        port: str | None = None,
+        level: int = logging.INFO,
+        cause: str | None = None,
+    ) -> None:
+        """Tells what happened."""
+        place = f"{lagg}: {port}" if port else lagg
+        log.log(level, "%s: %s: %s", place, event.value, details)
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now_ns = time.monotonic_ns()
+        self._emit(Event(lagg, port, event, details, now_ns, at, cause, by=asker()))
+
+    def tell_of(
+        self, lagg: str, before: Shape, was: Plan, after: Shape, now: Plan
+    ) -> None:
+        """Tells what differs from one shape and its plan to the next."""
+        self._tell_all(lagg, news(before, after))
+        if not self._in_change:
+            self._tell_all(lagg, option_news(before, after))
+        self._tell_all(lagg, active_news(before, was, after, now))
+
+    @contextmanager
+    def one_change(self, lagg: Callable[[], tuple[str, Shape]]) -> Iterator[None]:
+        """What the options of `lagg` have become inside is told at the end.
+
+        It answers the name and shape of the moment.
+        """
+        assert not self._in_change, "operations take turns"
+        (_, before), self._in_change = lagg(), True
+        try:
+            yield
+        finally:
+            self._in_change = False
+            name, after = lagg()
+            self._tell_all(name, option_news(before, after))
+
+    def _tell_all(self, lagg: str, found: Iterable[News]) -> None:
+        for each in found:
+            self.tell(lagg, each.event, each.details, each.port, cause=each.cause)
