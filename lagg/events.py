@@ -37,6 +37,7 @@ class EventKind(Enum):
     PORT_DEPARTED = "port-departed"  # its interface was deleted, or moved away
     PORT_RENAMED = "port-renamed"
     PORT_LINK = "port-link"
+    PORT_DELAY = "port-delay"  # its link changed before, and it is used or left now
     PORT_MTU = "port-mtu"  # was not its lagg's, and is put back
     PORT_MAC = "port-mac"
     PORT_WAITING = "port-waiting"

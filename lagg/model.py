@@ -131,6 +131,8 @@ class Options:
 
     altname: tuple[str, ...] = ()  # ip(8)'s altnames; those others gave are not ours
     mac_policy: MacPolicy = MacPolicy.STABLE
+    up_delay_ms: int = 0
+    down_delay_ms: int = 0
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # None: random, drawn at creation

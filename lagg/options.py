@@ -24,6 +24,9 @@ FLOWID_SHIFT_MAX = 31
 
 FALLBACK_S_MAX = 3600
 
+DELAY_MS_MAX = 3_600_000
+"""An hour: nobody waits for a port longer."""
+
 
 class Kind(Enum):
     """What a value is, unless it is a number."""
@@ -62,6 +65,7 @@ class Option(NamedTuple):
     metavar: str = "N"  # what follows the flag, unless the option is a switch
     protos: tuple[str, ...] = ()  # that it counts for; none: it is the interface's
     freebsd: FreeBSD = FreeBSD()
+    usual: object = None  # a default that `show` need not tell
 
     @property
     def flag(self) -> str:
@@ -69,6 +73,7 @@ class Option(NamedTuple):
         return f"--{self.key.replace('_', '-')}"
 
 
+_CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast")
 _BY_FLOW = ("loadbalance", "lacp")
 _LACP = ("lacp",)
 
@@ -97,6 +102,29 @@ OPTIONS: tuple[Option, ...] = (
             " another; or `primary`, always the primary's, as lagg(4) and `laggctl"
             " ifconfig` do it."
         ),
+    ),
+    Option(
+        "up_delay_ms",
+        Whole(0, DELAY_MS_MAX),
+        help="a port whose link comes is used so much later",
+        sentence=(
+            "Milliseconds, 0 to 3600000, after which a port is used whose link has"
+            " come.  At once while no other port is usable."
+        ),
+        protos=_CARRYING,
+        usual=0,
+    ),
+    Option(
+        "down_delay_ms",
+        Whole(0, DELAY_MS_MAX),
+        help="a port whose link goes is left so much later",
+        sentence=(
+            "Milliseconds, 0 to 3600000, after which a port is left whose link has"
+            " gone.  Until then what is sent by it is lost, and counted as `tx-down`,"
+            " where no other port stands in."
+        ),
+        protos=_CARRYING,
+        usual=0,
     ),
     Option(
         "lagghash",

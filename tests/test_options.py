@@ -47,6 +47,15 @@ def test_a_row_allows_the_default_of_its_twin(row: Option, defaults: Defaults) -
             assert isinstance(default, tuple)
 
 
+@pytest.mark.parametrize(("row", "defaults"), ROWS, ids=IDS)
+def test_what_show_need_not_tell_is_the_default(
+    row: Option, defaults: Defaults
+) -> None:
+    default = getattr(defaults, row.key)
+    told_as = default.value if isinstance(default, Enum) else default
+    assert row.usual in (None, told_as)
+
+
 @pytest.mark.parametrize("row", [row for row, _ in ROWS], ids=IDS)
 def test_a_row_counts_for_protocols_that_there_are(row: Option) -> None:
     assert set(row.protos) <= {proto.value for proto in Proto}

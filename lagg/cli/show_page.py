@@ -193,7 +193,7 @@ def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
     words = [
         f"{row.key} {_option_words(options[row.key])}"
         for row in OPTIONS
-        if proto in row.protos and options.get(row.key) is not None
+        if proto in row.protos and options.get(row.key) not in (None, row.usual)
     ]
     return [
         f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"

@@ -77,8 +77,8 @@ def _of_ports(before: Shape, after: Shape) -> Iterator[str]:
 
 
 def _of_port(old: Port, port: Port) -> Iterator[str]:
-    if old.link.active != port.link.active:
-        yield f"{port.link.name} {'up' if port.link.active else 'down'}"
+    if old.active != port.active:
+        yield f"{port.link.name} {'up' if port.active else 'down'}"
     elif old.lacp.distributing and not port.lacp.distributing:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
     elif port.lacp.distributing and not old.lacp.distributing:
@@ -99,15 +99,24 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
     """Links, MAC and protocol that are others."""
     for port in after.ports:
         old = before.find(port.link.ifindex)
-        if old is not None and old.link.active != port.link.active:
-            state = "up" if port.link.active else "down"
-            yield News(EventKind.PORT_LINK, state, port.link.name)
+        if old is not None:
+            yield from _link_news(old, port)
     if before.mac.address != after.mac.address:
         whose = after.mac.donor and f"that of {after.mac.donor}"
         yield News(EventKind.MAC, after.mac.address, cause=whose)
     if before.proto is not after.proto:
         protos = f"{before.proto.value} -> {after.proto.value}"
         yield News(EventKind.PROTO, protos)
+
+
+def _link_news(old: Port, port: Port) -> Iterator[News]:
+    name, up = port.link.name, port.link.active
+    if old.link.active != up:
+        delay = "up_delay_ms" if up else "down_delay_ms"
+        waits = f", waits for {delay}" if port.wait is not None else ""
+        yield News(EventKind.PORT_LINK, f"{'up' if up else 'down'}{waits}", name)
+    elif old.active != port.active:
+        yield News(EventKind.PORT_DELAY, "is used" if port.active else "is left", name)
 
 
 def option_news(before: Shape, after: Shape) -> Iterator[News]:

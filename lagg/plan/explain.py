@@ -115,7 +115,8 @@ def _choice(shape: Shape, running: Plan, flow_hash: int) -> Choice:
 
 def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
     dead = replace(port.link, lower_up=False, operstate="DOWN")
-    after = shape.with_link(dead, port.modes)
+    waits = {p.slot: p.wait for p in shape.ports if p.wait is not None and p != port}
+    after = shape.with_link(dead, port.modes).with_waits(waits)
     return _choice(after, plan(after), flow_hash)
 
 

@@ -258,14 +258,16 @@ def _collecting(ports: Sequence[Port]) -> set[int]:
 def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
     """Why a port carries nothing, in words; None when it is among those `carrying`."""
     port = shape.at(slot)
-    if not port.link.up:
-        return "administratively down"
-    if not port.active:
-        return "carrier down"
-    if shape.proto is Proto.NONE:
-        return "laggproto none"
     if slot in carrying:
         return None
+    if not port.link.up:
+        return "administratively down"
+    if not port.link.active:
+        return "carrier down"
+    if not port.active:
+        return "waits for up_delay_ms"
+    if shape.proto is Proto.NONE:
+        return "laggproto none"
     said = port.lacp.reason if shape.proto is Proto.LACP else None
     return said or "standby"
 

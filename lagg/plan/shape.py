@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from lagg.lacp.values import Mac
+from lagg.lacp.values import Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (
     BUCKETS,
@@ -38,6 +38,14 @@ class LaggMac:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A port counts as what it was before its link changed: see delays.py."""
+
+    active: bool  # what it counts as
+    until: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """One attached port."""
 
@@ -47,6 +55,7 @@ class Port:
     modes: Modes
     lacp: Agreement = field(default_factory=Agreement)
     warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
+    wait: Wait | None = None
 
     @property
     def number(self) -> int:
@@ -60,8 +69,8 @@ class Port:
 
     @property
     def active(self) -> bool:
-        """F-ACT-1: link up and administratively up."""
-        return self.link.active
+        """F-ACT-1: link up and administratively up, when a delay is over."""
+        return self.link.active if self.wait is None else self.wait.active
 
 
 def port_number(slot: int) -> int:
@@ -222,6 +231,16 @@ class Shape:
         """With these warnings for a port, in place of those before."""
         ports = tuple(
             replace(port, warnings=warnings) if port.slot == slot else port
+            for port in self.ports
+        )
+        return replace(self, ports=ports)
+
+    def with_waits(self, waits: Mapping[int, Wait]) -> "Shape":
+        """With these waits by slot; a port whose slot is not named has none."""
+        ports = tuple(
+            port
+            if port.wait == waits.get(port.slot)
+            else replace(port, wait=waits.get(port.slot))
             for port in self.ports
         )
         return replace(self, ports=ports)

@@ -15,6 +15,7 @@ who cannot pass that refusal on is called by when_free().
 
 import errno
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,6 +47,7 @@ from lagg.records import (
 )
 from lagg.running.backlog import Backlog
 from lagg.running.chronicle import Chronicle
+from lagg.running.delays import Delays
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
@@ -68,6 +70,7 @@ class Bundle:
         identity: int,
         emit: Callable[[Event], None],
         tx_dropped: Callable[[int], int | None] = lambda _: None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`device` is the TAP of `link`, its workers running; `shape` has no port.
 
@@ -91,6 +94,7 @@ class Bundle:
         self._backlog = Backlog(self._grace_periods.is_full)
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._chronicle = Chronicle(emit)
+        self._delays = Delays(clock, self._delay_is_over)
         self._changed: Callable[[], None] = lambda: None  # see watch()
         self._shares_mac = False  # with the port that gave it, which has left
 
@@ -295,6 +299,7 @@ class Bundle:
         Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
         then; when_free() has it tried again.  The same plan again is no publication.
         """
+        shape = self._delays.settled(self.shape, shape)
         fresh = self._plan_of(shape)
         changed = fresh != self.plan
         if changed:
@@ -307,12 +312,20 @@ class Bundle:
             self._set_plan(fresh, before)
         if any(port.link.name == shape.mac.donor for port in shape.ports):
             self._shares_mac = False
+        self._delays.arm(self.shape)
         self._chronicle.tell_of(self.name, before, was, self.shape, self.plan)
         self._tell_negotiator()
         self._changed()
 
     def _plan_of(self, shape: Shape) -> Plan:
         return replace(plan(shape), mtu=self.link.mtu)
+
+    def _delay_is_over(self) -> None:
+        try:
+            self.adopt(self.shape)
+        except LaggError as error:
+            log.warning("%s", error)
+            self.when_free(self._delay_is_over)
 
     def _publish_mtu(self) -> None:
         """Publishes the MTU, by which the workers refuse frames that are too long."""
@@ -398,6 +411,7 @@ class Bundle:
     def give_up(self) -> None:
         """Nothing is tried again: the device is to close."""
         self._backlog.close()
+        self._delays.close()
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.

@@ -267,7 +267,7 @@ class LacpIo:
         options = self._bundle.shape.options_of(port.link.name)
         priority = options.lacp_port_priority
         medium = Medium(
-            up=port.link.active,
+            up=port.active,
             speed_mbps=port.modes.speed_mbps,
             full_duplex=port.modes.full_duplex,
         )
