@@ -120,8 +120,8 @@ OPTIONS: tuple[Option, ...] = (
         help="a port whose link goes is left so much later",
         sentence=(
             "Milliseconds, 0 to 3600000, after which a port is left whose link has"
-            " gone.  Until then what is sent by it is lost, and counted as `tx-down`,"
-            " where no other port stands in."
+            " gone.  Until then another stands in for it, frame by frame; without any"
+            " they are dropped, as `tx-down`."
         ),
         protos=_CARRYING,
         usual=0,
