@@ -180,7 +180,7 @@ class DaemonRecord(TypedDict):
     uptime_s: int
     forwarder: HalfRecord | None  # null: its workers are threads of this process
     adoptions: int  # laggds before this one, whose laggs it has taken over
-    control_away_s: float | None  # while the last one was taken over from
+    control_away_s: float | None  # from the end of the last one until this one acted
 
 
 def lacp_record(view: View) -> LacpRecord:

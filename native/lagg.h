@@ -294,7 +294,8 @@ enum lagg_message_limit {
 enum lagg_word {
     LAGG_HELLO,     /* argument: major << 16 | minor; comes first */
     LAGG_LIST,      /* a page of names and their descriptors; argument: from which on */
-    LAGG_CLAIM,     /* to become the owner; the reply comes when the owner lets go */
+    LAGG_CLAIM,     /* to become the owner; the reply comes when the owner lets go, and
+                     * its argument says for how many ms there has been none */
     LAGG_COMMIT,    /* after CLAIM: the client is the owner from now on */
     LAGG_GO,        /* the owner's answer to YIELD: it writes nothing from now on */
     LAGG_REFUSE,    /* the owner's other answer; name: why */

@@ -183,10 +183,10 @@ class ForwarderClient:
     def claim(self) -> int:
         """Waits until the owner lets go; commit() is to follow within 2 s.
 
-        Returns the generation of the list that the owner left.  LaggError: ECANCELED
+        Returns for how many milliseconds there has been no owner.  LaggError: ECANCELED
         when it refuses, ETIMEDOUT when it is silent, EBUSY while another claims.
         """
-        return self._ask(ForwarderRequest(Word.CLAIM)).generation
+        return self._ask(ForwarderRequest(Word.CLAIM)).argument
 
     def commit(self) -> None:
         """This client is the owner from now on.  ENOMSG when the claim is over."""

@@ -6,7 +6,8 @@ it dies, another one is given all of that and goes on where the first one was.  
 lagg but by its id, and nothing of what is kept beside names and descriptors.
 
 Descriptors are lent.  Who lent one takes it back, by drop(), before he closes it; a
-forwarder that comes later is given what is lent by then.
+forwarder that comes later is given what is lent by then.  Under "LAGG/SLOT/" stands
+what a port's workers need and no more: it goes with the port.
 """
 
 import asyncio
@@ -14,12 +15,15 @@ import errno
 import logging
 import os
 import select
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Self
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError
@@ -47,6 +51,26 @@ class _Unasked:
         self.wake()
 
 
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """A descriptor, and of which file it was: the number may be another's by now."""
+
+    fd: int
+    file: tuple[int, int]
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        stat = os.fstat(fd)
+        return cls(fd, (stat.st_dev, stat.st_ino))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still that: who lent it may be about to take it back."""
+        with suppress(OSError):
+            return self == _Lent.of(self.fd)
+        return False
+
+
 class Keeper:
     """One forwarder after the other.  Any thread, but for watch() and close()."""
 
@@ -56,8 +80,13 @@ class Keeper:
         process: Process,
         left: Mapping[str, int],
         unasked: _Unasked,
+        alone_s: float,
     ) -> None:
-        """`client` claimed it, and tells `unasked`; `left`: all that it kept."""
+        """`client` claimed it, and tells `unasked`; `left`: all that it kept.
+
+        `alone_s`: for how long it had nobody then, by its own clock.
+        """
+        self.alone_since_s = time.monotonic() - alone_s
         self._unasked = unasked
         self._owns = False
         self._heard_fd = client.fileno()  # its number also after it is closed
@@ -67,7 +96,7 @@ class Keeper:
         self._process = process
         self._path = process.path
         self._spare: Process | None = None
-        self._lent = dict(left)
+        self._lent = {name: _Lent.of(fd) for name, fd in left.items()}
         self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
         self._mapped: dict[int, set[int]] = {}  # slots by id
         self._leases: dict[tuple[int, int], tuple[bytes, int]] = {}  # by id and slot
@@ -89,8 +118,8 @@ class Keeper:
         else:
             process = Process.of(client, path)
         try:
-            client.claim()
-            return cls(client, process, client.list(), unasked)
+            alone_s = client.claim() / 1000
+            return cls(client, process, client.list(), unasked, alone_s)
         except BaseException:
             client.disconnect()
             raise
@@ -226,8 +255,9 @@ class Keeper:
         self._process.close()
         self._forget_client()
         self._process, self._client = process, _owner(self._path, self._unasked)
-        for name, fd in self._lent.items():
-            self._client.put(name, fd)
+        self._lent = {name: lent for name, lent in self._lent.items() if lent.is_there}
+        for name, lent in self._lent.items():
+            self._client.put(name, lent.fd)
         for lagg, busy_poll_us in self._at_work.items():
             self._client.open(lagg, again=True)
             for slot in self._mapped[lagg]:
@@ -260,9 +290,15 @@ class Keeper:
     # ---- what is kept --------------------------------------------------------------
 
     def lend(self, name: str, fd: int) -> None:
-        """The forwarder has a duplicate of `fd` from now on.  LaggError."""
+        """The forwarder has a duplicate of `fd`, from now on if not yet.  LaggError."""
         with self._lock:
-            self._put(name, fd)
+            if self._lent.get(name) != _Lent.of(fd):
+                self._put(name, fd)
+
+    def lent(self, prefix: str) -> frozenset[str]:
+        """The names of all that is lent and begins so."""
+        with self._lock:
+            return frozenset(self._under(prefix))
 
     def drop(self, names: Iterable[str]) -> None:
         """The forwarder has these no more, whether it had them or not.  LaggError."""
@@ -279,7 +315,7 @@ class Keeper:
 
     def _put(self, name: str, fd: int) -> None:
         self._client.put(name, fd)
-        self._lent[name] = fd
+        self._lent[name] = _Lent.of(fd)
 
     def _put_under(self, prefix: str, sockets: Mapping[str, int]) -> None:
         for name, fd in sockets.items():
@@ -369,8 +405,7 @@ class Keeper:
             self._client.unmap(lagg, slot)
             self._mapped[lagg].discard(slot)
             self._leases.pop((lagg, slot), None)
-            names = self._under(f"{lagg}/{slot}/")
-            self._drop(name for name in names if not name.endswith("/slow"))
+            self._drop(self._under(f"{lagg}/{slot}/"))
 
     def map_rings(
         self, lagg: int, slot: int, rings: int, sockets: Mapping[str, int]

@@ -6,7 +6,7 @@ machine.  A port is named by its `number`, 1 ... 65535, unique in its engine, wh
 also its port number on the wire; MACs are "02:00:5e:00:53:01", lower case.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import Enum, IntFlag
 from typing import Annotated
 
@@ -221,6 +221,25 @@ class PortStatus:
     reason: str | None  # why it does not distribute, in words
     counts: PortCounts
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a partner that hears and is heard."""
+        return self.receive is Receive.CURRENT
+
+    def with_bad(self, why: Bad, frames: int) -> "PortStatus":
+        """The status of a port of which so many more frames were not taken."""
+        counts, more = self.counts, {why: frames}
+        bad = tuple((each, n + more.get(each, 0)) for each, n in counts.bad)
+        return replace(self, counts=replace(counts, bad=bad))
+
+    @property
+    def steady(self) -> tuple[object, ...]:
+        """All but the counts: another one is news."""
+        return tuple(getattr(self, name) for name in _STEADY)
+
+
+_STEADY = tuple(each.name for each in fields(PortStatus) if each.name != "counts")
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -231,6 +250,12 @@ class View:
     actor: Party | None  # of the active aggregator's first port
     partner: Party | None
     flapping: int  # lagg(4)'s sc_flapping: ports that left distributing, ever
+
+    @property
+    def steady(self) -> tuple[object, ...]:
+        """All but the counts: another one is news, which a successor must not miss."""
+        ports = tuple(port.steady for port in self.ports)
+        return ports, self.aggregator, self.actor, self.partner
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.rx_filter import Kept
 from lagg.kernel.slow import SlowSocket
 from lagg.model import Proto, Tuning
-from lagg.operations.keeping import NFT, SLOW, STATE, rx_name
+from lagg.operations.keeping import NFT, STATE, rx_name, slow_name
 from lagg.operations.laggs import Laggs
 from lagg.plan.shape import Port
 from lagg.ports.originals import StateFile
@@ -181,7 +181,7 @@ def _slow_sockets(
     left: LeftLagg, ports: Iterable[Port]
 ) -> Iterable[tuple[int, SlowSocket]]:
     for port in ports:
-        kept = left.of_port(port.slot).get(SLOW)
+        kept = left.sockets.get(slow_name(port.slot))
         if kept is not None:
             with logged(log.warning):
                 yield port.number, SlowSocket(port.link.ifindex, port.link.name, kept)

@@ -56,7 +56,6 @@ class Claim:
         self._file = file
         self._apart = apart
         self._alone = alone
-        self._began_s = time.monotonic()  # since when nobody acts
 
     @classmethod
     def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
@@ -111,11 +110,11 @@ class Claim:
 
     def succession(self, adopted: int) -> Succession:
         """What there is to tell once it acts.  LaggError."""
-        away_s = None if self._alone else time.monotonic() - self._began_s
+        away_s = time.monotonic() - self.keeper.alone_since_s
         return Succession(
             lambda: _record(self.keeper),
             _count_adoption(self.keeper) if adopted else 0,
-            None if away_s is None else round(away_s, 3),
+            round(away_s, 3) if adopted else None,
         )
 
 

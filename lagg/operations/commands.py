@@ -140,8 +140,8 @@ class Commands:
             parts.callback(keeping.close)
             commands = cls(laggs)
             adopted = [claim.adopt(laggs, each, tuning) for each in left.laggs]
-            for each in left.laggs:
-                keeping.resume(each.lagg, each.state)
+            for bundle, each in zip(adopted, left.laggs, strict=True):
+                keeping.resume(bundle, each.state)
             claim.complete()
             keeping.begin()
             for bundle, each in zip(adopted, left.laggs, strict=True):

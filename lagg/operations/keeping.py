@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What outlives laggd: each lagg as a value, and all descriptors that go with it.
 
-Owns when the forwarder is given which.  A change of a lagg is saved in the same turn of
-the event loop, and descriptors come before a value that speaks of them and go after
-one that does not.  Knows not how any of it is used: that is adopt.py.
+Owns when the forwarder is given which, of the lagg that has changed.  A change is saved
+in the same turn of the event loop; what only moved LACP's times and counts, as nearly
+every LACPDU does, within a second.  A successor that does not know those forgives a
+partner what it did not hear, and counts from where they were.  Descriptors come before
+a value that speaks of them and go after one that does not.  Knows not how any of it is
+used: that is adopt.py.
 """
 
 import asyncio
 import logging
-import os
+import time
 from collections.abc import Callable, Iterator
 
-from lagg.errors import logged
+from lagg.errors import LaggError, logged
 from lagg.forwarder.keeper import Keeper
 from lagg.handover.slots import Slots
 from lagg.lacp.lease import Lease
 from lagg.operations.laggs import Laggs
+from lagg.options import PORTS_MAX
 from lagg.running.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -24,123 +28,165 @@ NFT = "nft"
 """The netlink socket that owns the tables of deaf ports."""
 
 STATE = "state"
-SLOW = "slow"
 
+REFRESH_NS = 1_000_000_000
+"""How long times and counts may wait to be saved; less than LACP's after_absence()
+forgives."""
 
-def _is_ours(name: str) -> bool:
-    return name == NFT or name.startswith("rx/") or name.endswith((STATE, f"/{SLOW}"))
+RETRY_NS = 10_000_000_000
+"""Until what could not be saved is tried again, if nothing changes before."""
 
-
-def _file(fd: int) -> tuple[int, int]:
-    stat = os.fstat(fd)
-    return stat.st_dev, stat.st_ino
+_RX = "rx/"
 
 
 def rx_name(ifindex: int) -> str:
     """What a port's membership socket is kept as."""
-    return f"rx/{ifindex}"
+    return f"{_RX}{ifindex}"
+
+
+def slow_name(slot: int) -> str:
+    """What a port's slow-protocol socket is kept as, of its lagg."""
+    return f"slow.{slot}"
+
+
+class Due:
+    """Which laggs are to be saved, and when: in nanoseconds of whoever asks."""
+
+    def __init__(self) -> None:
+        """None is."""
+        self._due_at: dict[Bundle, int] = {}
+
+    @property
+    def next_at(self) -> int | None:
+        """When the first is."""
+        return min(self._due_at.values(), default=None)
+
+    def add(self, bundle: Bundle, at: int) -> None:
+        """A lagg is at that time, or before, if it was to be then."""
+        self._due_at[bundle] = min(at, self._due_at.get(bundle, at))
+
+    def take(self, now: int) -> list[Bundle]:
+        """The laggs that are to be saved by now; they are due no more."""
+        taken = [bundle for bundle, at in self._due_at.items() if at <= now]
+        for bundle in taken:
+            del self._due_at[bundle]
+        return taken
 
 
 class Keeping:
     """Saves what changes, as long as it is open.  Event loop's thread only."""
 
     def __init__(
-        self, laggs: Laggs, keeper: Keeper, nft: Callable[[], int | None]
+        self,
+        laggs: Laggs,
+        keeper: Keeper,
+        nft: Callable[[], int | None],
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`nft`: the socket that is kept as NFT, when there is one."""
         self._laggs = laggs
         self._keeper = keeper
         self._nft = nft
-        self._slots: dict[int, Slots] = {}  # by id
-        self._due: set[Bundle] = set()
-        self._flush_due: asyncio.Handle | None = None
-        # What we lent, and which socket that was: a number may be another's by now.  A
-        # device lends by itself what its workers need.
-        self._lent = {n: _file(fd) for n, fd in keeper.left.items() if _is_ours(n)}
+        self._clock = clock
+        self._slots: dict[Bundle, Slots] = {}
+        self._due = Due()
+        self._timer: asyncio.Handle | None = None
 
     def begin(self) -> None:
         """From now on."""
-        self._laggs.changed = self._on_change
-        self._laggs.settled = self.flush
+        self._laggs.changed = lambda bundle: self._add(bundle, 0)
+        self._laggs.refreshed = lambda bundle: self._add(bundle, REFRESH_NS)
+        self._laggs.settled = self.settle
 
-    def resume(self, lagg: int, slots: Slots) -> None:
+    def resume(self, bundle: Bundle, slots: Slots) -> None:
         """Goes on with the memory of a lagg that has been adopted."""
-        self._slots[lagg] = slots
+        self._slots[bundle] = slots
 
     def close(self) -> None:
         """Saves nothing more."""
-        self._laggs.changed = lambda _: None
+        self._laggs.changed = self._laggs.refreshed = lambda _: None
         self._laggs.settled = lambda: None
-        if self._flush_due is not None:
-            self._flush_due.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for slots in self._slots.values():
             slots.close()
 
-    def _on_change(self, bundle: Bundle) -> None:
-        self._due.add(bundle)
-        if self._flush_due is None:
-            self._flush_due = asyncio.get_running_loop().call_soon(self.flush)
+    def _add(self, bundle: Bundle, wait_ns: int) -> None:
+        before = self._due.next_at
+        self._due.add(bundle, self._clock() + wait_ns)
+        if self._due.next_at != before:
+            self._arm()
 
-    def flush(self) -> None:
-        """Saves all that has changed, now; also which descriptors there are.
+    def _arm(self) -> None:
+        """The one timer, at the earliest of what is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self._due.next_at
+        if at is None:
+            return
+        loop, wait_ns = asyncio.get_running_loop(), at - self._clock()
+        if wait_ns > 0:
+            self._timer = loop.call_later(wait_ns / 1e9, self._flush)
+        else:
+            self._timer = loop.call_soon(self._flush)
 
-        To be called when an operation has ended, too, for it may close some at its end.
-        """
-        self._flush_due = None
+    def _flush(self) -> None:
+        """Saves what is due; what cannot be saved is due once more."""
+        for bundle in self._due.take(self._clock()):
+            if self._laggs.bundles.get(bundle.name) is bundle:
+                try:
+                    self._keep(bundle)
+                except LaggError as error:
+                    log.warning("what a successor is to know: %s", error)
+                    self._due.add(bundle, self._clock() + RETRY_NS)
+        self._arm()
+
+    def settle(self) -> None:
+        """An operation has ended: what it changed is saved, what it closed let go."""
+        self._flush()
         with logged(log.warning):
-            self._save_due()
+            self._tidy()
 
     def save_all(self) -> None:
         """Saves every lagg, now.  LaggError: a successor would not know it."""
-        self._due.update(self._laggs.bundles.values())
-        self._save_due()
+        for bundle in self._laggs.bundles.values():
+            self._keep(bundle)
+        self._tidy()
 
-    def _save_due(self) -> None:
-        due, self._due = self._due, set()
-        there = {each.device.lagg: each for each in self._laggs.bundles.values()}
-        wanted = {name: fd for name, fd in self._wanted(there) if fd >= 0}
-        self._lend(wanted)
-        for bundle in due.intersection(there.values()):
-            self._save(bundle)
-            self._lease(bundle)
-        self._take_back(wanted, there)
+    # ---- one lagg ------------------------------------------------------------------
 
-    def _wanted(self, there: dict[int, Bundle]) -> Iterator[tuple[str, int]]:
-        nft = self._nft()
-        if nft is not None:
-            yield NFT, nft
+    def _keep(self, bundle: Bundle) -> None:
+        """Whatever a successor needs of a lagg.  LaggError."""
+        prefix = f"{bundle.device.lagg}/"
+        slow = {prefix + slow_name(slot): fd for slot, fd in _slow(bundle)}
+        state = {prefix + STATE: self._memory(bundle).fileno()}
+        for name, fd in {**self._shared(bundle), **state, **slow}.items():
+            self._keeper.lend(name, fd)
+        self._save(bundle)
+        self._lease(bundle)
+        every = {prefix + slow_name(slot) for slot in range(PORTS_MAX)}
+        self._keeper.drop(every - slow.keys())
+
+    def _shared(self, bundle: Bundle) -> dict[str, int]:
+        """What its ports are held by."""
+        takeover, nft = self._laggs.takeover, self._nft()
+        ports = (port.link.ifindex for port in bundle.shape.ports)
+        held = {rx_name(ifindex): takeover.kept(ifindex) for ifindex in ports}
+        found = {**held, NFT: nft}
+        return {name: fd for name, fd in found.items() if fd is not None and fd >= 0}
+
+    def _memory(self, bundle: Bundle) -> Slots:
+        if bundle not in self._slots:
+            self._slots[bundle] = Slots.create(bundle.name)
+        return self._slots[bundle]
+
+    def _save(self, bundle: Bundle) -> None:
         takeover = self._laggs.takeover
-        for ifindex in takeover.held:
-            kept = takeover.kept(ifindex)
-            if kept is not None:
-                yield rx_name(ifindex), kept
-        for lagg, bundle in there.items():
-            yield f"{lagg}/{STATE}", self._memory(lagg, bundle).fileno()
-            if bundle.lacp is not None:
-                slots = {port.number: port.slot for port in bundle.shape.ports}
-                for number, fd in bundle.lacp.sockets.descriptors().items():
-                    if number in slots:
-                        yield f"{lagg}/{slots[number]}/{SLOW}", fd
-
-    def _memory(self, lagg: int, bundle: Bundle) -> Slots:
-        if lagg not in self._slots:
-            self._slots[lagg] = Slots.create(bundle.name)
-        return self._slots[lagg]
-
-    def _lend(self, wanted: dict[str, int]) -> None:
-        for name, fd in wanted.items():
-            file = _file(fd)
-            if self._lent.get(name) != file:
-                self._keeper.lend(name, fd)
-                self._lent[name] = file
-
-    def _take_back(self, wanted: dict[str, int], there: dict[int, Bundle]) -> None:
-        gone = [name for name in self._lent if name not in wanted]
-        self._keeper.drop(gone)
-        for name in gone:
-            del self._lent[name]
-        for lagg in self._slots.keys() - there:
-            self._slots.pop(lagg).close()
+        ports = bundle.shape.ports
+        saved = bundle.saved([takeover.hold(port.link.ifindex) for port in ports])
+        if saved is not None:  # else what was saved before still holds
+            self._slots[bundle].write(saved.text())
 
     def _lease(self, bundle: Bundle) -> None:
         """Has the forwarder say what LACP said last, should this process die."""
@@ -152,9 +198,20 @@ class Keeping:
                 order = lease.frame, lease.period_ms
                 self._keeper.lease(bundle.device.lagg, port.slot, *order)
 
-    def _save(self, bundle: Bundle) -> None:
-        takeover = self._laggs.takeover
-        ports = bundle.shape.ports
-        saved = bundle.saved([takeover.hold(port.link.ifindex) for port in ports])
-        if saved is not None:  # else what was saved before still holds
-            self._slots[bundle.device.lagg].write(saved.text())
+    # ---- what is gone --------------------------------------------------------------
+
+    def _tidy(self) -> None:
+        """Ports that were given back, and laggs that are no more, leave nothing."""
+        held = {rx_name(ifindex) for ifindex in self._laggs.takeover.held}
+        self._keeper.drop(self._keeper.lent(_RX) - held)
+        for bundle in self._slots.keys() - self._laggs.bundles.values():
+            self._slots.pop(bundle).close()
+
+
+def _slow(bundle: Bundle) -> Iterator[tuple[int, int]]:
+    """The slow-protocol sockets of a lagg's ports, by slot."""
+    if bundle.lacp is not None:
+        slots = {port.number: port.slot for port in bundle.shape.ports}
+        for number, fd in bundle.lacp.sockets.descriptors().items():
+            if number in slots and fd >= 0:
+                yield slots[number], fd

@@ -66,6 +66,8 @@ class Laggs:
         self._sinks: list[Callable[[Event], None]] = []
         self.changed: Callable[[Bundle], None] = lambda _: None
         """Is called with a lagg of which a successor must know something else now."""
+        self.refreshed: Callable[[Bundle], None] = lambda _: None
+        """Is called with a lagg of which he may know times and counts a bit later."""
         self.settled: Callable[[], None] = lambda: None
         """Is called when an operation has ended, and closed what it had to close."""
 
@@ -106,7 +108,7 @@ class Laggs:
         """Takes in a lagg that has been made."""
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
-        bundle.watch(lambda: self.changed(bundle))
+        bundle.watch(lambda: self.changed(bundle), lambda: self.refreshed(bundle))
 
     def resume(self, bundle: Bundle) -> None:
         """Takes in a lagg that another laggd had, with its ports."""

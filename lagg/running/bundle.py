@@ -96,6 +96,7 @@ class Bundle:
         self._chronicle = Chronicle(emit)
         self._delays = Delays(clock, self._delay_is_over)
         self._changed: Callable[[], None] = lambda: None  # see watch()
+        self._refreshed = self._changed
         self._shares_mac = False  # with the port that gave it, which has left
 
     @classmethod
@@ -146,13 +147,16 @@ class Bundle:
             lacp=lacp,
         )
 
-    def watch(self, changed: Callable[[], None]) -> None:
-        """Calls `changed` whenever saved() would be another value, and now and then."""
-        self._changed = changed
+    def watch(self, changed: Callable[[], None], refreshed: Callable[[], None]) -> None:
+        """Calls one of them whenever saved() would be another value, and now and then.
 
-    def touch(self) -> None:
-        """What is saved beside the shape is another value: LACP's state, say."""
-        self._changed()
+        `refreshed` when only in times and counts.
+        """
+        self._changed, self._refreshed = changed, refreshed
+
+    def touch(self, *, refreshed: bool) -> None:
+        """LACP's state is another; `refreshed`: only its times and counts are."""
+        (self._refreshed if refreshed else self._changed)()
 
     @property
     def link(self) -> Link:

@@ -27,7 +27,6 @@ from lagg.lacp.values import (
     Notice,
     Output,
     PortStatus,
-    Receive,
     Send,
     Settings,
     State,
@@ -101,6 +100,7 @@ class LacpIo:
         self._held_up = False  # by the workers: a publication was refused
         self._timer: asyncio.TimerHandle | None = None
         self._markers = Markers(bundle, self._mark)
+        self._steady: tuple[object, ...] = ()  # what a successor has to know, as told
         self._stepping = self._closed = False
         self._stepped = asyncio.Event()
 
@@ -186,15 +186,9 @@ class LacpIo:
 
     def view(self) -> View:
         """All there is to see; frames the kernel had no room for count as too many."""
-        view = self._engine.view()
-        ports = tuple(self._with_overruns(status) for status in view.ports)
-        return replace(view, ports=ports)
-
-    def _with_overruns(self, status: PortStatus) -> PortStatus:
-        more = {Bad.RATE: self.sockets.overruns(status.number)}
-        counts = status.counts
-        bad = tuple((why, frames + more.get(why, 0)) for why, frames in counts.bad)
-        return replace(status, counts=replace(counts, bad=bad))
+        view, overruns = self._engine.view(), self.sockets.overruns
+        ports = (each.with_bad(Bad.RATE, overruns(each.number)) for each in view.ports)
+        return replace(view, ports=tuple(ports))
 
     def _received(self, number: int, frames: list[bytes]) -> None:
         def receive(now: int) -> None:
@@ -234,14 +228,15 @@ class LacpIo:
             self.sockets.begin_slot(now)
             # What was refused comes first: the engine is never ahead of the workers,
             # or a PDU would tell the partner what was so once.
-            if not self._held_up or self._conclude():
+            if not self._held_up or self._conclude(self._engine.view()):
                 self._reconcile_engine(now)
                 while self._orders:
                     self._orders.popleft()(now)
                 work(now)
-                self._probe(now)
+                view = self._engine.view()
+                self._probe(view, now)
                 self._outputs += self._engine.take_outputs()
-                self._conclude()
+                self._conclude(view)  # what is sent is counted, and changes no more
             self._arm(now)
         finally:
             self._stepping = False
@@ -302,7 +297,7 @@ class LacpIo:
             rxtest=options.lacp_rxtest,
         )
 
-    def _conclude(self) -> bool:
+    def _conclude(self, view: View) -> bool:
         """First the workers, then the partner: it must not be told what is not so yet.
 
         A port that begins to collect does so before the partner may send, and one that
@@ -310,7 +305,7 @@ class LacpIo:
         publication was refused; it is tried again when the workers may let it be.
         """
         try:
-            self._adopt(self._engine.view())
+            self._adopt(view)
         except LaggError as error:
             if not self._held_up:
                 log.warning("%s", error)
@@ -319,16 +314,21 @@ class LacpIo:
             return False
         self._held_up = False
         outputs, self._outputs = self._outputs, []
-        self._bundle.touch()
         for output in outputs:
             self._do(output)
         self._markers.mark_waiting()
+        self._touch(view)
         return True
 
-    def _probe(self, now: int) -> None:
+    def _touch(self, view: View) -> None:
+        """What was seen or said is another: a successor is to know that at once."""
+        steady = view.steady, self.sockets.leases(), self._markers.marked
+        self._bundle.touch(refreshed=steady == self._steady)
+        self._steady = steady
+
+    def _probe(self, view: View, now: int) -> None:
         """Sends new partners a marker: no flow waits for one that never answers."""
-        view = self._engine.view()
-        self._markers.keep([each.number for each in view.ports if _is_heard(each)])
+        self._markers.keep([each.number for each in view.ports if each.is_heard])
         for each in view.ports:
             port = self._ports[each.number]
             if each.distributing and not port.carrying:
@@ -428,7 +428,7 @@ class LacpIo:
 
         def said() -> bool:
             return self._engine.settings.txtest or all(
-                each.counts.lacpdu_tx > sent[each.number] or not _is_heard(each)
+                each.counts.lacpdu_tx > sent[each.number] or not each.is_heard
                 for each in self._statuses(leaving)
             )
 
@@ -457,7 +457,7 @@ class LacpIo:
 
     def _sending(self, numbers: Collection[int]) -> bool:
         return any(
-            _is_heard(each) and State.DISTRIBUTING in each.partner.state
+            each.is_heard and State.DISTRIBUTING in each.partner.state
             for each in self._statuses(numbers)
         )
 
@@ -480,7 +480,7 @@ class LacpIo:
     def _yet_to_ask(self, asked: Mapping[int, int]) -> bool:
         """Whether a partner that sends markers, as not all do, has sent none since."""
         return any(
-            _is_heard(each) and 0 < each.counts.marker_rx == asked[each.number]
+            each.is_heard and 0 < each.counts.marker_rx == asked[each.number]
             for each in self._statuses(asked)
         )
 
@@ -493,8 +493,3 @@ class LacpIo:
                 while not holds():
                     self._stepped.clear()
                     await self._stepped.wait()
-
-
-def _is_heard(status: PortStatus) -> bool:
-    """Whether there is a partner that hears and is heard."""
-    return status.receive is Receive.CURRENT

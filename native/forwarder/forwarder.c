@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define NS_PER_MS 1000000u
+
 /* ---- letters ----------------------------------------------------------------------
  */
 
@@ -32,16 +34,30 @@ letter_to(struct forwarder *forwarder, struct outbox *outbox, int client, uint32
     return letter;
 }
 
+/* For how long there has been no owner; 0 while there is. */
+static uint32_t
+alone_ms(const struct forwarder *forwarder, uint64_t now_ns)
+{
+    uint64_t ms = forwarder->alone_ns == NEVER_NS
+                      ? 0
+                      : (now_ns - forwarder->alone_ns) / NS_PER_MS;
+
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 /* 'why' is what the owner said, if it refused. */
 static void
 post_notices(struct forwarder *forwarder, const struct notices *notices,
-    const char *why, struct outbox *outbox)
+    const char *why, uint64_t now_ns, struct outbox *outbox)
 {
     for (uint32_t i = 0; i < notices->count; i++) {
         const struct notice *notice = &notices->each[i];
         struct letter *letter =
             letter_to(forwarder, outbox, notice->client, notice->what);
 
+        if (notice->what == LAGG_CLAIM) {
+            letter->reply.argument = alone_ms(forwarder, now_ns);
+        }
         say_why(letter, notice->error,
             notice->error == -ECANCELED   ? why
             : notice->error == -ETIMEDOUT ? WHY_SILENT
@@ -105,7 +121,7 @@ forwarder_handle(struct forwarder *forwarder, const struct parcel *parcel,
     call.answer->reply.error = words_act(&call, parcel);
     call.answer->reply.generation = forwarder->store.generation;
     outbox->count = call.unanswered ? 0 : 1;
-    post_notices(forwarder, &call.notices, request.name, outbox);
+    post_notices(forwarder, &call.notices, request.name, now_ns, outbox);
     look_for_owner(forwarder, now_ns);
     return call.kept;
 }
@@ -118,7 +134,7 @@ forwarder_gone(
 
     forwarder->greeted[client] = false;
     ownership_gone(&forwarder->ownership, client, now_ns, &notices);
-    post_notices(forwarder, &notices, "", outbox);
+    post_notices(forwarder, &notices, "", now_ns, outbox);
     look_for_owner(forwarder, now_ns);
 }
 
@@ -132,7 +148,7 @@ send_leases(struct forwarder *forwarder, uint32_t id, uint64_t now_ns)
         ssize_t sent;
 
         if (lease_due(lease, now_ns)) {
-            snprintf(name, sizeof name, "%u/%u/slow", id, slot);
+            snprintf(name, sizeof name, "%u/slow.%u", id, slot);
             sent = send(store_get(&forwarder->store, name), lease->bytes,
                 lease->bytes_count, MSG_DONTWAIT | MSG_NOSIGNAL);
             (void)sent; /* lost like any frame; the next one is a period later */
@@ -146,7 +162,7 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
     struct notices notices = {0};
 
     ownership_tick(&forwarder->ownership, now_ns, &notices);
-    post_notices(forwarder, &notices, "", outbox);
+    post_notices(forwarder, &notices, "", now_ns, outbox);
     if (forwarder->alone_ns == NEVER_NS ||
         now_ns - forwarder->alone_ns >= LEASE_NS_MAX) {
         return;

@@ -310,6 +310,30 @@ heard(int partner)
 }
 
 static void
+who_claims_is_told_for_how_long_there_was_no_owner(void)
+{
+    const struct lagg_request claim = {.what = LAGG_CLAIM};
+
+    begin("away");
+    outbox.count = 0;
+    forwarder_gone(&forwarder, OWNER, T0 + MS, &outbox);
+    say_with(NEW, &claim, -1, T0 + 1501u * (uint64_t)MS);
+    check_letter(0, NEW, LAGG_CLAIM, 0);
+    CHECK_EQ_U32(outbox.letters[0].reply.argument, 1500);
+}
+
+static void
+who_claims_from_one_that_lives_is_told_that_nobody_was_away(void)
+{
+    begin("not away");
+    CHECK(!say_with(
+        NEW, &(struct lagg_request){.what = LAGG_CLAIM}, -1, T0 + 5u * (uint64_t)MS));
+    CHECK(say(OWNER, (struct lagg_request){.what = LAGG_GO}) == 0);
+    check_letter(1, NEW, LAGG_CLAIM, 0);
+    CHECK_EQ_U32(outbox.letters[1].reply.argument, 0);
+}
+
+static void
 a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most(void)
 {
     uint32_t sent = 0, times = 0;
@@ -318,7 +342,7 @@ a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most(void)
 
     begin("lease");
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
-    CHECK(put("2/31/slow", pair[0]) == 0);
+    CHECK(put("2/slow.31", pair[0]) == 0);
     CHECK(lease(1000, LAGG_LEASE_BYTES_MAX) == -ENXIO);
     pretend_open(2);
     CHECK(lease(1000, 0) == -EINVAL && lease(0, LAGG_LEASE_BYTES_MAX) == -EINVAL);
@@ -452,6 +476,8 @@ main(int argc, char **argv)
     a_refusal_says_why();
     a_silent_owner_is_named_after_two_seconds();
     the_end_closes_all();
+    who_claims_is_told_for_how_long_there_was_no_owner();
+    who_claims_from_one_that_lives_is_told_that_nobody_was_away();
     a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most();
     a_message_of_another_size_is_none();
     what_a_word_does_not_take_must_be_nought();

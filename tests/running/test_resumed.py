@@ -31,12 +31,15 @@ def saved_text(bundle: Bundle) -> bytes:
     return saved.text()
 
 
-async def replace_laggd(end: End, away_s: float = 0.0, **changed: object) -> None:
+async def replace_laggd(
+    end: End, away_s: float = 0.0, text: bytes | None = None, **changed: object
+) -> None:
     """Another process has the end: of the one before there are values and sockets.
 
-    Of the values some are changed.
+    `text`: what it had saved, if it is not as it was at its end.  Of the values some
+    are changed.
     """
-    text = saved_text(end.bundle)
+    text = text or saved_text(end.bundle)
     kept = {slot: line._line.dup() for slot, line in end.lines.items()}
     await end.actor.close()
     await passes(away_s)
@@ -74,6 +77,31 @@ def test_no_partner_notices_that_laggd_is_another(away_s: float) -> None:
         await passes(5)
         assert world.b.events[seen:] == []
         assert world.a.bundle.shape.ports[0].lacp.distributing
+
+    run(work)
+
+
+@pytest.mark.parametrize("late_s", [0.3, 1.0])
+def test_a_successor_that_knows_no_times_and_counts_of_the_last_second_does_as_well(
+    late_s: float,
+) -> None:
+    """What laggd saved before is all there is: it has heard and spoken since."""
+
+    async def work(world: World) -> None:
+        await world.agree()
+        await passes(3)
+        seen = len(world.b.events)
+        for _ in range(5):
+            text = saved_text(world.a.bundle)
+            await passes(late_s)
+            before = {slot: line.sent[-1] for slot, line in world.a.lines.items()}
+            await replace_laggd(world.a, 0.4, text)
+            await passes(0.7)
+            after = {slot: line.sent[0] for slot, line in world.a.lines.items()}
+            assert after == before
+            assert world.a.sends_to == world.b.sends_to == {0, 1}
+        await passes(5)
+        assert world.b.events[seen:] == []
 
     run(work)
 
