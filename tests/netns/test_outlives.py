@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """laggd or its forwarder is killed under numbered frames, and the next one goes on.
 
-The streams are measured, so no other test runs.
+While streams of thousands of frames a second are counted, no other test runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +21,6 @@ from tests.netns.outliving import (
     steady,
 )
 from tests.netns.steer import DEADLINE_S, Tally
-
-pytestmark = pytest.mark.alone
 
 RATE = 10_000
 FLOWS = 16
@@ -44,6 +42,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
         made.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("world", PROTOS, indirect=True)
 def test_laggd_is_killed_and_followed_and_no_frame_is_lost(
     world: Outliving, long_run: bool
@@ -58,6 +57,7 @@ def test_laggd_is_killed_and_followed_and_no_frame_is_lost(
         world.passed(BETWEEN)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("world", PROTOS, indirect=True)
 def test_the_forwarder_is_killed_and_followed_and_costs_a_burst_at_most(
     world: Outliving, long_run: bool
