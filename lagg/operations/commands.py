@@ -144,6 +144,7 @@ class Commands:
                 keeping.resume(bundle, each.state)
             claim.complete()
             keeping.begin()
+            laggs.watch_ports()
             for bundle, each in zip(adopted, left.laggs, strict=True):
                 await go_on(bundle, each)
             commands._handing_over = HandingOver(keeper, keeping, commands._turn)

@@ -49,6 +49,7 @@ from lagg.operations.attach import depart
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy
+from lagg.operations.present import Present
 from lagg.operations.stuck_rings import Rings
 from lagg.operations.uppers import UPPERS
 from lagg.operations.uses import tell_uses
@@ -206,12 +207,26 @@ class KernelEvents:
 
     def look_at_all(self) -> None:
         """Acts upon all that the kernel may have told, and that nobody heard."""
-        for tap, ports in self._laggs.ports_by_tap().items():
-            self._left.add(tap)  # if it is gone nobody says so any more
-            for ifindex in (tap, *ports):
+        self._tasks.begin(self._whole, self._look_for_changes)
+        self._hotplug.try_all()
+
+    async def _look_for_changes(self) -> None:
+        """Looks at each of our interfaces that is not as it is known."""
+        try:
+            present = await Present.of(self._laggs.netlink)
+        except LaggError as error:
+            log.warning("%s", error)
+            self._tasks.begin(self._look_at_all_again)
+            return
+        for bundle in self._laggs.bundles.values():
+            self._left.add(bundle.link.ifindex)  # if it is gone nobody says so any more
+            for ifindex in present.changed(bundle):
                 self._used.add(ifindex)
                 self._look_at(ifindex)
-        self._hotplug.try_all()
+
+    async def _look_at_all_again(self) -> None:
+        await asyncio.sleep(AGAIN_S)
+        self.look_at_all()
 
     def _link_changed(self, link: Link) -> None:
         if link.lower and link.kind != "veth":

@@ -111,13 +111,15 @@ class Laggs:
         bundle.watch(lambda: self.changed(bundle), lambda: self.refreshed(bundle))
 
     def resume(self, bundle: Bundle) -> None:
-        """Takes in a lagg that another laggd had, with its ports."""
+        """Takes in a lagg that another laggd had, with its ports.
+
+        Once all are taken in, watch_ports() is due.
+        """
         self.add(bundle)
         self._identities.add(bundle.identity)
         for port in bundle.shape.ports:
             self.claim(port.link.ifindex, bundle)
             self._came_since.add(port.link.ifindex)
-        self.watch_ports()
 
     def claim_identity(self, name: str) -> int:
         """Chooses what Bundle.identity says of a new lagg, and keeps it for it.

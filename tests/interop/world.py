@@ -59,8 +59,14 @@ class World:
         self._client = Client(str(self.laggd.socket))
         self._formed: tuple[Lacp, Lacp, int] | None = None
 
+    def reconnect(self) -> None:
+        """To the laggd that is there now; returns when it answers."""
+        self._client.close()
+        self._client = Client(str(self.laggd.socket))
+        self._client.call("Status")
+
     def close(self) -> None:
-        self._client.__exit__(None, None, None)
+        self._client.close()
         self.partner.close()
 
     def put_back(self) -> None:

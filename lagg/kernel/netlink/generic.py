@@ -9,7 +9,7 @@ import errno
 import struct
 from typing import Any
 
-from pyroute2.netlink import ctrlmsg
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, ctrlmsg
 from pyroute2.netlink.generic.ethtool import (
     ETHTOOL_GENL_NAME,
     ETHTOOL_GENL_VERSION,
@@ -34,6 +34,8 @@ _ETHTOOL_A_FEATURES_ACTIVE = 4
 _ETHTOOL_MSG_CHANNELS_GET = 17
 _CHANNELS_TX, _CHANNELS_COMBINED = 7, 9
 _COUNT = struct.Struct("=I")
+_LINKMODES_HEADER, _LINKMODES_SPEED, _LINKMODES_DUPLEX = 1, 5, 6
+_HEADER_DEV_INDEX = 1
 _VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
 
 _SPEED_UNKNOWN = 0xFFFFFFFF
@@ -67,6 +69,21 @@ class Generic:
             speed_mbps=0 if speed in (None, _SPEED_UNKNOWN) else int(speed),
             full_duplex=found.get_attr("ETHTOOL_A_LINKMODES_DUPLEX") != _DUPLEX_HALF,
         )
+
+    async def modes_by_link(self) -> dict[int, Modes]:
+        """What modes() says of each interface; one without any speed is left out."""
+        body = ethtool_linkmode_msg()
+        body["cmd"] = ETHTOOL_MSG_LINKMODES_GET
+        body["version"] = ETHTOOL_GENL_VERSION
+        listing = Request(
+            body, await self._family(ETHTOOL_GENL_NAME), NLM_F_REQUEST | NLM_F_DUMP
+        )
+        # Of real NICs each lists a hundred modes, so that they are not decoded.
+        parts = (
+            attributes_of(answer, GENL_BYTES)
+            for answer in await self._socket.ask(listing)
+        )
+        return {_ifindex_of(part): _modes_of(part) for part in parts}
 
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
         """Sets speed and duplex without negotiation, as a TAP allows."""
@@ -166,6 +183,20 @@ async def family(asked: Socket, name: str) -> Any:
     body["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
     (answer, *_) = await asked.ask(Request(body, _GENL_ID_CTRL))
     return decode(ctrlmsg, answer)
+
+
+def _ifindex_of(answer: dict[int, bytes]) -> int:
+    header = attributes_of(answer[_LINKMODES_HEADER], 0)
+    return int(_COUNT.unpack(header[_HEADER_DEV_INDEX])[0])
+
+
+def _modes_of(answer: dict[int, bytes]) -> Modes:
+    speed, duplex = answer.get(_LINKMODES_SPEED), answer.get(_LINKMODES_DUPLEX)
+    mbps = _SPEED_UNKNOWN if speed is None else int(_COUNT.unpack(speed)[0])
+    return Modes(
+        speed_mbps=0 if mbps == _SPEED_UNKNOWN else mbps,
+        full_duplex=duplex is None or duplex[0] != _DUPLEX_HALF,
+    )
 
 
 def _ethtool(command: int, ifindex: int) -> Any:

@@ -316,6 +316,11 @@ class Netlink:
         with _blaming(self._name(ifindex), "read speed and duplex"):
             return await self._generic.modes(ifindex)
 
+    async def modes_by_link(self) -> dict[int, Modes]:
+        """What ethtool says of each interface of which it says anything."""
+        with _blaming("netlink", "read speeds and duplex"):
+            return await self._generic.modes_by_link()
+
     async def set_speed(self, ifindex: int, speed_mbps: int) -> None:
         """Sets what ethtool says of a TAP: its speed, at full duplex."""
         with _blaming(self._name(ifindex), f"set speed {speed_mbps} Mbit/s"):
