@@ -21,7 +21,7 @@
 
 #ifdef ARCHITECTURE
 
-static const struct sock_filter FILTER[] = {FILTER_HEAD,
+static const struct sock_filter FILTER[] = {FILTER_HEAD, THREADS,
     /* Sockets for control, netlink and ports; those of IP are open before. */
     EQUAL(__NR_socket, 0, 7), LOAD(args[0]), EQUAL(AF_UNIX, 4, 0),
     EQUAL(AF_NETLINK, 3, 0), EQUAL(AF_PACKET, 2, 0), EQUAL(AF_XDP, 1, 0),
@@ -64,6 +64,8 @@ static const struct sock_filter FILTER[] = {FILTER_HEAD,
     ALLOW(getpid), ALLOW(getppid), ALLOW(gettid), ALLOW(getuid), ALLOW(geteuid),
     ALLOW(getgid), ALLOW(getegid), ALLOW(getgroups), ALLOW(uname), ALLOW(sysinfo),
     ALLOW(getrusage), ALLOW(prlimit64), ALLOW(getcpu),
+    /* Whether a forwarder has ended, before another one is given all. */
+    ALLOW(pidfd_open), ALLOW(waitid),
 #ifdef __NR_poll /* the older forms, which younger architectures never had */
     ALLOW(poll), ALLOW(select), ALLOW(epoll_wait), ALLOW(stat), ALLOW(lstat),
     ALLOW(access), ALLOW(readlink), ALLOW(rename), ALLOW(unlink), ALLOW(mkdir),

@@ -34,14 +34,26 @@
 /* Names a system call of another architecture's table on x86-64; no other has it. */
 #define X32_BIT 0x40000000
 
-/* How every filter begins: no call of another architecture, and threads but no
- * processes.  clone3() hides its flags; without it libc uses clone(). */
+/* How every filter begins: no call of another architecture.  clone3() hides its flags;
+ * without it libc uses clone(). */
 #define FILTER_HEAD                                                                    \
     LOAD(arch), EQUAL(ARCHITECTURE, 1, 0), REFUSED(EPERM), LOAD(nr),                   \
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1), REFUSED(EPERM),           \
-        EQUAL(__NR_clone3, 0, 1), REFUSED(ENOSYS), EQUAL(__NR_clone, 0, 4),            \
-        LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),       \
-        PERMITTED, REFUSED(EPERM)
+        EQUAL(__NR_clone3, 0, 1), REFUSED(ENOSYS)
+
+/* Threads but no processes. */
+#define THREADS                                                                        \
+    EQUAL(__NR_clone, 0, 4), LOAD(args[0]),                                            \
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1), PERMITTED,           \
+        REFUSED(EPERM)
+
+/* Threads, and processes as fork(3) makes them: in the namespaces that we are in. */
+#define THREADS_AND_FORKS                                                              \
+    EQUAL(__NR_clone, 0, 7), LOAD(args[0]),                                            \
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 3, 0),                      \
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K,                                            \
+            ~(uint32_t)(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)),                   \
+        EQUAL(SIGCHLD, 1, 0), REFUSED(EPERM), PERMITTED
 
 /* Has all threads of this process pass 'count' instructions, for good.  0, or -errno as
  * lagg_seccomp(). */

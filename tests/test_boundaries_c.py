@@ -24,6 +24,7 @@ LEVELS = (
     ("carried",),
     ("words", "forwarder"),
     ("serve", "confine"),
+    ("family",),
     ("main",),
 )
 # No system call, no allocation; so no header that offers one.
@@ -63,7 +64,8 @@ C_MAY_THREAD = {
     "carried": frozenset({"pthread_create", "pthread_join"}),
     "serve": frozenset({"pthread_sigmask"}),
 }
-# What the forwarder never does but to make its own door: laggd opens all it works with.
+# What the forwarder never does but to make its own door and its standby: laggd opens
+# all that it works with.
 OPENING = r"open|openat|fopen|creat|socket|socketpair|connect|fork|vfork|exec\w+|system"
 
 
@@ -141,7 +143,7 @@ def test_c_makes_no_threads_and_takes_no_locks() -> None:
     assert not wrong
 
 
-def test_the_forwarder_opens_nothing_but_its_own_door() -> None:
+def test_the_forwarder_opens_nothing_but_its_own_door_and_makes_its_standby() -> None:
     call = re.compile(rf"\b({OPENING})\s*\(")
     found = [
         f"{name_of(path)}: {name}()"
@@ -149,4 +151,7 @@ def test_the_forwarder_opens_nothing_but_its_own_door() -> None:
         if path.parent.name == "forwarder"
         for name in call.findall(without_comments(path.read_text(encoding="utf-8")))
     ]
-    assert found == ["native/forwarder/serve.c: socket()"]
+    assert found == [
+        "native/forwarder/family.c: fork()",
+        "native/forwarder/serve.c: socket()",
+    ]

@@ -5,6 +5,9 @@ Owns the socket, and that each request has its answer within a bounded time.  Ea
 method blocks for microseconds, usually; a refusal is a LaggError.  What is not sound,
 late or not wanted ends the connection, and every descriptor that came with it is
 closed.  For one thread.
+
+Who serves is not who listens: a standby takes over its family's socket.  So a client
+has the kernel say which process each message is of.
 """
 
 import errno
@@ -13,6 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,6 +34,7 @@ CLAIM_NS_MAX = 3_000_000_000
 _UCRED = struct.Struct("=iII")
 _FDS_MAX = 253  # the kernel's SCM_MAX_FD: however many come, all are closed
 _INT = struct.Struct("=i")
+_HELLO = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16 | wire.MINOR)
 
 Heard = Callable[[Word], object]
 """Is told YIELD, DONE and RESUME, within whatever method meets them; it must not call
@@ -49,23 +54,54 @@ class _Message:
 
 
 class ForwarderClient:
-    """A connection that said HELLO.  `version` and `layout` are the forwarder's."""
+    """A connection to a forwarder.  `path`: where it listens.
+
+    `pid`, `version` and `layout` are of the process that serves; known by the answer to
+    HELLO.
+    """
+
+    pid: int
+    version: str
+    layout: int
 
     def __init__(self, path: Path, heard: Heard = lambda _: None) -> None:
-        """Connects to the socket `path`.  GoneError when nobody listens there.
+        """Connects to the socket `path` and waits to be greeted.
 
-        LaggError when it is not ours (EPERM) or speaks another protocol (EPROTO).
+        GoneError when nobody listens there; LaggError when it is not ours (EPERM),
+        speaks another protocol (EPROTO) or does not answer (ETIMEDOUT).
         """
+        self._begin(path, heard)
+        self.require_greeting()
+
+    @classmethod
+    def knock(cls, path: Path, heard: Heard) -> Self:
+        """One that waits for nothing: require_greeting() when it is readable.
+
+        GoneError, and LaggError with EPERM.
+        """
+        made = cls.__new__(cls)
+        made._begin(path, heard)
+        return made
+
+    def _begin(self, path: Path, heard: Heard) -> None:
+        self.path = path
+        self.ended = False
         self._heard = heard
         self._socket = _connected(path)
         try:
-            self.pid = _peer_pid(self._socket, path)
-            hello = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16 | wire.MINOR)
-            reply = self._ask(hello)
-            self.version, self.layout = reply.text, reply.argument
+            self._send(_HELLO, (), time.monotonic_ns() + ANSWER_NS_MAX)
         except BaseException:
             self.disconnect()
             raise
+
+    def require_greeting(self) -> None:
+        """Waits until the forwarder has greeted; LaggError, and it is disconnected."""
+        try:
+            reply = self._awaited(_HELLO, ANSWER_NS_MAX).reply
+        except BaseException:
+            self.disconnect()
+            raise
+        self.version, self.layout = reply.text, reply.argument
 
     def __enter__(self) -> Self:
         """Disconnects at the end."""
@@ -79,8 +115,14 @@ class ForwarderClient:
         self._socket.close()
 
     def fileno(self) -> int:
-        """Readable when there is something to be heard(), or the end; -1 after that."""
+        """Readable when there is something to be heard, and once it has `ended`."""
         return self._socket.fileno()
+
+    def _end(self) -> None:
+        """The number stays ours until disconnect(): whoever waits for it sees this."""
+        self.ended = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def listen(self) -> None:
         """Hears what was said unasked, and does not wait for it.  GoneError."""
@@ -216,14 +258,17 @@ class ForwarderClient:
     def _exchange(self, request: ForwarderRequest, fds: tuple[int, ...]) -> _Message:
         """The answer to a request; a refusal is raised."""
         took_ns = CLAIM_NS_MAX if request.word is Word.CLAIM else ANSWER_NS_MAX
+        self._send(request, fds, time.monotonic_ns() + took_ns)
+        return self._awaited(request, took_ns)
+
+    def _awaited(self, request: ForwarderRequest, took_ns: int) -> _Message:
         deadline_ns = time.monotonic_ns() + took_ns
-        self._send(request, fds, deadline_ns)
         while (message := self._receive(deadline_ns)) is not None:
             if message.reply.word not in wire.UNASKED:
                 return self._answer(request, message)
             self._hear(message)
         cause = f"no answer within {took_ns // 1_000_000_000} s: {request}"
-        self.disconnect()
+        self._end()
         raise LaggError("lagg-forwarder", cause, errno.ETIMEDOUT)
 
     def _answer(self, request: ForwarderRequest, message: _Message) -> _Message:
@@ -252,7 +297,7 @@ class ForwarderClient:
             self._wait_at_most(deadline_ns)
             socket.send_fds(self._socket, [packed], list(fds))
         except TimeoutError:
-            self.disconnect()
+            self._end()
             cause = f"it takes no request: {request}"
             raise LaggError("lagg-forwarder", cause, errno.ETIMEDOUT) from None
         except OSError as error:
@@ -260,7 +305,7 @@ class ForwarderClient:
 
     def _receive(self, deadline_ns: int) -> _Message | None:
         """The next message; None when there is none by then."""
-        room = socket.CMSG_SPACE(_FDS_MAX * _INT.size)
+        room = socket.CMSG_SPACE(_FDS_MAX * _INT.size) + socket.CMSG_SPACE(_UCRED.size)
         try:
             self._wait_at_most(deadline_ns)
             got = self._socket.recvmsg(
@@ -273,50 +318,67 @@ class ForwarderClient:
         data, ancillary, flags, _ = got
         fds = [fd for level, kind, some in ancillary for fd in _fds(level, kind, some)]
         try:
-            return _Message(_sound(data, flags, len(fds)), fds)
+            message = _Message(_sound(data, flags, len(fds)), fds)
+            self.pid = _sender(ancillary)
         except ValueError as error:
             _close_all(fds)
             if not data:
                 raise self._gone(None) from None
             raise self._broken(str(error)) from error
+        return message
 
     def _wait_at_most(self, deadline_ns: int) -> None:
         left_ns = deadline_ns - time.monotonic_ns()
         self._socket.settimeout(max(left_ns, 0) / 1e9)
 
     def _gone(self, error: OSError | None) -> GoneError:
-        self.disconnect()
+        self._end()
         code = (error.errno if error else None) or errno.ECONNRESET
         return GoneError("lagg-forwarder", "the connection has ended", code)
 
     def _broken(self, cause: str) -> LaggError:
         """One that is out of step is of no more use."""
-        self.disconnect()
+        self._end()
         return LaggError("lagg-forwarder", cause, errno.EPROTO)
 
 
 def _connected(path: Path) -> socket.socket:
+    """Never blocks: if as many wait there as may, it does not answer."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         made.settimeout(ANSWER_NS_MAX / 1e9)
         made.connect(str(path))
+        _require_ours(made, path)
     except OSError as error:
         made.close()
+        kind = LaggError if error.errno == errno.EAGAIN else GoneError
         code = error.errno or errno.EIO
-        raise GoneError(str(path), f"cannot connect: {error.strerror}", code) from error
+        raise kind(str(path), f"cannot connect: {error.strerror}", code) from error
+    except LaggError:
+        made.close()
+        raise
     return made
 
 
-def _peer_pid(connection: socket.socket, path: Path) -> int:
-    """Who listens there: it must run as we do."""
+def _require_ours(connection: socket.socket, path: Path) -> None:
+    """Who listens there must run as we do."""
     credentials = connection.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
     )
-    pid, uid, _ = _UCRED.unpack(credentials)
+    _, uid, _ = _UCRED.unpack(credentials)
     if uid != os.geteuid():
         cause = f"uid {uid} listens there, and not uid {os.geteuid()}"
         raise LaggError(str(path), cause, errno.EPERM)
-    return int(pid)
+
+
+def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
+    """The pid of who sent a message, as the kernel has added it; ValueError."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid, _, _ = _UCRED.unpack(data)
+            return int(pid)
+    raise ValueError("a message of nobody")
 
 
 def _sound(data: bytes, flags: int, fds: int) -> Reply:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A forwarder in laggd's service: it keeps descriptors, and runs the workers of laggs.
 
-Owns the forwarder's process, the connection to it, and what it was given; so that, when
-it dies, another one is given all of that and goes on where the first one was.  Knows no
-lagg but by its id, and nothing of what is kept beside names and descriptors.
+Owns what the forwarder was given, so that another one, or the same one that was asked
+in vain, is given all of that and goes on where the first one was.  Knows no lagg but by
+its id, and nothing of what is kept beside names and descriptors.
 
 Descriptors are lent.  Who lent one takes it back, by drop(), before he closes it; a
 forwarder that comes later is given what is lent by then.  Under "LAGG/SLOT/" stands
@@ -14,20 +14,18 @@ import asyncio
 import errno
 import logging
 import os
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Self
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError
-from lagg.forwarder.process import Process
+from lagg.forwarder.line import ForwarderLine
+from lagg.forwarder.load import Lent, Load
+from lagg.forwarder.process import is_readable, places
 from lagg.forwarder.wire import IDS_MAX, Word
 
 log = logging.getLogger(__name__)
@@ -51,93 +49,63 @@ class _Unasked:
         self.wake()
 
 
-@dataclass(frozen=True, slots=True)
-class _Lent:
-    """A descriptor, and of which file it was: the number may be another's by now."""
-
-    fd: int
-    file: tuple[int, int]
-
-    @classmethod
-    def of(cls, fd: int) -> Self:
-        stat = os.fstat(fd)
-        return cls(fd, (stat.st_dev, stat.st_ino))
-
-    @property
-    def is_there(self) -> bool:
-        """Whether it is still that: who lent it may be about to take it back."""
-        with suppress(OSError):
-            return self == _Lent.of(self.fd)
-        return False
-
-
 class Keeper:
     """One forwarder after the other.  Any thread, but for watch() and close()."""
 
     def __init__(
         self,
-        client: ForwarderClient,
-        process: Process,
+        line: ForwarderLine,
         left: Mapping[str, int],
         unasked: _Unasked,
         alone_s: float,
     ) -> None:
-        """`client` claimed it, and tells `unasked`; `left`: all that it kept.
+        """`line`: to a forwarder that was claimed; `left`: all that it kept.
 
-        `alone_s`: for how long it had nobody then, by its own clock.
+        What it says unasked comes to `unasked`.  `alone_s`: for how long it had nobody
+        then, by its own clock.
         """
         self.alone_since_s = time.monotonic() - alone_s
+        self._line = line
         self._unasked = unasked
         self._owns = False
-        self._heard_fd = client.fileno()  # its number also after it is closed
         self._on_yield: Callable[[], object] = lambda: None
         self.left = dict(left)
-        self._client = client
-        self._process = process
-        self._path = process.path
-        self._spare: Process | None = None
-        self._lent = {name: _Lent.of(fd) for name, fd in left.items()}
+        self._lent = {name: Lent.of(fd) for name, fd in left.items()}
         self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
         self._mapped: dict[int, set[int]] = {}  # slots by id
         self._leases: dict[tuple[int, int], tuple[bytes, int]] = {}  # by id and slot
-        self._lock = Lock()
+        self._lock = line.lock
 
     @classmethod
-    def open(cls, directory: Path) -> "Keeper":
-        """Claims the forwarder there, or starts one; commit() is due within 2 s.
+    def open(cls, path: Path, *, may_start: bool = True) -> "Keeper":
+        """Claims the forwarder at `path`; commit() is due within 2 s.
 
-        A laggd that has it is asked, and waits.  LaggError: it cannot be had.
+        If none is there, one is started, where that is not another's business.  A laggd
+        that has it is asked, and waits.  LaggError: it cannot be had.
         """
-        path, unasked = directory / SOCKET, _Unasked()
+        unasked = _Unasked()
+        line = ForwarderLine.open(path, unasked, may_start=may_start)
         try:
-            client = ForwarderClient(path, unasked)
-        except GoneError:
-            process = Process.start(path)
-            process.take_place()
-            client = ForwarderClient(path, unasked)
-        else:
-            process = Process.of(client, path)
-        try:
-            alone_s = client.claim() / 1000
-            return cls(client, process, client.list(), unasked, alone_s)
+            alone_s = line.client.claim() / 1000
+            return cls(line, line.client.list(), unasked, alone_s)
         except BaseException:
-            client.disconnect()
+            line.close()
             raise
 
     @classmethod
-    def is_there(cls, directory: Path) -> bool:
-        """Whether a forwarder answers.  LaggError: one of another version, say."""
+    def is_there(cls, path: Path) -> bool:
+        """Whether a forwarder answers.  LaggError: one of another protocol, say."""
         try:
-            ForwarderClient(directory / SOCKET).disconnect()
+            ForwarderClient(path).disconnect()
         except GoneError:
             return False
         return True
 
     @classmethod
-    def needed(cls, directory: Path) -> int | None:
+    def needed(cls, path: Path) -> int | None:
         """The pid of a forwarder that keeps anything.  LaggError as is_there()."""
         try:
-            with ForwarderClient(directory / SOCKET) as client:
+            with ForwarderClient(path) as client:
                 kept = client.list()
         except GoneError:
             return None
@@ -151,19 +119,36 @@ class Keeper:
         self._owns = True
 
     @property
+    def _client(self) -> ForwarderClient:
+        return self._line.client
+
+    @property
     def version(self) -> str:
         """The forwarder's."""
         return self._client.version
 
     @property
     def pid(self) -> int:
-        """The forwarder's."""
-        return self._process.pid
+        """The process that carries frames."""
+        return self._line.process.pid
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a forwarder is started here, and not by a supervisor."""
+        return self._line.may_start
+
+    @property
+    def ailments(self) -> tuple[str, ...]:
+        """What keeps the forwarder from being told anything, in words; usually none."""
+        return () if self._line.ailment is None else (self._line.ailment,)
 
     def watch(self) -> None:
-        """Has a forwarder that dies be followed by another."""
-        self._start_spare()
-        self._listen()
+        """Has all laggs carried from now on, whatever happens to the forwarder."""
+        loop = asyncio.get_running_loop()
+        self._unasked.wake = partial(loop.call_soon_threadsafe, self._on_words)
+        self._line.hold(self._take_up)
+        with self._lock, logged(log.error):
+            self._load().require_carried(self._client)
 
     def yield_by(self, hand_over: Callable[[], object]) -> None:
         """Calls it in the event loop when another laggd wants what we have.
@@ -171,21 +156,6 @@ class Keeper:
         Within 2 s it is to refuse() or to give(), or that one gives up.
         """
         self._on_yield = hand_over
-
-    def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._unasked.wake = partial(loop.call_soon_threadsafe, self._on_words)
-        loop.add_reader(self._process.fileno(), self._on_death)
-        self._heard_fd = self._client.fileno()
-        loop.add_reader(self._heard_fd, self._on_readable)
-
-    def _on_readable(self) -> None:
-        try:
-            with self._lock:
-                self._client.listen()
-        except LaggError as error:
-            asyncio.get_running_loop().remove_reader(self._heard_fd)
-            log.debug("%s", error)  # what it means is told by the process's end
 
     def _on_words(self) -> None:
         while self._unasked.said:
@@ -218,7 +188,7 @@ class Keeper:
     def _verdict(self) -> Word:
         """DONE or RESUME; from a forwarder that is stopped, when it runs again."""
         while not self._unasked.said:
-            if not _is_readable(self._client.fileno(), VERDICT_MS):
+            if not is_readable(self._client.fileno(), VERDICT_MS):
                 log.warning("lagg-forwarder (pid %d) does not answer", self.pid)
             else:
                 self._client.listen()
@@ -226,73 +196,70 @@ class Keeper:
 
     def _require_death(self) -> None:
         """LaggError unless the forwarder is dead: only then all is ours still."""
-        if not _is_readable(self._process.fileno(), VERDICT_MS):
+        if not self._line.process.ended(VERDICT_MS):
             cause = "it lives and has disconnected us: it is another laggd's"
             raise LaggError("lagg-forwarder", cause, errno.EPIPE)
-
-    def _start_spare(self) -> None:
-        """Beforehand: when it is needed, none may be started, or not soon enough."""
-        with logged(log.warning):
-            self._spare = Process.waiting(self._path) or Process.start(self._path)
-
-    def _on_death(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._process.fileno())
-        if not self._process.ended():
-            return
-        log.error("lagg-forwarder (pid %d) died; another one goes on", self.pid)
-        try:
-            with self._lock:
-                self._replace()
-        except LaggError as error:
-            log.critical("no frame is carried: %s", error)
-        else:
-            self._start_spare()
-            self._listen()
-
-    def _replace(self) -> None:
-        process, self._spare = self._spare or Process.start(self._path), None
-        process.take_place()
-        self._process.close()
-        self._forget_client()
-        self._process, self._client = process, _owner(self._path, self._unasked)
-        self._lent = {name: lent for name, lent in self._lent.items() if lent.is_there}
-        for name, lent in self._lent.items():
-            self._client.put(name, lent.fd)
-        for lagg, busy_poll_us in self._at_work.items():
-            self._client.open(lagg, again=True)
-            for slot in self._mapped[lagg]:
-                self._client.map(lagg, slot, again=True)
-            self._client.run(lagg, busy_poll_us)
-        for (lagg, slot), order in self._leases.items():
-            self._client.lease(lagg, slot, *order)
 
     def close(self) -> None:
         """Ends the forwarder, unless it has a lagg: then the next laggd has it.
 
         Also one that was not resumed, because what was left of it was refused.
         """
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._process.fileno())
         if self._owns and not self._ids:
             with self._lock, logged(log.warning):
                 self._client.end()
-        self._forget_client()
-        self._process.close()
-        if self._spare is not None:
-            with logged(log.warning):
-                self._spare.end()
-            self._spare.close()
+        self._line.close()
 
-    def _forget_client(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._heard_fd)
-        self._client.disconnect()
+    # ---- from one forwarder to the next --------------------------------------------
+
+    def _take_up(self, client: ForwarderClient) -> None:
+        """With the lock held.  LaggError: it is not ours, or lacks something."""
+        client.claim()
+        client.commit()
+        self._load().give(client)
+
+    def _load(self) -> Load:
+        self._lent = {name: lent for name, lent in self._lent.items() if lent.is_there}
+        lent = {name: lent.fd for name, lent in self._lent.items()}
+        mapped = {lagg: frozenset(slots) for lagg, slots in self._mapped.items()}
+        return Load(lent, self._at_work, mapped, self._leases)
+
+    def renew(self) -> None:
+        """Has another forwarder, of the program that is installed, go on with all.
+
+        The one before stops between two bursts, and ends.  After watch().  LaggError:
+        it goes on.
+        """
+        path = self._client.path
+        beside = path.with_name(f"{path.name}.new")
+        with self._lock:
+            family = self._line.start(beside)
+            try:
+                client = _owner(beside, self._unasked)
+                with places(path, beside) as take_place:
+                    self._move(client, take_place)
+            finally:
+                beside.unlink(missing_ok=True)
+            self._line.replace(client, family)
+
+    def _move(self, client: ForwarderClient, take_place: Callable[[], object]) -> None:
+        """LaggError: all is where it was."""
+        load = self._load()
+        try:
+            load.move(self._client, client, take_place)
+        except BaseException:
+            client.end()
+            load.give(self._client)
+            raise
+        with logged(log.warning):
+            self._client.end()
 
     # ---- what is kept --------------------------------------------------------------
 
     def lend(self, name: str, fd: int) -> None:
         """The forwarder has a duplicate of `fd`, from now on if not yet.  LaggError."""
         with self._lock:
-            if self._lent.get(name) != _Lent.of(fd):
+            if self._lent.get(name) != Lent.of(fd):
                 self._put(name, fd)
 
     def lent(self, prefix: str) -> frozenset[str]:
@@ -315,7 +282,7 @@ class Keeper:
 
     def _put(self, name: str, fd: int) -> None:
         self._client.put(name, fd)
-        self._lent[name] = _Lent.of(fd)
+        self._lent[name] = Lent.of(fd)
 
     def _put_under(self, prefix: str, sockets: Mapping[str, int]) -> None:
         for name, fd in sockets.items():
@@ -477,13 +444,6 @@ def _as_os_error() -> Iterator[None]:
         yield
     except LaggError as error:
         raise OSError(error.code, str(error)) from error
-
-
-def _is_readable(fd: int, wait_ms: int) -> bool:
-    """Whether it is within that time; select(2) would not take a high number."""
-    waiting = select.poll()
-    waiting.register(fd, select.POLLIN)
-    return bool(waiting.poll(wait_ms))
 
 
 def _owner(path: Path, unasked: _Unasked) -> ForwarderClient:

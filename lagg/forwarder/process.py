@@ -2,21 +2,20 @@
 """lagg-forwarder, the process: started, and seen to end.
 
 Owns the way its socket comes to be.  We make it and the program inherits it, so that
-whoever connects is heard as soon as the program runs, and nobody waits for a time.  It
-lies beside its place until take_place(), which replaces what a dead one left by one
-rename: one may be started long before it is needed, when we may still start programs.
+whoever connects is heard as soon as the program runs, and nobody waits for a time.
 """
 
 import errno
 import os
 import select
 import socket
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from lagg.errors import LaggError
-from lagg.forwarder.client import ForwarderClient
 from lagg.paths import forwarder_program
 
 _INHERITED = 3
@@ -25,16 +24,14 @@ _MODE = 0o600
 
 
 class Process:
-    """A forwarder's process, by a descriptor that no other process's can be."""
+    """A process of a forwarder, by a descriptor that no other process's can be.
 
-    def __init__(self, pid: int, path: Path, fresh: Path | None = None) -> None:
-        """`fresh`: where its socket is before it is at `path`.
+    What is started is the parent of the one that serves and of its standby.
+    """
 
-        LaggError (ESRCH) when it has ended and is not our child.
-        """
+    def __init__(self, pid: int) -> None:
+        """LaggError (ESRCH) when it has ended and is not our child."""
         self.pid = pid
-        self.path = path
-        self._fresh = fresh
         self._code: int | None = None
         try:
             self._pidfd = os.pidfd_open(pid)
@@ -43,56 +40,29 @@ class Process:
 
     @classmethod
     def start(cls, path: Path) -> Self:
-        """Starts one for the socket `path`, which is another's until take_place()."""
-        fresh = _beside(path)
-        with ExitStack() as undo:
-            try:
-                listener = undo.enter_context(_listening(fresh))
-                pid = _spawned(listener)
-            except OSError as error:
-                cause = f"start {forwarder_program()}"
-                raise LaggError.of_os("lagg-forwarder", cause, error) from error
-            return cls(pid, path, fresh)
-
-    @classmethod
-    def waiting(cls, path: Path) -> Self | None:
-        """One that another laggd started for `path` and that has nothing to do yet."""
+        """Starts one at `path`; whoever had that is not found there any more."""
         try:
-            with ForwarderClient(_beside(path)) as client:
-                return cls(client.pid, path, _beside(path))
-        except LaggError:
-            return None
-
-    @classmethod
-    def of(cls, client: ForwarderClient, path: Path) -> Self:
-        """The one that a client is connected to, whoever started it."""
-        return cls(client.pid, path)
-
-    def take_place(self) -> None:
-        """Who connects to `path` from now on has this one."""
-        if self._fresh is not None:
-            self._fresh.rename(self.path)
-            self._fresh = None
-
-    def end(self) -> None:
-        """Ends one that has nothing to do yet; by its own door, for we may not kill."""
-        with ForwarderClient(self._fresh or self.path) as client:
-            client.claim()
-            client.commit()
-            client.end()
+            with _listening(path) as listener:
+                pid = _spawned(listener)
+        except OSError as error:
+            cause = f"start {forwarder_program()}"
+            raise LaggError.of_os("lagg-forwarder", cause, error) from error
+        return cls(pid)
 
     def fileno(self) -> int:
         """Readable once the process has ended."""
         return self._pidfd
 
-    def ended(self) -> bool:
-        """Whether it has; then, of a child, exit_code is known."""
+    def ended(self, wait_ms: int = 0) -> bool:
+        """Whether it has within that time; then, of a child, exit_code is known."""
         if self._code is not None:
             return True
+        if not is_readable(self._pidfd, wait_ms):
+            return False
         try:
             result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
-            return not _is_alive(self._pidfd)
+        except ChildProcessError:  # waitid(2) tells only of children
+            return True
         if result is not None:
             by_signal = result.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
             self._code = -result.si_status if by_signal else result.si_status
@@ -104,14 +74,33 @@ class Process:
         return self._code
 
     def close(self) -> None:
-        """Watches it no more; it goes on.  What has not taken its place leaves it."""
+        """Watches it no more; it goes on."""
         os.close(self._pidfd)
-        if self._fresh is not None:
-            self._fresh.unlink(missing_ok=True)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
+def is_readable(fd: int, wait_ms: int) -> bool:
+    """Whether it is within that time; select(2) would not take a high number."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(wait_ms))
+
+
+@contextmanager
+def places(path: Path, beside: Path) -> Iterator[Callable[[], object]]:
+    """What has `beside` be found at `path`, unless this is left by an error."""
+    before = path.with_name(f"{path.name}.old")
+    try:
+        before.unlink(missing_ok=True)
+        os.link(path, before)
+    except OSError as error:
+        raise LaggError.of_os(str(before), "link it", error) from error
+    try:
+        yield partial(beside.rename, path)
+    except BaseException:
+        before.rename(path)
+        raise
+    finally:
+        before.unlink(missing_ok=True)
 
 
 def _listening(path: Path) -> socket.socket:
@@ -142,8 +131,3 @@ def _spawned(listener: socket.socket) -> int:
         file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), _INHERITED)],
         setsid=True,
     )
-
-
-def _is_alive(pidfd: int) -> bool:
-    """Whether one runs that is not our child, of which waitid(2) tells nothing."""
-    return not select.select([pidfd], [], [], 0)[0]

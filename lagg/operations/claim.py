@@ -8,6 +8,7 @@ free only when the process that had it has ended.
 """
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lagg.errors import LaggError
-from lagg.forwarder.keeper import Keeper
+import lagg
+from lagg.errors import LaggError, logged
+from lagg.forwarder.keeper import SOCKET, Keeper
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.proc import uptime_s
 from lagg.life import Succession
@@ -27,6 +29,8 @@ from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 from lagg.records import HalfRecord
 from lagg.running.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 LOCK_S = 2.0
 """For a laggd that was told that it is replaced to end: it has nothing else to do."""
@@ -61,7 +65,7 @@ class Claim:
     def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
         """Claims.  LaggError: another laggd has it and keeps it."""
         alone = _is_alone(state_dir, file, apart)
-        claim = cls(Keeper.open(state_dir), file, apart, alone=alone)
+        claim = cls(Keeper.open(state_dir / SOCKET), file, apart, alone=alone)
         if alone:
             claim.keeper.commit()
         return claim
@@ -107,6 +111,19 @@ class Claim:
             self._file.lock(LOCK_S)
         self._apart.on_owned()
         self.keeper.watch()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Has frames carried by a forwarder of this version, if it can be had."""
+        if self.keeper.version == lagg.__version__:
+            return
+        log.warning("lagg-forwarder is of version %s", self.keeper.version)
+        if self.keeper.may_start:
+            with logged(log.warning, "it goes on: %s"):
+                self.keeper.renew()
+                log.info("one of version %s goes on", self.keeper.version)
+        else:
+            log.warning("no frame is lost by: systemctl restart lagg-forwarder")
 
     def succession(self, adopted: int) -> Succession:
         """What there is to tell once it acts.  LaggError."""
@@ -124,7 +141,7 @@ def _is_alone(state_dir: Path, file: StateFile, apart: Apart) -> bool:
     except LaggError as error:
         if error.code != errno.EBUSY or not apart.replace:
             raise
-        if Keeper.is_there(state_dir):
+        if Keeper.is_there(state_dir / SOCKET):
             return False
         cause = "its laggd runs with --inside: stop it, then start one without"
         raise LaggError(str(state_dir), cause, errno.EBUSY) from error
@@ -133,7 +150,7 @@ def _is_alone(state_dir: Path, file: StateFile, apart: Apart) -> bool:
 
 def require_none_left(state_dir: Path) -> None:
     """LaggError (EBUSY): a laggd has left laggs there, and they carry frames."""
-    pid = Keeper.needed(state_dir)
+    pid = Keeper.needed(state_dir / SOCKET)
     if pid is not None:
         cause = f"lagg-forwarder (pid {pid}) carries what a laggd has left"
         remedy = "start laggd without --inside, which goes on with it"

@@ -30,6 +30,7 @@ from typing import Any, Self, TypeVar
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
+from lagg.forwarder.keeper import Keeper
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.life import Succession
@@ -78,6 +79,7 @@ class Commands:
         self.adopted = 0  # laggs of another laggd
         self.succession = Succession()
         self._handing_over: HandingOver | None = None
+        self._keeper: Keeper | None = None  # None: workers are of this process
         self._operations = Tasks()
         self._hotplug = HotPlug(laggs, self.whole)
         self._kernel_events = KernelEvents(laggs, self.whole, self._hotplug)
@@ -139,6 +141,7 @@ class Commands:
             keeping = Keeping(laggs, keeper, deaf.fileno)
             parts.callback(keeping.close)
             commands = cls(laggs)
+            commands._keeper = keeper
             adopted = [claim.adopt(laggs, each, tuning) for each in left.laggs]
             for bundle, each in zip(adopted, left.laggs, strict=True):
                 keeping.resume(bundle, each.state)
@@ -209,6 +212,7 @@ class Commands:
             carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
             ailments=(
                 *self._kernel_events.ailments,
+                *(() if self._keeper is None else self._keeper.ailments),
                 *(ailment for each in bundles for ailment in each.ailments()),
             ),
         )

@@ -83,6 +83,34 @@ look_for_owner(struct forwarder *forwarder, uint64_t now_ns)
     }
 }
 
+static bool
+has_laggs(const struct forwarder *forwarder)
+{
+    return forwarder_next(forwarder, 1) != 0;
+}
+
+static bool
+has_clients(const struct forwarder *forwarder)
+{
+    bool any = false;
+
+    for (uint32_t client = 0; client < CLIENTS_MAX; client++) {
+        any |= forwarder->greeted[client];
+    }
+    return any;
+}
+
+/* Whoever started it may have died before he could say what it is for. */
+static void
+look_for_idleness(struct forwarder *forwarder, uint64_t now_ns)
+{
+    if (has_clients(forwarder) || has_laggs(forwarder)) {
+        forwarder->idle_ns = NEVER_NS;
+    } else if (forwarder->idle_ns == NEVER_NS) {
+        forwarder->idle_ns = now_ns;
+    }
+}
+
 uint32_t
 forwarder_next(const struct forwarder *forwarder, uint32_t id)
 {
@@ -97,6 +125,7 @@ forwarder_init(struct forwarder *forwarder, const char *version)
 {
     forwarder->version = version;
     forwarder->alone_ns = NEVER_NS;
+    forwarder->idle_ns = NEVER_NS;
     ownership_init(&forwarder->ownership);
 }
 
@@ -156,6 +185,32 @@ send_leases(struct forwarder *forwarder, uint32_t id, uint64_t now_ns)
     }
 }
 
+/* When it ends by itself.  An owner has all that its laggs are made of, and so goes on
+ * with them; without one they would be lost, so it is waited for. */
+static uint64_t
+end_due_ns(const struct forwarder *forwarder)
+{
+    if (forwarder->leaving && forwarder->alone_ns != NEVER_NS && has_laggs(forwarder)) {
+        return forwarder->alone_ns + LEASE_NS_MAX;
+    }
+    if (forwarder->leaving) {
+        return 0;
+    }
+    return forwarder->idle_ns == NEVER_NS ? NEVER_NS : forwarder->idle_ns + IDLE_NS_MAX;
+}
+
+void
+forwarder_end(struct forwarder *forwarder)
+{
+    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+        id = forwarder_next(forwarder, id + 1)) {
+        carried_stop(&forwarder->laggs[id - 1]);
+        carried_close(&forwarder->laggs[id - 1]);
+    }
+    store_clear(&forwarder->store);
+    forwarder->ended = true;
+}
+
 void
 forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outbox)
 {
@@ -163,6 +218,10 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
 
     ownership_tick(&forwarder->ownership, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
+    look_for_idleness(forwarder, now_ns);
+    if (end_due_ns(forwarder) <= now_ns) {
+        forwarder_end(forwarder);
+    }
     if (forwarder->alone_ns == NEVER_NS ||
         now_ns - forwarder->alone_ns >= LEASE_NS_MAX) {
         return;
@@ -176,7 +235,7 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
 uint64_t
 forwarder_due_ns(const struct forwarder *forwarder)
 {
-    uint64_t due_ns = NEVER_NS;
+    uint64_t due_ns = NEVER_NS, end_ns = end_due_ns(forwarder);
 
     if (forwarder->alone_ns != NEVER_NS) {
         for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
@@ -186,12 +245,7 @@ forwarder_due_ns(const struct forwarder *forwarder)
         /* The last of them was sent. */
         due_ns = due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
     }
+    due_ns = end_ns < due_ns ? end_ns : due_ns;
     return due_ns < forwarder->ownership.deadline_ns ? due_ns
                                                      : forwarder->ownership.deadline_ns;
-}
-
-bool
-forwarder_has_laggs(const struct forwarder *forwarder)
-{
-    return forwarder_next(forwarder, 1) != 0;
 }

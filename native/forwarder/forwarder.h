@@ -7,8 +7,8 @@
  * may die and come back.  One thread, but for the workers.
  *
  * Dependencies point one way:
- *   store, ownership, lease <- carried <- words, forwarder <- serve <- main;
- *   confine <- main
+ *   store, ownership, lease <- carried <- words, forwarder <- serve, confine <-
+ *   family <- main
  * From carried on: the datapath of ../device.h.
  */
 #ifndef LAGG_FORWARDER_H
@@ -26,6 +26,7 @@ enum {
 
 #define ANSWER_NS_MAX 2000000000u /* for GO or REFUSE, and for COMMIT */
 #define LEASE_NS_MAX 10000000000u /* then the partner decides that nobody is there */
+#define IDLE_NS_MAX 10000000000u  /* nobody there, and nothing to do */
 #define NEVER_NS UINT64_MAX
 #define WHY_SILENT "the owner does not answer; end it first"
 
@@ -239,7 +240,9 @@ struct forwarder {
     struct ownership ownership;
     bool greeted[CLIENTS_MAX]; /* said HELLO, and is understood */
     uint64_t alone_ns; /* since when there is no owner; NEVER_NS while there is */
-    bool ended;        /* END was said */
+    uint64_t idle_ns;  /* since when nobody is there and nothing carried; NEVER_NS */
+    bool leaving;      /* it was asked to end, when its laggs may be let go */
+    bool ended;
     struct carried laggs[LAGG_IDS_MAX]; /* by id - 1 */
 };
 
@@ -291,27 +294,30 @@ uint32_t forwarder_handle(struct forwarder *forwarder, const struct parcel *parc
 void forwarder_gone(
     struct forwarder *forwarder, int client, uint64_t now_ns, struct outbox *outbox);
 
-/* It is 'now_ns': what is late, and the LACPDUs that are due. */
+/* It is 'now_ns': what is late, the LACPDUs that are due, the end if it is time. */
 void forwarder_tick(
     struct forwarder *forwarder, uint64_t now_ns, struct outbox *outbox);
 
 /* When forwarder_tick() is to be called next; NEVER_NS. */
 uint64_t forwarder_due_ns(const struct forwarder *forwarder);
 
-/* Whether it carries any lagg. */
-bool forwarder_has_laggs(const struct forwarder *forwarder);
+/* Stops every lagg between two bursts and closes all. */
+void forwarder_end(struct forwarder *forwarder);
 
 /* ---- serve.c ----------------------------------------------------------------------
  */
 
 /* Makes the socket 'path', which nobody may have.  The descriptor or -errno. */
-int serve_listen(const char *path);
+int serve_bind(const char *path);
 
-/* Listens on a socket that is bound, and takes the signals.  Once in a process, before
- * confine().  0 or -errno. */
-int serve_begin(struct forwarder *forwarder, int listener);
+/* Whoever connects to this socket, which is bound, is served by this process or by a
+ * child of it.  0 or -errno. */
+int serve_listen(int listener);
 
-/* Serves whoever connects until END, or a signal while no lagg is carried. */
+/* Takes the signals.  Once in a process, before confine().  0 or -errno. */
+int serve_begin(struct forwarder *forwarder);
+
+/* Serves whoever connects until the forwarder has ended. */
 void serve(void);
 
 /* ---- confine.c --------------------------------------------------------------------
@@ -320,5 +326,19 @@ void serve(void);
 /* No capability, no way to one, no system call but those the forwarder makes: of this
  * process and for good.  What is refused answers EPERM.  0 or -errno. */
 int confine(void);
+
+/* The same for its parent, whose children have no more than it has: those calls, and
+ * what makes a child that waits, confines itself and serves. */
+int confine_parent(void);
+
+/* ---- family.c ---------------------------------------------------------------------
+ */
+
+/* Exit codes. */
+enum { DONE = 0, FAILED = 1, USAGE = 2 };
+
+/* Has children serve() until one has done, or until five in a row were there for less
+ * than a second each.  After serve_listen().  The exit code. */
+int family_run(struct forwarder *forwarder);
 
 #endif

@@ -7,8 +7,11 @@
  *                                 and laggd do it; LISTEN_PID, if given, is its own
  * lagg-forwarder --version        its version, and the hash of the memories' layout
  *
- * It ends when its owner says END, and otherwise only by a signal: SIGTERM and SIGINT
- * are heard while it carries no lagg.  Exit: 0 done, 1 failed, 2 usage.
+ * It is the parent of the process that serves, and of one that stands by (family.c).
+ * All end when the owner says END; when it carries no lagg and nobody is connected for
+ * 10 s; and by SIGTERM or SIGINT, at once if it carries no lagg.  If it does, its
+ * workers stop between two bursts, once it has an owner who can go on with them, or
+ * after 10 s without.  Exit: 0 done, 1 failed, 2 usage.
  */
 #include "forwarder.h"
 
@@ -16,13 +19,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { DONE = 0, FAILED = 1, USAGE = 2, INHERITED = 3 };
+enum { INHERITED = 3 };
 
 static struct forwarder forwarder; /* too large for a stack */
+
+/* What a terminal or a supervisor says to laggd, and to all that it started. */
+static const int NOT_MEANT[] = {SIGHUP, SIGUSR1, SIGUSR2};
 
 static int
 print_version(void)
@@ -75,7 +80,7 @@ listener_of(int argc, char **argv, int *code)
                         " | lagg-forwarder --version\n");
         return -1;
     }
-    listener = serve_listen(argv[1]);
+    listener = serve_bind(argv[1]);
     if (listener < 0) {
         *code = failed(argv[1], listener);
     }
@@ -94,17 +99,13 @@ main(int argc, char **argv)
     if (listener < 0) {
         return code;
     }
-    signal(SIGHUP, SIG_IGN);
-    /* Whoever started it is gone: it ends, if it carries no lagg; see serve.c. */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    for (uint32_t i = 0; i < sizeof NOT_MEANT / sizeof NOT_MEANT[0]; i++) {
+        signal(NOT_MEANT[i], SIG_IGN);
+    }
     raise_limits();
-    forwarder_init(&forwarder, LAGG_VERSION);
-    if ((error = serve_begin(&forwarder, listener)) != 0) {
+    if ((error = serve_listen(listener)) != 0) {
         return failed("listen", error);
     }
-    if ((error = confine()) != 0) {
-        return failed("give up what it does not need", error);
-    }
-    serve();
-    return DONE;
+    forwarder_init(&forwarder, LAGG_VERSION);
+    return family_run(&forwarder);
 }

@@ -220,7 +220,7 @@ accept_client(void)
 }
 
 int
-serve_listen(const char *path)
+serve_bind(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd, error;
@@ -242,6 +242,13 @@ serve_listen(const char *path)
     return error;
 }
 
+int
+serve_listen(int listener)
+{
+    server.listener = listener;
+    return listen(listener, BACKLOG) == 0 ? 0 : -errno;
+}
+
 /* ---- the loop ---------------------------------------------------------------------
  */
 
@@ -253,6 +260,7 @@ signals_block(void)
     static const int numbers[] = {SIGTERM, SIGINT};
     const struct sigaction action = {.sa_handler = on_signal};
     sigset_t blocked;
+    int error;
 
     sigemptyset(&blocked);
     for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -261,7 +269,11 @@ signals_block(void)
             return -errno;
         }
     }
-    return -pthread_sigmask(SIG_BLOCK, &blocked, &server.unblocked);
+    error = -pthread_sigmask(SIG_BLOCK, &blocked, &server.unblocked);
+    for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigdelset(&server.unblocked, numbers[i]); /* the parent has them blocked, too */
+    }
+    return error;
 }
 
 /* Until something comes, or forwarder_tick() is due. */
@@ -286,10 +298,18 @@ wait_for(struct pollfd fds[1 + CLIENTS_MAX])
 }
 
 static void
-serve_once(const struct pollfd fds[1 + CLIENTS_MAX])
+tick(void)
 {
     static struct outbox outbox;
 
+    outbox.count = 0;
+    forwarder_tick(server.forwarder, clock_ns(), &outbox);
+    deliver(&outbox);
+}
+
+static void
+serve_once(const struct pollfd fds[1 + CLIENTS_MAX])
+{
     for (int client = 0; client < CLIENTS_MAX && !server.forwarder->ended; client++) {
         if (fds[1 + client].revents != 0 && server.clients[client] >= 0) {
             receive(client);
@@ -298,20 +318,17 @@ serve_once(const struct pollfd fds[1 + CLIENTS_MAX])
     if (fds[0].revents != 0) {
         accept_client();
     }
-    outbox.count = 0;
-    forwarder_tick(server.forwarder, clock_ns(), &outbox);
-    deliver(&outbox);
+    if (signalled != 0) {
+        server.forwarder->leaving = true;
+    }
+    tick();
 }
 
 int
-serve_begin(struct forwarder *forwarder, int listener)
+serve_begin(struct forwarder *forwarder)
 {
-    server = (struct server){.forwarder = forwarder, .listener = listener};
+    server.forwarder = forwarder;
     memset(server.clients, -1, sizeof server.clients);
-    /* Again, if another made it: who listens last is the one whom clients see. */
-    if (listen(listener, BACKLOG) != 0) {
-        return -errno;
-    }
     return signals_block();
 }
 
@@ -320,9 +337,8 @@ serve(void)
 {
     struct pollfd fds[1 + CLIENTS_MAX];
 
-    while (!server.forwarder->ended &&
-           (signalled == 0 || forwarder_has_laggs(server.forwarder))) {
-        signalled = 0;
+    tick();
+    while (!server.forwarder->ended) {
         wait_for(fds);
         serve_once(fds);
     }

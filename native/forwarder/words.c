@@ -171,15 +171,7 @@ lease(struct call *call)
 static int
 end(struct call *call)
 {
-    struct forwarder *forwarder = call->forwarder;
-
-    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
-        id = forwarder_next(forwarder, id + 1)) {
-        carried_stop(&forwarder->laggs[id - 1]);
-        carried_close(&forwarder->laggs[id - 1]);
-    }
-    store_clear(&forwarder->store);
-    forwarder->ended = true;
+    forwarder_end(call->forwarder);
     return 0;
 }
 

@@ -100,23 +100,17 @@ def test_frames_pass_and_go_on_when_laggd_is_killed(
     adopted.close()
 
 
-def test_another_forwarder_goes_on_where_one_died(
-    forwarder: Running, half: Half, wires: Wires, tmp_path: Path
+def test_the_standby_goes_on_where_one_died(
+    forwarder: Running, half: Half, wires: Wires
 ) -> None:
     kept = half.descriptors()
     begin(forwarder.owner(), kept)
     wires.pass_frames()
-    os.kill(forwarder.process.pid, signal.SIGKILL)
-    forwarder.wait_ended()
-
-    directory = tmp_path / "second"
-    directory.mkdir()
-    second = Running(directory)
-    begin(second.owner(), kept, again=True)
+    forwarder.kill()
+    begin(forwarder.owner(), kept, again=True)
     wires.pass_frames()
     half.assert_conserved(2 * PASS)
     half.close()
-    second.close()
 
 
 def test_workers_stop_and_what_waits_meanwhile_passes_when_they_run(
@@ -167,15 +161,35 @@ def test_a_plan_whose_port_is_not_mapped_is_not_carried(
     half.close()
 
 
-def test_signals_do_not_end_what_carries_a_lagg(
+def test_asked_to_end_it_stops_between_two_bursts_and_its_owner_goes_on(
+    forwarder: Running, half: Half, wires: Wires, tmp_path: Path
+) -> None:
+    kept = half.descriptors()
+    begin(forwarder.owner(), kept)
+    wires.pass_frames()
+    os.kill(forwarder.process.pid, signal.SIGTERM)
+    assert forwarder.wait_ended() == 0
+
+    second = Running(tmp_path)
+    begin(second.owner(), kept, again=True)
+    wires.pass_frames()
+    half.assert_conserved(2 * PASS)
+    half.close()
+    second.close()
+
+
+def test_asked_to_end_while_nobody_owns_it_it_waits_for_an_owner(
     forwarder: Running, half: Half, wires: Wires
 ) -> None:
+    kept = half.descriptors()
     owner = forwarder.owner()
-    begin(owner, half.descriptors())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        os.kill(forwarder.process.pid, number)
+    begin(owner, kept)
+    owner.disconnect()
+    os.kill(forwarder.process.pid, signal.SIGTERM)
     wires.pass_frames()
     half.assert_conserved(PASS)
+    forwarder.owner()
+    assert forwarder.wait_ended() == 0
     half.close()
 
 

@@ -21,6 +21,7 @@ from lagg.forwarder.wire import ForwarderRequest, Word
 from tests.forwarder.world import (
     DEADLINE_S,
     Running,
+    descriptors,
     hear,
     listed,
     refusal,
@@ -109,15 +110,15 @@ def test_what_is_put_again_is_replaced_and_what_is_deleted_is_closed(
     forwarder: Running,
 ) -> None:
     owner = forwarder.owner()
-    before = forwarder.descriptors()
+    before = descriptors(owner)
     with opened(2) as (one, two):
         owner.put("lock", one)
         owner.put("lock", two)
-        assert forwarder.descriptors() == before + 1
+        assert descriptors(owner) == before + 1
         with listed(owner) as kept:
             assert [same(fd, two) for fd in kept.values()] == [True]
     owner.delete("lock")
-    assert forwarder.descriptors() == before
+    assert descriptors(owner) == before
     assert owner.list() == {}
     with pytest.raises(LaggError) as error:
         owner.delete("lock")
@@ -254,7 +255,7 @@ def test_the_end_closes_all_and_is_exit_0(forwarder: Running) -> None:
     assert forwarder.wait_ended() == 0
     with pytest.raises(GoneError):
         other.list()
-    assert other.fileno() == -1
+    assert other.ended
 
 
 def test_one_that_does_not_read_is_dropped_and_keeps_nobody_waiting(
@@ -295,11 +296,11 @@ def test_a_stopped_forwarder_is_an_error_that_names_the_request(
 ) -> None:
     client = forwarder.client()
     monkeypatch.setattr("lagg.forwarder.client.ANSWER_NS_MAX", 1_000_000)
-    with stopped(forwarder.process.pid), pytest.raises(LaggError) as error:
+    with stopped(client.pid), pytest.raises(LaggError) as error:
         client.list()
     assert error.value.errno_name == "ETIMEDOUT"
     assert "LIST" in error.value.cause
-    assert client.fileno() == -1
+    assert client.ended
 
 
 def garbage(chance: random.Random) -> tuple[bytes, int]:
@@ -329,7 +330,7 @@ def test_a_thousand_messages_of_garbage_change_nothing(forwarder: Running) -> No
     hello = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16)
     send(stranger, hello.pack(), 0)
     stranger.recv(wire.REPLY_BYTES)
-    before = forwarder.descriptors()
+    before = descriptors(owner)
     for _ in range(1000):
         message, count = garbage(chance)
         if message[:4] == ForwarderRequest(Word.CLAIM).pack()[:4]:
@@ -339,7 +340,7 @@ def test_a_thousand_messages_of_garbage_change_nothing(forwarder: Running) -> No
         for fd in fds:
             os.close(fd)
         assert len(reply) == wire.REPLY_BYTES
-    assert forwarder.descriptors() == before
+    assert descriptors(owner) == before
     with listed(owner) as kept:
         assert kept.keys() == {"lock"}
     owner.delete("lock")

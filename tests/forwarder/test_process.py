@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lagg.forwarder import process, wire
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.process import Process
 from lagg.paths import forwarder_program
-from tests.forwarder.world import DEADLINE_S, Running
+from tests.forwarder.world import DEADLINE_S, Running, status
 from tests.waiting import wait_until
 
 
@@ -80,40 +81,14 @@ def answers(path: Path) -> bool:
 def test_whoever_connects_is_heard_at_once(tmp_path: Path) -> None:
     path = tmp_path / "f.sock"
     started = Process.start(path)
-    assert not path.exists()
-    started.take_place()
     with ForwarderClient(path) as client:
         assert (client.version, client.layout) == (__version__, wire.layout())
+        assert client.pid != started.pid
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     os.kill(started.pid, signal.SIGTERM)
-    wait_until(started.ended, DEADLINE_S, "it ends")
+    assert started.ended(DEADLINE_S * 1000)
     assert started.exit_code == 0
     started.close()
-
-
-def test_a_spare_takes_the_place_of_one_that_died(forwarder: Running) -> None:
-    spare = Process.start(forwarder.path)
-    os.kill(forwarder.process.pid, signal.SIGKILL)
-    assert forwarder.wait_ended() == -signal.SIGKILL
-    with pytest.raises(GoneError):
-        ForwarderClient(forwarder.path)
-    spare.take_place()
-    with ForwarderClient(forwarder.path) as client:
-        client.claim()
-        client.commit()
-        assert client.list() == {}
-        client.end()
-    wait_until(spare.ended, DEADLINE_S, "the spare ends")
-    assert spare.exit_code == 0
-    spare.close()
-
-
-def test_a_spare_that_was_not_needed_leaves_no_socket(tmp_path: Path) -> None:
-    spare = Process.start(tmp_path / "f.sock")
-    os.kill(spare.pid, signal.SIGTERM)
-    wait_until(spare.ended, DEADLINE_S, "the spare ends")
-    spare.close()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_program_the_error_names_it_and_the_remedy(
@@ -124,34 +99,47 @@ def test_without_the_program_the_error_names_it_and_the_remedy(
         Process.start(tmp_path / "f.sock")
 
 
-def test_it_has_given_up_what_it_does_not_need(forwarder: Running) -> None:
-    forwarder.client()  # it serves, so it has begun
-    status = forwarder.status()
-    held = {name: int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")}
-    assert held == {"CapEff": 0, "CapPrm": 0, "CapInh": 0}
-    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+def test_each_of_its_processes_has_given_up_what_it_does_not_need(
+    forwarder: Running,
+) -> None:
+    for pid in (forwarder.process.pid, forwarder.wait_whole(), forwarder.pid):
+        wait_until(partial(_is_filtered, pid), DEADLINE_S, "it has a filter")
+        seen = status(pid)
+        held = {name: int(seen[name], 16) for name in ("CapEff", "CapPrm", "CapInh")}
+        assert held == {"CapEff": 0, "CapPrm": 0, "CapInh": 0}
+        assert seen["NoNewPrivs"] == "1"
+
+
+def _is_filtered(pid: int) -> bool:
+    return status(pid)["Seccomp"] == "2"
 
 
 def test_one_that_was_not_started_here_is_seen_to_end(forwarder: Running) -> None:
-    forwarder.client()
-    watched = Process.of(forwarder.client(), forwarder.path)
-    assert (watched.pid, watched.ended()) == (forwarder.process.pid, False)
-    os.kill(forwarder.process.pid, signal.SIGKILL)
-    forwarder.wait_ended()
+    watched = Process(forwarder.pid)
+    assert not watched.ended()
+    forwarder.kill()
     assert watched.ended()
     watched.close()
 
 
 def test_a_signal_ends_it_while_it_carries_nothing(forwarder: Running) -> None:
     forwarder.owner().put("lock", 0)
+    standby = Process(forwarder.wait_whole())
     os.kill(forwarder.process.pid, signal.SIGINT)
     assert forwarder.wait_ended() == 0
+    assert standby.ended()
+    standby.close()
 
 
-def test_a_hangup_does_not(forwarder: Running) -> None:
+def test_what_is_said_to_laggd_and_all_that_it_started_does_not(
+    forwarder: Running,
+) -> None:
     client = forwarder.client()
-    os.kill(forwarder.process.pid, signal.SIGHUP)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for pid in (forwarder.process.pid, client.pid):
+            os.kill(pid, number)
     assert client.list() == {}
+    assert forwarder.pid == client.pid
 
 
 def test_a_socket_of_another_user_is_not_believed(

@@ -82,7 +82,7 @@ def outcome(path: Path, ask: Callable[[ForwarderClient], object], *said: Said) -
     try:
         with ForwarderClient(path) as client, pytest.raises(LaggError) as error:
             ask(client)
-        assert client.fileno() == -1, "a connection out of step goes on"
+        assert client.ended, "a connection out of step goes on"
     finally:
         liar.close()
     return f"{error.value.errno_name} {error.value.cause}"

@@ -2,11 +2,10 @@
 """A running lagg-forwarder for these tests, and what can be seen of it from outside."""
 
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lagg.errors import LaggError
@@ -20,13 +19,38 @@ DEADLINE_S = 30
 
 
 class Running:
-    """A forwarder on a socket of its own.  Owns its end."""
+    """A forwarder's family on a socket of its own.  Owns its end."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "forwarder.sock"
         self.process = Process.start(self.path)
-        self.process.take_place()
         self._stack = ExitStack()
+
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        with ForwarderClient(self.path) as client:
+            return client.pid
+
+    def kill(self) -> int:
+        """Kills the process that serves, and returns the pid of the next one."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.pid != pid, DEADLINE_S, "another one serves")
+        return self.pid
+
+    def family(self) -> set[int]:
+        """The children of the parent: who serves and who stands by."""
+        parent = self.process.pid
+        listed = Path(f"/proc/{parent}/task/{parent}/children").read_text("utf-8")
+        return set(map(int, listed.split()))
+
+    def wait_whole(self) -> int:
+        """Returns the standby's pid once there is one."""
+        pid = self.pid
+        wait_until(lambda: len(self.family()) == 2, DEADLINE_S, "a standby is there")
+        (standby,) = self.family() - {pid}
+        return standby
 
     def client(self, heard: Heard = lambda _: None) -> ForwarderClient:
         return self._stack.enter_context(ForwarderClient(self.path, heard))
@@ -46,24 +70,19 @@ class Running:
         made.connect(str(self.path))
         return made
 
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def status(self) -> dict[str, str]:
-        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-
     def wait_ended(self) -> int | None:
-        """Its exit code, as Process.exit_code."""
-        ready, _, _ = select.select([self.process], [], [], DEADLINE_S)
-        assert ready, "it does not end"
-        assert self.process.ended()
+        """The family's exit code, as Process.exit_code."""
+        assert self.process.ended(DEADLINE_S * 1000), "it does not end"
         return self.process.exit_code
 
     def close(self) -> None:
         self._stack.close()
         if not self.process.ended():
+            children = self.family()
             os.kill(self.process.pid, signal.SIGKILL)
+            for pid in children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.wait_ended()
         self.process.close()
 
@@ -79,9 +98,20 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+def status(pid: int) -> dict[str, str]:
+    """What /proc says of a process."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
 def _state(pid: int) -> str:
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     return stat.rpartition(")")[2].split()[0]
+
+
+def descriptors(of: ForwarderClient) -> int:
+    """How many the process has that serves a client."""
+    return len(os.listdir(f"/proc/{of.pid}/fd"))
 
 
 def same(fd: int, other: int) -> bool:

@@ -181,15 +181,20 @@ class Daemon:
     # ---- its forwarder ------------------------------------------------------------
 
     def forwarder(self) -> int | None:
-        """The pid of who has its state directory's forwarder.sock; None: nobody."""
+        """The pid of who serves at its state directory's forwarder.sock; None: nobody.
+
+        Not of its parent, which listens: it is asked, by what is no word.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
-            if asked.connect_ex(str(self.state_dir / "forwarder.sock")) != 0:
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            asked.settimeout(END_SECONDS)
+            try:
+                asked.connect(str(self.state_dir / "forwarder.sock"))
+                asked.send(b"who")
+                _, told, _, _ = asked.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
+            except OSError:
                 return None
-            credentials = asked.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
-            )
-        pid, _, _ = _UCRED.unpack(credentials)
-        return int(pid)
+        return next((int(_UCRED.unpack(who)[0]) for _, _, who in told), None)
 
     @property
     def carrier(self) -> int:
@@ -210,7 +215,9 @@ class Daemon:
         self.host.end_started()
         if isinstance(self._process, Successor):
             self.stop()
-        self.kill_forwarder()
+        pid = self.forwarder()
+        if pid is not None:
+            end_family(pid)
 
     # ---- its log -------------------------------------------------------------------
 
@@ -263,6 +270,14 @@ class Daemon:
         """The reasons that have counted anything."""
         drops: dict[str, int] = self.record(name)["counters"]["drops"]
         return {reason: frames for reason, frames in drops.items() if frames}
+
+
+def end_family(pid: int) -> None:
+    """Ends a lagg-forwarder of which this process serves."""
+    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    if Path(f"/proc/{parent}/comm").read_text() == "lagg-forwarder\n":
+        os.kill(int(parent), signal.SIGKILL)  # first, or it has another one serve
+    os.kill(pid, signal.SIGKILL)
 
 
 def _as_user(host: Host) -> tuple[str, ...]:
