@@ -248,7 +248,9 @@ class Keeper:
         try:
             load.move(self._client, client, take_place)
         except BaseException:
-            client.end()
+            with logged(log.warning):
+                client.end()
+            client.disconnect()
             load.give(self._client)
             raise
         with logged(log.warning):
@@ -260,7 +262,9 @@ class Keeper:
         """The forwarder has a duplicate of `fd`, from now on if not yet.  LaggError."""
         with self._lock:
             if self._lent.get(name) != Lent.of(fd):
-                self._put(name, fd)
+                with self._or_later():
+                    self._client.put(name, fd)
+                self._lent[name] = Lent.of(fd)
 
     def lent(self, prefix: str) -> frozenset[str]:
         """The names of all that is lent and begins so."""
@@ -277,21 +281,29 @@ class Keeper:
         order = (frame, period_ms)
         with self._lock:
             if self._leases.get((lagg, slot)) != order and lagg in self._at_work:
-                self._client.lease(lagg, slot, *order)
+                with self._or_later():
+                    self._client.lease(lagg, slot, *order)
                 self._leases[lagg, slot] = order
 
-    def _put(self, name: str, fd: int) -> None:
-        self._client.put(name, fd)
-        self._lent[name] = Lent.of(fd)
+    @contextmanager
+    def _or_later(self) -> Iterator[None]:
+        """What cannot be said, for the line is broken, is so when it is taken up."""
+        try:
+            yield
+        except LaggError:
+            if not self._client.ended:
+                raise
 
     def _put_under(self, prefix: str, sockets: Mapping[str, int]) -> None:
         for name, fd in sockets.items():
-            self._put(prefix + name, fd)
+            self._client.put(prefix + name, fd)
+            self._lent[prefix + name] = Lent.of(fd)
 
     def _drop(self, names: Iterable[str]) -> None:
         for name in list(names):
             if self._lent.pop(name, None) is not None:
-                self._client.delete(name)
+                with self._or_later():
+                    self._client.delete(name)
 
     def _under(self, prefix: str) -> Iterator[str]:
         return (name for name in self._lent if name.startswith(prefix))
@@ -368,8 +380,9 @@ class Keeper:
     def unmap(self, lagg: int, slot: int, rings: int) -> None:
         """Delivers what a port's rings hold, and lets it go.  LaggError."""
         with self._lock:
-            self._client.drain(lagg, slot, rings)
-            self._client.unmap(lagg, slot)
+            with self._or_later():
+                self._client.drain(lagg, slot, rings)
+                self._client.unmap(lagg, slot)
             self._mapped[lagg].discard(slot)
             self._leases.pop((lagg, slot), None)
             self._drop(self._under(f"{lagg}/{slot}/"))
@@ -385,8 +398,9 @@ class Keeper:
     def unmap_rings(self, lagg: int, slot: int, rings: int) -> None:
         """Delivers what is in rings no worker sees, and lets them go.  LaggError."""
         with self._lock:
-            self._client.drain(lagg, slot, rings)
-            self._client.unmap_rings(lagg, slot, rings)
+            with self._or_later():
+                self._client.drain(lagg, slot, rings)
+                self._client.unmap_rings(lagg, slot, rings)
             self._drop(self._under(f"{lagg}/{slot}/ring.{rings}."))
 
 

@@ -27,6 +27,7 @@ from dataclasses import replace
 
 from lagg.errors import LaggError, logged
 from lagg.events import EventKind
+from lagg.kernel.native import PortSockets
 from lagg.link import Link, Modes
 from lagg.operations import propagate
 from lagg.operations.laggs import Laggs
@@ -144,7 +145,7 @@ async def _open(
         sockets = await asyncio.to_thread(device.open_sockets, link.ifindex)
     except OSError as error:
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
-    device.add_port(slot, sockets)
+    _give(bundle, slot, link, sockets)
     undo.push_async_callback(withdraw, laggs, bundle, [slot], bundle.shape)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
@@ -157,6 +158,14 @@ async def _open(
     # Its carrier may have come while it was nobody's port and events passed it by.
     now = await _as_it_is(laggs, link)
     bundle.adopt(bundle.shape.with_link(now, modes))
+
+
+def _give(bundle: Bundle, slot: int, link: Link, sockets: PortSockets) -> None:
+    try:
+        bundle.device.add_port(slot, sockets)
+    except OSError as error:
+        sockets.close()
+        raise LaggError.of_os(link.name, "have its frames carried", error) from error
 
 
 async def _as_it_is(laggs: Laggs, link: Link) -> Link:
@@ -194,7 +203,10 @@ async def withdraw(
         await _lower(laggs, bundle, slots, rest, undo)
         await _pass(bundle, rest)
         undo.pop_all()
-    taken = [bundle.device.remove_port(slot) for slot in slots]
+    try:
+        taken = [bundle.device.remove_port(slot) for slot in slots]
+    except OSError as error:
+        raise LaggError.of_os(bundle.name, "let go of its port", error) from error
     await together(asyncio.to_thread(sockets.close) for sockets in taken)
     if bundle.lacp is not None:
         await bundle.lacp.close_ports([port_number(slot) for slot in slots])

@@ -79,6 +79,10 @@ class Outliving(Steered):
         assert pid is not None
         return pid
 
+    @property
+    def forwarder_socket(self) -> Path:
+        return self.pair.a.laggd.state_dir / "forwarder.sock"
+
     def kill(self) -> None:
         self.pair.a.laggd.kill()
 

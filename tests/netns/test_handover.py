@@ -241,6 +241,21 @@ def test_a_forwarder_that_dies_between_two_laggds_is_followed_by_the_old_one(
     house.goes_on(before | {"forwarder": now["forwarder"]})
 
 
+def test_a_forwarder_that_was_stopped_is_asked_again(house: House) -> None:
+    before = house.status
+    with stopped(before["forwarder"]["pid"]):
+        refused = house.laggd.try_ctl("attach", LAGG, "p2")
+        assert refused.returncode == 1
+        assert "no answer within 2 s" in refused.stderr
+    wait_until(
+        lambda: house.laggd.try_ctl("attach", LAGG, "p2").returncode == 0,
+        DEADLINE_S,
+        "it does what it is told",
+    )
+    house.laggd.ctl("detach", LAGG, "p2")
+    house.goes_on(before)
+
+
 def test_a_newcomer_that_says_nothing_more_loses_what_it_was_given(
     house: House,
 ) -> None:

@@ -4,13 +4,22 @@
 While streams of thousands of frames a second are counted, no other test runs.
 """
 
-from collections.abc import Callable, Iterator
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import Lab, StreamResult, wait_until
+from lagg import __version__
+from lagg.forwarder import process
+from lagg.forwarder.keeper import Keeper
+from lagg.paths import forwarder_program
 from tests.netns.outliving import (
     CABLES,
     PROTOS,
@@ -68,6 +77,68 @@ def test_the_forwarder_is_killed_and_followed_and_costs_a_burst_at_most(
             world.kill_forwarder()
             conversation.go_on()
         world.passed(BETWEEN)
+
+
+@pytest.mark.parametrize("world", ["loadbalance", "lacp"], indirect=True)
+def test_a_forwarder_of_another_version_is_followed_and_no_frame_is_lost(
+    world: Outliving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = world.forwarder
+    with outlived(world, lossless) as conversation:
+        world.passed(BETWEEN)
+        world.kill()
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "forwarder_program", lambda: other_version(tmp_path))
+            asyncio.run(renew(world.forwarder_socket))
+        other = world.forwarder
+        world.passed(BETWEEN)
+        world.start()
+        conversation.go_on()
+        world.passed(BETWEEN)
+    status = json.loads(world.pair.a.laggd.ctl("--json", "status"))
+    assert status["forwarder"]["version"] == __version__
+    assert len({begun, other, world.forwarder}) == 3
+    wait_until(lambda: not alive(begun) and not alive(other), DEADLINE_S, "both end")
+
+
+def other_version(directory: Path) -> Path:
+    """The same program, but for the version that it says."""
+    program = forwarder_program().read_bytes()
+    said = f"\0{__version__}\0".encode()
+    assert program.count(said) == 1
+    other = directory / "lagg-forwarder"
+    other.write_bytes(program.replace(said, said.replace(b"0", b"9")))
+    other.chmod(0o755)
+    return other
+
+
+async def renew(path: Path) -> None:
+    """As a laggd does it that has adopted all, and dies then."""
+    keeper = Keeper.open(path)
+    keeper.commit()
+    for lagg, slots in carried(keeper.left).items():
+        keeper.resumed(lagg, slots, 0)
+    keeper.watch()
+    begun_s = time.monotonic()
+    keeper.renew()
+    print(f"renewed within {(time.monotonic() - begun_s) * 1000:.1f} ms")
+    keeper.close()
+    for fd in keeper.left.values():
+        os.close(fd)
+
+
+def carried(names: Iterable[str]) -> dict[int, set[int]]:
+    """The slots of each lagg of which something is kept."""
+    found: dict[int, set[int]] = {}
+    for lagg, slot, *_ in (f"{name}//".split("/") for name in names):
+        if lagg.isdecimal():
+            slots = found.setdefault(int(lagg), set())
+            slots.update([int(slot)] if slot.isdecimal() else [])
+    return found
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 RESTARTS, RESTARTS_LONG = 30, 1000

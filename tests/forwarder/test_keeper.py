@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A keeper whose forwarder dies, is stopped or lets go of it: all is there again."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lagg.errors import LaggError
+from lagg.forwarder import client, line, process
+from lagg.forwarder.keeper import Keeper
+from tests.forwarder.world import DEADLINE_S, Running, listed, same, stopped
+
+
+async def until(predicate: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not predicate():
+            await asyncio.sleep(0.001)
+    assert predicate(), what
+
+
+@asynccontextmanager
+async def kept(path: Path, *, may_start: bool = True) -> AsyncIterator[Keeper]:
+    """A keeper that has lent two descriptors, "lock" and "nft"."""
+    keeper = Keeper.open(path, may_start=may_start)
+    keeper.commit()
+    keeper.watch()
+    fds = {name: os.memfd_create(name) for name in ("lock", "nft")}
+    for name, fd in fds.items():
+        keeper.lend(name, fd)
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+        for fd in fds.values():
+            os.close(fd)
+
+
+def has_all(forwarder: Running, keeper: Keeper) -> bool:
+    """Whether the forwarder keeps what is lent, and nothing else."""
+    lent = keeper._lent
+    with listed(forwarder.client()) as found:
+        return found.keys() == lent.keys() and all(
+            same(fd, lent[name].fd) for name, fd in found.items()
+        )
+
+
+def test_a_forwarder_that_dies_is_followed_and_has_all(forwarder: Running) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: keeper.pid != pid, "another one")
+            assert keeper.ailments == ()
+            assert has_all(forwarder, keeper)
+            keeper.lend("more", 0)
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_a_forwarder_that_lets_go_of_its_owner_is_his_again(
+    forwarder: Running,
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            before = keeper._client
+            before._end()
+            keeper.lend("more", 0)
+            keeper.drop(["nft"])
+            await until(lambda: keeper._client is not before, "another connection")
+            assert (keeper.pid, keeper.ailments) == (pid, ())
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_what_a_stopped_forwarder_does_late_is_put_right(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            with stopped(pid):
+                monkeypatch.setattr(client, "ANSWER_NS_MAX", 1_000_000)
+                with pytest.raises(LaggError, match="no answer"):
+                    keeper.begin(5, {"plans": 0}, 0)
+                monkeypatch.undo()
+                await until(lambda: keeper.ailments != (), "it is said")
+                assert f"(pid {pid})" in keeper.ailments[0]
+            await until(lambda: keeper.ailments == (), "it is well again")
+            assert keeper.pid == pid
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_no_other_forwarder_is_given_anything_while_one_may_carry_it(
+    forwarder: Running,
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            another = Running(forwarder.path.parent)
+            keeper._client._end()
+            await until(
+                lambda: any("kill -9 it" in each for each in keeper.ailments),
+                "it is said",
+            )
+            assert keeper.pid == pid
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: keeper.pid != pid, "the other one has all")
+            assert has_all(another, keeper)
+            another.close()
+
+    asyncio.run(run())
+
+
+def test_a_whole_family_that_dies_is_followed_by_another_if_it_may_be_started(
+    forwarder: Running,
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            os.kill(forwarder.process.pid, signal.SIGKILL)
+            forwarder.wait_ended()
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: keeper.pid != pid, "another family")
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_where_none_may_be_started_it_is_waited_for(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "PAUSE_S_MAX", 0.01)
+
+    async def run() -> None:
+        async with kept(forwarder.path, may_start=False) as keeper:
+            pid = keeper.pid
+            os.kill(forwarder.process.pid, signal.SIGKILL)
+            forwarder.wait_ended()
+            os.kill(pid, signal.SIGKILL)
+            await until(
+                lambda: any("cannot connect" in each for each in keeper.ailments),
+                "it is said",
+            )
+            another = Running(forwarder.path.parent)
+            await until(lambda: keeper.ailments == (), "the other one has all")
+            assert has_all(another, keeper)
+            another.close()
+
+    asyncio.run(run())
+
+
+def test_another_program_goes_on_with_all_and_the_one_before_ends(
+    forwarder: Running,
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            keeper.renew()
+            assert keeper.pid != pid
+            assert forwarder.wait_ended() == 0
+            assert has_all(forwarder, keeper)
+            assert [each.name for each in forwarder.path.parent.iterdir()] == [
+                forwarder.path.name
+            ]
+
+    asyncio.run(run())
+
+
+def test_if_another_program_cannot_go_on_the_one_before_does(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            with monkeypatch.context() as patch:
+                none = forwarder.path.parent / "none"
+                patch.setattr(process, "forwarder_program", lambda: none)
+                with pytest.raises(LaggError, match="it is not there"):
+                    keeper.renew()
+            keeper._at_work[5] = 0  # a lagg of which nothing is there
+            keeper._mapped[5] = set()
+            with pytest.raises(LaggError):
+                keeper.renew()
+            del keeper._at_work[5]
+            assert keeper.pid == pid == forwarder.pid
+            assert has_all(forwarder, keeper)
+            assert [each.name for each in forwarder.path.parent.iterdir()] == [
+                forwarder.path.name
+            ]
+
+    asyncio.run(run())
