@@ -49,6 +49,7 @@ done
 mkdir -p dev/net dev/pts dev/shm
 mknod -m 666 dev/net/tun c 10 200
 ln -s /proc/self/fd dev/fd
+ln -s pts/ptmx dev/ptmx
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir sys/fs/cgroup/$2
 echo 0 >sys/fs/cgroup/$2/cgroup.procs

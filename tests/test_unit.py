@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The systemd unit, as systemd itself judges it; no systemd needs to run."""
+"""The systemd units, as systemd itself judges them; no systemd needs to run."""
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from configparser import ConfigParser
 from pathlib import Path
@@ -12,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from lagg.daemon import process
+from lagg.paths import forwarder_program
 from tests.tree import ROOT
 
 PACKAGING = ROOT / "packaging"
 DEB = PACKAGING / "build-deb"
 EXPOSURE_MAX = 2.0
 EXPOSURE_WITH_METRICS_MAX = 2.3
+EXPOSURE_OF_FORWARDER_MAX = 1.0
+LAGGD = "laggd.service"
+FORWARDER, DOOR = "lagg-forwarder.service", "lagg-forwarder.socket"
 USER = "laggd"
 
 pytestmark = pytest.mark.skipif(
@@ -28,19 +33,25 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def service() -> dict[str, str]:
-    """The unit's keys; of one that comes again, the last."""
-    lines = (PACKAGING / "laggd.service").read_text().splitlines()
+    """laggd's unit's keys; of one that comes again, the last."""
+    return keys_of(LAGGD)
+
+
+def keys_of(name: str) -> dict[str, str]:
+    lines = (PACKAGING / name).read_text().splitlines()
     pairs = (line.partition("=") for line in lines if not line.startswith("#"))
     return {key: value for key, _, value in pairs}
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that is there."""
-    text = (PACKAGING / "laggd.service").read_text()
-    path = tmp_path / "laggd.service"
-    path.write_text(text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/"))
-    return path
+    """laggd's, beside those that it needs, with programs that are there."""
+    for name in (LAGGD, FORWARDER, DOOR):
+        text = (PACKAGING / name).read_text()
+        text = text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/")
+        text = text.replace("=/usr/lib/laggd/", f"={ROOT}/")
+        (tmp_path / name).write_text(text)
+    return tmp_path / LAGGD
 
 
 def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -59,7 +70,8 @@ def run(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def test_systemd_understands_every_line(unit: Path) -> None:
-    done = analyze("verify", "--man=no", unit)
+    every = (unit.with_name(name) for name in (LAGGD, FORWARDER, DOOR))
+    done = analyze("verify", "--man=no", *every)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -111,6 +123,30 @@ def test_the_unit_is_little_exposed(unit: Path) -> None:
     threshold = f"--threshold={int(EXPOSURE_MAX * 10)}"
     judged = analyze("security", "--offline=true", threshold, unit)
     assert judged.returncode == 0, judged.stdout
+
+
+def test_the_unit_of_the_forwarder_is_less_exposed_still(unit: Path) -> None:
+    forwarder = sandbox(unit.with_name(FORWARDER))
+    threshold = f"--threshold={int(EXPOSURE_OF_FORWARDER_MAX * 10)}"
+    judged = analyze("security", "--offline=true", threshold, forwarder)
+    assert judged.returncode == 0, judged.stdout
+    assert EXPOSURE_OF_FORWARDER_MAX < EXPOSURE_MAX
+
+
+def test_laggd_finds_the_forwarder_where_systemd_listens(
+    service: dict[str, str],
+) -> None:
+    door = keys_of(DOOR)
+    assert f"--forwarder {door['ListenSequentialPacket']}" in service["ExecStart"]
+    assert (door["SocketUser"], door["SocketMode"]) == (USER, "0600")
+    assert keys_of(FORWARDER)["User"] == USER
+    program = keys_of(FORWARDER)["ExecStart"].removeprefix("/usr/lib/laggd/")
+    assert ROOT / program == forwarder_program()
+
+
+def test_a_restart_leaves_all_and_a_stop_puts_it_back(service: dict[str, str]) -> None:
+    assert service["RestartKillSignal"] == process.LEAVE_SIGNAL.name
+    assert signal.Signals[service["KillSignal"]] in process.STOP_SIGNALS
 
 
 def test_a_laxer_unit_would_be_refused(unit: Path) -> None:

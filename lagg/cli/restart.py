@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command that has another laggd go on in place of the one that runs.
 
-Owns how that one is started: as the one that runs was, by its command line, and where
-it runs.  What passes between the two is theirs.
+Owns how that one is started: by systemd, where its unit is whose process it is; else as
+the one that runs was, by its command line, and where it runs.  What passes between the
+two is theirs.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, say
+from lagg.config.files import ConfigError, load
 from lagg.control.client import Client, NoDaemonError
 from lagg.errors import LaggError
+from lagg.paths import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     import argparse
@@ -38,8 +41,14 @@ def restart(arguments: argparse.Namespace) -> int:
         before = _status(laggd)
         running = Running.of(laggd.pid)
     running.require_replaceable()
-    process = running.successor()
-    after, laggs = _awaited(arguments.socket, process, running.pid)
+    unit = running.unit()
+    if unit is None:
+        process = running.successor()
+        after, laggs = _awaited(arguments.socket, process, running.pid)
+    else:
+        running.require_sound_files()
+        _restart_unit(unit)
+        after, laggs = _found(arguments.socket)
     ports = sum(len(lagg["ports"]) for lagg in laggs)
     kept = _forwarder_pid(before) == _forwarder_pid(after)
     away_s = after["control_away_s"] or 0.0
@@ -61,7 +70,7 @@ class Running:
     uid: int
     words: tuple[str, ...]
     environment: dict[str, str]
-    supervised: bool  # systemd started it
+    service: str | None  # of systemd, in whose control group it is
 
     @classmethod
     def of(cls, pid: int) -> Running:
@@ -77,20 +86,41 @@ class Running:
             cause = f"cannot see how it was started: {error.strerror}; be root"
             raise LaggError("laggd", cause, error.errno or errno.EIO) from error
         uid = int(status.partition("\nUid:")[2].split()[1])
-        supervised = "NOTIFY_SOCKET" in environment or "/laggd.service" in cgroup
-        return cls(pid, uid, tuple(words), environment, supervised)
+        return cls(pid, uid, tuple(words), environment, _service(cgroup))
 
     def require_replaceable(self) -> None:
         """LaggError: another laggd cannot go on with its laggs; says what to do."""
         if "--inside" in self.words:
             cause = "runs with --inside, so its frames would stop with it"
             raise LaggError("laggd", f"{cause}: stop and start it", errno.EOPNOTSUPP)
-        if self.supervised:
-            cause = "systemd has started it: use systemctl restart laggd"
+
+    def unit(self) -> str | None:
+        """The unit whose process it is; None: it was started by hand.
+
+        LaggError: another supervisor has started it, or we could not start its like.
+        """
+        if self.service is not None and _main_pid(self.service) == self.pid:
+            return self.service
+        if "NOTIFY_SOCKET" in self.environment:
+            cause = "a supervisor that is no systemd has started it: restart it there"
             raise LaggError("laggd", cause, errno.EOPNOTSUPP)
         if self.uid != os.geteuid():
             cause = f"runs as uid {self.uid}, and only that user can start its like"
             raise LaggError("laggd", cause, errno.EPERM)
+        return None
+
+    def require_sound_files(self) -> None:
+        """LaggError: its successor would refuse them, and nobody be there any more."""
+        words = iter(self.words)
+        named = [w.partition("=")[2] for w in self.words if w.startswith("--config=")]
+        named += [next(words, "") for word in words if word == "--config"]
+        file = Path(f"/proc/{self.pid}/cwd", *named[-1:] or (DEFAULT_CONFIG,))
+        try:
+            load(file, required=bool(named))
+        except ConfigError as error:
+            why = str(error).partition("\n")[0]
+            cause = f"not replaced: its configuration is bad: {why}; pid {self.pid}"
+            raise LaggError("laggd", f"{cause} goes on", errno.ECANCELED) from error
 
     def successor(self) -> subprocess.Popen[bytes]:
         """Starts one like it, which lives on without us.  LaggError."""
@@ -115,6 +145,39 @@ class Running:
         if all((ours / each).samefile(its / each) for each in _NAMESPACES):
             return []
         return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--wd", "--"]
+
+
+def _service(cgroup: str) -> str | None:
+    """The service that a file /proc/PID/cgroup is of; it need not have started it."""
+    last = (line.rpartition("/")[2] for line in cgroup.splitlines())
+    return next((name for name in last if name.endswith(".service")), None)
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemctl", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _main_pid(service: str) -> int | None:
+    try:
+        shown = _systemctl("show", "--value", "--property=MainPID", service)
+    except OSError:
+        return None  # there is no systemd here
+    word = shown.stdout.strip()
+    return int(word) if word.isdecimal() else None
+
+
+def _restart_unit(unit: str) -> None:
+    """Returns when the successor serves.  LaggError: it does not."""
+    done = _systemctl("restart", unit)
+    if done.returncode != 0:
+        why = done.stderr.strip().partition("\n")[0]
+        raise LaggError(unit, f"systemctl restart: {why}", errno.ECANCELED)
 
 
 def _texts(path: Path) -> list[str]:
@@ -142,16 +205,21 @@ def _awaited(
             cause = f"not replaced: {why}, see its log; pid {before} goes on"
             raise LaggError("laggd", cause, errno.ECANCELED)
         try:
-            with Client(path) as laggd:
-                status = _status(laggd)
-                if status["pid"] == process.pid:
-                    return status, cast("list[LaggRecord]", laggd.call("List")["laggs"])
+            status, laggs = _found(path)
+            if status["pid"] == process.pid:
+                return status, laggs
         except NoDaemonError:
             pass  # between the two
         time.sleep(_TURN_S)
     process.kill()  # it has taken nothing, or its place is free for the next
     cause = f"the new one (pid {process.pid}) did not answer in {PATIENCE_S} s"
     raise LaggError("laggd", cause, errno.ETIMEDOUT)
+
+
+def _found(path: str) -> tuple[DaemonRecord, list[LaggRecord]]:
+    """What the one that serves says of itself."""
+    with Client(path) as laggd:
+        return _status(laggd), cast("list[LaggRecord]", laggd.call("List")["laggs"])
 
 
 def _status(laggd: Client) -> DaemonRecord:

@@ -64,10 +64,11 @@ of milliseconds, and all that wait together no longer than one."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 LEAVE_SIGNAL = signal.SIGUSR2
-"""Ends laggd and nothing else: its laggs live on for the next one."""
+"""Ends laggd and nothing else: its laggs live on for the next one.  With --inside they
+cannot, and it is a STOP_SIGNAL: a supervisor that sends it wants laggd to end."""
 
 MEANINGLESS_SIGNALS = (
-    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
+    *(signal.SIGUSR1, signal.SIGALRM, signal.SIGVTALRM),
     *(signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGSTKFLT),
     *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )
@@ -99,6 +100,7 @@ class CommandLine:
     seccomp: bool
     metrics: tuple[str, int] | None  # address and port to be scraped at
     inside: bool  # workers are threads of laggd, and end with it
+    forwarder: Path | None  # where a supervisor has one listen
     replace: bool  # a laggd that lives hands its laggs over
 
 
@@ -143,7 +145,8 @@ async def _open_commands(
     from lagg.operations.commands import Commands
 
     privileges.confine()  # now, for the socket may have had to be given to its group
-    apart = None if settings.inside else Apart(settings.replace, door.take_place)
+    how = Apart(settings.replace, door.take_place, settings.forwarder)
+    apart = None if settings.inside else how
     return await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
 
 
@@ -163,7 +166,7 @@ async def _serve(
     open_operations: OpenOperations,
 ) -> None:
     life = Life()
-    stop = _stop_signal()
+    stop = _stop_signal(*((LEAVE_SIGNAL,) if settings.inside else ()))
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
     scraped = (
@@ -201,11 +204,11 @@ async def _serve(
     _log.info("every port is as it was found")
 
 
-def _stop_signal() -> asyncio.Event:
-    """Set by STOP_SIGNALS; a second one does not cut the putting back short."""
+def _stop_signal(*more: signal.Signals) -> asyncio.Event:
+    """Set by STOP_SIGNALS and `more`; a second does not cut the putting back short."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
+    for number in (*STOP_SIGNALS, *more):
         loop.add_signal_handler(number, stop.set)
     return stop
 
@@ -408,6 +411,8 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
     found = parser.parse_args(words)
     if found.replace and found.inside:
         parser.error("--replace: not with --inside, with which laggs end with laggd")
+    if found.forwarder and found.inside:
+        parser.error("--forwarder: not with --inside, with which there is none")
     return CommandLine(
         config=found.config,
         socket=Path(found.socket),
@@ -418,6 +423,7 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
         seccomp=found.seccomp,
         metrics=found.metrics,
         inside=found.inside,
+        forwarder=found.forwarder,
         replace=found.replace,
     )
 
@@ -440,6 +446,12 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="carry frames in threads of laggd, which end with it; not in a process of"
         " their own, lagg-forwarder, by which the next laggd goes on with its laggs",
+    )
+    parser.add_argument(
+        "--forwarder",
+        type=Path,
+        metavar="PATH",
+        help="lagg-forwarder listens there, and a supervisor starts it, not laggd",
     )
     parser.add_argument(
         "--replace",

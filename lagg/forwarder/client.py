@@ -34,6 +34,7 @@ CLAIM_NS_MAX = 3_000_000_000
 _UCRED = struct.Struct("=iII")
 _FDS_MAX = 253  # the kernel's SCM_MAX_FD: however many come, all are closed
 _INT = struct.Struct("=i")
+_ROOT = 0
 _HELLO = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16 | wire.MINOR)
 
 Heard = Callable[[Word], object]
@@ -362,21 +363,26 @@ def _connected(path: Path) -> socket.socket:
 
 
 def _require_ours(connection: socket.socket, path: Path) -> None:
-    """Who listens there must run as we do."""
+    """Who listens there must run as we do; root may, for it is a supervisor then."""
     credentials = connection.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
     )
     _, uid, _ = _UCRED.unpack(credentials)
-    if uid != os.geteuid():
+    if uid not in (os.geteuid(), _ROOT):
         cause = f"uid {uid} listens there, and not uid {os.geteuid()}"
         raise LaggError(str(path), cause, errno.EPERM)
 
 
 def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
-    """The pid of who sent a message, as the kernel has added it; ValueError."""
+    """The pid of who sent a message, as the kernel has added it.
+
+    ValueError: nobody has, or one that does not run as we do.
+    """
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid, _, _ = _UCRED.unpack(data)
+            pid, uid, _ = _UCRED.unpack(data)
+            if uid != os.geteuid():
+                raise ValueError(f"a message of uid {uid}, not {os.geteuid()}")
             return int(pid)
     raise ValueError("a message of nobody")
 

@@ -47,6 +47,7 @@ class Apart:
 
     replace: bool = False  # also from a laggd that lives
     on_owned: Callable[[], object] = lambda: None  # all is this one's from then on
+    forwarder: Path | None = None  # where a supervisor has one listen; else we start it
 
 
 class Claim:
@@ -64,8 +65,10 @@ class Claim:
     @classmethod
     def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
         """Claims.  LaggError: another laggd has it and keeps it."""
-        alone = _is_alone(state_dir, file, apart)
-        claim = cls(Keeper.open(state_dir / SOCKET), file, apart, alone=alone)
+        path = apart.forwarder or state_dir / SOCKET
+        alone = _is_alone(path, file, apart)
+        keeper = Keeper.open(path, may_start=apart.forwarder is None)
+        claim = cls(keeper, file, apart, alone=alone)
         if alone:
             claim.keeper.commit()
         return claim
@@ -135,16 +138,16 @@ class Claim:
         )
 
 
-def _is_alone(state_dir: Path, file: StateFile, apart: Apart) -> bool:
+def _is_alone(path: Path, file: StateFile, apart: Apart) -> bool:
     try:
         file.lock()
     except LaggError as error:
         if error.code != errno.EBUSY or not apart.replace:
             raise
-        if Keeper.is_there(state_dir / SOCKET):
+        if Keeper.is_there(path):
             return False
         cause = "its laggd runs with --inside: stop it, then start one without"
-        raise LaggError(str(state_dir), cause, errno.EBUSY) from error
+        raise LaggError(str(path), cause, errno.EBUSY) from error
     return True
 
 

@@ -92,7 +92,7 @@ def test_a_signal_puts_every_port_back_and_exits_0(
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGIO, signal.SIGRTMIN],
+    [signal.SIGUSR1, signal.SIGPWR, signal.SIGALRM, signal.SIGIO, signal.SIGRTMIN],
 )
 def test_a_signal_that_means_nothing_does_not_end_it(
     place: Path, start: Start, number: int
@@ -102,6 +102,15 @@ def test_a_signal_that_means_nothing_does_not_end_it(
     assert answers(place / "s")
     laggd.terminate()
     assert ended(laggd)[0] == 0
+
+
+def test_what_leaves_its_laggs_to_the_next_is_an_end_for_one_that_cannot(
+    place: Path, start: Start
+) -> None:
+    laggd = started(place, start("--inside"))
+    laggd.send_signal(signal.SIGUSR2)
+    code, said = ended(laggd)
+    assert (code, "every port is as it was found" in said) == (0, True)
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])

@@ -13,7 +13,7 @@ import pytest
 
 from lagg import __version__
 from lagg.errors import LaggError
-from lagg.forwarder import process, wire
+from lagg.forwarder import client, process, wire
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.process import Process
 from lagg.paths import forwarder_program
@@ -150,5 +150,15 @@ def test_a_socket_of_another_user_is_not_believed(
         other.listen()
         uid = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+        monkeypatch.setattr(client, "_ROOT", uid + 2)
         with pytest.raises(LaggError, match=f"uid {uid} listens there"):
             ForwarderClient(tmp_path / "f.sock")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's sockets are a supervisor's")
+def test_who_answers_where_root_listens_must_run_as_we_do(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    with pytest.raises(LaggError, match="a message of uid 0, not 1"):
+        ForwarderClient(forwarder.path)

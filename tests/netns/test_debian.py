@@ -11,13 +11,16 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lab import Host, Lab, wait_until
+from lab import Host, Lab, Stream, conserved, overload, wait_until
 from lab.debian import MissingError
 from tests.debian_root import Machine, Root
+from tests.netns.outliving import Facts, facts
+from tests.netns.partners import know
 from tests.tree import ROOT
 
 DEADLINE_S = 120.0
@@ -71,12 +74,17 @@ def root(installed: Root, tmp_path: Path) -> Iterator[Root]:
 
 
 @pytest.fixture
-def near() -> Iterator[Host]:
-    with Lab() as lab:
-        hosts = lab.host("near"), lab.host("far")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        hosts = made.host("near"), made.host("far")
         for i in range(2):
-            lab.cable(hosts[0], f"p{i}", hosts[1], f"q{i}")
-        yield hosts[0]
+            made.cable(hosts[0], f"p{i}", hosts[1], f"q{i}")
+        yield made
+
+
+@pytest.fixture
+def near(lab: Lab) -> Host:
+    return lab.hosts["near"]
 
 
 def install(root: Root, package: Path) -> None:
@@ -119,7 +127,7 @@ def machine(root: Root, near: Host) -> Iterator[Machine]:
             booted.run("systemctl", "start", "laggd.service")
             yield booted
         finally:  # shown when a test fails
-            print(booted.run("journalctl", "--no-pager", "--unit=laggd"))
+            print(booted.run("journalctl", "--no-pager", "--unit=lagg*"))
 
 
 LOCKED_BYTES = 64 << 20
@@ -233,6 +241,8 @@ def later(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (code / "__init__.py").write_text(f'__version__ = "{NEXT}"\n')
     for compiled in (code / "__pycache__").glob("__init__.*"):
         compiled.unlink()
+    with (code / "lagg-forwarder").open("ab") as program:
+        program.write(b"Of the next version.")
     with (tree / "etc/laggd/laggd.toml").open("a") as conffile:
         conffile.write("# Of the next version.\n")
     out = tree.parent / "next.deb"
@@ -244,10 +254,12 @@ def later(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def upgrade(machine: Machine, root: Root, later: Path) -> None:
-    shutil.copy(later, root.directory / "next.deb")
-    machine.run("dpkg", "--force-confdef", "--install", "/next.deb")
+def upgrade(machine: Machine, root: Root, package: Path) -> str:
+    """Or the way back; what dpkg has said."""
+    shutil.copy(package, root.directory / "next.deb")
+    said = machine.run("dpkg", "--force-confdef,downgrade", "--install", "/next.deb")
     (root.directory / "next.deb").unlink()
+    return said
 
 
 def version(machine: Machine) -> str:
@@ -257,7 +269,7 @@ def version(machine: Machine) -> str:
     return found
 
 
-def test_an_upgrade_takes_over_and_the_laggs_of_the_files_come_back(
+def test_an_upgrade_goes_on_with_every_lagg_and_a_purge_leaves_none(
     machine: Machine, root: Root, near: Host, later: Path
 ) -> None:
     more = root.directory / "etc/laggd/laggd.d/mine.toml"
@@ -266,23 +278,25 @@ def test_an_upgrade_takes_over_and_the_laggs_of_the_files_come_back(
     machine.run("laggctl", "create", "byhand0")
     wait_for_status(machine, "3 laggs, 2 ports, 1 carries")
     pid, before = pid_of(machine), version(machine)
+    held = [near.ifindex(name) for name in ("lagg0", "lagg1", "byhand0")]
     upgrade(machine, root, later)
     assert pid_of(machine) != pid
     assert (version(machine), before) != (before, NEXT)
-    wait_for_status(machine, "2 laggs, 2 ports, 1 carries")
+    wait_for_status(machine, "3 laggs, 2 ports, 1 carries")
+    assert [near.ifindex(name) for name in ("lagg0", "lagg1", "byhand0")] == held
     assert macs(near) == ["02:00:5e:00:53:01"] * 2
-    assert not near.has_link("byhand0")
     kept = (root.directory / "etc/laggd/laggd.toml").read_text()
     assert (kept, more.exists()) == (CONFIG.format(proto="failover"), True)
     assert machine.property_of("laggd", "NRestarts") == "0"
 
     machine.run("dpkg", "--purge", "laggd")
     assert len(set(macs(near))) == 2
-    assert not near.has_link("lagg0")
+    assert not {name for name in near.links() if "lagg" in name or "byhand" in name}
     ours = {path for path in root.files() if "lagg" in path}
     admins = "etc/systemd/system/laggd.service.d"
     assert ours == {admins, f"{admins}/test.conf"}
     assert "laggd" not in (root.directory / "etc/passwd").read_text()
+    assert "lagg" not in machine.run("systemctl", "list-units", "--all", "--plain")
 
 
 def test_an_upgrade_leaves_laggd_alone_where_policy_says_so(
@@ -301,8 +315,11 @@ def configure(root: Root, proto: str) -> None:
     (root.directory / "etc/laggd/laggd.toml").write_text(CONFIG.format(proto=proto))
 
 
-def pid_of(machine: Machine) -> int:
-    return int(machine.property_of("laggd", "MainPID"))
+LAGGD, FORWARDER = "laggd.service", "lagg-forwarder.service"
+
+
+def pid_of(machine: Machine, unit: str = LAGGD) -> int:
+    return int(machine.property_of(unit, "MainPID"))
 
 
 def wait_for_status(machine: Machine, status: str) -> None:
@@ -313,15 +330,18 @@ def wait_for_status(machine: Machine, status: str) -> None:
     )
 
 
-def wait_for_another(machine: Machine, pid: int) -> None:
-    """Until systemd has started laggd anew and it serves."""
+@contextmanager
+def replaced(machine: Machine, unit: str) -> Iterator[None]:
+    """Returns when a unit has another process than before, and serves."""
+    pid = pid_of(machine, unit)
+    yield
     wait_until(
         lambda: (
-            pid_of(machine) not in (0, pid)
-            and machine.property_of("laggd", "ActiveState") == "active"
+            pid_of(machine, unit) not in (0, pid)
+            and machine.property_of(unit, "ActiveState") == "active"
         ),
         DEADLINE_S,
-        "laggd is started anew",
+        f"{unit} is started anew",
     )
 
 
@@ -329,32 +349,120 @@ def macs(near: Host) -> list[str]:
     return [near.link(name).mac for name in ("p0", "p1")]
 
 
-def test_systemd_runs_it_as_laggd_and_keeps_it_running(
+def test_systemd_runs_it_as_laggd_and_puts_all_back_when_it_is_stopped(
     machine: Machine, root: Root, near: Host
 ) -> None:
-    carries = "1 lagg, 2 ports, 1 carries"
-    wait_for_status(machine, carries)
+    wait_for_status(machine, "1 lagg, 2 ports, 1 carries")
     rows = machine.run("cat", f"/proc/{pid_of(machine)}/status")
     uid = machine.run("id", "-u", "laggd").strip()
     assert re.search(rf"^Uid:\s{uid}\s", rows, re.MULTILINE)
     assert re.search(r"^CapBnd:\s0000000000003000$", rows, re.MULTILINE)
+    rows = machine.run("cat", f"/proc/{pid_of(machine, FORWARDER)}/status")
+    assert re.search(rf"^Uid:\s{uid}\s", rows, re.MULTILINE)
+    assert re.search(r"^CapBnd:\s0000000000000000$", rows, re.MULTILINE)
 
     configure(root, "loadbalance")
     machine.run("systemctl", "reload", "laggd.service")
     wait_for_status(machine, "1 lagg, 2 ports, 2 carry")
-
-    for number in ("KILL", "STOP"):  # a death; a standstill, which the watchdog sees
-        pid = pid_of(machine)
-        machine.run("systemctl", "kill", f"--signal={number}", "laggd.service")
-        wait_for_another(machine, pid)
-        wait_for_status(machine, "1 lagg, 2 ports, 2 carry")
-    assert machine.property_of("laggd", "NRestarts") == "2"
 
     assert macs(near) == ["02:00:5e:00:53:01"] * 2
     machine.run("systemctl", "stop", "laggd.service")
     assert machine.property_of("laggd", "Result") == "success"
     assert len(set(macs(near))) == 2
     assert not near.has_link("lagg0")
+    wait_until(
+        lambda: machine.property_of(FORWARDER, "ActiveState") == "inactive",
+        DEADLINE_S,
+        "lagg-forwarder has ended",
+    )
+    assert machine.property_of(FORWARDER, "Result") == "success"
+
+
+# ---- what frames outlive -----------------------------------------------------------
+
+RATE, FLOWS = 4_000, 8
+BURST = 32
+"""Frames each way that the death of a forwarder may cost."""
+
+
+class Crossing:
+    """Numbered frames between the machine's lagg0 and another laggd's, both ways."""
+
+    def __init__(self, lab: Lab, machine: Machine) -> None:
+        self._machine = machine
+        self._near, self._far = lab.hosts["near"], lab.hosts["far"]
+        self._laggd = lab.daemon(self._far)
+        self._laggd.ctl(
+            "create", "lagg0", "--proto=loadbalance", "--port=q0", "--port=q1"
+        )
+        ends = (self._near, "10.77.0.1"), (self._far, "10.77.0.2")
+        for (host, address), (other, its) in (ends, ends[::-1]):
+            host.add_address("lagg0", f"{address}/24")
+            know(host, "lagg0", its, other.link("lagg0").mac)
+        self._found = self._kept()
+
+    def _kept(self) -> Facts:
+        return facts(self._near, "lagg0")
+
+    def _dropped_for_want_of_cpu(self) -> int:
+        """At both ends; every frame is accounted for there."""
+        (ours,) = json.loads(self._machine.run("laggctl", "--json", "show"))
+        records = ours, self._laggd.record()
+        for record in records:
+            conserved(record)
+        return sum(overload(record["counters"]["drops"]) for record in records)
+
+    @contextmanager
+    def unbroken(self, what: str, *, lost_max: int = 0) -> Iterator[None]:
+        """Frames flow each way while the block runs, and so many may be missing."""
+        dropped = self._dropped_for_want_of_cpu()
+        streams = [
+            Stream(self._near, self._far, "10.77.0.2", rate=RATE, flows=FLOWS),
+            Stream(self._far, self._near, "10.77.0.1", rate=RATE, flows=FLOWS),
+        ]
+        yield
+        wait_for_status(self._machine, "1 lagg, 2 ports, 2 carry")
+        for stream in streams:
+            stream.stop()
+        results = [stream.result() for stream in streams]
+        print(what, *results, sep="\n  ")
+        dropped = self._dropped_for_want_of_cpu() - dropped
+        assert max(each.lost for each in results) <= lost_max + dropped, what
+        assert sum(each.corrupt for each in results) == 0
+        assert self._kept() == self._found, what
+
+
+def test_what_systemd_does_with_either_half_costs_no_frame(
+    lab: Lab, machine: Machine, root: Root, package: Path, later: Path, long_run: bool
+) -> None:
+    configure(root, "loadbalance")
+    machine.run("systemctl", "reload", "laggd.service")
+    crossing = Crossing(lab, machine)
+    with crossing.unbroken("laggctl restart"):
+        said = machine.run("laggctl", "restart")
+    assert re.fullmatch(r"adopted 1 lagg, 2 ports; away \d+ ms; forwarder kept\n", said)
+    with crossing.unbroken("systemctl restart laggd"), replaced(machine, LAGGD):
+        machine.run("systemctl", "restart", LAGGD)
+    for signal in ("KILL", "STOP") if long_run else ("KILL",):  # STOP: the watchdog
+        with crossing.unbroken(f"{signal} of laggd"), replaced(machine, LAGGD):
+            machine.run("systemctl", "kill", f"--signal={signal}", LAGGD)
+    with (
+        crossing.unbroken("systemctl restart lagg-forwarder"),
+        replaced(machine, FORWARDER),
+    ):
+        machine.run("systemctl", "restart", FORWARDER)
+    with (
+        crossing.unbroken("KILL of lagg-forwarder", lost_max=BURST),
+        replaced(machine, FORWARDER),
+    ):
+        machine.run("systemctl", "kill", "--signal=KILL", FORWARDER)
+    for deb in (later, package):
+        with (
+            crossing.unbroken(f"dpkg --install {deb.name}"),
+            replaced(machine, LAGGD),
+            replaced(machine, FORWARDER),
+        ):
+            assert "no frame flows" not in upgrade(machine, root, deb)
 
 
 def test_what_would_not_help_to_try_again_is_not_tried(
