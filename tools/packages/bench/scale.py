@@ -8,7 +8,7 @@ import argparse
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from lab import Daemon, Lab
@@ -45,14 +45,15 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
     config.write_text(_toml(laggs, ports, rr_limit=1))
     made_s = _timed(lambda: _reload(daemon))
     wait_until(lambda: _all_up(daemon, laggs), TIMEOUT_S, "every lagg has carrier")
+    pids = {daemon.pid, daemon.carrier}
     numbers = (
         f"{made_s:.1f}",
         f"{1000 * made_s / (laggs * ports):.1f}",
-        f"{_rss_mb(daemon.pid):.0f}",
+        f"{sum(map(_rss_mb, pids)):.0f}",
         f"{_median_ms(lambda n: _set(daemon, n)):.1f}",
         f"{_median_ms(lambda n: _change_one(daemon, config, laggs, ports, n)):.1f}",
         f"{_median_ms(lambda n: _carrier(daemon, far, n)):.1f}",
-        f"{_idle_percent(daemon.pid):.1f}",
+        f"{_idle_percent(pids):.1f}",
     )
     config.write_text("")
     gone_s = _timed(lambda: _reload(daemon))
@@ -122,10 +123,10 @@ def _timed(act: Callable[[], None]) -> float:
     return time.monotonic() - began_s
 
 
-def _idle_percent(pid: int) -> float:
-    before_s, began_s = _cpu_s(pid), time.monotonic()
+def _idle_percent(pids: Collection[int]) -> float:
+    before_s, began_s = sum(map(_cpu_s, pids)), time.monotonic()
     wait_until(lambda: time.monotonic() - began_s > IDLE_S, 2 * IDLE_S, "time passes")
-    return 100 * (_cpu_s(pid) - before_s) / (time.monotonic() - began_s)
+    return 100 * (sum(map(_cpu_s, pids)) - before_s) / (time.monotonic() - began_s)
 
 
 def _cpu_s(pid: int) -> float:
