@@ -23,6 +23,7 @@ worker_make(
         worker->ports = datapath->ports;
         worker->work = &datapath->work->workers[index];
         worker->stop = &datapath->stop;
+        worker->dark = &datapath->dark;
         worker->alert = &datapath->plans->alert;
         worker->alerted = &datapath->work->alerted;
         worker->alert_fd = &datapath->alert_fd;
@@ -120,8 +121,28 @@ datapath_recover(struct datapath *datapath)
 }
 
 void
+datapath_look(struct datapath *datapath)
+{
+    uint32_t dark = 0;
+
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        const struct lagg_port *port = datapath->ports[slot];
+
+        dark |= (uint32_t)(port != NULL && !port_has_carrier(port)) << slot;
+    }
+    atomic_store(&datapath->dark, dark);
+}
+
+void
+datapath_trust_plan(struct datapath *datapath)
+{
+    atomic_store(&datapath->dark, 0);
+}
+
+void
 datapath_remove(struct datapath *datapath, uint32_t slot)
 {
+    atomic_fetch_and(&datapath->dark, ~(1u << slot));
     datapath->ports[slot] = NULL;
 }
 

@@ -62,6 +62,7 @@ struct datapath {
     uint32_t workers_count;                  /* (c) */
     _Atomic bool stop;                       /* (a) workers return when set */
     _Atomic int alert_fd;                    /* (a) -1: there is nobody to be told */
+    _Atomic uint32_t dark;                   /* (a) slots by which nothing can leave */
     struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when there is none */
     struct worker *workers[LAGG_WORKERS_MAX + 1]; /* (c) last the drainer, which
                                                      delivers what closing rings hold */
@@ -86,6 +87,14 @@ void datapath_add(
  * in may come twice, and what was to leave is lost: 32 frames at most.  After
  * datapath_open() and datapath_add(), before a worker runs. */
 void datapath_recover(struct datapath *datapath);
+
+/* Looks which ports have no carrier: what the plan sends by one goes by the next usable
+ * slot, as under a burst.  To be called now and then while nobody makes another plan.
+ */
+void datapath_look(struct datapath *datapath);
+
+/* The plan alone says which ports can be used. */
+void datapath_trust_plan(struct datapath *datapath);
 
 /* Nobody names it any more. */
 void datapath_remove(struct datapath *datapath, uint32_t slot);

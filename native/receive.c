@@ -54,11 +54,24 @@ is_too_long(const struct lagg_plan *plan, const struct frame *frame)
     return frame_bytes(frame) > plan->rx_bytes_max && !frame_is_gso(frame);
 }
 
+/* Whether the one port that is to carry is dark, and what it would send goes by this
+ * one: then it also comes in by it. */
+static bool
+stands_in(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot)
+{
+    /* Relaxed: as in transmit.c. */
+    uint32_t dark = atomic_load_explicit(worker->dark, memory_order_relaxed);
+
+    return dark != 0 && plan->spread == LAGG_SPREAD_FIRST && plan->tx_slots_count > 0 &&
+           distribute_stand_in(plan, 0, dark) == slot;
+}
+
 /* Why the frame may not come in, as frame_refusal(). */
 static uint32_t
-refusal_of(const struct lagg_plan *plan, uint32_t slot, const struct frame *frame)
+refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+    const struct frame *frame)
 {
-    if (!(plan->rx_accept >> slot & 1)) {
+    if (!(plan->rx_accept >> slot & 1) && !stands_in(worker, plan, slot)) {
         return plan->rx_drop;
     }
     if (is_too_long(plan, frame)) {
@@ -76,7 +89,7 @@ collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     count(worker, COUNTER_RX_IN, 1);
     count_port(worker, slot, PORT_RX_FRAMES, 1);
     count_port(worker, slot, PORT_RX_BYTES, frame_bytes(frame));
-    refusal = refusal_of(plan, slot, frame);
+    refusal = refusal_of(worker, plan, slot, frame);
     if (refusal == LAGG_DROP_COUNT) {
         deliver(worker, slot, frame);
     } else {

@@ -204,6 +204,10 @@ queue_send(
     const struct queue queue = queue_take(worker, slot);
     uint32_t done = 0;
 
+    if (dead >> slot & 1) { /* the kernel would take all, and say nothing */
+        queue_divert(worker, &snap->plan, slot, &queue, 0, dead);
+        return SENT_TO_DEAD;
+    }
     while (done < queue.count) {
         int error = queue_send_some(worker, snap, slot, &queue, &done, 0);
 
@@ -279,7 +283,8 @@ queue_insist(
 static void
 queues_send(struct worker *worker, const struct snapshot *snap)
 {
-    uint32_t dead = 0, full = 0;
+    /* Relaxed: somebody looks now and then; a burst more by a dead port is one more. */
+    uint32_t dead = atomic_load_explicit(worker->dark, memory_order_relaxed), full = 0;
 
     /* Ends: a slot that was found full is emptied by its next turn, and only a slot
      * that dies gives frames to others, which are not in 'dead'. */

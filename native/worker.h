@@ -48,6 +48,7 @@ struct worker {
     _Atomic uint32_t *alerted;          /* (c) shared by all workers of a lagg */
     const _Atomic int *alert_fd;        /* (c) -1: there is nobody to be told */
     const _Atomic bool *stop;           /* (c) set by the control thread */
+    const _Atomic uint32_t *dark;       /* (c) slots by which nothing can leave */
     _Atomic bool running;               /* (a) a thread is inside lagg_worker_run() */
     struct pace pace;                   /* (w) */
     struct tally tally;                 /* (w) */

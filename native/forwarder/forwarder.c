@@ -68,14 +68,18 @@ post_notices(struct forwarder *forwarder, const struct notices *notices,
 /* ---- steps ------------------------------------------------------------------------
  */
 
-/* Leases begin with the last owner's end. */
+/* Leases begin with the last owner's end, and looks at the ports. */
 static void
 look_for_owner(struct forwarder *forwarder, uint64_t now_ns)
 {
-    if (forwarder->ownership.owner != NOBODY) {
+    bool alone = forwarder->alone_ns != NEVER_NS;
+
+    if (forwarder->ownership.owner != NOBODY && alone) {
         forwarder->alone_ns = NEVER_NS;
-    } else if (forwarder->alone_ns == NEVER_NS) {
-        forwarder->alone_ns = now_ns;
+        forwarder->trust_ns = now_ns + LOOK_ON_NS;
+    } else if (forwarder->ownership.owner == NOBODY && !alone) {
+        forwarder->alone_ns = forwarder->look_ns = now_ns;
+        forwarder->trust_ns = NEVER_NS;
         for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
             id = forwarder_next(forwarder, id + 1)) {
             leases_begin(forwarder->laggs[id - 1].leases, now_ns);
@@ -124,7 +128,7 @@ void
 forwarder_init(struct forwarder *forwarder, const char *version)
 {
     forwarder->version = version;
-    forwarder->alone_ns = NEVER_NS;
+    forwarder->alone_ns = forwarder->look_ns = forwarder->trust_ns = NEVER_NS;
     forwarder->idle_ns = NEVER_NS;
     ownership_init(&forwarder->ownership);
 }
@@ -211,11 +215,30 @@ forwarder_end(struct forwarder *forwarder)
     forwarder->ended = true;
 }
 
+/* Whoever plans has gone, so a port that dies must not keep its share. */
+static void
+look_at_ports(struct forwarder *forwarder, uint64_t now_ns)
+{
+    bool trusts = now_ns >= forwarder->trust_ns;
+
+    if (now_ns < forwarder->look_ns) {
+        return;
+    }
+    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+        id = forwarder_next(forwarder, id + 1)) {
+        struct datapath *datapath = forwarder->laggs[id - 1].datapath;
+
+        (trusts ? datapath_trust_plan : datapath_look)(datapath);
+    }
+    forwarder->look_ns = trusts ? NEVER_NS : now_ns + LOOK_NS;
+}
+
 void
 forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outbox)
 {
     struct notices notices = {0};
 
+    look_at_ports(forwarder, now_ns);
     ownership_tick(&forwarder->ownership, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
     look_for_idleness(forwarder, now_ns);
@@ -232,20 +255,33 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
     }
 }
 
+static uint64_t
+first_of(uint64_t one_ns, uint64_t other_ns)
+{
+    return one_ns < other_ns ? one_ns : other_ns;
+}
+
+/* When the next lease is due; NEVER_NS once the last of them was sent. */
+static uint64_t
+lease_due_ns(const struct forwarder *forwarder)
+{
+    uint64_t due_ns = NEVER_NS;
+
+    if (forwarder->alone_ns == NEVER_NS) {
+        return NEVER_NS;
+    }
+    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+        id = forwarder_next(forwarder, id + 1)) {
+        due_ns = leases_due_ns(forwarder->laggs[id - 1].leases, due_ns);
+    }
+    return due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
+}
+
 uint64_t
 forwarder_due_ns(const struct forwarder *forwarder)
 {
-    uint64_t due_ns = NEVER_NS, end_ns = end_due_ns(forwarder);
+    uint64_t look_ns = has_laggs(forwarder) ? forwarder->look_ns : NEVER_NS;
 
-    if (forwarder->alone_ns != NEVER_NS) {
-        for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
-            id = forwarder_next(forwarder, id + 1)) {
-            due_ns = leases_due_ns(forwarder->laggs[id - 1].leases, due_ns);
-        }
-        /* The last of them was sent. */
-        due_ns = due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
-    }
-    due_ns = end_ns < due_ns ? end_ns : due_ns;
-    return due_ns < forwarder->ownership.deadline_ns ? due_ns
-                                                     : forwarder->ownership.deadline_ns;
+    return first_of(first_of(lease_due_ns(forwarder), look_ns),
+        first_of(end_due_ns(forwarder), forwarder->ownership.deadline_ns));
 }

@@ -28,6 +28,12 @@ enum {
 #define LEASE_NS_MAX 10000000000u /* then the partner decides that nobody is there */
 #define IDLE_NS_MAX 10000000000u  /* nobody there, and nothing to do */
 #define NEVER_NS UINT64_MAX
+
+/* From one look at the ports' carriers to the next, while nobody plans by them; and for
+ * how long they are looked at beside a new owner, who has to look first himself. */
+#define LOOK_NS 100000000u
+#define LOOK_ON_NS 2000000000u
+
 #define WHY_SILENT "the owner does not answer; end it first"
 
 static_assert(sizeof(struct lagg_request) == 192, "no hole: it crosses as it lies");
@@ -240,6 +246,8 @@ struct forwarder {
     struct ownership ownership;
     bool greeted[CLIENTS_MAX]; /* said HELLO, and is understood */
     uint64_t alone_ns; /* since when there is no owner; NEVER_NS while there is */
+    uint64_t look_ns;  /* when the ports' carriers are looked at next; NEVER_NS */
+    uint64_t trust_ns; /* when they are not any more, for the plan says it; NEVER_NS */
     uint64_t idle_ns;  /* since when nobody is there and nothing carried; NEVER_NS */
     bool leaving;      /* it was asked to end, when its laggs may be let go */
     bool ended;

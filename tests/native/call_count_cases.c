@@ -95,6 +95,7 @@ struct road {
     struct memories memories;
     struct snapshot_store store;
     _Atomic bool stop;
+    _Atomic uint32_t dark;
     struct alert alert;
     _Atomic uint32_t alerted;
     struct worker_work work;
@@ -132,6 +133,7 @@ road_make(bool xdp)
     road->store = store_make(&road->memories);
     road->worker.store = &road->store;
     road->worker.stop = &road->stop;
+    road->worker.dark = &road->dark;
     road->worker.work = &road->work;
     road->worker.ports = road->ports;
     road->worker.alert = &road->alert;

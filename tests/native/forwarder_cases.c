@@ -310,30 +310,6 @@ heard(int partner)
 }
 
 static void
-who_claims_is_told_for_how_long_there_was_no_owner(void)
-{
-    const struct lagg_request claim = {.what = LAGG_CLAIM};
-
-    begin("away");
-    outbox.count = 0;
-    forwarder_gone(&forwarder, OWNER, T0 + MS, &outbox);
-    say_with(NEW, &claim, -1, T0 + 1501u * (uint64_t)MS);
-    check_letter(0, NEW, LAGG_CLAIM, 0);
-    CHECK_EQ_U32(outbox.letters[0].reply.argument, 1500);
-}
-
-static void
-who_claims_from_one_that_lives_is_told_that_nobody_was_away(void)
-{
-    begin("not away");
-    CHECK(!say_with(
-        NEW, &(struct lagg_request){.what = LAGG_CLAIM}, -1, T0 + 5u * (uint64_t)MS));
-    CHECK(say(OWNER, (struct lagg_request){.what = LAGG_GO}) == 0);
-    check_letter(1, NEW, LAGG_CLAIM, 0);
-    CHECK_EQ_U32(outbox.letters[1].reply.argument, 0);
-}
-
-static void
 a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most(void)
 {
     uint32_t sent = 0, times = 0;
@@ -354,12 +330,11 @@ a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most(void)
     CHECK(forwarder_due_ns(&forwarder) == NEVER_NS);
 
     forwarder_gone(&forwarder, OWNER, T0, &outbox);
-    while (forwarder_due_ns(&forwarder) != NEVER_NS && times++ < 100) {
+    while (times++ < 2 * LEASE_NS_MAX / LOOK_NS) {
         now_ns = forwarder_due_ns(&forwarder);
         check_about("lease", times);
         forwarder_tick(&forwarder, now_ns, &outbox);
-        CHECK_EQ_U32(heard(pair[1]), 1);
-        sent++;
+        sent += heard(pair[1]);
     }
     CHECK_EQ_U32(sent, 10);
     forwarder_tick(&forwarder, now_ns + 3000u * (uint64_t)MS, &outbox);
@@ -476,8 +451,6 @@ main(int argc, char **argv)
     a_refusal_says_why();
     a_silent_owner_is_named_after_two_seconds();
     the_end_closes_all();
-    who_claims_is_told_for_how_long_there_was_no_owner();
-    who_claims_from_one_that_lives_is_told_that_nobody_was_away();
     a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most();
     a_message_of_another_size_is_none();
     what_a_word_does_not_take_must_be_nought();

@@ -57,6 +57,7 @@ struct world {
     struct epoch_reader readers[LAGG_WORKERS_MAX];
     struct snapshot_store store; /* of these two */
     _Atomic bool stop;
+    _Atomic uint32_t dark;
     struct alert alert;
     _Atomic uint32_t alerted;
     _Atomic int alert_fd;
@@ -287,11 +288,11 @@ world_make(uint32_t ports_count)
     world->worker->store = &world->store;
     world->worker->ports = world->ports;
     world->worker->stop = &world->stop;
+    world->worker->dark = &world->dark;
     world->worker->alert = &world->alert;
     world->worker->alerted = &world->alerted;
     world->worker->alert_fd = &world->alert_fd;
-    world->alert_fd = -1;
-    world->worker->wake_fd = -1;
+    world->alert_fd = world->worker->wake_fd = -1;
     world_connect(&world->worker->tap_fd, &world->host_fd);
     for (uint32_t slot = 0; slot < ports_count; slot++) {
         world_add_port(world, slot);

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port dies while laggd is away: the others carry its share.
+
+Under numbered frames, so no other test runs.  Nobody is there to make another plan;
+what is lost is what was sent until the forwarder looked.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import Lab
+from tests.netns.outliving import CABLES, PROTOS, Outliving
+from tests.netns.steer import Tally
+
+pytestmark = pytest.mark.alone
+
+RATE = 10_000
+FLOWS = 16
+BEFORE, AFTER = RATE // 20, RATE
+"""Frames each way before the death and after it: a second, of which the dead port would
+have lost its share."""
+
+LOOK_S = 0.1
+"""The forwarder's LOOK_NS."""
+
+LATE_S = 0.15
+"""For a look that is late, on a machine that runs other things."""
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
+    """The pair; a test is run with a protocol."""
+    with Lab() as lab:
+        made = Outliving(lab, request.param)
+        yield made
+        made.close()
+
+
+def pulled(world: Outliving) -> None:
+    world.pair.b.host.set_link("q0", state="down")
+
+
+def set_down(world: Outliving) -> None:
+    world.host.set_link("p0", state="down")
+
+
+def deleted(world: Outliving) -> None:
+    world.host.run("ip", "link", "delete", "p0")
+
+
+@pytest.mark.parametrize(
+    ("world", "end"),
+    [
+        *((proto, pulled) for proto in PROTOS),
+        ("loadbalance", set_down),
+        ("loadbalance", deleted),
+    ],
+    indirect=["world"],
+)
+def test_a_port_that_dies_while_nobody_controls_keeps_no_share(
+    world: Outliving, end: Callable[[Outliving], None]
+) -> None:
+    tallies = [Tally(steer) for steer in world.steers]
+    with world.pair.streaming(rate=RATE, flows=FLOWS) as run:
+        world.kill()
+        world.passed(BEFORE)
+        end(world)
+        world.passed(AFTER)
+    print(*run.results, sep="\n")
+    world.start()
+    overload = sum(tally.overload for tally in tallies)
+    for result in run.results:
+        assert result.lost <= overload + RATE * (LOOK_S + LATE_S) / share(world)
+        assert result.received > AFTER
+
+
+def share(world: Outliving) -> int:
+    """One frame in so many is for the port that dies."""
+    return 1 if world.proto == "failover" else CABLES
