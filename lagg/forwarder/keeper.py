@@ -137,10 +137,10 @@ class Keeper:
         """Whether a forwarder is started here, and not by a supervisor."""
         return self._line.may_start
 
-    @property
     def ailments(self) -> tuple[str, ...]:
         """What keeps the forwarder from being told anything, in words; usually none."""
-        return () if self._line.ailment is None else (self._line.ailment,)
+        ailment = self._line.ailment()
+        return () if ailment is None else (ailment,)
 
     def watch(self) -> None:
         """Has all laggs carried from now on, whatever happens to the forwarder."""

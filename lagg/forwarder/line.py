@@ -18,7 +18,7 @@ from threading import Lock
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError, Heard
-from lagg.forwarder.process import Process
+from lagg.forwarder.process import Process, is_readable
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,9 @@ DEATH_MS = 100
 
 START_S_MIN = 1.0
 """From one forwarder that we start to the next."""
+
+ANSWER_S_MAX = 2.0
+"""For an answer that nobody waits for."""
 
 TakeUp = Callable[[ForwarderClient], None]
 """Makes a forwarder ours that greeted, and gives it all; LaggError: it has not."""
@@ -59,6 +62,7 @@ class ForwarderLine:
         self._pause_s = PAUSE_S_MIN
         self._started_s = time.monotonic() if family is not None else -START_S_MIN
         self._broken: str | None = None
+        self._probe = _Probe(client.path)
 
     @classmethod
     def open(cls, path: Path, heard: Heard, *, may_start: bool) -> "ForwarderLine":
@@ -75,9 +79,14 @@ class ForwarderLine:
         line.may_start = may_start
         return line
 
-    @property
     def ailment(self) -> str | None:
-        """Why nothing can be said to the forwarder, in words; None: it can."""
+        """Why nothing can be said to the forwarder, in words; None: it can.
+
+        One that is stopped is not seen by itself, so it is asked, and not waited for:
+        whether it has answered is known when this is called again.
+        """
+        if self._broken is None and self._take_up is not None:
+            return self._probe.look()
         return self._broken
 
     def hold(self, take_up: TakeUp) -> None:
@@ -108,6 +117,7 @@ class ForwarderLine:
                 asyncio.get_running_loop().remove_reader(self._family.fileno())
         if self._family is not None:
             self._family.close()
+        self._probe.close()
         self.client.disconnect()
         self.process.close()
 
@@ -236,3 +246,31 @@ class ForwarderLine:
         family.close()
         if self._family is family:
             self._family = None
+
+
+class _Probe:
+    """A connection beside the one that matters, to see whether anybody is heard."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._client: ForwarderClient | None = None
+        self._asked_s = 0.0
+
+    def look(self) -> str | None:
+        """What ails, in words; asks anew if it was answered."""
+        if self._client is not None and is_readable(self._client.fileno(), 0):
+            self.close()
+        if self._client is None:
+            self._asked_s = time.monotonic()
+            try:
+                self._client = ForwarderClient.knock(self._path, lambda _: None)
+            except LaggError as error:
+                return str(error)
+        waited_s = time.monotonic() - self._asked_s
+        return "lagg-forwarder does not answer" if waited_s > ANSWER_S_MAX else None
+
+    def close(self) -> None:
+        """Asks nobody any more."""
+        if self._client is not None:
+            self._client.disconnect()
+        self._client = None

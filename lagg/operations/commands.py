@@ -212,7 +212,7 @@ class Commands:
             carrying=sum(len(bundle.plan.distributing) for bundle in bundles),
             ailments=(
                 *self._kernel_events.ailments,
-                *(() if self._keeper is None else self._keeper.ailments),
+                *(() if self._keeper is None else self._keeper.ailments()),
                 *(ailment for each in bundles for ailment in each.ailments()),
             ),
         )

@@ -19,7 +19,7 @@ from tests.forwarder.world import DEADLINE_S, Running, listed, same, stopped
 async def until(predicate: Callable[[], bool], what: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not predicate():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
     assert predicate(), what
 
 
@@ -55,7 +55,7 @@ def test_a_forwarder_that_dies_is_followed_and_has_all(forwarder: Running) -> No
             pid = keeper.pid
             os.kill(pid, signal.SIGKILL)
             await until(lambda: keeper.pid != pid, "another one")
-            assert keeper.ailments == ()
+            assert keeper.ailments() == ()
             assert has_all(forwarder, keeper)
             keeper.lend("more", 0)
             assert has_all(forwarder, keeper)
@@ -74,7 +74,7 @@ def test_a_forwarder_that_lets_go_of_its_owner_is_his_again(
             keeper.lend("more", 0)
             keeper.drop(["nft"])
             await until(lambda: keeper._client is not before, "another connection")
-            assert (keeper.pid, keeper.ailments) == (pid, ())
+            assert (keeper.pid, keeper.ailments()) == (pid, ())
             assert has_all(forwarder, keeper)
 
     asyncio.run(run())
@@ -91,10 +91,26 @@ def test_what_a_stopped_forwarder_does_late_is_put_right(
                 with pytest.raises(LaggError, match="no answer"):
                     keeper.begin(5, {"plans": 0}, 0)
                 monkeypatch.undo()
-                await until(lambda: keeper.ailments != (), "it is said")
-                assert f"(pid {pid})" in keeper.ailments[0]
-            await until(lambda: keeper.ailments == (), "it is well again")
+                await until(lambda: keeper.ailments() != (), "it is said")
+                assert f"(pid {pid})" in keeper.ailments()[0]
+            await until(lambda: keeper.ailments() == (), "it is well again")
             assert keeper.pid == pid
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_a_stopped_forwarder_is_seen_though_nobody_tells_it_anything(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ANSWER_S_MAX", 0.1)
+
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            with stopped(keeper.pid):
+                await until(lambda: keeper.ailments() != (), "it is said")
+                assert keeper.ailments() == ("lagg-forwarder does not answer",)
+            await until(lambda: keeper.ailments() == (), "it is well again")
             assert has_all(forwarder, keeper)
 
     asyncio.run(run())
@@ -109,7 +125,7 @@ def test_no_other_forwarder_is_given_anything_while_one_may_carry_it(
             another = Running(forwarder.path.parent)
             keeper._client._end()
             await until(
-                lambda: any("kill -9 it" in each for each in keeper.ailments),
+                lambda: any("kill -9 it" in each for each in keeper.ailments()),
                 "it is said",
             )
             assert keeper.pid == pid
@@ -148,11 +164,11 @@ def test_where_none_may_be_started_it_is_waited_for(
             forwarder.wait_ended()
             os.kill(pid, signal.SIGKILL)
             await until(
-                lambda: any("cannot connect" in each for each in keeper.ailments),
+                lambda: any("cannot connect" in each for each in keeper.ailments()),
                 "it is said",
             )
             another = Running(forwarder.path.parent)
-            await until(lambda: keeper.ailments == (), "the other one has all")
+            await until(lambda: keeper.pid != pid, "the other one has all")
             assert has_all(another, keeper)
             another.close()
 

@@ -102,7 +102,7 @@ def test_a_forwarder_of_another_version_is_followed_and_no_frame_is_lost(
 
 
 def other_version(directory: Path) -> Path:
-    """The same program, but for the version that it says."""
+    """The program that is installed, but for the version that it says."""
     program = forwarder_program().read_bytes()
     said = f"\0{__version__}\0".encode()
     assert program.count(said) == 1
