@@ -164,11 +164,13 @@ class LaggRecord(TypedDict):
 
 
 class HalfRecord(TypedDict):
-    """A process of laggd beside the one that answers."""
+    """lagg-forwarder, the process that carries frames for the one that answers."""
 
     version: str
     pid: int
     uptime_s: int
+    deaths: int  # of such processes, while this laggd ran; another followed each
+    answers: bool  # whether it does what it is told
 
 
 class DaemonRecord(TypedDict):

@@ -65,7 +65,7 @@ static const struct sock_filter FILTER[] = {FILTER_HEAD, THREADS,
     ALLOW(getgid), ALLOW(getegid), ALLOW(getgroups), ALLOW(uname), ALLOW(sysinfo),
     ALLOW(getrusage), ALLOW(prlimit64), ALLOW(getcpu),
     /* Whether a forwarder has ended, before another one is given all. */
-    ALLOW(pidfd_open), ALLOW(waitid),
+    ALLOW(pidfd_open), ALLOW(waitid), ALLOW(pidfd_send_signal),
 #ifdef __NR_poll /* the older forms, which younger architectures never had */
     ALLOW(poll), ALLOW(select), ALLOW(epoll_wait), ALLOW(stat), ALLOW(lstat),
     ALLOW(access), ALLOW(readlink), ALLOW(rename), ALLOW(unlink), ALLOW(mkdir),

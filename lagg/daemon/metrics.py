@@ -9,16 +9,16 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-import lagg
 from lagg.errors import LaggError
 from lagg.life import Life
 from lagg.model import Health, PortFlag
-from lagg.records import LaggRecord, PortRecord
+from lagg.records import DaemonRecord, LaggRecord, PortRecord
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -36,20 +36,23 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[tuple[str, ...], float]  # label values, value
 
 
+R = TypeVar("R")
+
+
 @dataclass(frozen=True, slots=True)
-class Family:
-    """A metric: its name, what its labels are called, and its samples of one lagg."""
+class Family(Generic[R]):
+    """A metric: its name, what its labels are called, and its samples of a record."""
 
     name: str  # of a counter without "_total"
     text: str
     counts: bool
     labels: tuple[str, ...]
-    samples: Callable[[LaggRecord], Iterable[Sample]]
+    samples: Callable[[R], Iterable[Sample]]
 
 
 def _of_lagg(
     name: str, text: str, value: Callable[[LaggRecord], float], *, counts: bool = False
-) -> Family:
+) -> Family[LaggRecord]:
     def samples(each: LaggRecord) -> Iterable[Sample]:
         yield (each["name"],), value(each)
 
@@ -58,7 +61,7 @@ def _of_lagg(
 
 def _of_ports(
     name: str, text: str, value: Callable[[PortRecord], float], *, counts: bool = False
-) -> Family:
+) -> Family[LaggRecord]:
     def samples(each: LaggRecord) -> Iterable[Sample]:
         for port in each["ports"]:
             yield (each["name"], port["name"]), value(port)
@@ -211,26 +214,92 @@ FAMILIES = (
 )
 
 
-_STARTED = "laggd_start_time_seconds"
+def _started(daemon: DaemonRecord) -> Iterable[Sample]:
+    at_s = datetime.fromisoformat(daemon["started_at"]).timestamp()
+    yield ("laggd",), at_s
+    if daemon["forwarder"] is not None:
+        yield (FORWARDER,), at_s + daemon["uptime_s"] - daemon["forwarder"]["uptime_s"]
+
+
+def _versions(daemon: DaemonRecord) -> Iterable[Sample]:
+    yield ("laggd", daemon["version"]), 1
+    if daemon["forwarder"] is not None:
+        yield (FORWARDER, daemon["forwarder"]["version"]), 1
+
+
+def _adoptions(daemon: DaemonRecord) -> Iterable[Sample]:
+    yield (), daemon["adoptions"]
+
+
+def _away(daemon: DaemonRecord) -> Iterable[Sample]:
+    yield (), daemon["control_away_s"] or 0
+
+
+def _deaths(daemon: DaemonRecord) -> Iterable[Sample]:
+    if daemon["forwarder"] is not None:
+        yield (), daemon["forwarder"]["deaths"]
+
+
+def _answers(daemon: DaemonRecord) -> Iterable[Sample]:
+    if daemon["forwarder"] is not None:
+        yield (), daemon["forwarder"]["answers"]
+
+
+FORWARDER = "lagg-forwarder"
+
+OF_DAEMON = (
+    Family("laggd_build_info", "1", False, ("process", "version"), _versions),
+    Family(
+        "laggd_start_time_seconds",
+        "Since when a process is there, in seconds since 1970",
+        False,
+        ("process",),
+        _started,
+    ),
+    Family(
+        "laggd_adoptions",
+        "laggds that went on with the laggs of another one, one after the other",
+        True,
+        (),
+        _adoptions,
+    ),
+    Family(
+        "laggd_control_away_seconds",
+        "Since the end of the last laggd until this one acted; 0: there was none",
+        False,
+        (),
+        _away,
+    ),
+    Family(
+        "laggd_forwarder_deaths",
+        "Processes carrying frames that ended while this laggd ran",
+        True,
+        (),
+        _deaths,
+    ),
+    Family(
+        "laggd_forwarder_answers",
+        "1 while the process that carries frames does what it is told",
+        False,
+        (),
+        _answers,
+    ),
+)
 
 
 def names() -> list[str]:
     """Every metric as it is scraped."""
-    ours = [f"{each.name}_total" if each.counts else each.name for each in FAMILIES]
-    return ["laggd_build_info", _STARTED, "laggd_ailments", *ours]
+    families = (*OF_DAEMON, *FAMILIES)
+    ours = [f"{each.name}_total" if each.counts else each.name for each in families]
+    return ["laggd_ailments", *ours]
 
 
-def text_of(
-    laggs: Sequence[LaggRecord], ailments: int, started: Mapping[str, float]
-) -> bytes:
-    """The page a scrape gets.  Takes milliseconds a lagg; any thread may call.
-
-    `started`: since when each process of laggd is there, in seconds since 1970.
-    """
+def text_of(laggs: Sequence[LaggRecord], ailments: int, daemon: DaemonRecord) -> bytes:
+    """The page a scrape gets.  Takes milliseconds a lagg; any thread may call."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(laggs, ailments, started))
+    registry.register(_Page(laggs, ailments, daemon))
     return generate_latest(registry)
 
 
@@ -241,35 +310,35 @@ class _Page:
         self,
         laggs: Sequence[LaggRecord],
         ailments: int,
-        started: Mapping[str, float],
+        daemon: DaemonRecord,
     ) -> None:
         self._laggs = laggs
         self._ailments = ailments
-        self._started = started
+        self._daemon = daemon
 
     def collect(self) -> Iterable["Metric"]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import GaugeMetricFamily
 
-        build = GaugeMetricFamily("laggd_build_info", "1", labels=["version"])
-        build.add_metric([lagg.__version__], 1)
-        yield build
-        text = "Since when a process is there, in seconds since 1970"
-        since = GaugeMetricFamily(_STARTED, text, labels=["process"])
-        for process, at_s in self._started.items():
-            since.add_metric([process], at_s)
-        yield since
+        for family in OF_DAEMON:
+            yield _filled(family, [self._daemon])
         yield GaugeMetricFamily(
             "laggd_ailments",
             "Workers and upkeep that do not work",
             value=self._ailments,
         )
         for each in FAMILIES:
-            kind = CounterMetricFamily if each.counts else GaugeMetricFamily
-            family = kind(each.name, each.text, labels=each.labels)
-            for record in self._laggs:
-                for labels, value in each.samples(record):
-                    family.add_metric(labels, value)
-            yield family
+            yield _filled(each, self._laggs)
+
+
+def _filled(family: Family[R], records: Iterable[R]) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    kind = CounterMetricFamily if family.counts else GaugeMetricFamily
+    made = kind(family.name, family.text, labels=family.labels)
+    for record in records:
+        for labels, value in family.samples(record):
+            made.add_metric(labels, value)
+    return made
 
 
 # ---- the listener ------------------------------------------------------------------
@@ -314,7 +383,7 @@ class Metrics:
         """Takes the socket; without one nothing is served."""
         self._source = source
         self._listener = listener
-        self._started = {"laggd": life.started_at_s}
+        self._life = life
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
@@ -382,5 +451,5 @@ class Metrics:
         ailments = len(self._source.health().ailments)
         # In a thread: with many ports it takes longer than a failover may.
         return "200 OK", await asyncio.to_thread(
-            text_of, laggs, ailments, self._started
+            text_of, laggs, ailments, self._life.record()
         )

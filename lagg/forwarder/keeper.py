@@ -137,6 +137,11 @@ class Keeper:
         """Whether a forwarder is started here, and not by a supervisor."""
         return self._line.may_start
 
+    @property
+    def deaths(self) -> int:
+        """Forwarders that have ended since this one was opened."""
+        return self._line.deaths
+
     def ailments(self) -> tuple[str, ...]:
         """What keeps the forwarder from being told anything, in words; usually none."""
         ailment = self._line.ailment()

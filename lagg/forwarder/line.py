@@ -18,7 +18,8 @@ from threading import Lock
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError, Heard
-from lagg.forwarder.process import Process, is_readable
+from lagg.forwarder.heartbeat import Heartbeat
+from lagg.forwarder.process import Process
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ DEATH_MS = 100
 
 START_S_MIN = 1.0
 """From one forwarder that we start to the next."""
-
-ANSWER_S_MAX = 2.0
-"""For an answer that nobody waits for."""
 
 TakeUp = Callable[[ForwarderClient], None]
 """Makes a forwarder ours that greeted, and gives it all; LaggError: it has not."""
@@ -62,7 +60,9 @@ class ForwarderLine:
         self._pause_s = PAUSE_S_MIN
         self._started_s = time.monotonic() if family is not None else -START_S_MIN
         self._broken: str | None = None
-        self._probe = _Probe(client.path)
+        self._heartbeat = Heartbeat(self._path, self._on_silence)
+        self.deaths = 0
+        """Processes at the other end that ended, since the line was opened."""
 
     @classmethod
     def open(cls, path: Path, heard: Heard, *, may_start: bool) -> "ForwarderLine":
@@ -80,19 +80,16 @@ class ForwarderLine:
         return line
 
     def ailment(self) -> str | None:
-        """Why nothing can be said to the forwarder, in words; None: it can.
-
-        One that is stopped is not seen by itself, so it is asked, and not waited for:
-        whether it has answered is known when this is called again.
-        """
-        if self._broken is None and self._take_up is not None:
-            return self._probe.look()
+        """Why nothing can be said to the forwarder, in words; None: it can."""
+        if self._broken is None and self._heartbeat.silences > 0:
+            return f"lagg-forwarder (pid {self.process.pid}) does not answer"
         return self._broken
 
     def hold(self, take_up: TakeUp) -> None:
         """From now on; by `take_up`, which is called with the lock held."""
         self._take_up = take_up
         self._follow()
+        self._heartbeat.begin()
         if self._family is not None:
             self._await(self._family)
 
@@ -106,6 +103,7 @@ class ForwarderLine:
 
     def close(self) -> None:
         """Disconnects; who is at the other end goes on."""
+        self._heartbeat.close()
         if self._retry is not None:
             self._retry.cancel()
         if self._knocking is not None:
@@ -117,7 +115,6 @@ class ForwarderLine:
                 asyncio.get_running_loop().remove_reader(self._family.fileno())
         if self._family is not None:
             self._family.close()
-        self._probe.close()
         self.client.disconnect()
         self.process.close()
 
@@ -148,6 +145,17 @@ class ForwarderLine:
         if self._broken is not None:
             log.error("%s", self._broken)
             self._knock()
+
+    def _on_silence(self) -> None:
+        """Kills the forwarder: it carries nothing, and its standby would.
+
+        Nobody else does that.  A supervisor that is told of no life ends us, and the
+        next laggd would have no answer either.
+        """
+        pid = self.process.pid
+        log.critical("lagg-forwarder (pid %d) does not answer: killed", pid)
+        with logged(log.error):
+            self.process.kill()
 
     # ---- while it is broken --------------------------------------------------------
 
@@ -203,6 +211,7 @@ class ForwarderLine:
         except BaseException:
             process.close()
             raise
+        self.deaths += process.pid != self.process.pid
         self._use(client, process)
 
     def _require_end(self) -> None:
@@ -246,31 +255,3 @@ class ForwarderLine:
         family.close()
         if self._family is family:
             self._family = None
-
-
-class _Probe:
-    """A connection beside the one that matters, to see whether anybody is heard."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._client: ForwarderClient | None = None
-        self._asked_s = 0.0
-
-    def look(self) -> str | None:
-        """What ails, in words; asks anew if it was answered."""
-        if self._client is not None and is_readable(self._client.fileno(), 0):
-            self.close()
-        if self._client is None:
-            self._asked_s = time.monotonic()
-            try:
-                self._client = ForwarderClient.knock(self._path, lambda _: None)
-            except LaggError as error:
-                return str(error)
-        waited_s = time.monotonic() - self._asked_s
-        return "lagg-forwarder does not answer" if waited_s > ANSWER_S_MAX else None
-
-    def close(self) -> None:
-        """Asks nobody any more."""
-        if self._client is not None:
-            self._client.disconnect()
-        self._client = None

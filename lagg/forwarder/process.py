@@ -8,6 +8,7 @@ whoever connects is heard as soon as the program runs, and nobody waits for a ti
 import errno
 import os
 import select
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +73,15 @@ class Process:
     def exit_code(self) -> int | None:
         """What a child that has ended left; minus the signal that ended it."""
         return self._code
+
+    def kill(self) -> None:
+        """Ends it at once, even if it is stopped.  LaggError."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it has ended
+        except OSError as error:
+            raise LaggError.of_os("lagg-forwarder", "kill it", error) from error
 
     def close(self) -> None:
         """Watches it no more; it goes on."""

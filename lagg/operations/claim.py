@@ -161,8 +161,13 @@ def require_none_left(state_dir: Path) -> None:
 
 
 def _record(keeper: Keeper) -> HalfRecord:
-    seconds = uptime_s(keeper.pid)
-    return {"version": keeper.version, "pid": keeper.pid, "uptime_s": seconds}
+    return {
+        "version": keeper.version,
+        "pid": keeper.pid,
+        "uptime_s": uptime_s(keeper.pid),
+        "deaths": keeper.deaths,
+        "answers": not keeper.ailments(),
+    }
 
 
 def _count_adoption(keeper: Keeper) -> int:

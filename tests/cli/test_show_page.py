@@ -72,16 +72,30 @@ def test_an_event_says_its_cause_and_who_asked(
 def test_the_status_line_has_the_two_largest_units_and_each_process(
     seconds: int, words: str
 ) -> None:
-    half: HalfRecord = {"version": "1.2", "pid": 7, "uptime_s": seconds}
     status: DaemonRecord = {
-        **half,
+        "version": "1.2",
+        "pid": 7,
+        "uptime_s": seconds,
         "started_at": "",
         "forwarder": None,
         "adoptions": 0,
         "control_away_s": None,
     }
     assert status_line(status) == f"laggd 1.2, pid 7, for {words}"
-    status["forwarder"] = {**half, "pid": 8}
+    forwarder: HalfRecord = {
+        "version": "1.3",
+        "pid": 8,
+        "uptime_s": seconds,
+        "deaths": 0,
+        "answers": True,
+    }
+    status["forwarder"] = forwarder
     assert status_line(status) == (
-        f"laggd 1.2, pid 7, for {words}; lagg-forwarder 1.2, pid 8, for {words}"
+        f"laggd 1.2, pid 7, for {words}; lagg-forwarder 1.3, pid 8, for {words}"
+    )
+    status["adoptions"], status["control_away_s"] = 2, 0.309
+    forwarder["deaths"], forwarder["answers"] = 1, False
+    assert status_line(status) == (
+        f"laggd 1.2, pid 7, for {words}, adopted 2 times, away 0.31 s;"
+        f" lagg-forwarder 1.3, pid 8, for {words}, died once, does not answer"
     )

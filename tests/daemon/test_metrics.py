@@ -15,15 +15,38 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lagg.daemon import metrics
-from lagg.daemon.metrics import FAMILIES, Metrics, listener_of, names, text_of
+from lagg.daemon.metrics import (
+    FAMILIES,
+    OF_DAEMON,
+    Metrics,
+    listener_of,
+    names,
+    text_of,
+)
 from lagg.errors import LaggError
 from lagg.life import Life
 from lagg.model import LaggConfig
-from lagg.records import LaggRecord, PortLacpRecord
+from lagg.records import DaemonRecord, LaggRecord, PortLacpRecord
 from tests.control.world import FakeCommands, record_of
 from tests.tree import ROOT
 
 LAGG = LaggConfig("lagg0", ports=("eth0", "eth1"))
+
+DAEMON: DaemonRecord = {
+    "version": "2.0",
+    "pid": 7,
+    "started_at": "2017-07-14T02:40:00Z",
+    "uptime_s": 10,
+    "forwarder": {
+        "version": "1.9",
+        "pid": 6,
+        "uptime_s": 50,
+        "deaths": 2,
+        "answers": False,
+    },
+    "adoptions": 3,
+    "control_away_s": 0.25,
+}
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -50,9 +73,17 @@ def record() -> LaggRecord:
 
 
 def test_a_page_says_what_the_record_says() -> None:
-    page = read(text_of([record()], 1, {"laggd": 1.5e9}))
+    page = read(text_of([record()], 1, DAEMON))
     assert page[key("laggd_ailments")] == 1
     assert page[key("laggd_start_time_seconds", process="laggd")] == 1.5e9
+    assert page[key("laggd_start_time_seconds", process="lagg-forwarder")] == 1.5e9 - 40
+    versions = {"laggd": "2.0", "lagg-forwarder": "1.9"}
+    for process, version in versions.items():
+        assert page[key("laggd_build_info", process=process, version=version)] == 1
+    assert page[key("laggd_adoptions_total")] == 3
+    assert page[key("laggd_control_away_seconds")] == 0.25
+    assert page[key("laggd_forwarder_deaths_total")] == 2
+    assert page[key("laggd_forwarder_answers")] == 0
     assert page[key("laggd_lagg_tx_in_frames_total", lagg="lagg0")] == 10
     of_drop = key("laggd_lagg_dropped_frames_total", lagg="lagg0", reason="no-port")
     assert page[of_drop] == record()["counters"]["drops"]["no-port"] == 3
@@ -67,9 +98,9 @@ def test_a_page_says_what_the_record_says() -> None:
 
 
 def test_every_name_is_on_a_page_and_nothing_else_is() -> None:
-    page = read(text_of([record()], 0, {"laggd": 1.5e9}))
+    page = read(text_of([record()], 0, DAEMON))
     assert {name for name, _ in page} == set(names())
-    assert len(names()) == len(set(names())) == len(FAMILIES) + 3
+    assert len(names()) == len(set(names())) == len(OF_DAEMON) + len(FAMILIES) + 1
 
 
 def test_every_name_is_documented() -> None:

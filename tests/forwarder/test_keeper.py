@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lagg.errors import LaggError
-from lagg.forwarder import client, line, process
+from lagg.forwarder import client, heartbeat, line, process
 from lagg.forwarder.keeper import Keeper
 from tests.forwarder.world import DEADLINE_S, Running, listed, same, stopped
 
@@ -100,18 +100,40 @@ def test_what_a_stopped_forwarder_does_late_is_put_right(
     asyncio.run(run())
 
 
-def test_a_stopped_forwarder_is_seen_though_nobody_tells_it_anything(
+def test_a_forwarder_that_does_not_answer_is_told_of_killed_and_followed(
     forwarder: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "ANSWER_S_MAX", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
 
     async def run() -> None:
         async with kept(forwarder.path) as keeper:
-            with stopped(keeper.pid):
-                await until(lambda: keeper.ailments() != (), "it is said")
-                assert keeper.ailments() == ("lagg-forwarder does not answer",)
-            await until(lambda: keeper.ailments() == (), "it is well again")
+            pid = keeper.pid
+            os.kill(pid, signal.SIGSTOP)
+            await until(lambda: keeper.ailments() != (), "it is said")
+            assert keeper.ailments() == (f"lagg-forwarder (pid {pid}) does not answer",)
+            await until(lambda: keeper.pid != pid, "another one")
+            assert keeper.deaths == 1
+            await until(lambda: keeper.ailments() == (), "all is well")
             assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_a_forwarder_that_was_stopped_for_a_moment_goes_on(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.1)
+    monkeypatch.setattr(heartbeat, "SILENCES_MAX", 1000)
+
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            with stopped(pid):
+                await until(lambda: keeper.ailments() != (), "it is said")
+            await until(lambda: keeper.ailments() == (), "it is well again")
+            assert (keeper.pid, keeper.deaths) == (pid, 0)
 
     asyncio.run(run())
 
