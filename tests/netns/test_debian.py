@@ -16,14 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import Host, Lab, Stream, conserved, overload, wait_until
+from lab import Host, Lab, wait_until
 from lab.debian import MissingError
 from tests.debian_root import Machine, Root
-from tests.netns.outliving import Facts, facts
-from tests.netns.partners import know
+from tests.netns.crossing import DEADLINE_S, Crossing, wait_for_status
 from tests.tree import ROOT
-
-DEADLINE_S = 120.0
 
 CONFIG = """
 [[lagg]]
@@ -245,13 +242,16 @@ def later(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         program.write(b"Of the next version.")
     with (tree / "etc/laggd/laggd.toml").open("a") as conffile:
         conffile.write("# Of the next version.\n")
-    out = tree.parent / "next.deb"
+    return built(tree, tree.parent / "next.deb")
+
+
+def built(tree: Path, package: Path) -> Path:
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, out],
+        ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, package],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    return out
+    return package
 
 
 def upgrade(machine: Machine, root: Root, package: Path) -> str:
@@ -322,14 +322,6 @@ def pid_of(machine: Machine, unit: str = LAGGD) -> int:
     return int(machine.property_of(unit, "MainPID"))
 
 
-def wait_for_status(machine: Machine, status: str) -> None:
-    wait_until(
-        lambda: machine.property_of("laggd", "StatusText") == status,
-        DEADLINE_S,
-        f"laggd says {status!r}",
-    )
-
-
 @contextmanager
 def replaced(machine: Machine, unit: str) -> Iterator[None]:
     """Returns when a unit has another process than before, and serves."""
@@ -380,56 +372,8 @@ def test_systemd_runs_it_as_laggd_and_puts_all_back_when_it_is_stopped(
 
 # ---- what frames outlive -----------------------------------------------------------
 
-RATE, FLOWS = 4_000, 8
 BURST = 32
 """Frames each way that the death of a forwarder may cost."""
-
-
-class Crossing:
-    """Numbered frames between the machine's lagg0 and another laggd's, both ways."""
-
-    def __init__(self, lab: Lab, machine: Machine) -> None:
-        self._machine = machine
-        self._near, self._far = lab.hosts["near"], lab.hosts["far"]
-        self._laggd = lab.daemon(self._far)
-        self._laggd.ctl(
-            "create", "lagg0", "--proto=loadbalance", "--port=q0", "--port=q1"
-        )
-        ends = (self._near, "10.77.0.1"), (self._far, "10.77.0.2")
-        for (host, address), (other, its) in (ends, ends[::-1]):
-            host.add_address("lagg0", f"{address}/24")
-            know(host, "lagg0", its, other.link("lagg0").mac)
-        self._found = self._kept()
-
-    def _kept(self) -> Facts:
-        return facts(self._near, "lagg0")
-
-    def _dropped_for_want_of_cpu(self) -> int:
-        """At both ends; every frame is accounted for there."""
-        (ours,) = json.loads(self._machine.run("laggctl", "--json", "show"))
-        records = ours, self._laggd.record()
-        for record in records:
-            conserved(record)
-        return sum(overload(record["counters"]["drops"]) for record in records)
-
-    @contextmanager
-    def unbroken(self, what: str, *, lost_max: int = 0) -> Iterator[None]:
-        """Frames flow each way while the block runs, and so many may be missing."""
-        dropped = self._dropped_for_want_of_cpu()
-        streams = [
-            Stream(self._near, self._far, "10.77.0.2", rate=RATE, flows=FLOWS),
-            Stream(self._far, self._near, "10.77.0.1", rate=RATE, flows=FLOWS),
-        ]
-        yield
-        wait_for_status(self._machine, "1 lagg, 2 ports, 2 carry")
-        for stream in streams:
-            stream.stop()
-        results = [stream.result() for stream in streams]
-        print(what, *results, sep="\n  ")
-        dropped = self._dropped_for_want_of_cpu() - dropped
-        assert max(each.lost for each in results) <= lost_max + dropped, what
-        assert sum(each.corrupt for each in results) == 0
-        assert self._kept() == self._found, what
 
 
 def test_what_systemd_does_with_either_half_costs_no_frame(
@@ -477,3 +421,35 @@ def test_what_would_not_help_to_try_again_is_not_tried(
     )
     assert machine.property_of("laggd", "ExecMainStatus") == "78"
     assert machine.property_of("laggd", "NRestarts") == "0"
+
+
+# ---- another layout ----------------------------------------------------------------
+
+ODD = """
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    return argc > 1 ? puts("lagg-forwarder 0.1.0 layout 00000000") < 0
+                    : execv("/usr/lib/laggd/lagg/real", argv);
+}
+"""
+"""lagg-forwarder, but for the layout that it says it has."""
+
+
+@pytest.mark.long
+def test_what_cannot_go_on_with_the_laggs_is_stopped_and_started(
+    machine: Machine, root: Root, near: Host, package: Path, tmp_path: Path
+) -> None:
+    tree, out = tmp_path / "tree", tmp_path / "odd.deb"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
+    program = tree / "usr/lib/laggd/lagg/lagg-forwarder"
+    program.rename(program.with_name("real"))
+    compile_it = ["gcc", "-static", "-x", "c", "-", "-o", str(program)]
+    subprocess.run(compile_it, input=ODD, text=True, check=True)
+    built(tree, out)
+    held = near.ifindex("lagg0")
+    said = upgrade(machine, root, out)
+    assert said.count("no frame flows while it is stopped and started") == 1
+    wait_for_status(machine, "1 lagg, 2 ports, 1 carries")
+    assert near.ifindex("lagg0") != held
