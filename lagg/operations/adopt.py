@@ -10,11 +10,12 @@ made of them since; what the kernel changed meanwhile is looked at as after an o
 import errno
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lagg.errors import LaggError, logged
+from lagg.forwarder.wire import IDS_MAX
 from lagg.handover.saved import SavedLagg
 from lagg.handover.slots import Slots
 from lagg.kernel.datapath import Datapath
@@ -25,6 +26,7 @@ from lagg.kernel.slow import SlowSocket
 from lagg.model import Proto, Tuning
 from lagg.operations.keeping import NFT, STATE, rx_name, slow_name
 from lagg.operations.laggs import Laggs
+from lagg.options import PORTS_MAX
 from lagg.plan.shape import Port
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
@@ -69,10 +71,14 @@ class Left:
     @classmethod
     def of(cls, descriptors: Mapping[str, int]) -> "Left":
         """What is kept by these names.  LaggError: a part of it is not sound."""
+        for name in descriptors:
+            _check_name(name)
         heads = map(_head, descriptors)
         ids = sorted({int(head) for head in heads if head.isdecimal()})
         found = [_left_lagg(number, descriptors) for number in ids]
-        return cls(tuple(each for each in found if each is not None), descriptors)
+        laggs = tuple(each for each in found if each is not None)
+        _check_each_once(laggs)
+        return cls(laggs, descriptors)
 
     @property
     def alert(self) -> int | None:
@@ -96,6 +102,28 @@ class Left:
 
 def _head(name: str) -> str:
     return name.partition("/")[0]
+
+
+def _check_name(name: str) -> None:
+    """LaggError unless the numbers in it are those of a lagg, and of a slot of it."""
+    head, _, rest = name.partition("/")
+    numbers = ((head, range(1, IDS_MAX + 1)), (_head(rest), range(PORTS_MAX)))
+    for word, sound in numbers if head.isdecimal() else ():
+        if word.isdecimal() and (int(word) not in sound or str(int(word)) != word):
+            cause = f"keeps a descriptor as {name!r}, which no laggd does"
+            raise LaggError("lagg-forwarder", cause, errno.EPROTO)
+
+
+def _check_each_once(laggs: Sequence[LeftLagg]) -> None:
+    """LaggError when two laggs have one interface, or are the same one."""
+    owners: dict[int | str, LeftLagg] = {}
+    for each in laggs:
+        link, ports = each.saved.link, each.saved.shape.ports
+        things: list[int | str] = [link.name, link.ifindex]
+        for thing in (*things, *(port.link.ifindex for port in ports)):
+            if owners.setdefault(thing, each) is not each:
+                cause = f"what laggd left of it has {thing}, and so has another lagg"
+                raise LaggError(f"lagg {each.lagg}", cause, errno.EPROTO)
 
 
 def _left_lagg(number: int, descriptors: Mapping[str, int]) -> LeftLagg | None:
