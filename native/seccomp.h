@@ -49,7 +49,7 @@
 
 /* Threads, and processes as fork(3) makes them: in the namespaces that we are in. */
 #define THREADS_AND_FORKS                                                              \
-    EQUAL(__NR_clone, 0, 7), LOAD(args[0]),                                            \
+    EQUAL(__NR_clone, 0, 6), LOAD(args[0]),                                            \
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 3, 0),                      \
         BPF_STMT(BPF_ALU | BPF_AND | BPF_K,                                            \
             ~(uint32_t)(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)),                   \

@@ -72,7 +72,8 @@ static const struct sock_filter PARENT[] = {FILTER_HEAD, THREADS_AND_FORKS, SERV
     /* A child is made, and its end awaited. */
     ALLOW(pipe2), ALLOW(rt_sigtimedwait), ALLOW(waitid), ALLOW(kill),
     /* What the child does before it has a filter of its own. */
-    ALLOW(rt_sigaction), ALLOW(prctl), ALLOW(capset), ALLOW(seccomp), REFUSED(EPERM)};
+    ALLOW(rt_sigaction), ALLOW(capset), ALLOW(seccomp), EQUAL(__NR_prctl, 0, 3),
+    LOAD(args[0]), EQUAL(PR_SET_NO_NEW_PRIVS, 0, 1), PERMITTED, REFUSED(EPERM)};
 
 static int
 restrict_to(const struct sock_filter *filter, size_t count)

@@ -10,7 +10,7 @@ import pytest
 
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.process import Process
-from tests.forwarder.world import DEADLINE_S, Running, stopped
+from tests.forwarder.world import DEADLINE_S, Running
 from tests.waiting import wait_until
 
 
@@ -29,9 +29,9 @@ def test_the_standby_serves_when_the_one_that_served_is_killed(
 
 def test_a_client_that_waited_meanwhile_is_heard(forwarder: Running) -> None:
     pid = forwarder.pid
-    with stopped(pid):
-        waiting = ForwarderClient.knock(forwarder.path, lambda _: None)
-        os.kill(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGSTOP)
+    waiting = ForwarderClient.knock(forwarder.path, lambda _: None)
+    os.kill(pid, signal.SIGKILL)
     waiting.require_greeting()
     assert waiting.pid != pid
     assert waiting.list() == {}

@@ -10,6 +10,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -79,6 +80,12 @@ try_process(void)
 }
 
 static long
+try_namespace(void)
+{
+    return syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, NULL, NULL, NULL, NULL);
+}
+
+static long
 try_kill(void)
 {
     return kill(getppid(), 0);
@@ -137,37 +144,38 @@ try_dup(void)
 static const struct attempt {
     const char *name;
     long (*act)(void);
-    int outcome;
+    int served;   /* what becomes of it in the process that serves */
+    int parented; /* and in its parent */
 } ATTEMPTS[] = {
-    {"openat", try_openat, REFUSED},
-    {"memfd_create", try_memfd, REFUSED},
-    {"socket", try_socket, REFUSED},
-    {"packet socket", try_packet_socket, REFUSED},
-    {"bind", try_bind, REFUSED},
-    {"connect", try_connect, REFUSED},
-    {"listen", try_listen, REFUSED},
-    {"execve", try_execve, REFUSED},
-    {"clone of a process", try_process, REFUSED},
-    {"kill", try_kill, REFUSED},
-    {"ptrace", try_ptrace, REFUSED},
-    {"prctl", try_prctl, REFUSED},
-    {"setuid", try_setuid, REFUSED},
-    {"unlink", try_unlink, REFUSED},
-    {"seccomp", try_seccomp, REFUSED},
-    {"write", try_write, PERMITTED},
-    {"mmap", try_mmap, PERMITTED},
-    {"fcntl", try_dup, PERMITTED},
+    {"openat", try_openat, REFUSED, REFUSED},
+    {"memfd_create", try_memfd, REFUSED, REFUSED},
+    {"socket", try_socket, REFUSED, REFUSED},
+    {"packet socket", try_packet_socket, REFUSED, REFUSED},
+    {"bind", try_bind, REFUSED, REFUSED},
+    {"connect", try_connect, REFUSED, REFUSED},
+    {"listen", try_listen, REFUSED, REFUSED},
+    {"execve", try_execve, REFUSED, REFUSED},
+    {"clone of a process", try_process, REFUSED, PERMITTED},
+    {"clone into a namespace", try_namespace, REFUSED, REFUSED},
+    {"kill", try_kill, REFUSED, PERMITTED},
+    {"ptrace", try_ptrace, REFUSED, REFUSED},
+    {"prctl", try_prctl, REFUSED, REFUSED},
+    {"setuid", try_setuid, REFUSED, REFUSED},
+    {"unlink", try_unlink, REFUSED, REFUSED},
+    {"write", try_write, PERMITTED, PERMITTED},
+    {"mmap", try_mmap, PERMITTED, PERMITTED},
+    {"fcntl", try_dup, PERMITTED, PERMITTED},
 };
 
 /* What came of it in a child, which may have confined itself before. */
 static int
-outcome(long (*act)(void), bool confined)
+outcome(long (*act)(void), int (*confined)(void))
 {
     int status = 0;
     pid_t child = fork();
 
     if (child == 0) {
-        if (confined && confine() != 0) {
+        if (confined != NULL && confined() != 0) {
             _exit(OTHER);
         }
         _exit(act() >= 0 ? PERMITTED : errno == EPERM ? REFUSED : OTHER);
@@ -176,15 +184,28 @@ outcome(long (*act)(void), bool confined)
     return WIFEXITED(status) ? WEXITSTATUS(status) : OTHER;
 }
 
+/* As a child of the parent does it: no filter takes back what another refused. */
+static int
+confine_both(void)
+{
+    int error = confine_parent();
+
+    return error != 0 ? error : confine();
+}
+
 int
 main(void)
 {
     for (uint32_t i = 0; i < sizeof ATTEMPTS / sizeof ATTEMPTS[0]; i++) {
         check_about(ATTEMPTS[i].name, i);
-        CHECK(outcome(ATTEMPTS[i].act, true) == ATTEMPTS[i].outcome);
+        CHECK(outcome(ATTEMPTS[i].act, confine) == ATTEMPTS[i].served);
+        CHECK(outcome(ATTEMPTS[i].act, confine_both) == ATTEMPTS[i].served);
+        CHECK(outcome(ATTEMPTS[i].act, confine_parent) == ATTEMPTS[i].parented);
     }
+    check_about("a filter", 0);
+    CHECK(outcome(try_seccomp, confine) == REFUSED);
     check_about("unconfined", 0);
-    CHECK(outcome(try_openat, false) == PERMITTED);
-    CHECK(outcome(try_socket, false) == PERMITTED);
+    CHECK(outcome(try_openat, NULL) == PERMITTED);
+    CHECK(outcome(try_socket, NULL) == PERMITTED);
     return check_report();
 }
