@@ -285,7 +285,7 @@ enum lagg_protocol {
 enum lagg_message_limit {
     LAGG_NAME_BYTES = 48,      /* of a descriptor's name, with the 0 at its end */
     LAGG_PAGE_NAMES = 64,      /* descriptors that one reply brings at most */
-    LAGG_NAMES_MAX = 16384,    /* descriptors that a forwarder keeps */
+    LAGG_NAMES_MAX = 32768,    /* descriptors that a forwarder keeps */
     LAGG_IDS_MAX = 1024,       /* laggs have ids from 1 up to here */
     LAGG_LEASE_BYTES_MAX = 124 /* a LACPDU with its Ethernet header */
 };

@@ -46,6 +46,14 @@ class GoneError(LaggError):
     """The connection has ended: the forwarder died, or does not want us any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What CLAIM was answered."""
+
+    alone_ms: int  # for which there has been no owner
+    as_listed: bool  # all that is kept is what list() gave last
+
+
 @dataclass(slots=True)
 class _Message:
     """What came, and the descriptors that came with it until somebody takes them."""
@@ -87,6 +95,7 @@ class ForwarderClient:
     def _begin(self, path: Path, heard: Heard) -> None:
         self.path = path
         self.ended = False
+        self.listed: int | None = None  # the generation that list() gave last
         self._heard = heard
         self._socket = _connected(path)
         try:
@@ -175,6 +184,7 @@ class ForwarderClient:
                 raise self._broken("a list that contradicts itself")
             generation = reply.generation
             kept |= new
+            self.listed = generation
             if len(kept) == reply.argument:
                 return True
 
@@ -223,13 +233,14 @@ class ForwarderClient:
 
     # ---- who may write -------------------------------------------------------------
 
-    def claim(self) -> int:
+    def claim(self) -> Claimed:
         """Waits until the owner lets go; commit() is to follow within 2 s.
 
-        Returns for how many milliseconds there has been no owner.  LaggError: ECANCELED
-        when it refuses, ETIMEDOUT when it is silent, EBUSY while another claims.
+        LaggError: ECANCELED when it refuses, ETIMEDOUT when it is silent, EBUSY while
+        another claims.
         """
-        return self._ask(ForwarderRequest(Word.CLAIM)).argument
+        reply = self._ask(ForwarderRequest(Word.CLAIM))
+        return Claimed(reply.argument, reply.generation == self.listed)
 
     def commit(self) -> None:
         """This client is the owner from now on.  ENOMSG when the claim is over."""

@@ -57,14 +57,12 @@ class Keeper:
         line: ForwarderLine,
         left: Mapping[str, int],
         unasked: _Unasked,
-        alone_s: float,
     ) -> None:
-        """`line`: to a forwarder that was claimed; `left`: all that it kept.
+        """`line`: to a forwarder; `left`: all that it keeps.
 
-        What it says unasked comes to `unasked`.  `alone_s`: for how long it had nobody
-        then, by its own clock.
+        What it says unasked comes to `unasked`.
         """
-        self.alone_since_s = time.monotonic() - alone_s
+        self.alone_since_s = time.monotonic()  # when it was claimed, it had nobody
         self._line = line
         self._unasked = unasked
         self._owns = False
@@ -78,16 +76,15 @@ class Keeper:
 
     @classmethod
     def open(cls, path: Path, *, may_start: bool = True) -> "Keeper":
-        """Claims the forwarder at `path`; commit() is due within 2 s.
+        """Looks at what the forwarder at `path` keeps; claim() makes it ours.
 
-        If none is there, one is started, where that is not another's business.  A laggd
-        that has it is asked, and waits.  LaggError: it cannot be had.
+        If none is there, one is started, where that is not another's business.
+        LaggError.
         """
         unasked = _Unasked()
         line = ForwarderLine.open(path, unasked, may_start=may_start)
         try:
-            alone_s = line.client.claim() / 1000
-            return cls(line, line.client.list(), unasked, alone_s)
+            return cls(line, line.client.list(), unasked)
         except BaseException:
             line.close()
             raise
@@ -112,6 +109,21 @@ class Keeper:
         for descriptor in kept.values():
             os.close(descriptor)
         return client.pid if kept else None
+
+    def claim(self) -> bool:
+        """Asks whoever has the forwarder, who waits; commit() is due within 2 s.
+
+        False: what it keeps is not what `left` says, and list_again() is due before.
+        LaggError: it cannot be had.
+        """
+        claimed = self._client.claim()
+        self.alone_since_s = time.monotonic() - claimed.alone_ms / 1000
+        return claimed.as_listed
+
+    def list_again(self) -> None:
+        """What it keeps now; who had `left` before has closed all of it.  LaggError."""
+        self.left = self._client.list()
+        self._lent = {name: Lent.of(fd) for name, fd in self.left.items()}
 
     def commit(self) -> None:
         """The forwarder is ours.  LaggError: the claim is over, and another has it."""

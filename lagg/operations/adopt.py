@@ -9,9 +9,11 @@ made of them since; what the kernel changed meanwhile is looked at as after an o
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lagg.errors import LaggError, logged
@@ -41,9 +43,11 @@ class LeftLagg:
     """One lagg as it was left, and looked at."""
 
     lagg: int  # its id
+    text: bytes  # as it was saved
     saved: SavedLagg
     state: Slots
     sockets: Mapping[str, int]  # all that is named after the lagg, without its id
+    opened: Mapping[int, PortSockets] = field(default_factory=dict)  # by slot
 
     @property
     def slots(self) -> frozenset[int]:
@@ -69,16 +73,39 @@ class Left:
     descriptors: Mapping[str, int]
 
     @classmethod
-    def of(cls, descriptors: Mapping[str, int]) -> "Left":
-        """What is kept by these names.  LaggError: a part of it is not sound."""
+    def of(cls, descriptors: Mapping[str, int], seen: "Left | None" = None) -> "Left":
+        """What is kept by these names.  LaggError: a part of it is not sound.
+
+        `seen`: what was by these names before; what is saved may have changed since.
+        """
         for name in descriptors:
             _check_name(name)
-        heads = map(_head, descriptors)
-        ids = sorted({int(head) for head in heads if head.isdecimal()})
-        found = [_left_lagg(number, descriptors) for number in ids]
+        before = {} if seen is None else {each.lagg: each for each in seen.laggs}
+        found = [
+            _left_lagg(number, sockets, before.get(number))
+            for number, sockets in sorted(_by_lagg(descriptors).items())
+        ]
         laggs = tuple(each for each in found if each is not None)
         _check_each_once(laggs)
         return cls(laggs, descriptors)
+
+    def opened(self) -> "Left":
+        """With the sockets of its ports mapped, as far as they are what they should be.
+
+        Takes long, and what others do to them meanwhile is theirs.
+        """
+        laggs = [replace(each, opened=_opened(each)) for each in self.laggs]
+        return replace(self, laggs=tuple(laggs))
+
+    def close(self) -> None:
+        """Closes all of it."""
+        names = set(self.descriptors)
+        for lagg in self.laggs:
+            for slot, sockets in lagg.opened.items():
+                sockets.close()
+                names -= {f"{lagg.lagg}/{slot}/{name}" for name in lagg.of_port(slot)}
+        for name in names:
+            os.close(self.descriptors[name])
 
     @property
     def alert(self) -> int | None:
@@ -126,26 +153,53 @@ def _check_each_once(laggs: Sequence[LeftLagg]) -> None:
                 raise LaggError(f"lagg {each.lagg}", cause, errno.EPROTO)
 
 
-def _left_lagg(number: int, descriptors: Mapping[str, int]) -> LeftLagg | None:
+def _by_lagg(descriptors: Mapping[str, int]) -> dict[int, dict[str, int]]:
+    """What is named after each lagg, by its id, and without that."""
+    found: dict[int, dict[str, int]] = {}
+    for name, fd in descriptors.items():
+        head, _, rest = name.partition("/")
+        if head.isdecimal():
+            found.setdefault(int(head), {})[rest] = fd
+    return found
+
+
+def _left_lagg(
+    number: int, sockets: Mapping[str, int], seen: LeftLagg | None
+) -> LeftLagg | None:
     """None when it was not saved yet: nobody was told that there is such a lagg."""
-    prefix = f"{number}/"
-    sockets = {
-        name.removeprefix(prefix): fd
-        for name, fd in descriptors.items()
-        if name.startswith(prefix)
-    }
     if STATE not in sockets:
         return None
     slots = Slots(sockets[STATE], f"lagg {number}")
     text = slots.read()
     if text is None:
         return None
+    if seen is not None and seen.text == text:
+        return replace(seen, state=slots)
+    opened = {} if seen is None else seen.opened
+    return LeftLagg(number, text, _saved(number, text), slots, sockets, opened)
+
+
+def _saved(number: int, text: bytes) -> SavedLagg:
     try:
-        saved = SavedLagg.of(text, time.monotonic_ns())
+        return SavedLagg.of(text, time.monotonic_ns())
     except ValueError as error:
         cause = f"what laggd left of it cannot be read: {error}"
         raise LaggError(f"lagg {number}", cause, errno.EPROTO) from error
-    return LeftLagg(number, saved, slots, sockets)
+
+
+def _opened(left: LeftLagg) -> dict[int, PortSockets]:
+    found = {}
+    for port in left.saved.shape.ports:
+        with suppress(OSError):  # whoever needs it is told
+            found[port.slot] = _port_sockets(left, port)
+    return found
+
+
+def _port_sockets(left: LeftLagg, port: Port) -> PortSockets:
+    """The sockets of a port.  OSError when they are not what their names say."""
+    workers = sum(name.startswith("tap.") for name in left.sockets)
+    kept = left.of_port(port.slot)
+    return PortSockets.adopted(port.link.ifindex, workers, kept)
 
 
 def adopt_device(left: LeftLagg, tuning: Tuning, datapath: Datapath) -> Device:
@@ -157,8 +211,7 @@ def adopt_device(left: LeftLagg, tuning: Tuning, datapath: Datapath) -> Device:
     try:
         device = Device.adopted(name, tuning, datapath, left.sockets)
         for port in left.saved.shape.ports:
-            kept = left.of_port(port.slot)
-            sockets = PortSockets.adopted(port.link.ifindex, device.workers, kept)
+            sockets = left.opened.get(port.slot) or _port_sockets(left, port)
             device.add_adopted(port.slot, sockets)
     except OSError as error:
         raise LaggError.of_os(name, "adopt it", error) from error

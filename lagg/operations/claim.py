@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What another laggd has, or left, on its way to be this one's.
 
-Owns the order: claimed, looked at, ours, acted for.  Who gives up before it is ours has
-changed nothing, and whoever had it goes on.  That no two laggds act is held twice: by
-the forwarder, which knows one owner, and by the lock of the state directory, which is
-free only when the process that had it has ended.
+Owns the order: looked at, claimed, looked at for what has changed, ours, acted for.
+Who gives up before it is ours has changed nothing, and whoever had it goes on.  From
+the claim on nobody acts, and for 2 s at most: all that takes long comes before.
+
+That no two laggds act is held twice: by the forwarder, which knows one owner, and by
+the lock of the state directory, which is free only when the process that had it has
+ended.
 """
 
 import errno
@@ -32,8 +35,9 @@ from lagg.running.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
-LOCK_S = 2.0
-"""For a laggd that was told that it is replaced to end: it has nothing else to do."""
+LOCK_S = 60.0
+"""For a laggd that was told that it is replaced to end: it has nothing else to do, but
+the kernel takes its time for thousands of mapped rings, and there is no way back."""
 
 ADOPTIONS = "adoptions"
 """The memory that counts the laggds which went on with another one's laggs."""
@@ -56,7 +60,7 @@ class Claim:
     def __init__(
         self, keeper: Keeper, file: StateFile, apart: Apart, *, alone: bool
     ) -> None:
-        """`alone`: no other laggd lives; then it is ours already."""
+        """`alone`: no other laggd lives."""
         self.keeper = keeper
         self._file = file
         self._apart = apart
@@ -64,14 +68,11 @@ class Claim:
 
     @classmethod
     def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
-        """Claims.  LaggError: another laggd has it and keeps it."""
+        """To be claimed by look().  LaggError: another laggd has it and keeps it."""
         path = apart.forwarder or state_dir / SOCKET
         alone = _is_alone(path, file, apart)
         keeper = Keeper.open(path, may_start=apart.forwarder is None)
-        claim = cls(keeper, file, apart, alone=alone)
-        if alone:
-            claim.keeper.commit()
-        return claim
+        return cls(keeper, file, apart, alone=alone)
 
     async def take_over(
         self, left: Left, netlink: Netlink, deaf: DeafPorts
@@ -85,9 +86,25 @@ class Claim:
         return left.take_over(netlink, deaf, self._file)
 
     def look(self) -> Left:
-        """All that is there.  LaggError: a part of it is not sound; it all goes on."""
+        """Claims all that is there.  LaggError: we cannot have it; it all goes on."""
+        seen = None if self._alone else self._seen()
+        as_listed = self.keeper.claim()
+        if self._alone:
+            self.keeper.commit()
+        if not as_listed:
+            (seen or Left((), self.keeper.left)).close()
+            seen = None
+            self.keeper.list_again()
         with self._remedy():
-            return Left.of(self.keeper.left)
+            return Left.of(self.keeper.left, seen)
+
+    def _seen(self) -> Left | None:
+        """What there is, while another laggd goes on to change it."""
+        try:
+            return Left.of(self.keeper.left).opened()
+        except LaggError as error:  # it may just be writing: it is looked at again
+            log.debug("%s", error)
+            return None
 
     @contextmanager
     def _remedy(self) -> Iterator[None]:

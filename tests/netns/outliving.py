@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,28 @@ class Conversation:
     def close(self) -> None:
         self._near.close()
         self._far.close()
+
+
+class Sniffer:
+    """A packet socket bound to lagg0, as tcpdump has one."""
+
+    def __init__(self, host: Host) -> None:
+        self._socket = host.packet_socket(LAGG)
+
+    def close_alive(self) -> None:
+        """Asserts that it was told of no error, and hears what comes now."""
+        assert self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        self._drain()
+        wait_until(self._drain, DEADLINE_S, "it hears")
+        self._socket.close()
+
+    def _drain(self) -> int:
+        """Reads all that waits: how many frames."""
+        count = 0
+        with suppress(BlockingIOError):
+            while self._socket.recv(64):
+                count += 1
+        return count
 
 
 class Outliving(Steered):

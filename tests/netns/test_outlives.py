@@ -25,6 +25,7 @@ from tests.netns.outliving import (
     PROTOS,
     Conversation,
     Outliving,
+    Sniffer,
     facts,
     furnish,
     steady,
@@ -172,8 +173,10 @@ def outlived(world: Outliving, judge: Judge) -> Iterator[Conversation]:
     conversation = Conversation(world.pair)
     tallies = [Tally(steer) for steer in world.steers]
     before, held = records(world), facts(world.host)
+    sniffer = Sniffer(world.host)
     with world.pair.streaming(rate=RATE, flows=FLOWS) as run:
         yield conversation
+        sniffer.close_alive()
     assert facts(world.host) == held
     after = records(world)
     assert [*map(steady, after)] == [*map(steady, before)]

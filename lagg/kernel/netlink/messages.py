@@ -7,6 +7,7 @@ Owns which attribute means what.  Knows no socket; no pyroute2 value leaves the 
 import errno
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDecodeError
@@ -48,8 +49,26 @@ _IFINFO_BYTES = 32  # the netlink header, then its own
 _ATTRIBUTE = struct.Struct("=HH")  # length, kind
 _NESTED = 0x8000
 _VALUE = struct.Struct("=I")
-_IFLA_PROMISCUITY = 30
-_IFLA_ALLMULTI = 61
+_IFINFO = struct.Struct("=18xHiI4x")  # behind the header and the family
+_TX_DROPPED = struct.Struct("=Q")
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
+_IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_STATS64 = 16, 18, 20, 23
+_IFLA_AF_SPEC, _IFLA_PROMISCUITY, _IFLA_NUM_TX_QUEUES = 26, 30, 31
+_IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 37, 52, 53
+_IFLA_PERM_ADDRESS, _IFLA_ALLMULTI = 54, 61
+_IFLA_INFO_KIND = 1
+_AF_INET6, _IFLA_INET6_CONF, _IFLA_INET6_ADDR_GEN_MODE = 10, 2, 8
+
+_OPERSTATES = {
+    0: "UNKNOWN",
+    1: "NOTPRESENT",
+    2: "DOWN",
+    3: "LOWERLAYERDOWN",
+    4: "TESTING",
+    5: "DORMANT",
+    6: "UP",
+}
+"""RFC 2863's, by IF_OPER_*."""
 
 NO_MAC = "00:00:00:00:00:00"
 
@@ -67,36 +86,82 @@ def decode(body: Any, raw: bytes) -> Any:
 def link_of(raw: bytes) -> Link | None:
     """The interface a link message describes; None when it tells only a part.
 
-    Wireless extensions send link messages that hold a name and nothing else.
+    Wireless extensions send link messages that hold a name and nothing else.  By hand,
+    for of thousands of interfaces it takes pyroute2 seconds.  OSError(EBADMSG) when the
+    message makes no sense.
     """
-    message = decode(ifinfmsg, raw)
-    mtu, operstate = message.get_attr("IFLA_MTU"), message.get_attr("IFLA_OPERSTATE")
-    if mtu is None or operstate is None:
+    try:
+        return _link_of(raw)
+    except (struct.error, IndexError) as error:
+        raise OSError(errno.EBADMSG, "the kernel's message makes no sense") from error
+
+
+def _link_of(raw: bytes) -> Link | None:
+    arphrd, ifindex, flags = _IFINFO.unpack_from(raw)
+    found = attributes_of(raw, _IFINFO_BYTES)
+    if _IFLA_MTU not in found or _IFLA_OPERSTATE not in found:
         return None
-    flags = int(message["flags"])
+    inet6 = _within(_within(found, _IFLA_AF_SPEC), _AF_INET6)
     return Link(
-        ifindex=int(message["index"]),
-        name=_name(message),
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        mtu=int(mtu),
+        ifindex=ifindex,
+        name=_text(found.get(_IFLA_IFNAME)),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(found, _IFLA_MTU),
         up=bool(flags & IFF_UP),
         lower_up=bool(flags & IFF_LOWER_UP),
-        operstate=str(operstate),
-        arphrd=int(message["ifi_type"]),
+        operstate=_OPERSTATES.get(found[_IFLA_OPERSTATE][0], "UNKNOWN"),
+        arphrd=arphrd,
         flags=flags,
-        kind=_kind(message),
-        master=int(message.get_attr("IFLA_MASTER") or 0),
-        lower=_lower(message),
-        permanent_mac=_permanent_mac(message),
-        promiscuity=int(message.get_attr("IFLA_PROMISCUITY") or 0),
-        allmulti=int(message.get_attr("IFLA_ALLMULTI") or 0),
-        addr_gen_mode=_addr_gen_mode(message),
-        router=_is_router(message),
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        altnames=_altnames(message),
-        queues=int(message.get_attr("IFLA_NUM_TX_QUEUES") or 1),
-        tx_dropped=_tx_dropped(message),
+        kind=_text(_within(found, _IFLA_LINKINFO).get(_IFLA_INFO_KIND)),
+        master=_number(found, _IFLA_MASTER),
+        # With a namespace id the index counts in that namespace and not in ours.
+        lower=0 if _IFLA_LINK_NETNSID in found else _number(found, _IFLA_LINK),
+        permanent_mac=_permanent_mac(found),
+        promiscuity=_number(found, _IFLA_PROMISCUITY),
+        allmulti=_number(found, _IFLA_ALLMULTI),
+        addr_gen_mode=_addr_gen_mode(inet6),
+        router=bool(_number(inet6, _IFLA_INET6_CONF)),
+        alias=_text(found.get(_IFLA_IFALIAS)),
+        altnames=_altnames(found),
+        queues=_number(found, _IFLA_NUM_TX_QUEUES) or 1,
+        tx_dropped=_tx_dropped(found),
     )
+
+
+def _within(found: dict[int, bytes], kind: int) -> dict[int, bytes]:
+    """The attributes inside of one."""
+    return attributes_of(found.get(kind, b""), 0)
+
+
+def _number(found: dict[int, bytes], kind: int) -> int:
+    """One of 32 bits, or the first of several; 0 when it is not there."""
+    return int(_VALUE.unpack_from(found[kind])[0]) if kind in found else 0
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").partition(b"\0")[0].decode(errors="surrogateescape")
+
+
+def _permanent_mac(found: dict[int, bytes]) -> str:
+    mac = found.get(_IFLA_PERM_ADDRESS, b"").hex(":")
+    return "" if mac == NO_MAC else mac
+
+
+def _addr_gen_mode(inet6: dict[int, bytes]) -> AddrGenMode | None:
+    mode = inet6.get(_IFLA_INET6_ADDR_GEN_MODE)
+    return None if mode is None else AddrGenMode(mode[0])
+
+
+def _altnames(found: dict[int, bytes]) -> tuple[str, ...]:
+    """All of them have one kind."""
+    raw = found.get(_IFLA_PROP_LIST, b"")
+    names = _each_attribute(raw, 0)
+    return tuple(_text(value) for kind, value in names if kind == _IFLA_ALT_IFNAME)
+
+
+def _tx_dropped(found: dict[int, bytes]) -> int:
+    counters = found.get(_IFLA_STATS64)
+    return int(_TX_DROPPED.unpack_from(counters, 56)[0]) if counters else 0
 
 
 def brief_question(ifindex: int) -> bytes:
@@ -116,14 +181,16 @@ def reception_of(raw: bytes) -> Reception:
 
 def attributes_of(raw: bytes, offset: int) -> dict[int, bytes]:
     """The attributes of a message from `offset` on, undecoded, by their kind."""
-    found = {}
+    return dict(_each_attribute(raw, offset))
+
+
+def _each_attribute(raw: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     while offset + _ATTRIBUTE.size <= len(raw):
         length, kind = _ATTRIBUTE.unpack_from(raw, offset)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & ~_NESTED] = raw[offset + _ATTRIBUTE.size : offset + length]
+        yield kind & ~_NESTED, raw[offset + _ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
-    return found
 
 
 def gone_of(raw: bytes) -> tuple[int, str, bool]:
@@ -135,50 +202,6 @@ def gone_of(raw: bytes) -> tuple[int, str, bool]:
 
 def _name(message: Any) -> str:
     return str(message.get_attr("IFLA_IFNAME") or "")
-
-
-def _kind(message: Any) -> str:
-    information = message.get_attr("IFLA_LINKINFO")
-    return str(information.get_attr("IFLA_INFO_KIND") or "") if information else ""
-
-
-def _lower(message: Any) -> int:
-    # With a namespace id the index counts in that namespace and not in ours.
-    if message.get_attr("IFLA_LINK_NETNSID") is not None:
-        return 0
-    return int(message.get_attr("IFLA_LINK") or 0)
-
-
-def _permanent_mac(message: Any) -> str:
-    mac = str(message.get_attr("IFLA_PERM_ADDRESS") or "")
-    return "" if mac == NO_MAC else mac
-
-
-def _addr_gen_mode(message: Any) -> AddrGenMode | None:
-    inet6 = _inet6(message)
-    mode = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 else None
-    return None if mode is None else AddrGenMode(mode)
-
-
-def _is_router(message: Any) -> bool:
-    inet6 = _inet6(message)
-    settings = inet6.get_attr("IFLA_INET6_CONF") if inet6 else None
-    return bool(settings and settings["forwarding"])
-
-
-def _inet6(message: Any) -> Any:
-    families = message.get_attr("IFLA_AF_SPEC")
-    return families.get_attr("AF_INET6") if families else None
-
-
-def _altnames(message: Any) -> tuple[str, ...]:
-    properties = message.get_attr("IFLA_PROP_LIST")
-    return tuple(properties.get_attrs("IFLA_ALT_IFNAME")) if properties else ()
-
-
-def _tx_dropped(message: Any) -> int:
-    counters = message.get_attr("IFLA_STATS64")
-    return int(counters["tx_dropped"]) if counters else 0
 
 
 def link_request(ifindex: int, *attributes: tuple[str, object]) -> Any:
