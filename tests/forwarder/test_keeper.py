@@ -27,6 +27,7 @@ async def until(predicate: Callable[[], bool], what: str) -> None:
 async def kept(path: Path, *, may_start: bool = True) -> AsyncIterator[Keeper]:
     """A keeper that has lent two descriptors, "lock" and "nft"."""
     keeper = Keeper.open(path, may_start=may_start)
+    keeper.claim()
     keeper.commit()
     keeper.watch()
     fds = {name: os.memfd_create(name) for name in ("lock", "nft")}

@@ -66,12 +66,17 @@ class Sniffer:
     def __init__(self, host: Host) -> None:
         self._socket = host.packet_socket(LAGG)
 
-    def close_alive(self) -> None:
+    def __enter__(self) -> "Sniffer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def require_alive(self) -> None:
         """Asserts that it was told of no error, and hears what comes now."""
         assert self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         self._drain()
         wait_until(self._drain, DEADLINE_S, "it hears")
-        self._socket.close()
 
     def _drain(self) -> int:
         """Reads all that waits: how many frames."""

@@ -116,6 +116,7 @@ def other_version(directory: Path) -> Path:
 async def renew(path: Path) -> None:
     """As a laggd does it that has adopted all, and dies then."""
     keeper = Keeper.open(path)
+    keeper.claim()
     keeper.commit()
     for lagg, slots in carried(keeper.left).items():
         keeper.resumed(lagg, slots, 0)
@@ -173,10 +174,12 @@ def outlived(world: Outliving, judge: Judge) -> Iterator[Conversation]:
     conversation = Conversation(world.pair)
     tallies = [Tally(steer) for steer in world.steers]
     before, held = records(world), facts(world.host)
-    sniffer = Sniffer(world.host)
-    with world.pair.streaming(rate=RATE, flows=FLOWS) as run:
+    with (
+        Sniffer(world.host) as sniffer,
+        world.pair.streaming(rate=RATE, flows=FLOWS) as run,
+    ):
         yield conversation
-        sniffer.close_alive()
+        sniffer.require_alive()
     assert facts(world.host) == held
     after = records(world)
     assert [*map(steady, after)] == [*map(steady, before)]
