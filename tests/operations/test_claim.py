@@ -20,9 +20,9 @@ from lagg.ports.originals import StateFile
 MAC = "02:00:5e:00:53:01"
 
 
-def saved(name: str) -> bytes:
+def saved(name: str, ifindex: int) -> bytes:
     """A lagg of that name, without a port."""
-    link = Link(9, name, MAC, 1500, True, True, "UP", 1, kind="tun")
+    link = Link(ifindex, name, MAC, 1500, True, True, "UP", 1, kind="tun")
     shape = Shape(Proto.FAILOVER, Options(hash_seed=1), mac=LaggMac(MAC))
     return SavedLagg(link, 1, shape).text()
 
@@ -33,7 +33,7 @@ class Forwarder:
     def __init__(self) -> None:
         self.kept = {"1": Slots.create("lagg0"), "2": Slots.create("lagg1")}
         for number, slots in self.kept.items():
-            slots.write(saved(f"lagg{number}"))
+            slots.write(saved(f"lagg{number}", int(number)))
         self.left: dict[str, int] = {}
         self.list_again()
         self.said: list[str] = []
@@ -98,7 +98,7 @@ def test_what_was_changed_before_the_other_let_go_is_read_again(
     forwarder: Forwarder, read: list[str]
 ) -> None:
     def change() -> bool:
-        forwarder.kept["2"].write(saved("uplink"))
+        forwarder.kept["2"].write(saved("uplink", 2))
         return True
 
     forwarder.at_last = change
