@@ -225,6 +225,7 @@ class Keeper:
         if self._owns and not self._ids:
             with self._lock, logged(log.warning):
                 self._client.end()
+                self._line.await_end()
         self._line.close()
 
     # ---- from one forwarder to the next --------------------------------------------

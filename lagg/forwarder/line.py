@@ -29,6 +29,9 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 1.0
 DEATH_MS = 100
 """From the end of a process's connections to its own, at most."""
 
+END_MS = 1_000
+"""For a process that has nothing left to do, on a busy machine."""
+
 START_S_MIN = 1.0
 """From one forwarder that we start to the next."""
 
@@ -100,6 +103,12 @@ class ForwarderLine:
         self._use(client, Process(client.pid))
         self._family = family
         before.disconnect()
+
+    def await_end(self) -> None:
+        """Waits for a forwarder that was told to end, and for a parent that is ours."""
+        for each in (self.process, self._family):
+            if each is not None and not each.ended(END_MS):
+                log.warning("lagg-forwarder (pid %d) does not end", each.pid)
 
     def close(self) -> None:
         """Disconnects; who is at the other end goes on."""
