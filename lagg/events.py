@@ -38,6 +38,7 @@ class EventKind(Enum):
     PORT_RENAMED = "port-renamed"
     PORT_LINK = "port-link"
     PORT_DELAY = "port-delay"  # its link changed before, and it is used or left now
+    PORT_HOLD = "port-hold"  # nothing is given to it, or something again
     PORT_MTU = "port-mtu"  # was not its lagg's, and is put back
     PORT_MAC = "port-mac"
     PORT_WAITING = "port-waiting"

@@ -99,6 +99,14 @@ class MacPolicy(Enum):
     PRIMARY = "primary"  # the primary's, whoever that is: lagg(4)'s way (F-DT-1)
 
 
+class Reselect(Enum):
+    """When a preferred port that is usable again takes over; bonding's words."""
+
+    ALWAYS = "always"
+    BETTER = "better"  # when it is faster
+    FAILURE = "failure"  # when the one that carries fails
+
+
 class Transmit(Enum):
     """How frames leave a port; native/lagg.h has the twin."""
 
@@ -133,6 +141,9 @@ class Options:
     mac_policy: MacPolicy = MacPolicy.STABLE
     up_delay_ms: int = 0
     down_delay_ms: int = 0
+    primary: str | None = None  # None: the first, as lagg(4)
+    reselect: Reselect = Reselect.ALWAYS
+    min_links: int = 1  # with fewer nothing is carried
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # None: random, drawn at creation
@@ -160,6 +171,7 @@ OptionValue = (
     | tuple[HashLayer, ...]
     | HashKind
     | MacPolicy
+    | Reselect
     | AdSelect
     | str
     | int
@@ -176,6 +188,8 @@ class PortOptions:
     """
 
     lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest
+    priority: int = 0  # the highest is the best
+    hold: bool = False  # nothing is sent by it
 
 
 Chosen = TypeVar("Chosen", Options, PortOptions)
@@ -231,6 +245,9 @@ class LaggChange:
     proto: Proto | None = None
     mac: str | None = None
     mtu: int | None = None
+    active: str | None = None  # the port that is to carry; "": whichever is preferred
+    # By port name: it is held from now on, for so many milliseconds.
+    hold_for_ms: Mapping[str, int] = field(default_factory=dict)
     options: tuple[tuple[str, OptionValue], ...] = ()  # field of Options, new value
     # By port name: field of PortOptions, new value.
     port_options: Mapping[str, tuple[tuple[str, OptionValue], ...]] = field(

@@ -22,6 +22,8 @@ U16_MAX = 2**16 - 1
 FLOWID_SHIFT_MAX = 31
 """As lagg(4): a flow id has 32 bits."""
 
+S32_MAX = 2**31 - 1
+
 FALLBACK_S_MAX = 3600
 
 DELAY_MS_MAX = 3_600_000
@@ -36,6 +38,7 @@ class Kind(Enum):
     MAC = "mac"  # a unicast address, or "auto": None
     LAYERS = "layers"  # a list of some of lagghash's
     NAMES = "names"  # a list of names of interfaces
+    NAME = "name"  # of an interface, or "": None
 
 
 class Whole(NamedTuple):
@@ -74,6 +77,7 @@ class Option(NamedTuple):
 
 
 _CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast")
+_STATIC = ("failover", "roundrobin", "loadbalance", "broadcast")
 _BY_FLOW = ("loadbalance", "lacp")
 _LACP = ("lacp",)
 
@@ -125,6 +129,46 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=_CARRYING,
         usual=0,
+    ),
+    Option(
+        "primary",
+        Kind.NAME,
+        metavar="IF",
+        help="failover: the preferred port; '': the first",
+        sentence=(
+            "Failover: the port that is preferred, by its name, whatever priorities"
+            " say.  `''`, the default: as lagg(4), the first port."
+        ),
+        protos=("failover",),
+    ),
+    Option(
+        "reselect",
+        Kind.WORD,
+        metavar="R",
+        help="a preferred port that is back carries: always, better or failure",
+        sentence=(
+            "When a port that is preferred (`primary`, `priority`, lagg(4)'s first) and"
+            " usable again takes over: `always`; when it is `better`, that is faster,"
+            " or as fast and of full duplex; or only on `failure` of the port that"
+            " carries.  A primary carries once it is named or attached, whatever this"
+            " says.  With a static spread it speaks of groups of one priority, and"
+            " `better` of the speeds of their ports together."
+        ),
+        protos=_STATIC,
+        usual="always",
+    ),
+    Option(
+        "min_links",
+        Whole(1, PORTS_MAX),
+        help="with fewer usable ports nothing is carried",
+        sentence=(
+            "1 to 32.  With fewer usable ports the lagg has no carrier.  Roundrobin,"
+            " loadbalance and broadcast: that many of one `priority`; the group of the"
+            " highest that has enough carries.  With lacp the larger of it and"
+            " `lacp_min_links` counts."
+        ),
+        protos=_CARRYING,
+        usual=1,
     ),
     Option(
         "lagghash",
@@ -191,6 +235,7 @@ OPTIONS: tuple[Option, ...] = (
         help="failover: receive from every port",
         sentence=(
             "Failover: accept frames from every port, not from the active one alone."
+            "  With groups of ports by `priority`: from every group."
         ),
         protos=("failover",),
         freebsd=FreeBSD(knob="failover_rx_all", every_lagg=True),
@@ -319,6 +364,29 @@ PORT_OPTIONS: tuple[Option, ...] = (
         help="0 to 65535, 0 highest",
         sentence="Of a port, 0 to 65535; the lower is chosen first.",
         protos=_LACP,
+    ),
+    Option(
+        "priority",
+        Whole(-S32_MAX - 1, S32_MAX),
+        help="higher is better; 0 unless given",
+        sentence=(
+            "Of a port, -2147483648 to 2147483647, 0 by default.  Failover: of the"
+            " ports that are usable one with the highest carries.  Roundrobin,"
+            " loadbalance and broadcast: ports of one priority are a group, and only"
+            " the best with min_links usable ports carries."
+        ),
+        protos=_STATIC,
+    ),
+    Option(
+        "hold",
+        Kind.SWITCH,
+        help="keep the port out, without loss",
+        sentence=(
+            "Of a port: nothing is sent by it, what comes in is taken, its link stays."
+            "  With lacp the partner is told at once that it is not in sync, and sends"
+            " elsewhere.  Also of the last port, which ends the lagg's carrier."
+        ),
+        protos=_CARRYING,
     ),
 )
 """The options of one interface, kept also while it is no port."""

@@ -22,6 +22,7 @@ _TYPES_OF_KIND: Mapping[Kind, type] = {
     Kind.MAC: str,
     Kind.LAYERS: list[str],
     Kind.NAMES: list[str],
+    Kind.NAME: str,
 }
 
 
@@ -121,6 +122,10 @@ class PortRecord(TypedDict):
     drops: dict[str, int]  # by Drop's words
     promisc: str | None  # why it receives more than is for it, in words
     lacp_port_priority: int
+    priority: int
+    held: bool  # nothing is given to it
+    state_since: str  # RFC 3339: it is usable, or is not, from then on
+    failures: int  # times that it was used, and left for want of its link
     lacp: PortLacpRecord | None  # null unless laggproto is lacp
 
 
@@ -142,7 +147,22 @@ class Limbo(TypedDict):
     worker: int | None  # that holds it up
 
 
-class LaggRecord(TypedDict):
+FailoverRecord = TypedDict(
+    "FailoverRecord", {"from": str, "to": str, "cause": str | None, "at": str}
+)
+"""Who took over from whom: ports, with commas where a group carries; when, RFC 3339."""
+
+
+class CarriageRecord(TypedDict):
+    """Who carries a lagg; a part of its record."""
+
+    active: str | None  # of failover; null: none, or not one alone
+    active_reason: str | None  # why that one, in words
+    failovers: int
+    last_failover: FailoverRecord | None
+
+
+class LaggRecord(CarriageRecord):
     """One lagg: a consistent snapshot."""
 
     name: str

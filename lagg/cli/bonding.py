@@ -2,7 +2,7 @@
 """`laggctl show --bonding`: a lagg in the words of Linux's /proc/net/bonding.
 
 Owns that file's words, for people and scripts that know it.  What laggd does not know
-(failure counts, permanent addresses, polling) is left out.  Pure: records in, text out.
+(permanent addresses, polling) is left out.  Pure: records in, text out.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def bonding_page(lagg: LaggRecord) -> str:
         f"Bonding Mode: {_MODES[lagg['proto']]}",
         *_mode_lines(lagg),
         f"MII Status: {lagg['link']}",
+        f"Up Delay (ms): {lagg['options']['up_delay_ms']}",
+        f"Down Delay (ms): {lagg['options']['down_delay_ms']}",
         *_aggregator_lines(lagg),
     ]
     blocks = ["\n".join(head), *("\n".join(_port_lines(p)) for p in lagg["ports"])]
@@ -49,7 +51,8 @@ def _mode_lines(lagg: LaggRecord) -> list[str]:
     if lagg["proto"] != "failover":
         return []
     return [
-        f"Primary Slave: {_flagged(lagg, 'MASTER')}",
+        f"Primary Slave: {_flagged(lagg, 'MASTER')}"
+        f" (primary_reselect {lagg['options']['reselect']})",
         f"Currently Active Slave: {_flagged(lagg, 'ACTIVE')}",
     ]
 
@@ -103,6 +106,7 @@ def _port_lines(port: PortRecord) -> list[str]:
         f"Slave Interface: {port['name']}",
         f"MII Status: {port['link']}",
         f"Speed: {speed}",
+        f"Link Failure Count: {port['failures']}",
         *_port_lacp_lines(port),
     ]
 

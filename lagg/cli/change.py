@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lagg.cli.options import wanted, wanted_of_port
+from lagg.cli.options import state_wanted, wanted, wanted_of_port
 from lagg.cli.output import UsageError, done
 from lagg.control.client import Client
 
@@ -26,6 +26,7 @@ def create(arguments: argparse.Namespace) -> int:
 def set(arguments: argparse.Namespace) -> int:
     """Sets protocol, MAC, MTU and options of a running lagg."""
     change = wanted(arguments) | {"port": wanted_of_port(arguments)}
+    change |= state_wanted(arguments)
     if not any(change[key] is not None for key in change if key != "name"):
         raise UsageError(f"{arguments.name}: nothing to set")
     with Client(arguments.socket) as laggd:

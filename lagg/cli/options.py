@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lagg.cli.output import UsageError
-from lagg.cli.words import listed, number
+from lagg.cli.words import listed, number, seconds
 from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
 
 PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
@@ -28,10 +28,18 @@ def add_lagg_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_port_options(command: argparse.ArgumentParser) -> None:
-    """What only `set` has: the options of one port."""
+    """What only `set` has: who is to carry, and the options of one port."""
+    command.add_argument(
+        "--active",
+        metavar="IF",
+        help="failover: this port carries, until it fails; '': the preferred one",
+    )
     command.add_argument("--port", metavar="IF", help="whose options are set")
     for row in PORT_OPTIONS:
         _add(command, row)
+    command.add_argument(
+        "--hold-for", metavar="S", type=seconds, help="hold the port for S seconds"
+    )
 
 
 def _add(command: argparse.ArgumentParser, row: Option) -> None:
@@ -63,12 +71,22 @@ def wanted(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def state_wanted(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What Set takes beside options: who carries, and who is held for how long."""
+    seconds, port = arguments.hold_for, arguments.port
+    times_ms = None if seconds is None else {port: round(1000 * seconds)}
+    return {"active": arguments.active, "hold_for_ms": times_ms}
+
+
 def wanted_of_port(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """The options of the one port that `set --port` names; None without any."""
     chosen = _chosen(arguments, PORT_OPTIONS)
-    if bool(chosen) != (arguments.port is not None):
-        flags = " or ".join(row.flag for row in PORT_OPTIONS)
-        raise UsageError(f"--port and {flags} need each other")
+    says = bool(chosen) or arguments.hold_for is not None
+    if says != (arguments.port is not None):
+        flags = ", ".join(row.flag for row in PORT_OPTIONS)
+        raise UsageError(f"--port needs one of {flags}, --hold-for, and they need it")
+    if "hold" in chosen and arguments.hold_for is not None:
+        raise UsageError("--hold-for is a hold: leave --hold or --no-hold out")
     return {arguments.port: chosen} if chosen else None
 
 

@@ -184,6 +184,7 @@ def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
         *_limbo_lines(lagg["limbo"], verbose),
         *_option_lines(lagg["proto"], lagg["options"]),
         *(f"  altname {name}" for name in lagg["options"]["altname"]),
+        *_carriage_lines(lagg),
         *_lacp_lines(lagg["lacp"]),
         *_port_lines(lagg["ports"], paint, verbose),
         *(
@@ -216,6 +217,21 @@ def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
         f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"
         for at in range(0, len(words), _OPTIONS_IN_LINE)
     ]
+
+
+def _carriage_lines(lagg: LaggRecord) -> list[str]:
+    """Who carries and why, where it is one port; and the last to take over."""
+    lines = []
+    if lagg["active"] is not None:
+        lines.append(f"  active {lagg['active']}: {lagg['active_reason']}")
+    last = lagg["last_failover"]
+    if last is not None:
+        why = f" ({last['cause']})" if last["cause"] else ""
+        lines.append(
+            f"  failovers {lagg['failovers']}, the last from {last['from']}"
+            f" to {last['to']} at {last['at']}{why}"
+        )
+    return lines
 
 
 def _option_words(value: object) -> str:
@@ -333,6 +349,9 @@ def _with_details(
 def _way_lines(ports: Sequence[PortRecord]) -> list[str]:
     """How frames leave by each port, and why it takes more than is for it."""
     found = [f"  {port['name']} transmits by {port['tx']}" for port in ports]
+    for port in ports:
+        times = f"{port['failures']} failure{'s' * (port['failures'] != 1)}"
+        found.append(f"  {port['name']} is so since {port['state_since']}, {times}")
     opened = (port for port in ports if port["promisc"] is not None)
     return found + [f"  {p['name']} is promiscuous: {p['promisc']}" for p in opened]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lagg.config.requests import Complaint, Reading, read_lagg, refuse_unknown
 from lagg.config.rules import shown
-from lagg.model import LaggConfig, Options, PortOptions
+from lagg.model import LaggConfig, Options, PortOptions, differences
 
 FILE_BYTES_MAX = 4 << 20
 """A thousand laggs with 32 ports each; more is no configuration."""
@@ -225,8 +225,8 @@ def _port_lines(chosen: Mapping[str, PortOptions]) -> Iterator[str]:
     for port, options in chosen.items():
         if options != PortOptions():
             yield f"[lagg.port.{json.dumps(port)}]"
-            for field in fields(PortOptions):
-                yield f"{field.name} = {_toml(getattr(options, field.name))}"
+            for key, _, value in differences(PortOptions(), options):
+                yield f"{key} = {_toml(value)}"
 
 
 def _toml(value: object) -> str:

@@ -14,6 +14,7 @@ from lagg.config.rules import (
     BASIC_RULES,
     OPTION_RULES,
     PORT_RULES,
+    SET_RULES,
     SHOWN_CHARS,
     BadValueError,
     listed,
@@ -62,9 +63,9 @@ def parse_set(name: object, wanted: Mapping[str, object]) -> LaggChange:
     reading = Reading()
     title = _plain(name)
     reading.value(title, parse_any_name, name)
-    known = ("proto", "mac", "mtu", "port", *OPTION_RULES)
+    known = ("proto", "mac", "mtu", "active", "hold_for_ms", "port", *OPTION_RULES)
     refuse_unknown(reading, title, wanted, known)
-    basics = _read_keys(reading, title, wanted, BASIC_RULES)
+    basics = _read_keys(reading, title, wanted, SET_RULES)
     options = _read_keys(reading, title, wanted, OPTION_RULES)
     port_options = _read_port_tables(reading, title, wanted.get("port", {}))
     _raise_first(reading)
@@ -152,6 +153,10 @@ def read_lagg(
     _refuse_strangers(reading, title, port_options, ports)
     basics = _read_keys(reading, title, table, BASIC_RULES)
     options = _read_keys(reading, title, table, OPTION_RULES)
+    primary = cast(str | None, options.get("primary"))
+    if primary is not None and primary not in ports:
+        cause = f"{primary} is not in ports{nearest(primary, ports)}"
+        reading.complain(f"{title}: primary", cause)
     if name in cast(tuple[str, ...], options.get("altname", ())):
         reading.complain(f"{title}: altname", f"{name} is its name already", EEXIST)
     if name is None:

@@ -140,6 +140,11 @@ def mac_or_auto(value: object) -> str | None:
     return None if value == "auto" else parse_mac(value)
 
 
+def name_or_none(value: object) -> str | None:
+    """A name of an interface; None for "": no one in particular."""
+    return None if value == "" else parse_name(value)
+
+
 def layers(value: object) -> tuple[HashLayer, ...]:
     """Some of lagghash's layers, each once."""
     words = [layer.value for layer in HashLayer]
@@ -159,6 +164,7 @@ _RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
     Kind.MAC: mac_or_auto,
     Kind.LAYERS: layers,
     Kind.NAMES: altnames,
+    Kind.NAME: name_or_none,
 }
 """The rule of each kind but WORD, whose words are its default's enumeration."""
 
@@ -190,6 +196,28 @@ BASIC_RULES: Mapping[str, Callable[[object], object]] = {
     "mtu": partial(whole_number, least=MTU_MIN, most=MTU_MAX),
 }
 """The rule of what else may be set."""
+
+
+HOLD_MS_MAX = 86_400_000
+"""A day; who holds a port for longer says when it is over."""
+
+
+def _times_by_port(value: object) -> dict[str, int]:
+    """Milliseconds for each port."""
+    if not isinstance(value, dict):
+        raise BadValueError(f"{shown(value)} is not a time for each port")
+    return {
+        parse_name(port): whole_number(time_ms, least=1, most=HOLD_MS_MAX)
+        for port, time_ms in value.items()
+    }
+
+
+SET_RULES: Mapping[str, Callable[[object], object]] = {
+    **BASIC_RULES,
+    "active": lambda value: name_or_none(value) or "",
+    "hold_for_ms": _times_by_port,
+}
+"""What may be set of a lagg that runs, beside its options."""
 
 
 def shown(value: object) -> str:

@@ -19,6 +19,7 @@ from lagg.config.rules import (
     altnames,
     layers,
     mac_or_auto,
+    name_or_none,
     parse_mac,
     parse_proto,
     switch,
@@ -44,6 +45,7 @@ _MAC: Schema = {
 _PLAIN: Mapping[object, Schema] = {
     switch: {"type": "boolean"},
     parse_mac: _MAC,
+    name_or_none: {"anyOf": [_NAME, {"const": ""}]},
     mac_or_auto: {"anyOf": [_MAC, {"const": "auto"}]},
     parse_proto: {"enum": [proto.value for proto in Proto]},
     altnames: {

@@ -201,12 +201,16 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         proto: str | None = None,
         mac: str | None = None,
         mtu: int | None = None,
+        active: str | None = None,
+        hold_for_ms: dict[str, int] | None = None,
         options: OptionsChangeJson | None = None,
         port: dict[str, PortOptionsChangeJson] | None = None,
     ) -> None:
         """Changes what is given and leaves the rest; live."""
         with self._change(name):
-            wanted = _wanted(options, proto=proto, mac=mac, mtu=mtu, port=port)
+            basics = {"proto": proto, "mac": mac, "mtu": mtu, "port": port}
+            state = {"active": active, "hold_for_ms": hold_for_ms}
+            wanted = _wanted(options, **basics, **state)
             await self._commands.set(name, parse_set(name, wanted))
 
     @varlinkmethod

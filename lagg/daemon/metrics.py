@@ -122,6 +122,12 @@ FAMILIES = (
         "What the ports that carry have together; 0 when unknown",
         lambda a: a["speed_mbps"] * 1_000_000,
     ),
+    _of_lagg(
+        "failovers",
+        "Times that another port or group of ports took over",
+        lambda a: a["failovers"],
+        counts=True,
+    ),
     _of_lagg("ports", "Attached ports", lambda a: len(a["ports"])),
     _of_lagg(
         "publications", "Snapshots published", lambda a: a["generation"], counts=True
@@ -172,6 +178,18 @@ FAMILIES = (
         "speed_bits_per_second",
         "What ethtool says; 0 when unknown",
         lambda p: p["speed_mbps"] * 1_000_000,
+    ),
+    _of_ports("held", "1 while nothing is given to it", lambda p: p["held"]),
+    _of_ports(
+        "failures",
+        "Times that it was used, and left for want of its link",
+        lambda p: p["failures"],
+        counts=True,
+    ),
+    _of_ports(
+        "state_since_seconds",
+        "Since when it is usable, or is not, in seconds since 1970",
+        lambda p: datetime.fromisoformat(p["state_since"]).timestamp(),
     ),
     Family(
         "laggd_port_flag",

@@ -18,6 +18,7 @@ from lagg.link import Ifindex, Link, RxFilter
 from lagg.model import BUCKETS, Drop, Options, PortOptions, Proto, Wanted
 from lagg.options import OPTIONS, PORT_OPTIONS, PORTS_MAX, Option, Whole
 from lagg.plan.flow_moves import Moves
+from lagg.plan.history import LaggPast
 from lagg.plan.shape import LaggMac, Shape, Slot
 
 VERSION = 1
@@ -83,6 +84,7 @@ class SavedLagg:
     openings: tuple[tuple[Ifindex, str], ...] = ()
     holds: Annotated[tuple[SavedHold, ...], range(PORTS_MAX + 1)] = ()
     lacp: SavedLacp | None = None
+    history: LaggPast = field(default_factory=LaggPast)
 
     @property
     def flow_moves(self) -> Moves:
@@ -119,6 +121,9 @@ def _check_shape(shape: Shape) -> None:
     _hold(len({*slots}) == len(slots) <= PORTS_MAX, "shape.ports: a slot twice")
     primary = shape.primary in slots if slots else shape.primary is None
     _hold(primary, "shape.primary: not in the slot of a port")
+    or_none = {*slots, None}
+    _hold({shape.picked, shape.incumbent} <= or_none, "shape.picked: no port's slot")
+    _hold(shape.carriers <= {*slots}, "shape.carriers: no port's slot")
     _hold(not shape.closing & {*slots}, "shape.closing: a port that is there")
     wanted = BUCKETS if slots else 0
     _hold(len(shape.homes) == wanted, f"shape.homes: not {wanted}")
@@ -146,6 +151,8 @@ def _check_ranges(
 
 def _check_beside(saved: SavedLagg) -> None:
     shape = saved.shape
+    past = [each.ifindex for each in saved.history.ports]
+    _hold(len({*past}) == len(past), "history.ports: a port twice")
     known = shape.closing.union(port.slot for port in shape.ports)
     origins = dict(saved.moves)
     _hold(len(origins) == len(saved.moves), "moves: an index twice")

@@ -33,7 +33,6 @@ from lagg.lacp.pdu import (
     Lacpdu,
     Marker,
     decode,
-    encode_lacpdu,
     encode_marker,
     source_of,
 )
@@ -41,7 +40,7 @@ from lagg.lacp.port import COLLECTS, Port, sent_limit
 from lagg.lacp.reason import reason
 from lagg.lacp.receive import LONG_TIMEOUT_NS, RECEIVE, forgive, load_defaults
 from lagg.lacp.saved import SavedEngine, SavedPort
-from lagg.lacp.transmit import due_at, mute, said, sends
+from lagg.lacp.transmit import due_at, mute, said, sends, written
 from lagg.lacp.values import (
     Bad,
     Instant,
@@ -180,6 +179,16 @@ class Engine:
             port.tell()
             self._settle(now)
 
+    def set_gate(self, number: int, closed: bool, now: Instant) -> None:
+        """A user holds the port, or no more; the partner hears of it at once."""
+        port = self._ports[number]
+        if port.gated is not closed:
+            if closed:
+                mux.close_gate(port)
+            else:
+                mux.open_gate(port, now)
+            self._settle(now)
+
     def set_medium(self, number: int, medium: Medium, now: Instant) -> None:
         """The link changed.  While the speed is unknown, the last known one stands."""
         port = self._ports[number]
@@ -267,7 +276,7 @@ class Engine:
         PDUs are written only now: none says what was so once.
         """
         taken, self._outputs = self._outputs, []
-        return [_written(each) if isinstance(each, Port) else each for each in taken]
+        return [written(each) if isinstance(each, Port) else each for each in taken]
 
     def view(self) -> View:
         """Everything there is to see, as a value."""
@@ -292,12 +301,12 @@ class Engine:
         self._rekey(port)
         if after.strict is not before.strict and port.receive is Receive.DEFAULTED:
             load_defaults(port, now)
-        if after.coupled is not before.coupled and not port.leaving:
+        if after.coupled is not before.coupled and not port.drains:
             port.mux = mux.same_in(after.coupled, port)
         if before.fast and not after.fast and port.receive is Receive.CURRENT:
             # The partner slows down as soon as it hears of it; it is not late then.
             port.current_while = now + LONG_TIMEOUT_NS
-        if _in_pdu(after) != _in_pdu(before):
+        if after.in_pdu != before.in_pdu:
             port.tell()
 
     def _rekey(self, port: Port) -> None:
@@ -486,14 +495,3 @@ class Engine:
             at = self._alone_since + self._fallback_ns()
             if at > self._now:  # it has fallen back already
                 yield at
-
-
-def _written(port: Port) -> Send:
-    return Send(
-        port.number, encode_lacpdu(Lacpdu(port.actor(), port.partner), port.mac)
-    )
-
-
-def _in_pdu(settings: Settings) -> tuple[object, ...]:
-    """The settings that a PDU shows."""
-    return settings.system, settings.active, settings.fast

@@ -24,7 +24,9 @@ def begin(port: Port, now: Instant) -> None:
 def settle(port: Port, now: Instant) -> None:
     """One port's machines, in the order in which one looks at the other's result."""
     port.receive = RECEIVE.settle(port.receive, port, now)
-    if not port.leaving:
+    if port.gated and not port.drains:
+        mux.end_drain(port, now)
+    if not port.drains:
         port.mux = mux.machine_of(port).settle(port.mux, port, now)
     port.actor_churn = ACTOR_CHURN.settle(port.actor_churn, port, now)
     port.partner_churn = PARTNER_CHURN.settle(port.partner_churn, port, now)
@@ -39,7 +41,8 @@ def situation(port: Port) -> tuple[object, ...]:
         *(port.wait_while is None, port.loop_while is None, port.held_until is None),
         *(port.actor_churn, port.partner_churn),
     )
-    return machines, chosen, running, port.partner, port.defaulted, port.duplicate_of
+    known = (port.partner, port.defaulted, port.duplicate_of, port.gated)
+    return machines, chosen, running, *known
 
 
 def run_out(port: Port, now: Instant) -> None:

@@ -8,7 +8,7 @@ a partner that collects, and coupled control (6-22), where its Sync is enough.
 from collections.abc import Mapping
 
 from lagg.lacp.machine import Entry, Machine, Row
-from lagg.lacp.port import DISTRIBUTES, Port
+from lagg.lacp.port import COLLECTS, DISTRIBUTES, Port
 from lagg.lacp.values import Instant, Mux, Selected, State
 
 AGGREGATE_WAIT_NS = 2_000_000_000
@@ -163,6 +163,31 @@ def same_in(coupled: bool, port: Port) -> Mux:
 def leave(port: Port) -> None:
     """Stop distributing, go on collecting: the partner needs a moment to hear of it."""
     port.leaving = port.goodbye = True
+    _drain(port)
+
+
+def close_gate(port: Port) -> None:
+    """Stop distributing, go on collecting for as long as the partner sends."""
+    port.gated = True
+    _drain(port)
+    port.tell()
+
+
+def open_gate(port: Port, now: Instant) -> None:
+    """Begin anew: what the partner was told is that the port is not in sync."""
+    port.gated = False
+    end_drain(port, now)
+    port.tell()
+
+
+def end_drain(port: Port, now: Instant) -> None:
+    """Collect no more; in either table."""
+    if port.mux in COLLECTS:
+        port.mux = Mux.DETACHED
+        _detached(port, now)
+
+
+def _drain(port: Port) -> None:
     port.distributing = False  # planned, so it is no flap
     if port.mux in DISTRIBUTES:
         port.mux = Mux.COLLECTING

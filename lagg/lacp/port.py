@@ -130,6 +130,7 @@ class Port:
     distributing: bool = False
     leaving: bool = False
     left_active: bool = False  # was in the active aggregator when it began to leave
+    gated: bool = False  # a user holds it: in no aggregator, and the partner is told
 
     periodic: Periodic = Periodic.NO_PERIODIC
     periodic_timer: Instant | None = None
@@ -151,6 +152,12 @@ class Port:
         return self.medium.up and self.medium.full_duplex
 
     @property
+    def drains(self) -> bool:
+        """Whether it goes on collecting, for its partner does not know better yet."""
+        sends = self.enabled and State.DISTRIBUTING in self.partner.state
+        return self.leaving or (self.gated and sends)
+
+    @property
     def heard(self) -> bool:
         """Whether there is a partner, even one whose PDUs are late."""
         return self.medium.up and not self.defaulted
@@ -169,14 +176,14 @@ class Port:
         self.need_to_transmit = self.news = True
 
     def _actor_octet(self) -> int:
-        octet = 0
+        octet, going = 0, self.leaving or self.gated
         for condition, bit in (
             (self.settings.active, 0x01),
             (self.settings.fast, 0x02),
             (not self.leaving, 0x04),
-            (self.sync and not self.leaving, 0x08),
-            (self.collecting and not self.leaving, 0x10),
-            (self.distributing and not self.leaving, 0x20),
+            (self.sync and not going, 0x08),
+            (self.collecting and not going, 0x10),
+            (self.distributing and not going, 0x20),
             (self.defaulted, 0x40),
             (self.expired, 0x80),
         ):

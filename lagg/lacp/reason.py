@@ -30,6 +30,10 @@ def _leaving(port: Port) -> str | None:
     return "leaving: the partner is being told" if port.goodbye else "leaving"
 
 
+def _gate(port: Port) -> str | None:
+    return "held" if port.gated else None
+
+
 def _wiring(port: Port) -> str | None:
     if port.loop_while is not None:
         return "loops back to this system"
@@ -51,6 +55,7 @@ def _partner(port: Port) -> str | None:
 _OF_ITSELF: tuple[Callable[[Port], str | None], ...] = (
     _medium,
     _leaving,
+    _gate,
     _wiring,
     _partner,
 )

@@ -106,6 +106,7 @@ class SavedPort:
     counts: PortCounts
     markers: SavedMarkers
     notices: SavedNotices
+    gated: bool = False
 
     @classmethod
     def of(cls, port: Port, markers: MarkerPort, teller: Teller) -> "SavedPort":
@@ -206,7 +207,8 @@ def _check_port(port: SavedPort, engine: SavedEngine, place: str) -> None:
     others = {other.number for other in engine.ports} - {port.number}
     _hold(port.duplicate_of in {None, *others}, f"{place}duplicate_of: no port")
     table = mux.COUPLED_ROWS if engine.settings.coupled else mux.INDEPENDENT_ROWS
-    _hold(port.leaving or port.mux in table, f"{place}mux: not with this control")
+    drains = port.leaving or port.gated
+    _hold(drains or port.mux in table, f"{place}mux: not with this control")
 
 
 def _check_times(port: SavedPort, saved: Instant, now: Instant, place: str) -> None:

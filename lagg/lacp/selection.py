@@ -72,6 +72,7 @@ def _excluded(port: Port) -> bool:
     return (
         not port.enabled
         or port.leaving
+        or port.gated
         or port.loop_while is not None
         or port.held
         or port.duplicate_of is not None
@@ -189,4 +190,4 @@ def choose_fallback(ports: Sequence[Port], wanted: bool, now: Instant) -> None:
 
 def _may_fall_back(port: Port) -> bool:
     idle = port.receive is Receive.DEFAULTED and port.loop_while is None
-    return idle and port.enabled and not port.leaving
+    return idle and port.enabled and not (port.leaving or port.gated)

@@ -5,9 +5,10 @@ Owns the limit: at most three LACPDUs in any second, for any reason whatever.  A
 that has to wait says what is true when it leaves.
 """
 
+from lagg.lacp.pdu import Lacpdu, encode_lacpdu
 from lagg.lacp.periodic import silent
 from lagg.lacp.port import PDUS_PER_WINDOW, Port
-from lagg.lacp.values import Instant
+from lagg.lacp.values import Instant, Send
 
 ROUTINE_PER_WINDOW = PDUS_PER_WINDOW - 1
 """What is periodic, or asked for by the partner, leaves one place for our own news:
@@ -42,3 +43,9 @@ def sends(port: Port, now: Instant) -> bool:
 def said(port: Port) -> None:
     """Clears what waited to be told: the PDU being written now says it all."""
     port.need_to_transmit = port.news = port.goodbye = False
+
+
+def written(port: Port) -> Send:
+    """The PDU that says what is true of the port now."""
+    pdu = Lacpdu(port.actor(), port.partner)
+    return Send(port.number, encode_lacpdu(pdu, port.mac))

@@ -107,6 +107,11 @@ class Settings:
     txtest: bool = False  # lacp_txtest: no PDU is sent
     rxtest: bool = False  # lacp_rxtest: every PDU is ignored
 
+    @property
+    def in_pdu(self) -> tuple[object, ...]:
+        """The settings that a PDU shows."""
+        return self.system, self.active, self.fast
+
 
 @dataclass(frozen=True, slots=True)
 class Medium:

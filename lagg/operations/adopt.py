@@ -247,6 +247,7 @@ def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
 async def go_on(bundle: Bundle, left: LeftLagg) -> None:
     """Begins to act for a lagg that is adopted: it is ours alone now.  LaggError."""
     bundle.publish_again()
+    bundle.settle()
     saved, lacp = left.saved.lacp, bundle.lacp
     if saved is None or lacp is None:
         return

@@ -20,6 +20,7 @@ too, is anybody told of what has come.
 import asyncio
 import errno
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -39,6 +40,7 @@ from lagg.model import (
     Health,
     LaggChange,
     LaggConfig,
+    Proto,
     Tuning,
 )
 from lagg.operations import propagate
@@ -56,6 +58,8 @@ from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
 from lagg.operations.protocol_change import change_protocol
 from lagg.operations.succession import HandingOver
 from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.gate import held_for, without_end
+from lagg.plan.plan import reason
 from lagg.plan.shape import Shape
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
@@ -338,7 +342,12 @@ class Commands:
 
     async def _set(self, name: str, change: LaggChange) -> None:
         bundle = self._laggs.find(name)
-        _refuse_strangers(bundle, change.port_options)
+        primary = dict(change.options).get("primary")
+        named = (*change.port_options, *([] if primary is None else [str(primary)]))
+        _refuse_strangers(bundle, named)
+        for held in change.hold_for_ms:
+            attached(bundle, held)
+        _refuse_pick(bundle, change)
         mtu = bundle.link.mtu
         async with _undoing(bundle) as undo:
             await self._change(bundle, change, undo)
@@ -410,10 +419,28 @@ def _refuse_strangers(bundle: Bundle, named: Iterable[str]) -> None:
             raise LaggError(thing, "no port of it", errno.ENOENT)
 
 
+def _refuse_pick(bundle: Bundle, change: LaggChange) -> None:
+    """Refuses a choice of a port that cannot carry, or where no single one does."""
+    if not change.active:
+        return
+    proto = change.proto or bundle.shape.proto
+    if proto is not Proto.FAILOVER:
+        cause = f"laggproto {proto.value} has no active port; failover has one"
+        raise bundle.refuse(cause, errno.EINVAL)
+    port = attached(bundle, change.active)
+    if not port.active:
+        why = reason(bundle.shape, port.slot, ())
+        thing = f"{bundle.name}: port {change.active}"
+        raise LaggError(thing, f"cannot carry: {why}", errno.ENETDOWN)
+
+
 def _changed(shape: Shape, change: LaggChange) -> Shape:
-    return replace(
+    shape = replace(
         shape,
         proto=change.proto or shape.proto,
-        options=with_seed(change.options_after(shape.options)),
         port_options=change.port_options_after(shape.port_options),
     )
+    shape = shape.with_options(with_seed(change.options_after(shape.options)))
+    said = {port for port, keys in change.port_options.items() if "hold" in dict(keys)}
+    shape = held_for(without_end(shape, said), change.hold_for_ms, time.monotonic_ns())
+    return shape if change.active is None else shape.with_pick(change.active)

@@ -57,7 +57,16 @@ def cause(before: Shape, after: Shape) -> str | None:
     return ", ".join(found) or None
 
 
+_ELECTING = frozenset({"primary", "reselect", "min_links", "priority"})
+"""Options by which another port may carry."""
+
+
 def _of_lagg(before: Shape, after: Shape) -> Iterator[str]:
+    for change in option_changes(before, after):
+        if change.key in _ELECTING:
+            yield f"{change.port} {change}" if change.port else str(change)
+    if after.picked is not None and before.picked != after.picked:
+        yield f"a user chose {after.at(after.picked).link.name}"
     if before.proto is not after.proto:
         yield f"laggproto {after.proto.value}"
     if before.order != after.order:
@@ -79,6 +88,8 @@ def _of_ports(before: Shape, after: Shape) -> Iterator[str]:
 def _of_port(old: Port, port: Port) -> Iterator[str]:
     if old.active != port.active:
         yield f"{port.link.name} {'up' if port.active else 'down'}"
+    elif old.held != port.held:
+        yield f"{port.link.name} {'held' if port.held else 'held no more'}"
     elif old.lacp.distributing and not port.lacp.distributing:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
     elif port.lacp.distributing and not old.lacp.distributing:
@@ -93,6 +104,7 @@ class News:
     details: str
     port: str | None = None
     cause: str | None = None
+    warns: bool = False  # somebody may not have meant it
 
 
 def news(before: Shape, after: Shape) -> Iterator[News]:
@@ -101,6 +113,7 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
         old = before.find(port.link.ifindex)
         if old is not None:
             yield from _link_news(old, port)
+            yield from _hold_news(after, old, port)
     if before.mac.address != after.mac.address:
         whose = after.mac.donor and f"that of {after.mac.donor}"
         yield News(EventKind.MAC, after.mac.address, cause=whose)
@@ -117,6 +130,16 @@ def _link_news(old: Port, port: Port) -> Iterator[News]:
         yield News(EventKind.PORT_LINK, f"{'up' if up else 'down'}{waits}", name)
     elif old.active != port.active:
         yield News(EventKind.PORT_DELAY, "is used" if port.active else "is left", name)
+
+
+def _hold_news(after: Shape, old: Port, port: Port) -> Iterator[News]:
+    if old.held == port.held:
+        return
+    words = "held" if port.held else "no longer held"
+    last = port.held and not any(each.usable for each in after.ports)
+    if last:
+        words += ": no other port is usable, so the lagg carries nothing"
+    yield News(EventKind.PORT_HOLD, words, port.link.name, warns=last)
 
 
 def option_news(before: Shape, after: Shape) -> Iterator[News]:

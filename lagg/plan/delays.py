@@ -49,19 +49,20 @@ def _wait_of(port: Port, old: Port | None, shape: Shape, now: Instant) -> Wait |
 
 
 def _without_idle_waits(shape: Shape) -> Shape:
-    """While no port carries, those that wait to be used are: the most preferred first.
+    """While no port carries, those that wait to be used are: first who came first.
 
     LACP needs time to agree, so there all are used until one distributes.
     """
-    waits = {port.slot: port.wait for port in shape.ports if port.wait is not None}
-    for port in shape.preferred:
-        if port.slot in waits and not port.active and not _is_carried(shape):
-            del waits[port.slot]
+    waits = {port.slot: port.wait for port in shape.preferred if port.wait is not None}
+    coming = [slot for slot, wait in waits.items() if not wait.active]
+    for slot in sorted(coming, key=lambda slot: waits[slot].until):
+        if not _is_carried(shape):
+            del waits[slot]
             shape = shape.with_waits(waits)
     return shape
 
 
 def _is_carried(shape: Shape) -> bool:
     if shape.proto is Proto.LACP:
-        return any(port.active and port.lacp.distributing for port in shape.ports)
-    return any(port.active for port in shape.ports)
+        return any(port.usable and port.lacp.distributing for port in shape.ports)
+    return any(port.usable for port in shape.ports)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from lagg.errors import LaggError
 from lagg.model import Drop, HashKind, Proto, Spread
-from lagg.plan.plan import Plan, link_active, plan
+from lagg.plan.election import link_active, members, why
+from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
 
 
@@ -125,13 +126,24 @@ def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
         return _NOBODY[running.tx_drop]
     match running.spread:
         case Spread.FIRST:
-            return _why_first(shape, running)
+            return why(shape)
         case Spread.TURN:
-            return f"the ports take turns of {_counted(running.stride, 'frame')}"
+            turns = f"the ports take turns of {_counted(running.stride, 'frame')}"
+            return f"{turns}{_grouped(shape)}"
         case Spread.FLOW:
-            return f"{_hashed(running, flow_hash)}{_moved(shape, running, flow_hash)}"
+            hashed = _hashed(running, flow_hash)
+            return f"{hashed}{_moved(shape, running, flow_hash)}{_grouped(shape)}"
         case Spread.ALL:
-            return "every port that is up carries a copy"
+            return f"every port that is up carries a copy{_grouped(shape)}"
+
+
+def _grouped(shape: Shape) -> str:
+    """Says which group carries, where there are several."""
+    carrying = members(shape)
+    if shape.proto is Proto.LACP or len(carrying) == len(shape.ports):
+        return ""
+    names = ", ".join(port.link.name for port in carrying)
+    return f"; of the groups by priority that of {names} carries"
 
 
 _NOBODY = {
@@ -139,13 +151,6 @@ _NOBODY = {
     Drop.NO_ACTIVE_PORT: "no port can carry: each is down, or not distributing",
     Drop.PROTO_NONE: "laggproto none carries nothing",
 }
-
-
-def _why_first(shape: Shape, running: Plan) -> str:
-    primary = shape.primary_port
-    if primary is None or primary.slot == running.tx_slots[0]:
-        return "the primary carries all"
-    return f"the primary, {primary.link.name}, is down; this port stands in"
 
 
 def _hashed(running: Plan, flow_hash: int) -> str:
@@ -162,7 +167,7 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     if shape.proto is not Proto.LOADBALANCE:
         return ""
     if running.hash_kind is HashKind.FNV1:
-        ports = shape.preferred
+        ports = members(shape)
         home = ports[flow_hash % len(ports)].slot
         answers = link_active(ports, home) != home
     else:
@@ -170,7 +175,9 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
         answers = home != running.tx_slots[flow_hash % len(running.tx_slots)]
     if not answers:
         return ""
-    return f"; its port, {shape.at(home).link.name}, is down, and this one stands in"
+    port = shape.at(home)
+    state = "not in use" if port.active else "down"
+    return f"; its port, {port.link.name}, is {state}, and this one stands in"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -16,6 +16,13 @@ from lagg.model import (
     Proto,
     Spread,
 )
+from lagg.plan.election import (
+    by_preference,
+    elected,
+    group,
+    link_active,
+    members,
+)
 from lagg.plan.shape import Homes, Port, Shape
 
 ETHER_MTU = 1500
@@ -79,7 +86,7 @@ def plan(shape: Shape) -> Plan:
         tx_slots=tx_slots,
         tx_drop=_tx_drop(shape),
         rx_drop=_rx_drop(shape.proto),
-        rx_accept=shape.closing.union(_rx_accept(shape)),
+        rx_accept=shape.closing.union(_rx_accept(shape), _draining(shape)),
         ports=shape.closing.union(port.slot for port in shape.ports),
         stride=options.rr_limit,
         hash_kind=options.hash,
@@ -88,31 +95,12 @@ def plan(shape: Shape) -> Plan:
     )
 
 
-def link_active(ports: Sequence[Port], slot: int | None) -> int | None:
-    """FreeBSD's lagg_link_active(): the port, else its successor, else the first.
-
-    `ports` in lagg(4)'s order; answers a slot, None when no port is active.
-    """
-    index = next((i for i, port in enumerate(ports) if port.slot == slot), None)
-    candidates = [] if index is None else list(ports[index : index + 2])
-    found = (port.slot for port in [*candidates, *ports] if port.active)
-    return next(found, None)
-
-
-def _carrying(shape: Shape) -> int | None:
-    """The slot of the port that carries a failover lagg."""
-    primary = shape.primary_port
-    if primary is not None and primary.active:
-        return primary.slot  # whatever the order of the others, which takes a sort
-    return link_active(shape.preferred, shape.primary)
-
-
 def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
     """A port's flags as lagg_port2req() sets them."""
     port = shape.at(slot)
     match shape.proto:
         case Proto.FAILOVER:
-            carrying = _carrying(shape)
+            carrying = elected(shape)
             master = (PortFlag.MASTER,) if slot == shape.primary else ()
             return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
         case Proto.NONE:
@@ -120,38 +108,38 @@ def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
         case Proto.LACP:
             return _lacp_flags(port)
         case _:
-            return (PortFlag.ACTIVE,) if port.active else ()
+            carries = any(each.slot == slot for each in group(shape))
+            return (PortFlag.ACTIVE,) if carries else ()
 
 
 def _lacp_flags(port: Port) -> tuple[PortFlag, ...]:
     said = {
         PortFlag.ACTIVE: port.lacp.active,
         PortFlag.COLLECTING: port.lacp.collecting,
-        PortFlag.DISTRIBUTING: port.active and port.lacp.distributing,
+        PortFlag.DISTRIBUTING: port.usable and port.lacp.distributing,
     }
     return tuple(flag for flag, holds in said.items() if holds)
 
 
 def _failover(shape: Shape) -> Table:
     # The first entry carries all; the rest stand in when it dies under a burst.
-    ports = shape.preferred
-    first = link_active(ports, shape.primary)
-    others = [port.slot for port in ports if port.active]
+    first = elected(shape)
+    others = [port.slot for port in by_preference(shape)]
     slots = [] if first is None else [first, *others]
     return Spread.FIRST, tuple(dict.fromkeys(slots))
 
 
 def _roundrobin(shape: Shape) -> Table:
     # lagg(4) gives a dead port's turns to its successor; ours share them evenly.
-    return Spread.TURN, tuple(port.slot for port in shape.preferred if port.active)
+    return Spread.TURN, tuple(port.slot for port in group(shape))
 
 
 def _loadbalance(shape: Shape) -> Table:
-    if shape.options.hash is HashKind.FNV1:
-        ports = shape.preferred
+    active = [port.slot for port in group(shape)]
+    if active and shape.options.hash is HashKind.FNV1:
+        ports = members(shape)
         found = [link_active(ports, port.slot) for port in ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
-    active = [port.slot for port in shape.preferred if port.active]
     return Spread.FLOW, _buckets(shape.homes, active)
 
 
@@ -165,7 +153,7 @@ def _lacp(shape: Shape) -> Table:
 
 def _distributes(port: Port) -> bool:
     # Its link may be gone before LACP has looked.
-    return port.active and port.lacp.active and port.lacp.distributing
+    return port.usable and port.lacp.active and port.lacp.distributing
 
 
 def _buckets(homes: Homes, usable: Sequence[int]) -> tuple[int, ...]:
@@ -194,7 +182,7 @@ def _weight(bucket: int, slot: int) -> int:
 
 
 def _broadcast(shape: Shape) -> Table:
-    return Spread.ALL, tuple(port.slot for port in shape.preferred if port.active)
+    return Spread.ALL, tuple(port.slot for port in group(shape))
 
 
 def _none(_: Shape) -> Table:
@@ -225,20 +213,32 @@ def _rx_drop(proto: Proto) -> Drop:
 
 
 def _rx_accept(shape: Shape) -> set[int]:
-    """lagg_*_input(): the static ones but failover take frames from every port."""
+    """lagg_*_input(): the static ones but failover take frames from every port.
+
+    With groups, from every port of the one that carries: by the others come copies.
+    """
     every = {port.slot for port in shape.ports}
     match shape.proto:
         case Proto.NONE:
             return set()
-        case Proto.FAILOVER if not shape.options.failover_rx_all:
-            carrying = _carrying(shape)
+        case Proto.LACP:
+            return _collecting(shape.ports)
+        case _ if shape.options.failover_rx_all:
+            return every
+        case Proto.FAILOVER:
+            carrying = elected(shape)
             if carrying is None:
                 return every  # lagg_fail_input(): "weird but process it"
             return {carrying} | (every & {shape.primary})
-        case Proto.LACP:
-            return _collecting(shape.ports)
         case _:
-            return every
+            return {port.slot for port in members(shape)}
+
+
+def _draining(shape: Shape) -> set[int]:
+    """Held ports: a partner sends until it learns another way.  LACP tells it."""
+    if shape.proto in (Proto.NONE, Proto.LACP):
+        return set()
+    return {port.slot for port in shape.ports if port.held}
 
 
 def _collecting(ports: Sequence[Port]) -> set[int]:
@@ -266,10 +266,13 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
         return "carrier down"
     if not port.active:
         return "waits for up_delay_ms"
+    if port.held:
+        return "held"
     if shape.proto is Proto.NONE:
         return "laggproto none"
     said = port.lacp.reason if shape.proto is Proto.LACP else None
-    return said or "standby"
+    few = f"min_links {shape.options.min_links} not met"
+    return said or ("standby" if carrying else few)
 
 
 @dataclass(frozen=True, slots=True)

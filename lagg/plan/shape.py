@@ -6,7 +6,7 @@ Pure: each change is a new Shape; knows no kernel and no device.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -56,6 +56,8 @@ class Port:
     lacp: Agreement = field(default_factory=Agreement)
     warnings: tuple[str, ...] = ()  # what somebody uses it for beside, in words
     wait: Wait | None = None
+    held: bool = False  # by its option, or for a time: see gate.py
+    held_until: Instant | None = None
 
     @property
     def number(self) -> int:
@@ -71,6 +73,11 @@ class Port:
     def active(self) -> bool:
         """F-ACT-1: link up and administratively up, when a delay is over."""
         return self.link.active if self.wait is None else self.wait.active
+
+    @property
+    def usable(self) -> bool:
+        """Whether frames may be given to it, as far as its lagg is concerned."""
+        return self.active and not self.held
 
 
 def port_number(slot: int) -> int:
@@ -93,11 +100,29 @@ class Shape:
     # The ports that a file names, as it names them, there or not; none made by hand.
     order: tuple[str, ...] = ()
     mac: LaggMac = LaggMac("")  # when all have it, and not before
+    # Of elections: see election.py.
+    picked: Slot | None = None  # a user's choice, until it fails
+    incumbent: Slot | None = None  # that carried last by failover
+    carriers: frozenset[Slot] = frozenset()  # that carried last by a static spread
+    primary_due: bool = False  # the named primary is yet to carry, whatever reselect is
 
     @property
     def preferred(self) -> tuple[Port, ...]:
         """The ports in the file's order, those it does not name after, by ifindex."""
         return tuple(self._preferred(self.ports))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ports as they are to be attached: who gives the MAC comes first."""
+        first = self.primary if self.options.primary is None else None
+        ports = sorted(self.ports, key=lambda p: (p.slot != first, p.slot))
+        return tuple(port.link.name for port in ports)
+
+    def lasting_options(self, ports: Collection[str]) -> Options:
+        """The options but for a primary that is none of these ports."""
+        if self.options.primary is None or self.options.primary in ports:
+            return self.options
+        return replace(self.options, primary=None)
 
     @property
     def primary_port(self) -> Port | None:
@@ -170,15 +195,51 @@ class Shape:
         first = next(iter(shape._preferred(shape.ports)), None)
         if first is None or first.link.name not in order:
             return shape
-        return replace(shape, primary=first.slot)
+        return replace(
+            shape,
+            primary=first.slot
+            if shape._named_primary is None
+            else shape._named_primary,
+        )
+
+    @property
+    def _named_primary(self) -> Slot | None:
+        name = self.options.primary
+        port = None if name is None else self.named(name)
+        return None if port is None else port.slot
+
+    def with_options(self, options: Options) -> "Shape":
+        """With these; a port that they name is primary.
+
+        When they name none any more, the file's first is; of ports that no file names
+        the one that was stays, for who came first is forgotten.
+        """
+        shape = replace(self, options=options)
+        primary = shape._named_primary
+        if primary is None and self.options.primary is not None and self.order:
+            return shape.in_order(self.order)
+        return shape if primary is None else replace(shape, primary=primary)
+
+    def with_pick(self, name: str) -> "Shape":
+        """With the port of this name as a user's choice; "": with none.
+
+        Then the incumbent is forgotten, too: whoever is preferred carries.
+        """
+        if name == "":
+            return replace(self, picked=None, incumbent=None)
+        port = self.named(name)
+        return self if port is None else replace(self, picked=port.slot)
 
     def with_port(self, port: Port) -> "Shape":
         """With one more port; the file's first, else the first to come, is primary."""
         ports = sorted((*self.ports, port), key=lambda port: port.link.ifindex)
         primary = self.primary_port
+        named = self.options.primary
         keeps = primary is not None and (
-            self.rank(primary.link.name) <= self.rank(port.link.name)
+            primary.link.name == named
+            or self.rank(primary.link.name) <= self.rank(port.link.name)
         )
+        keeps = keeps and port.link.name != named
         return self._with_ports(ports, self.primary if keeps else port.slot)
 
     def without_port(self, slot: int) -> "Shape":
@@ -215,14 +276,17 @@ class Shape:
             else port
             for port in self.ports
         )
-        options = dict(self.port_options)
-        if was in options:
-            options[name] = options.pop(was)
+        of_ports = dict(self.port_options)
+        if was in of_ports:
+            of_ports[name] = of_ports.pop(was)
         order = dict.fromkeys(name if each == was else each for each in self.order)
         return replace(
             self,
             ports=ports,
-            port_options=options,
+            options=self.options
+            if self.options.primary != was
+            else replace(self.options, primary=name),
+            port_options=of_ports,
             order=tuple(order),
             mac=replace(self.mac, donor=name) if self.mac.donor == was else self.mac,
         )

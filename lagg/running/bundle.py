@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, Self, TypeVarTuple
+from typing import Any, Final, Self, TypeVarTuple
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
@@ -47,11 +47,11 @@ from lagg.records import (
 )
 from lagg.running.backlog import Backlog
 from lagg.running.chronicle import Chronicle
-from lagg.running.delays import Delays
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator
-from lagg.running.port_records import port_records
+from lagg.running.port_records import carriage_record, port_records
+from lagg.running.settling import Settling
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Bundle:
         self._backlog = Backlog(self._grace_periods.is_full)
         self._host_drops = HostDrops(partial(tx_dropped, link.ifindex))
         self._chronicle = Chronicle(emit)
-        self._delays = Delays(clock, self._delay_is_over)
+        self._settling = Settling(clock, self.settle)
         self._changed: Callable[[], None] = lambda: None  # see watch()
         self._refreshed = self._changed
         self._shares_mac = False  # with the port that gave it, which has left
@@ -107,6 +107,7 @@ class Bundle:
         *,
         emit: Callable[[Event], None],
         tx_dropped: Callable[[int], int | None] = lambda _: None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> Self:
         """The lagg that was saved, whose workers are under its last snapshot.
 
@@ -114,8 +115,10 @@ class Bundle:
         seen: publish_again() is due before anybody waits for a grace period.
         """
         shape = saved.shape
-        found = cls(saved.link, device, shape, identity=saved.identity, emit=emit)
+        known: Any = {"identity": saved.identity, "emit": emit, "clock": clock}
+        found = cls(saved.link, device, shape, **known)
         found._shape = shape
+        found._chronicle = Chronicle(emit, saved.history)
         found._plan = found._plan_of(shape)
         found._moves = saved.flow_moves
         found._wanted = saved.wanted
@@ -145,6 +148,7 @@ class Bundle:
             openings=tuple(said),
             holds=tuple(holds),
             lacp=lacp,
+            history=self._chronicle.history,
         )
 
     def watch(self, changed: Callable[[], None], refreshed: Callable[[], None]) -> None:
@@ -201,16 +205,14 @@ class Bundle:
     @property
     def config(self) -> LaggConfig:
         """What would make this lagg anew, ports that are waited for included."""
-        first = self.shape.primary  # who gives the MAC is who is attached first
-        ports = sorted(self.shape.ports, key=lambda p: (p.slot != first, p.slot))
-        names = (*(port.link.name for port in ports), *self.wanted.waiting_for)
+        names = (*self.shape.names, *self.wanted.waiting_for)
         return LaggConfig(
             self.name,
             proto=self.shape.proto,
             ports=tuple(sorted(names, key=self.shape.rank)),
             mac=self.shape.mac.address if self.shape.mac.fixed else None,
             mtu=self.link.mtu if self.wanted.mtu_fixed else None,
-            options=self.shape.options,
+            options=self.shape.lasting_options(names),
             port_options=self.shape.port_options,
         )
 
@@ -303,7 +305,7 @@ class Bundle:
         Raises LaggError (EAGAIN) when too many snapshots are in limbo; nothing changed
         then; when_free() has it tried again.  The same plan again is no publication.
         """
-        shape = self._delays.settled(self.shape, shape)
+        shape = self._settling.settled(self.shape, shape)
         fresh = self._plan_of(shape)
         changed = fresh != self.plan
         if changed:
@@ -316,7 +318,7 @@ class Bundle:
             self._set_plan(fresh, before)
         if any(port.link.name == shape.mac.donor for port in shape.ports):
             self._shares_mac = False
-        self._delays.arm(self.shape)
+        self._settling.arm(self.shape)
         self._chronicle.tell_of(self.name, before, was, self.shape, self.plan)
         self._tell_negotiator()
         self._changed()
@@ -324,12 +326,13 @@ class Bundle:
     def _plan_of(self, shape: Shape) -> Plan:
         return replace(plan(shape), mtu=self.link.mtu)
 
-    def _delay_is_over(self) -> None:
+    def settle(self) -> None:
+        """What time has changed is so now, and what it is to change will be."""
         try:
             self.adopt(self.shape)
         except LaggError as error:
             log.warning("%s", error)
-            self.when_free(self._delay_is_over)
+            self.when_free(self.settle)
 
     def _publish_mtu(self) -> None:
         """Publishes the MTU, by which the workers refuse frames that are too long."""
@@ -415,7 +418,7 @@ class Bundle:
     def give_up(self) -> None:
         """Nothing is tried again: the device is to close."""
         self._backlog.close()
-        self._delays.close()
+        self._settling.close()
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.
@@ -479,7 +482,10 @@ class Bundle:
             "workers": self.device.workers,
             "limbo": self.limbo(),
             "options": options_record(self.shape.options),
-            "ports": port_records(self.shape, reading, self._openings, view),
+            "ports": port_records(
+                self.shape, self._chronicle.history, reading, self._openings, view
+            ),
+            **carriage_record(self.shape, self._chronicle.history),
             "waiting_for": [*self.wanted.waiting_for],
             "counters": counters_record(self._host_drops.added_to(reading.total)),
             "lacp": None if view is None else lacp_record(view),

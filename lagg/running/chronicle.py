@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is told of one lagg: to the log, and to everyone who monitors.
+"""What is told of one lagg: to the log, and to everyone who monitors; and its history.
 
 Owns when news is told, and that a change of several options is told as one.  Knows no
 workers and who follows events.
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from lagg.events import Event, EventKind
 from lagg.plan.changes import News, active_news, news, option_news
+from lagg.plan.history import LaggPast
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
 from lagg.tasks import asker
@@ -23,9 +24,12 @@ log = logging.getLogger(__name__)
 class Chronicle:
     """Tells of a lagg, which is named each time, for it may be renamed."""
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
-        """`emit`: to those who monitor."""
+    def __init__(
+        self, emit: Callable[[Event], None], history: LaggPast | None = None
+    ) -> None:
+        """`emit`: to those who monitor; `history`: that of a laggd before, if any."""
         self._emit = emit
+        self.history = history or LaggPast()
         self._in_change = False  # see one_change()
 
     def tell(
@@ -47,7 +51,8 @@ class Chronicle:
     def tell_of(
         self, lagg: str, before: Shape, was: Plan, after: Shape, now: Plan
     ) -> None:
-        """Tells what differs from one shape and its plan to the next."""
+        """Tells what differs from one shape and its plan to the next, and keeps it."""
+        self.history = self.history.then(before, after, time.time_ns())
         self._tell_all(lagg, news(before, after))
         if not self._in_change:
             self._tell_all(lagg, option_news(before, after))
@@ -70,4 +75,5 @@ class Chronicle:
 
     def _tell_all(self, lagg: str, found: Iterable[News]) -> None:
         for each in found:
-            self.tell(lagg, each.event, each.details, each.port, cause=each.cause)
+            level = logging.WARNING if each.warns else logging.INFO
+            self.tell(lagg, each.event, each.details, each.port, level, each.cause)

@@ -30,20 +30,18 @@ from lagg.lacp.values import (
     Send,
     Settings,
     State,
-    System,
     View,
 )
 from lagg.link import Link
 from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
+from lagg.running.lacp_settings import NS, settings_of
 from lagg.running.lacp_sockets import LacpSockets, Slow
 from lagg.running.markers import Markers
 from lagg.tasks import asked
 
 log = logging.getLogger(__name__)
-
-NS = 1_000_000_000
 
 TIMER_NS_MIN = NS // 1000
 """Between two ticks, whatever the engine asks for."""
@@ -274,28 +272,14 @@ class LacpIo:
             known.priority, known.medium = priority, medium
             self._engine.set_priority(number, priority, now)
             self._engine.set_medium(number, medium, now)
+        self._engine.set_gate(number, port.held, now)
 
     def _forget(self, number: int, now: int) -> None:
         del self._ports[number]
         self._engine.remove_port(number, now)
 
     def _settings(self) -> Settings:
-        options = self._bundle.shape.options
-        mac = options.lacp_system or self._mac.address
-        return Settings(
-            system=System(options.lacp_system_priority, mac),
-            active=options.lacp_active,
-            fast=options.lacp_fast_timeout,
-            strict=options.lacp_strict,
-            key=options.lacp_key,
-            ad_select=options.ad_select,
-            max_ports=options.lacp_max_ports,
-            min_links=options.lacp_min_links,
-            fallback_ns=options.lacp_fallback_timeout * NS,
-            coupled=options.lacp_coupled,
-            txtest=options.lacp_txtest,
-            rxtest=options.lacp_rxtest,
-        )
+        return settings_of(self._bundle.shape.options, self._mac.address)
 
     def _conclude(self, view: View) -> bool:
         """First the workers, then the partner: it must not be told what is not so yet.

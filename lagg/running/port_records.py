@@ -1,21 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is to be seen of a lagg's ports: of its shape, a reading and LACP's view.
+"""What is to be seen of a lagg's ports, and of who carries.
 
-Pure.  Each field of records.PortRecord gets its value here, and nowhere else.
+Made of its shape, its history, a reading and LACP's view.  Each field of
+records.PortRecord and CarriageRecord gets its value here, and nowhere else.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from lagg.kernel.native import DeviceCounters
 from lagg.lacp.values import PortStatus, View
-from lagg.model import PortOptions, Transmit
+from lagg.model import PortOptions, Proto, Transmit
+from lagg.plan.election import elected, why
+from lagg.plan.history import LaggPast, PortPast
 from lagg.plan.plan import Standing, standings
 from lagg.plan.shape import Port, Shape
-from lagg.records import PortRecord, drops_record, port_lacp_record
+from lagg.records import (
+    CarriageRecord,
+    PortRecord,
+    drops_record,
+    port_lacp_record,
+)
 
 
 def port_records(
     shape: Shape,
+    history: LaggPast,
     reading: DeviceCounters,
     openings: Mapping[int, str | None],
     view: View | None,
@@ -32,6 +42,7 @@ def port_records(
             port,
             stand[port.slot],
             shape.options_of(port.link.name),
+            history.of_port(port.link.ifindex) or PortPast(port.link.ifindex, 0),
             reading,
             openings.get(port.link.ifindex),
             statuses.get(port.number),
@@ -44,6 +55,7 @@ def _port_record(
     port: Port,
     standing: Standing,
     options: PortOptions,
+    past: PortPast,
     reading: DeviceCounters,
     promisc: str | None,
     status: PortStatus | None,
@@ -68,5 +80,35 @@ def _port_record(
         "drops": drops_record(counters.drops),
         "promisc": promisc,
         "lacp_port_priority": options.lacp_port_priority,
+        "priority": options.priority,
+        "held": port.held,
+        "state_since": time_of_day(past.since_ns),
+        "failures": past.failures,
         "lacp": None if status is None else port_lacp_record(status),
     }
+
+
+def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
+    """Who carries a lagg, why, and who did before."""
+    slot = elected(shape) if shape.proto is Proto.FAILOVER else None
+    last = history.last_failover
+    return {
+        "active": None if slot is None else shape.at(slot).link.name,
+        "active_reason": None if slot is None else why(shape),
+        "failovers": history.failovers,
+        "last_failover": None
+        if last is None
+        else {
+            "from": last.of,
+            "to": last.to,
+            "cause": last.cause,
+            "at": time_of_day(last.at_ns),
+        },
+    }
+
+
+def time_of_day(at_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339, UTC, to the microsecond."""
+    seconds, ns = divmod(at_ns, 1_000_000_000)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ns // 1000:06}Z"

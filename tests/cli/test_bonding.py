@@ -31,22 +31,28 @@ FAILOVER = """\
 laggd: in the words of the Ethernet Channel Bonding Driver
 
 Bonding Mode: fault-tolerance (active-backup)
-Primary Slave: eth0
+Primary Slave: eth0 (primary_reselect always)
 Currently Active Slave: eth0
 MII Status: up
+Up Delay (ms): 0
+Down Delay (ms): 0
 
 Slave Interface: eth0
 MII Status: up
 Speed: 10000 Mbps
+Link Failure Count: 0
 
 Slave Interface: eth1
 MII Status: down
-Speed: Unknown"""
+Speed: Unknown
+Link Failure Count: 1"""
 
 LACP_HEAD = """\
 Bonding Mode: IEEE 802.3ad Dynamic link aggregation
 Transmit Hash Policy: l2,l3,l4
 MII Status: up
+Up Delay (ms): 0
+Down Delay (ms): 0
 
 802.3ad info
 LACP active: on

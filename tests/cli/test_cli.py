@@ -337,14 +337,15 @@ def test_stats_json_is_the_counter_parts(laggctl: Laggctl) -> None:
 
 @pytest.mark.usefixtures("world")
 def test_a_change_with_json_prints_an_object(laggctl: Laggctl) -> None:
-    run = laggctl("--json", "create", "lagg0")
-    assert json.loads(run.out) == {"name": "lagg0", "done": "create"}
+    done = json.loads(laggctl("--json", "create", "lagg0").out)
+    assert done == {"name": "lagg0", "done": "create"}
 
 
 PAGE = """\
 lagg0: failover, link up, 10 Gbit/s
   mac 02:00:5e:00:53:01  mtu 1500  ifindex 7  generation 17
   failover_rx_all off
+  active eth0: the primary carries all
 
   port  link  speed      flags          sent                received
   eth0  up    10 Gbit/s  MASTER,ACTIVE  1 234 567 (150 MB)  3 (180 B)
@@ -370,9 +371,7 @@ def test_show_without_laggs_says_so(laggctl: Laggctl) -> None:
 
 
 @pytest.mark.usefixtures("world")
-def test_stats_names_each_counter_and_the_drops_that_happened(
-    laggctl: Laggctl,
-) -> None:
+def test_stats_names_each_counter_and_the_drops_there_were(laggctl: Laggctl) -> None:
     laggctl("create", "lagg0", "--port", "eth0")
     out = laggctl("stats").out
     assert "  tx_in                                  10\n" in out

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.cli.importing.bonding import AD_SELECT, MODES, POLICIES, set_options
+from lagg.cli.importing.bonding import AD_SELECT, MODES, POLICIES, RESELECT, set_options
 from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.shell import commands
+from lagg.cli.importing.team import team
 from lagg.cli.importing.text import LEFT_OUT, mentions, shown
 from lagg.config.rules import OPTION_RULES
 from lagg.model import HashLayer, LaggConfig, Options, Proto
@@ -129,6 +130,7 @@ KERNEL_MODES = (
     "balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb"
 )
 KERNEL_POLICIES = "layer2 layer3+4 layer2+3 encap2+3 encap3+4 vlan+srcmac"
+KERNEL_RESELECT = "always better failure"
 KERNEL_AD_SELECT = "stable bandwidth count actor_port_prio"
 
 
@@ -136,6 +138,7 @@ def test_the_numbers_of_bonding_are_the_kernel_s() -> None:
     assert list(MODES) == KERNEL_MODES.split()
     assert list(POLICIES) == KERNEL_POLICIES.split()
     assert list(AD_SELECT) == KERNEL_AD_SELECT.split()
+    assert list(RESELECT) == KERNEL_RESELECT.split()
 
 
 def imported(**options: str) -> Draft:
@@ -177,6 +180,12 @@ def test_a_mode_is_the_same_by_its_number(number: int) -> None:
         ({"mode": "4", "ad_select": "3"}, {"ad_select": "port-priority"}),
         ({"mode": "4", "ad_actor_sys_prio": "9"}, {"lacp_system_priority": 9}),
         (
+            {"updelay": "200", "downdelay": "9"},
+            {"up_delay_ms": 200, "down_delay_ms": 9},
+        ),
+        ({"mode": "1", "primary_reselect": "failure"}, {"reselect": "failure"}),
+        ({"mode": "1", "primary_reselect": "1"}, {"reselect": "better"}),
+        (
             {"mode": "4", "ad_actor_system": "02:00:5E:00:53:01"},
             {"lacp_system": "02:00:5e:00:53:01"},
         ),
@@ -199,7 +208,10 @@ def test_an_option_of_bonding_is_one_of_ours(
         ({"mode": "balance-alb"}, "mode balance-alb: flows are spread by their hash"),
         ({"mode": "7"}, "mode 7: no such mode of bonding"),
         ({"packets_per_slave": "0"}, "packets_per_slave 0: a port is not drawn by ch"),
-        ({"updelay": "200"}, "updelay 200: no delay: a port carries as soon as its"),
+        (
+            {"active_slave": "e0"},
+            "active_slave e0: a state and no setting: laggctl",
+        ),
         ({"arp_interval": "100"}, "arp_interval 100: there is no ARP monitor"),
         ({"ad_user_port_key": "3"}, "ad_user_port_key 3: has no equivalent"),
         ({"lacp_rate": "2"}, "lacp_rate 2: has no equivalent"),
@@ -214,8 +226,33 @@ def test_what_has_no_equivalent_is_a_note(options: dict[str, str], note: str) ->
     assert any(each.startswith(note) for each in notes), notes
 
 
-def test_the_primary_is_the_first_port_and_those_behind_it_follow() -> None:
-    assert imported(mode="1", primary="eth2 eth1").ports == ["eth2", "eth1", "eth0"]
+def test_the_primary_is_named_and_those_behind_it_follow() -> None:
+    found = imported(mode="1", primary="eth2 eth1")
+    assert found.ports == ["eth2", "eth1", "eth0"]
+    assert found.keys["primary"] == "eth2"
+    assert imported(mode="1", primary="eth2").ports == ["eth0", "eth1", "eth2"]
+
+
+def test_team_s_prio_sticky_and_delays_are_ours() -> None:
+    ports = {"e0": {"prio": -3}, "e1": {"prio": 7, "sticky": True}}
+    watch = {"name": "ethtool", "delay_up": 300, "delay_down": 100}
+    found = team(
+        {"runner": {"name": "activebackup"}, "link_watch": watch, "ports": ports}, "t0"
+    )
+    assert found.keys == {
+        "proto": "failover",
+        "reselect": "failure",
+        "up_delay_ms": 300,
+        "down_delay_ms": 100,
+    }
+    assert found.port_keys == {"e0": {"priority": -3}, "e1": {"priority": 7}}
+    assert [note.what for note in found.notes] == ["sticky true, of some ports"]
+
+
+def test_team_s_prio_of_another_runner_makes_no_groups() -> None:
+    found = team({"runner": {"name": "loadbalance"}, "ports": {"e0": {"prio": 9}}}, "t")
+    assert found.port_keys == {}
+    assert [note.what for note in found.notes] == ["ports e0 prio 9"]
 
 
 def test_the_defaults_it_relies_on_are_ours() -> None:

@@ -230,8 +230,8 @@ BAD_FILES = [
         "lagg0: port.eth1: is not in ports (did you mean eth0?); one of eth0",
     ),
     (
-        lagg("ports = ['eth0']", "[lagg.port.eth0]", "priority = 1"),
-        "lagg0: port.eth0: priority: unknown key (did you mean lacp_port_priority?)",
+        lagg("ports = ['eth0']", "[lagg.port.eth0]", "prioritty = 1"),
+        "lagg0: port.eth0: prioritty: unknown key (did you mean priority?)",
     ),
     (
         lagg("ports = ['eth0']", "port.eth0.lacp_port_priority = 65536"),

@@ -230,6 +230,10 @@ def record_of(config: LaggConfig) -> LaggRecord:
         limbo=Limbo(snapshots=0, oldest_ms=0, worker=None),
         options=options_record(config.options),
         ports=ports,
+        active=config.ports[0] if len(ports) > 1 else None,
+        active_reason="the primary carries all" if len(ports) > 1 else None,
+        failovers=0,
+        last_failover=None,
         waiting_for=[],
         counters=counters_record(counters),
         lacp=None,
@@ -255,6 +259,10 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         drops=drops_record({Drop.TX_ERROR: slot}),
         promisc=None,
         lacp_port_priority=PRIORITY_DEFAULT,
+        priority=0,
+        held=False,
+        state_since="2026-01-01T00:00:00.000000Z",
+        failures=slot,
         lacp=None,
     )
 

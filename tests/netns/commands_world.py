@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 from pyroute2.nftables.main import NFTables
@@ -398,7 +398,8 @@ def _still(record: LaggRecord) -> LaggRecord:
     """The record without what only ever grows: frames, and LACP's among them."""
     counters = counters_record(Counters(0, 0, 0, 0, {}))
     ports = [_still_port(port) for port in record["ports"]]
-    return {**record, "counters": counters, "generation": 0, "ports": ports}
+    still = {**record, "counters": counters, "generation": 0, "ports": ports}
+    return cast(LaggRecord, {**still, "failovers": 0, "last_failover": None})
 
 
 def _still_port(port: PortRecord) -> PortRecord:
@@ -413,5 +414,7 @@ def _still_port(port: PortRecord) -> PortRecord:
         "rx_frames": 0,
         "rx_bytes": 0,
         "drops": {},
+        "state_since": "",
+        "failures": 0,
     }
     return still

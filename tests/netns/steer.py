@@ -54,6 +54,9 @@ class Steer:
     def set(self, *, proto: str | None = None, **options: object) -> None:
         self._client.call("Set", name=LAGG, proto=proto, options=options or None)
 
+    def hold(self, port: str, held: bool) -> None:
+        self._client.call("Set", name=LAGG, port={port: {"hold": held}})
+
     def set_mtu(self, mtu: int) -> None:
         self._client.call("Set", name=LAGG, mtu=mtu)
 

@@ -3,16 +3,27 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lagg.model import Options, Proto
+from lab import Lab, wait_until
+from lagg.model import Options, Proto, Reselect
 from tests.netns.commands_world import World
 from tests.netns.frames import ether
+from tests.netns.outliving import Left
+from tests.netns.partners import Partners, flowed, lost_nothing
+from tests.netns.steer import Tally
 
 DELAY_MS = 300
 FRAMES = 50
+RATE, FLOWS = 10_000, 16
+BETWEEN = RATE // 20
+"""Frames from one change to the next: 50 ms."""
+
+AGREE_S = 20.0
 
 
 @pytest.fixture
@@ -78,3 +89,110 @@ def send(count: int) -> None:
 def sent(world: World, before: object) -> int:
     was = before["counters"]["tx_in"]  # type: ignore[index]
     return int(world.record()["counters"]["tx_in"] - was)
+
+
+# ---- who is active -------------------------------------------------------------------
+
+
+def test_priorities_primary_and_a_user_s_choice_say_who_carries(world: World) -> None:
+    world.create("lagg0", "p0", "p1", "p2")
+    steps: list[tuple[dict[str, Any], str]] = [
+        ({"port_options": {"p1": (("priority", 7),)}}, "p1"),
+        ({"options": (("primary", "p2"),)}, "p2"),
+        ({"active": "p0"}, "p0"),
+        ({"options": (("reselect", Reselect.FAILURE),)}, "p0"),
+        ({"active": ""}, "p2"),
+    ]
+    for change, port in steps:
+        world.change(**change)
+        assert (world.record()["active"], world.carrying()) == (port, [port]), change
+    world.carrier(2, up=False)
+    world.wait(lambda: world.carrying() == ["p1"], "the next in priority carries")
+    world.carrier(2, up=True)
+    world.wait(lambda: world.record()["ports"][2]["link"] == "up", "p2 is back")
+    record = world.record()
+    assert record["active"] == "p1"
+    assert record["last_failover"] is not None
+    assert record["last_failover"]["from"] == "p2"
+    assert [port["failures"] for port in record["ports"]] == [0, 0, 1]
+    why = "it carried when p2, the preferred, was back: reselect failure"
+    assert record["active_reason"] == why
+
+
+def test_a_choice_that_cannot_be_is_refused_and_changes_nothing(world: World) -> None:
+    world.create("lagg0", "p0", "p1")
+    world.carrier(1, up=False)
+    world.wait(lambda: world.record()["ports"][1]["link"] == "down", "p1 is down")
+    world.create("lagg1", "p2", proto=Proto.ROUNDROBIN)
+    before = world.laggs()
+    for act, said in (
+        (lambda: world.change(active="p1"), "port p1: cannot carry: carrier down"),
+        (lambda: world.change(active="p9"), "port p9: not a port of this lagg"),
+        (lambda: world.change("lagg1", active="p2"), "has no active port; failover"),
+        (lambda: world.change(options=(("primary", "p9"),)), "port p9: no port of it"),
+        (lambda: world.change(hold_for_ms={"p9": 5}), "port p9: not a port"),
+    ):
+        assert said in str(world.refused(act))
+    assert world.laggs() == before
+
+
+# ---- the gate ------------------------------------------------------------------------
+
+
+def test_a_hold_that_has_an_end_ends_by_itself(world: World) -> None:
+    world.create("lagg0", "p0", "p1")
+    world.change(hold_for_ms={"p0": DELAY_MS})
+    assert world.carrying() == ["p1"]
+    assert [port["held"] for port in world.record()["ports"]] == [True, False]
+    assert world.record()["ports"][0]["link"] == "up"
+    assert ms_between(world, ("port-hold", "p0"), ("port-hold", "p0")) >= DELAY_MS
+    assert world.carrying() == ["p0"]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("proto", ["failover", "roundrobin", "loadbalance", "lacp"])
+def test_a_port_is_held_and_let_go_and_no_frame_is_lost(
+    partners: Partners, tallies: list[Tally], proto: str
+) -> None:
+    # Of failover each end chooses for itself: the other one takes what comes anywhere.
+    partners.set(proto=proto, failover_rx_all=True)
+    with suppress(TimeoutError):
+        wait_until(lambda: carries(partners, 4), AGREE_S, "all four carry")
+    with partners.pair.streaming(rate=RATE, flows=FLOWS) as run:
+        for held in (True, False, True, False):
+            flowed(partners, BETWEEN)
+            partners.a.hold("p0", held)
+            if proto == "lacp":
+                count = 3 if held else 4
+                wait_until(lambda n=count: carries(partners, n), AGREE_S, "agreed")  # type: ignore[misc]
+        flowed(partners, BETWEEN)
+    print(*run.results, sep="\n")
+    lost_nothing(tallies, *run.results)
+
+
+def carries(partners: Partners, ports: int) -> bool:
+    """Whether so many ports distribute at both ends."""
+    found = [
+        sum("DISTRIBUTING" in port["flags"] for port in steer.record()["ports"])
+        for steer in partners.steers
+    ]
+    return found == [ports, ports]
+
+
+def test_all_of_it_outlives_laggd() -> None:
+    with Lab() as lab:
+        left = Left(lab)
+        left.create("failover")
+        left.laggd.ctl("set", "lagg0", "--reselect", "failure", "--active", "p1")
+        left.laggd.ctl("set", "lagg0", "--port", "p2", "--hold-for", "600")
+        before = left.record()
+        assert before["active"] == "p1"
+        assert [port["held"] for port in before["ports"]] == [False, False, True]
+        left.kill()
+        left.start()
+        after = left.record()
+        for key in ("active", "active_reason", "failovers", "last_failover"):
+            assert after[key] == before[key], key
+        for key in ("held", "state_since", "failures", "reason"):
+            found = [[port[key] for port in each["ports"]] for each in (before, after)]
+            assert found[0] == found[1], key

@@ -15,7 +15,7 @@ from lagg.handover.saved import SavedHold
 from lagg.operations.keeping import REFRESH_NS, RETRY_NS, Due, Keeping
 from lagg.operations.laggs import Laggs
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import NS
+from lagg.running.lacp_settings import NS
 from tests.running.world import End, World, now_ns, passes, run
 
 

@@ -116,10 +116,10 @@ def test_the_first_port_to_come_while_none_is_usable_is_used_at_once(
 
 
 def test_a_port_that_waits_is_used_at_once_when_the_last_usable_one_is_left() -> None:
-    """bonding: one only, the most preferred; while it counts as up nobody hurries."""
+    """One only, who came first; while that one counts as up nobody hurries."""
     shape = shape_of(up=(0,))
     changes = [(10, 2, True), (11, 1, True), (20, 0, False)]
-    assert timeline(shape, *changes)[1:] == [(220, {1}), (310, {1, 2})]
+    assert timeline(shape, *changes)[1:] == [(220, {2}), (311, {1, 2})]
 
 
 def test_without_delays_a_port_is_as_its_link_is() -> None:

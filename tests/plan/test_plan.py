@@ -22,7 +22,8 @@ from lagg.model import (
     Spread,
 )
 from lagg.options import PORTS_MAX
-from lagg.plan.plan import Plan, flags, link_active, plan, reason
+from lagg.plan.election import link_active
+from lagg.plan.plan import Plan, flags, plan, reason
 from lagg.plan.shape import Port, Shape, rehome
 
 SLOTS = (5, 1, 3, 8)

@@ -20,10 +20,10 @@ from lagg.running.backlog import LOOK_S
 from lagg.running.lacp_io import (
     ANSWER_S,
     GOODBYE_S,
-    NS,
     STOPPED_S,
     LacpIo,
 )
+from lagg.running.lacp_settings import NS
 from lagg.running.lacp_sockets import FRAMES_PER_SLOT, SLOT_NS
 from lagg.tasks import asked
 from tests.running.world import (

@@ -26,7 +26,8 @@ from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import NS, LacpIo
+from lagg.running.lacp_io import LacpIo
+from lagg.running.lacp_settings import NS
 
 PORTS = 2
 READS_MAX = 4

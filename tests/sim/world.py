@@ -145,6 +145,7 @@ class World:
         self._flights.clear()
         for end in sorted(self.wires):
             self._carrier(end, up=True)
+            self.engines[end[0]].set_gate(end[1], False, self.now)
         for index, engine in enumerate(self.engines):
             self.changed[index] = self.now
             engine.set(replace(engine.settings, fast=True), self.now)
@@ -298,6 +299,15 @@ class World:
         self.engines[index].set_priority(number, priority, self.now)
         self._after(index)
 
+    def _gate(self) -> None:
+        """A user holds a port, or lets it go."""
+        if self.calm:
+            return
+        index, number = self.rng.choice(sorted(self.wires))
+        closed = self.rng.random() < 0.4
+        self.engines[index].set_gate(number, closed, self.now)
+        self._after(index)
+
     def _suspend(self) -> None:
         """Minutes pass in which no engine runs and nothing arrives."""
         self._flights.clear()
@@ -410,6 +420,7 @@ FAULTS: tuple[Callable[[World], None], ...] = (
     World._reattach,
     World._change,
     World._priority,
+    World._gate,
     World._suspend,
     World._replay,
     World._marker,

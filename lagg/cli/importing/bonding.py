@@ -41,6 +41,9 @@ AD_SELECT = {
 }
 """By BOND_AD_*: the place of each is its number."""
 
+RESELECT = {"always": "always", "better": "better", "failure": "failure"}
+"""By BOND_PRI_RESELECT_*: the place of each is its number."""
+
 _ON = {"on": True, "1": True, "off": False, "0": False}
 _SWITCHES = {
     "lacp_rate": (
@@ -55,6 +58,8 @@ _NUMBERS = {
     "ad_actor_sys_prio": "lacp_system_priority",
     "min_links": "lacp_min_links",
     "packets_per_slave": "rr_limit",
+    "updelay": "up_delay_ms",
+    "downdelay": "down_delay_ms",
 }
 _NO_MAC = "00:00:00:00:00:00"
 
@@ -65,14 +70,11 @@ _BY_HASH = "flows are spread by their hash, not by load"
 _WHY = {
     "miimon": _LINK,
     "use_carrier": _LINK,
-    "updelay": "no delay: a port carries as soon as its link is up",
-    "downdelay": "no delay: a port is left as soon as its link is down",
     "num_grat_arp": _ANNOUNCED,
     "num_unsol_na": _ANNOUNCED,
     "peer_notif_delay": "another active port is announced at once",
     "fail_over_mac": "all ports have the lagg's MAC",
-    "primary_reselect": "the primary carries again as soon as its link is up",
-    "active_slave": "which port carries follows from their order and their links",
+    "active_slave": "a state and no setting: laggctl set --active",
     "arp_interval": _NO_ARP,
     "arp_ip_target": _NO_ARP,
     "arp_validate": _NO_ARP,
@@ -223,10 +225,12 @@ def _set_option(draft: Draft, key: str, value: str) -> None:
         _set_number(draft, key, number)
     elif key == "ad_select" and _by_number(AD_SELECT, value):
         draft.set("ad_select", AD_SELECT[str(_by_number(AD_SELECT, value))])
+    elif key == "primary_reselect" and _by_number(RESELECT, value):
+        draft.set("reselect", RESELECT[str(_by_number(RESELECT, value))])
     elif key == "ad_actor_system" and value != _NO_MAC:  # which is the bond's own
         draft.set("lacp_system", value, said)
     elif key == "primary" and value:
-        _put_first(draft, value.split())
+        _set_primary(draft, value.split())
     else:
         draft.note(said, _WHY.get(key, NO_EQUIVALENT))
 
@@ -240,9 +244,13 @@ def _set_number(draft: Draft, key: str, number: int) -> None:
         draft.set(_NUMBERS[key], number, f"{key} {number}")
 
 
-def _put_first(draft: Draft, ports: list[str]) -> None:
-    """The primary is the port attached first (F-AT-7)."""
-    draft.put_first(ports)
+def _set_primary(draft: Draft, ports: list[str]) -> None:
+    """The first of them that is a port; those behind it stand in for it (ifupdown)."""
+    there = [port for port in ports if port in draft.ports]
+    if there:
+        draft.set("primary", there[0])
+    if len(there) > 1:
+        draft.put_first(there)
     for port in ports:
-        if port not in draft.ports:
+        if port not in there:
             draft.note(f"primary {port}", "no port of it")

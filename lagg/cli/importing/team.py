@@ -50,7 +50,7 @@ _WHY = {
     "notify_peers": "another active port is announced once for each address",
     "mcast_rejoin": "memberships are not sent anew",
     "tx_balancer": "flows are spread by their hash, not by load",
-    "sticky": "a preferred port carries again as soon as its link is up",
+    "prio": "says who carries with the runner activebackup alone",
     "hwaddr_policy": "all ports have the lagg's MAC",
     "lacp_key": "a lagg has one key for all its ports: lacp_key",
     "fallback": "see lacp_fallback_timeout, which is in seconds",
@@ -87,14 +87,17 @@ def team(document: Mapping[str, Any], name: str) -> Draft:
     runner = dict(document.get("runner", {}))
     _set_runner(draft, runner)
     ports = document.get("ports", {})
-    for port in sorted(ports, key=lambda port: -_prio(ports[port])):
+    for port in ports:
         draft.add_port(port)
         _add_port(draft, port, ports[port])
+    _set_sticky(draft, ports)
     for key, value in runner.items():
         _add_runner(draft, key, value)
     for key, value in document.items():
         if key == "hwaddr":
             draft.set("mac", value, f"hwaddr {value}")
+        elif key == "link_watch" and _is_delay(value):
+            _set_delays(draft, value)
         elif key not in ("device", "runner", "ports"):
             _note(draft, key, value)
     return draft
@@ -142,10 +145,34 @@ def _add_port(draft: Draft, port: str, settings: object) -> None:
     for key, value in settings.items():
         if key == "lacp_prio":
             draft.set_port(port, "lacp_port_priority", value)
-        elif key == "prio":
-            draft.note(f"ports {port} prio {value}", "the first of ports is preferred")
-        else:
+        elif key == "prio" and draft.keys["proto"] == "failover":
+            draft.set_port(port, "priority", value)
+        elif key != "sticky" or not isinstance(value, bool):
             _note(draft, key, value, of=f"ports {port} ")
+
+
+def _set_sticky(draft: Draft, ports: Mapping[str, Any]) -> None:
+    """A port that stays when a better one is back: here all do so, or none."""
+    settings = [each for each in ports.values() if isinstance(each, dict)]
+    sticky = [each.get("sticky") is True for each in settings]
+    if any(sticky):
+        draft.set("reselect", "failure")
+    if any(sticky) and not all(sticky):
+        draft.note("sticky true, of some ports", "reselect is of all ports")
+
+
+def _is_delay(value: object) -> bool:
+    """Whether it is team's watch of a link, whose delays are ours."""
+    return isinstance(value, dict) and value.get("name") == "ethtool"
+
+
+def _set_delays(draft: Draft, watch: Mapping[str, Any]) -> None:
+    for theirs, ours in (("delay_up", "up_delay_ms"), ("delay_down", "down_delay_ms")):
+        if theirs in watch:
+            draft.set(ours, watch[theirs], f"link_watch {theirs} {watch[theirs]}")
+    for key, value in watch.items():
+        if key not in ("name", "delay_up", "delay_down"):
+            draft.note(f"link_watch {key} {json.dumps(value)}", NO_EQUIVALENT)
 
 
 def _note(draft: Draft, key: str, value: object, of: str = "") -> None:
@@ -158,8 +185,3 @@ def _why_watch(value: object) -> str:
     watches = value if isinstance(value, list) else [value]
     names = {str(each.get("name")) for each in watches if isinstance(each, dict)}
     return _AT_ONCE if names <= {"ethtool"} else _NO_PROBE
-
-
-def _prio(settings: object) -> int:
-    prio = settings.get("prio") if isinstance(settings, dict) else None
-    return prio if isinstance(prio, int) else 0

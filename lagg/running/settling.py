@@ -1,36 +1,40 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The waits of a lagg's ports as time passes: one timer, at the end of the first.
+"""What of a lagg's shape time changes: one timer, at the first that is due.
 
-Owns that timer, and the clock.  Knows no rule (plan/delays.py) and no bundle.
+Owns that timer, the clock, and the order in which what depends on time is settled:
+gates, delays, and who carries by these.  Knows no rule of plan/ and no bundle.
 """
 
 import asyncio
 from collections.abc import Callable
 
-from lagg.plan.delays import due_at, settled
+from lagg.plan import delays, election, gate
 from lagg.plan.shape import Shape
 from lagg.tasks import unasked
 
 NS = 1_000_000_000
 
 
-class Delays:
+class Settling:
     """For the event loop's thread alone; needs a loop while a port waits."""
 
     def __init__(self, clock: Callable[[], int], is_over: Callable[[], None]) -> None:
-        """`clock`: monotonic, in nanoseconds; `is_over` is called when a wait is."""
+        """`clock`: monotonic, in nanoseconds; `is_over` is called when it is due."""
         self._clock = clock
         self._is_over = is_over
         self._timer: asyncio.TimerHandle | None = None
 
     def settled(self, before: Shape, after: Shape) -> Shape:
-        """`after` with the waits of now."""
-        return settled(before, after, self._clock())
+        """`after` as it is now; `before` was settled last."""
+        now = self._clock()
+        waiting = delays.settled(before, gate.settled(after, now), now)
+        return election.settled(before, waiting)
 
     def arm(self, shape: Shape) -> None:
-        """Has the end of the first of its waits told."""
+        """Has it told when this shape is to be settled again."""
         self.close()
-        due = due_at(shape)
+        ends = (delays.due_at(shape), gate.due_at(shape))
+        due = min((end for end in ends if end is not None), default=None)
         if due is not None:
             wait_ns = max(due - self._clock(), 0)
             loop = asyncio.get_running_loop()
