@@ -204,12 +204,11 @@ queue_send(
     const struct queue queue = queue_take(worker, slot);
     uint32_t done = 0;
 
-    if (dead >> slot & 1) { /* the kernel would take all, and say nothing */
-        queue_divert(worker, &snap->plan, slot, &queue, 0, dead);
-        return SENT_TO_DEAD;
-    }
     while (done < queue.count) {
-        int error = queue_send_some(worker, snap, slot, &queue, &done, 0);
+        /* Of what goes by a dark port the kernel would take all, and say nothing. */
+        int error = dead >> slot & 1
+                        ? -ENETDOWN
+                        : queue_send_some(worker, snap, slot, &queue, &done, 0);
 
         if (error_is_port_down(error)) {
             queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
