@@ -90,6 +90,7 @@ class Drop(Enum):
     RING_OVERRUN = "ring-overrun"
     HOLD_FULL = "hold-full"
     TX_FILTERED = "tx-filtered"
+    WORKER_DIED = "worker-died"
 
 
 class MacPolicy(Enum):

@@ -9,6 +9,7 @@
 #include "device.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct worker *
 worker_make(
@@ -29,6 +30,7 @@ worker_make(
         worker->alert_fd = &datapath->alert_fd;
         worker->tap_fd = fds->tap[drains ? 0 : index];
         worker->wake_fd = drains ? -1 : fds->wake[index];
+        worker->queues_begun = UINT32_MAX; /* for all that is known */
     }
     return worker;
 }
@@ -90,28 +92,23 @@ datapath_add(
     port_place(port, &datapath->work->ports[slot]);
     if (fresh) {
         port_begin(port);
+        for (uint32_t i = 0; i <= datapath->workers_count; i++) {
+            struct tally *tally = &datapath->work->workers[i].tally;
+
+            memset(tally->ports[slot], 0, sizeof tally->ports[slot]);
+        }
     }
     datapath->ports[slot] = port;
-}
-
-static void
-worker_recover(struct datapath *datapath, uint32_t index)
-{
-    struct worker_work *work = &datapath->work->workers[index];
-    uint32_t sequence = atomic_load(&work->sequence);
-
-    if (index < datapath->workers_count) {
-        epoch_leave(&datapath->store.epoch, index);
-    }
-    /* Or who reads the counts would wait for ever. */
-    atomic_store(&work->sequence, sequence + (sequence & 1));
 }
 
 void
 datapath_recover(struct datapath *datapath)
 {
     for (uint32_t i = 0; i <= datapath->workers_count; i++) {
-        worker_recover(datapath, i);
+        journal_recover(datapath->workers[i]);
+    }
+    for (uint32_t i = 0; i < datapath->workers_count; i++) {
+        epoch_leave(&datapath->store.epoch, i);
     }
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
         if (datapath->ports[slot] != NULL) {
@@ -164,10 +161,11 @@ datapath_drain(struct datapath *datapath, uint32_t slot, uint32_t set)
 
         do {
             burst = receive_ring(drainer, &plan, slot, &port->rings[set][ring]);
+            counts_publish(drainer);
+            receive_release(drainer);
             frames += burst;
         } while (burst > 0 && frames < RING_FRAMES);
     }
-    counts_publish(drainer);
 }
 
 int

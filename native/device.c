@@ -349,6 +349,27 @@ device_add_overruns(struct lagg_device *device, struct lagg_reading *out)
     out->total.drops[LAGG_DROP_RING_OVERRUN] += device->plans->overruns;
 }
 
+/* While a worker's are between two states, because its process has died, all are as
+ * they were before. */
+static void
+device_read_counts(struct lagg_device *device, struct lagg_reading *out)
+{
+    bool whole = true;
+
+    for (uint32_t i = 0; i <= device->workers_count; i++) { /* and the drainer */
+        whole = whole && counts_read(&device->work->workers[i], i, device->ports, out);
+    }
+    if (whole) {
+        device->last = *out;
+        return;
+    }
+    out->total = device->last.total;
+    for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
+        out->ports[slot] = device->ports[slot] == NULL ? (struct lagg_port_counters){0}
+                                                       : device->last.ports[slot];
+    }
+}
+
 static uint32_t
 device_xdp_ports(const struct lagg_device *device)
 {
@@ -368,9 +389,7 @@ lagg_device_read(struct lagg_device *device, struct lagg_reading *out)
     memset(out, 0, sizeof *out);
     out->generation = device->store.pool->generation;
     out->xdp = device_xdp_ports(device);
-    for (uint32_t i = 0; i <= device->workers_count; i++) { /* and the drainer */
-        counts_read(&device->work->workers[i], i, device->ports, out);
-    }
+    device_read_counts(device, out);
     device_add_overruns(device, out);
 }
 

@@ -81,10 +81,10 @@ int datapath_close(struct datapath *datapath);
 void datapath_add(
     struct datapath *datapath, uint32_t slot, struct lagg_port *port, bool fresh);
 
-/* Goes on where a process was that ran this datapath and has died, wherever that was:
- * its workers are outside of the epoch, its counts can be read, and what a ring gave it
- * and it did not give back is read again.  So of a burst that was under way, what came
- * in may come twice, and what was to leave is lost: 32 frames at most.  After
+/* Goes on where a process was that ran this datapath and has died, wherever that was,
+ * and be it in here: its workers are outside of the epoch, all that it did is counted,
+ * and what it had not done is done first.  Of each worker, one frame at most is lost,
+ * which counts as LAGG_DROP_WORKER_DIED, or comes twice: see journal.c.  After
  * datapath_open() and datapath_add(), before a worker runs. */
 void datapath_recover(struct datapath *datapath);
 
@@ -119,6 +119,7 @@ struct lagg_device {
     struct work *work;                       /* (c) not writable with LAGG_APART */
     struct datapath *datapath;               /* (c) NULL with LAGG_APART */
     struct lagg_port *ports[LAGG_PORTS_MAX]; /* (x) NULL when the slot is free */
+    struct lagg_reading last;                /* (x) counts that were read last */
 };
 
 /* ---- roster.c ---------------------------------------------------------------------

@@ -7,8 +7,8 @@
  *
  * Dependencies point one way:
  *   memory, epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
- *   filter, packet, ring, txring, xdp <- port <- counts, transmit, receive <- worker <-
- *   layout <- datapath <- roster, device
+ *   filter, packet, ring, txring, xdp <- port <- counts, journal, transmit, receive <-
+ *   worker <- layout <- datapath <- roster, device
  * From filter on: port.h; from counts on: worker.h; from layout on: device.h.
  */
 #ifndef LAGG_INTERNAL_H
@@ -256,15 +256,24 @@ snapshot_leave(const struct snapshot_store *store, uint32_t reader)
 /* ---- hold.c -----------------------------------------------------------------------
  */
 
-enum { HOLD_BYTES = 1 << 22 }; /* 33 ms at 1 Gbit/s; a marker takes a few */
+enum {
+    HOLD_BYTES = 1 << 22, /* 33 ms at 1 Gbit/s; a marker takes a few */
+    HOLD_BURST_BYTES = BURST_MAX * (HEAD_BYTES + REST_BYTES + 32),
+};
 
-/* Frames of flows that are on the move.  store[0 ... kept) are kept under the snapshot
- * 'generation', store[next ... end) were kept under the one before and are looked at
- * again; outside of such a pass kept == next == end. */
+/* store[0 ... kept) are kept under the snapshot that was seen last, store[next ... end)
+ * were kept under the one before and are looked at again; outside of such a pass
+ * kept == next == end. */
+struct hold_place {
+    uint32_t kept, next, end; /* (w) bytes */
+};
+
+/* Frames of flows that are on the move, and of bursts that a process died in. */
 struct hold {
-    uint64_t generation;                                  /* (w) */
-    uint32_t kept, next, end;                             /* (w) bytes */
-    _Alignas(CACHE_LINE_BYTES) uint8_t store[HOLD_BYTES]; /* (w) */
+    uint64_t generation; /* (w) of the snapshot that was seen last */
+    struct hold_place place;
+    /* Behind HOLD_BYTES is room for one burst, whatever its frames. */
+    _Alignas(CACHE_LINE_BYTES) uint8_t store[HOLD_BYTES + HOLD_BURST_BYTES]; /* (w) */
 };
 
 /* Whether there are frames to be looked at again. */
@@ -273,12 +282,20 @@ bool hold_pending(const struct hold *hold);
 /* Begins a pass over all of them, because the snapshot is another one. */
 void hold_rewind(struct hold *hold, uint64_t generation);
 
-/* Keeps a copy; false when there is no room.  During a pass only for frames that it
- * took, in their order, when those before them have left. */
-bool hold_put(struct hold *hold, const struct frame *frame);
+/* Keeps a copy of a frame that was not taken from the hold, or of which the copy is
+ * kept by the caller, under 'had': slots that have had it.  False when there is no room
+ * below 'limit'. */
+bool hold_put(
+    struct hold *hold, const struct frame *frame, uint32_t had, uint32_t limit);
 
-/* The next frame of a pass, valid until the next hold_put(); false at its end. */
-bool hold_take(struct hold *hold, struct frame *frame);
+/* The frame at '*next', where hold->place.next stands or a call before left it; false
+ * at the end of a pass.  Valid until the next hold_put(), which needs place.next to be
+ * behind it. */
+bool hold_take(
+    const struct hold *hold, uint32_t *next, struct frame *frame, uint32_t *had);
+
+/* Makes the place one that can be, whatever a process that died in it left. */
+void hold_mend(struct hold *hold);
 
 /* ---- pace.c -----------------------------------------------------------------------
  */
@@ -367,12 +384,11 @@ struct counter_bank {
         CACHE_LINE_BYTES) _Atomic uint64_t values[COUNTERS_COUNT]; /* (a) one writer */
 };
 
-/* What one burst counted so far; private until counts_publish(). */
+/* All that a worker counted so far.  Nobody else looks until counts_publish(), which
+ * copies it: to do so twice changes nothing. */
 struct tally {
-    uint64_t total[COUNTERS_COUNT];
-    uint64_t ports[LAGG_PORTS_MAX][COUNTERS_COUNT];
-    uint32_t ports_touched; /* bit s: ports[s] is not all 0 */
-    bool touched;
+    uint64_t total[COUNTERS_COUNT];                 /* (w) */
+    uint64_t ports[LAGG_PORTS_MAX][COUNTERS_COUNT]; /* (w) since the slot was opened */
 };
 
 /* ---- tap.c ------------------------------------------------------------------------
@@ -398,6 +414,22 @@ buffer_frame(struct frame_buffer *buffer, uint32_t size)
     };
 }
 
+/* A buffer that holds nothing yet is told from one that a frame was read into by a kind
+ * of segments that no frame has. */
+enum { GSO_TYPE_AT = 1, GSO_TYPE_NONE_YET = 0xff };
+
+static inline void
+buffer_clear(struct frame_buffer *buffer)
+{
+    buffer->bytes[GSO_TYPE_AT] = GSO_TYPE_NONE_YET;
+}
+
+static inline bool
+buffer_is_clear(const struct frame_buffer *buffer)
+{
+    return buffer->bytes[GSO_TYPE_AT] == GSO_TYPE_NONE_YET;
+}
+
 /* Opens one queue of the TAP 'name': non-blocking, offloads on, exclusive unless it is
  * a further queue of ours.  Returns the descriptor or -errno. */
 int tap_open(const char *name, bool multi_queue, bool first);
@@ -406,8 +438,8 @@ int tap_set_carrier(int fd, bool up);
 /* What the interface of a queue is called; 'name' has IFNAMSIZ bytes.  0 or -errno. */
 int tap_name(int fd, char *name);
 
-/* Reads one frame into 'buffer'.  1, 0 when there is none, or -errno; -EMSGSIZE when it
- * fits no buffer, -EBADFD when the interface is gone. */
+/* Reads one frame into 'buffer'.  Its size there, 0 when there is none, or -errno;
+ * -EMSGSIZE when it fits no buffer, -EBADFD when the interface is gone. */
 int tap_read(int fd, struct frame_buffer *buffer, struct frame *frame);
 
 /* Writes one frame.  0, or -errno: -EIO while the interface is down, -EBADFD when it is

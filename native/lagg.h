@@ -55,6 +55,7 @@ enum lagg_drop {
     LAGG_DROP_RING_OVERRUN,   /* rx: the port's ring, or the room beside it, was full */
     LAGG_DROP_HOLD_FULL,      /* tx: its flow was on the move, and no room to wait */
     LAGG_DROP_TX_FILTERED,    /* tx: an egress filter of the port's dropped it */
+    LAGG_DROP_WORKER_DIED,    /* tx: the worker's process was killed as it took it */
     LAGG_DROP_COUNT
 };
 
@@ -88,13 +89,13 @@ struct lagg_plan {
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[17];                    /* frames, by enum lagg_drop */
+    uint64_t drops[18];                    /* frames, by enum lagg_drop */
 };
 
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[17]; /* frames, by enum lagg_drop */
+    uint64_t drops[18]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */

@@ -84,38 +84,57 @@ packet_bind_sender(int fd, int ifindex)
     return packet_bind(fd, ifindex, 0);
 }
 
+static_assert(sizeof(struct message) == sizeof(struct mmsghdr) &&
+                  offsetof(struct message, length) == offsetof(struct mmsghdr, msg_len),
+    "a message is what sendmmsg(2) takes");
+
 static void
-message_fill(struct mmsghdr *message, struct iovec parts[2], const struct frame *frame)
+message_fill(struct message *message, struct iovec parts[2], const struct frame *frame)
 {
     parts[0] = (struct iovec){.iov_base = frame->head, .iov_len = frame->head_bytes};
     parts[1] = (struct iovec){.iov_base = frame->rest, .iov_len = frame->rest_bytes};
-    *message = (struct mmsghdr){
-        .msg_hdr = {.msg_iov = parts, .msg_iovlen = frame->rest_bytes > 0 ? 2 : 1},
+    *message = (struct message){
+        .header = {.msg_iov = parts, .msg_iovlen = frame->rest_bytes > 0 ? 2 : 1},
     };
 }
 
-uint32_t
-packet_send(int fd, const struct frame *frames, const uint8_t *order, uint32_t count,
-    uint32_t tries, int *error)
+int
+packet_send(int fd, const struct shipment *shipment, uint32_t tries)
 {
-    struct mmsghdr messages[BURST_MAX];
+    struct queue *queue = shipment->queue;
+    struct message *messages = shipment->call->messages;
     struct iovec parts[BURST_MAX][2];
-    uint32_t sent = 0;
+    const uint32_t from = queue->done, count = queue->count;
 
-    for (uint32_t i = 0; i < count; i++) {
-        message_fill(&messages[i], parts[i], &frames[order[i]]);
+    /* From the first on: none of the call before is taken for one of this. */
+    for (uint32_t i = from; i < count; i++) {
+        message_fill(
+            &messages[i - from], parts[i - from], &shipment->frames[queue->order[i]]);
     }
-    while (sent < count) {
-        int taken = sendmmsg(fd, messages + sent, count - sent, MSG_DONTWAIT);
+    call_begin(shipment, CALL_MESSAGES, 0);
+    while (queue->done < count) {
+        const uint32_t done = queue->done;
+        struct mmsghdr *left = (struct mmsghdr *)(void *)(messages + (done - from));
+        int taken = sendmmsg(fd, left, count - done, MSG_DONTWAIT);
 
         if (taken > 0) {
-            sent += (uint32_t)taken;
+            queue->done = done + (uint32_t)taken;
             continue;
         }
         if (!error_is_full(-errno) || --tries == 0) {
-            *error = -errno;
-            break;
+            return -errno;
         }
+    }
+    return 0;
+}
+
+uint32_t
+packet_sent(const struct sending *call)
+{
+    uint32_t sent = 0;
+
+    while (sent < BURST_MAX && call->messages[sent].length != 0) {
+        sent++;
     }
     return sent;
 }

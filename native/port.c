@@ -339,7 +339,7 @@ port_recover(struct lagg_port *port)
 {
     for (uint32_t i = 0; i < port->rings_count; i++) {
         for (uint32_t set = 0; set < 2; set++) {
-            ring_rewind(&port->rings[set][i]);
+            ring_recover(&port->rings[set][i]);
         }
     }
     if (port_has_xdp(port)) {
@@ -429,62 +429,45 @@ frame_is_long_by_tags(const struct lagg_port *port, const struct frame *frame)
 
 /* Sends a frame that the packet socket holds to be too long.  0 or -errno. */
 static int
-send_long(struct lagg_port *port, uint32_t worker, const struct frame *frame)
+send_long(struct lagg_port *port, const struct shipment *shipment)
 {
-    struct txring *ring = &port->txrings[worker];
+    struct txring *ring = &port->txrings[shipment->worker];
 
-    if (ring->map == NULL || !frame_is_long_by_tags(port, frame)) {
+    if (ring->map == NULL || !frame_is_long_by_tags(port, shipment_frame(shipment))) {
         return -EMSGSIZE;
     }
     if (port_has_xdp(port)) {
         port->long_queued = true;
     }
-    return txring_send(ring, frame);
+    return txring_send(ring, shipment);
 }
 
-uint32_t
-port_insist(
-    struct lagg_port *port, const struct shipment *shipment, uint32_t tries, int *error)
+int
+port_insist(struct lagg_port *port, const struct shipment *shipment, uint32_t tries)
 {
-    uint32_t sent = 0;
+    int error = 0;
 
     port_drain_xdp(port);
     if (port_has_xdp(port)) {
         port->queued = true;
     }
-    while (sent < shipment->count) {
-        const uint8_t *order = shipment->order + sent;
-
-        sent += packet_send(
-            port->tx_fd, shipment->frames, order, shipment->count - sent, tries, error);
-        if (*error == -EMSGSIZE) {
-            *error = send_long(
-                port, shipment->worker, &shipment->frames[shipment->order[sent]]);
-            sent += *error == 0;
-        }
-        if (*error != 0) {
-            break;
+    while (error == 0 && shipment_left(shipment) > 0) {
+        error = packet_send(port->tx_fd, shipment, tries);
+        if (error == -EMSGSIZE) {
+            error = send_long(port, shipment);
         }
     }
-    return sent;
+    return error;
 }
 
-uint32_t
-port_send(struct lagg_port *port, const struct shipment *shipment, int *error)
+int
+port_send(struct lagg_port *port, const struct shipment *shipment)
 {
-    struct shipment rest = *shipment;
-    uint32_t sent = 0;
-
-    if (port_uses_xdp(port) && xdp_fits(&shipment->frames[shipment->order[0]]) &&
+    if (port_uses_xdp(port) && xdp_fits(shipment_frame(shipment)) &&
         port_is_drained(port)) {
-        sent = xdp_send(&port->xdp, shipment->frames, shipment->order, shipment->count);
+        xdp_send(&port->xdp, shipment);
         port->xdp_queued = true;
     }
-    if (sent < shipment->count) {
-        /* Whatever was not taken, the packet socket sends or says why it cannot. */
-        rest.order += sent;
-        rest.count -= sent;
-        sent += port_insist(port, &rest, 1, error);
-    }
-    return sent;
+    /* Whatever was not taken, the packet socket sends or says why it cannot. */
+    return shipment_left(shipment) > 0 ? port_insist(port, shipment, 1) : 0;
 }

@@ -11,6 +11,76 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <sys/socket.h>
+
+/* ---- what is sent -----------------------------------------------------------------
+ * Both of the shared memory: what a process was at when it died, the next one sees.
+ */
+
+/* Frames of one burst that wait for one port, and what became of the first of them. */
+struct queue {
+    uint32_t count;             /* (w) */
+    uint32_t done;              /* (w) so many have left or were given up */
+    uint8_t order[BURST_MAX];   /* (w) indices into the burst's frames */
+    uint8_t dropped[BURST_MAX]; /* (w) by place: 0, or 1 + enum lagg_drop */
+};
+
+/* A message to send, as struct mmsghdr. */
+struct message {
+    struct msghdr header;
+    unsigned int length;
+};
+
+enum call_kind { CALL_NONE, CALL_MESSAGES, CALL_XDP, CALL_LONG };
+
+/* The call under way, by which frames leave that a queue has from 'from' on. */
+struct sending {
+    _Atomic uint32_t what; /* (a) kind, slot, from, entry of a txring: a byte each */
+    /* (w) The kernel writes the length of each that it has sent.  Their addresses are
+     * this process's own, and no other looks at them. */
+    struct message messages[BURST_MAX];
+};
+
+/* What a worker sends: what is left of a queue, in its order. */
+struct shipment {
+    uint32_t worker;
+    uint32_t slot;
+    const struct frame *frames;
+    struct queue *queue;
+    struct sending *call;
+};
+
+static inline uint32_t
+shipment_left(const struct shipment *shipment)
+{
+    return shipment->queue->count - shipment->queue->done;
+}
+
+/* The first frame that is left. */
+static inline const struct frame *
+shipment_frame(const struct shipment *shipment)
+{
+    return &shipment->frames[shipment->queue->order[shipment->queue->done]];
+}
+
+/* What is written before comes before for whoever looks when this process has ended:
+ * of its stores none is missing then, and the compiler moves none over this. */
+static inline void
+in_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void
+call_begin(const struct shipment *shipment, enum call_kind kind, uint32_t entry)
+{
+    in_order();
+    atomic_store_explicit(&shipment->call->what,
+        (uint32_t)kind | shipment->slot << 8 | shipment->queue->done << 16 |
+            entry << 24,
+        memory_order_relaxed);
+    in_order();
+}
 
 /* ---- xdp.c ------------------------------------------------------------------------
  */
@@ -35,7 +105,9 @@ struct xdp_place {
     uint32_t free_count;          /* (w) */
     uint16_t free[XDP_CHUNKS];    /* (w) */
     uint16_t chunk_of[BURST_MAX]; /* (w) by entry of 'waiting' */
-    uint64_t spoiled;             /* (w) entries the kernel passed over so far */
+    uint32_t first;               /* (w) the count in 'waiting' before the last call */
+    uint64_t spoiled_before;      /* (w) entries the kernel had passed over then */
+    uint64_t spoiled;             /* (w) and so far */
 };
 
 /* An AF_XDP socket that sends, for one worker.  All 0 when there is none. */
@@ -58,6 +130,11 @@ int xdp_adopt(struct xdp *xdp, int fd, int chunks_fd); /* as ring_adopt() */
 /* Makes its place that of a socket that has sent nothing yet. */
 void xdp_begin(struct xdp *xdp);
 
+/* How many frames the kernel took of the call that was under way when its worker died;
+ * the others are not on their way any more.  To ask again gives the same.  -EIO: nobody
+ * can tell, of '*put' frames. */
+int xdp_settle(struct xdp *xdp, uint32_t *put);
+
 /* Makes its place that of a socket that has nothing on its way, when its worker died:
  * what that had not handed over is forgotten.  What does not leave within 5 ms keeps
  * its chunks, and the socket is out of use. */
@@ -66,11 +143,9 @@ void xdp_recover(struct xdp *xdp);
 /* Whether a frame is short and plain enough to be sent so. */
 bool xdp_fits(const struct frame *frame);
 
-/* Sends the first of frames[order[0 ... count-1]], up to one that does not fit or
- * that the kernel does not take.  Returns how many are gone; the others are untouched,
- * and none is on its way. */
-uint32_t xdp_send(
-    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count);
+/* Sends the first that are left, up to one that does not fit or that the kernel does
+ * not take.  The others are untouched, and none is on its way. */
+void xdp_send(struct xdp *xdp, const struct shipment *shipment);
 
 /* Waits until what was sent has left the port; but 5 ms at most, for a link that went
  * down may keep it. */
@@ -125,21 +200,27 @@ error_is_full(int error)
 /* Binds a socket that only sends, with our mark and room for frames.  0 or -errno. */
 int packet_bind_sender(int fd, int ifindex);
 
-/* Sends frames[order[0 ... count-1]], in that order, whatever they are, in as few calls
- * as can be; a full queue is tried 'tries' times in all.  Returns how many the kernel
- * took; when fewer than 'count', '*error' is -errno of the first it did not. */
-uint32_t packet_send(int fd, const struct frame *frames, const uint8_t *order,
-    uint32_t count, uint32_t tries, int *error);
+/* Sends what is left, whatever it is, in as few calls as can be; a full queue is tried
+ * 'tries' times in all.  0, or -errno of the first that the kernel did not take. */
+int packet_send(int fd, const struct shipment *shipment, uint32_t tries);
+
+/* Of a call that was under way in another process: how many it sent. */
+uint32_t packet_sent(const struct sending *call);
 
 /* ---- ring.c -----------------------------------------------------------------------
  */
 
+enum { UNTAGGED_BYTES = VNET_BYTES + 12 }; /* what a tag that is put back moves */
+
 /* Where its worker is in a receive ring: of the shared memory. */
 struct ring_place {
-    _Atomic uint32_t next;  /* (a) entry to look at next; written by its worker */
-    uint32_t release_from;  /* (w) first entry read but not given back */
-    uint32_t release_count; /* (w) */
-    bool strays;            /* (w) there may be copies whose entries were given up */
+    _Atomic uint32_t next; /* (a) entry to look at next; written by its worker */
+    uint32_t release_from; /* (w) first entry that may not have been given back */
+    uint32_t reader;       /* (w) the worker, or drainer, that read last */
+    uint32_t stamp;        /* (w) and when: see struct burst */
+    bool strays;           /* (w) there may be copies whose entries were given up */
+    bool rescued;          /* (w) the copy of one that is read next is in a buffer */
+    uint8_t untagged[UNTAGGED_BYTES]; /* (w) of an entry that gets its tag */
 };
 
 /* A TPACKET_V2 receive ring: what one worker reads of one port. */
@@ -147,15 +228,20 @@ struct ring {
     int fd;                   /* (c) */
     uint8_t *map;             /* (c) shared with the kernel */
     struct ring_place *place; /* (c) NULL before it has one */
+    uint32_t at;              /* (w) entry to look at next */
     bool empty;               /* (x) when its overruns were taken last */
     bool stuck;               /* (x) it cannot move */
 };
 
-/* Frames that had an entry, and that cannot be had all the same. */
-struct ring_losses {
-    uint32_t oversize; /* longer than any buffer */
-    uint32_t overrun;  /* there was no room for what is larger than an entry */
+/* What became of a frame that had an entry. */
+enum ring_fate {
+    RING_UNDECIDED,
+    RING_DELIVERED,
+    RING_DROPPED,      /* + enum lagg_drop */
+    RING_LOST = 1 << 6 /* + enum lagg_drop: it could not be had at all */
 };
+
+static_assert(RING_DROPPED + LAGG_DROP_COUNT <= RING_LOST, "a fate is a byte");
 
 /* Opens '*ring' (its fd -1, all else 0) on an interface, shut: no frame comes in before
  * a filter lets it.  0 or -errno; to be closed in either case. */
@@ -170,14 +256,30 @@ int ring_adopt(struct ring *ring, int fd, int ifindex);
  * number that no other program uses; the others join it.  0 or -errno. */
 int ring_join_fanout(struct ring *ring, int *group);
 
-/* Reads up to 'max' frames.  They stay in the ring, or in 'buffers', until
- * ring_release().  Those that cannot be had are added to '*losses'. */
-uint32_t ring_read(struct ring *ring, struct frame_buffer *buffers,
-    struct frame *frames, uint32_t max, struct ring_losses *losses);
+/* Begins a burst of 'reader', under the stamp that its counts then have. */
+void ring_begin(struct ring *ring, uint32_t reader, uint32_t stamp);
+
+/* The next frame, in the ring or in one of two 'buffers' until ring_decide(), which is
+ * to follow.  False when there is none; when it cannot be had, '*refusal' says why,
+ * else it is LAGG_DROP_COUNT. */
+bool ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frame,
+    uint32_t *refusal);
+void ring_decide(struct ring *ring, uint32_t fate);
+
+/* Ends a burst; and gives its entries back, when they are counted. */
+void ring_end(struct ring *ring);
 void ring_release(struct ring *ring);
 
-/* What was read and not given back is read again. */
-void ring_rewind(struct ring *ring);
+/* What a process that died read and had not given back: the fate of the entry 'index'
+ * behind the first, and the frame's bytes.  RING_UNDECIDED when there is none. */
+uint32_t ring_fate(const struct ring *ring, uint32_t index, uint32_t *bytes);
+
+/* The copy of a frame larger than its entry that was in hand, in the first of two
+ * buffers, is not lost: the second keeps it until the entry is read again. */
+void ring_rescue(struct ring *ring, struct frame_buffer *buffers);
+
+/* Gives back what was decided; what was not is read again. */
+void ring_recover(struct ring *ring);
 
 /* Takes the error that a link going down leaves on a socket, or poll(2) would spin. */
 void ring_clear_error(struct ring *ring);
@@ -202,10 +304,14 @@ int txring_open(struct txring *ring, int ifindex);
 void txring_close(struct txring *ring);
 int txring_adopt(struct txring *ring, int fd, int ifindex); /* as ring_adopt() */
 
-/* Sends one frame that is not to be segmented, however long the port's MTU.  0 or
- * -errno: -EAGAIN or -ENOBUFS when there is no room, -EMSGSIZE when no entry can hold
- * it. */
-int txring_send(struct txring *ring, const struct frame *frame);
+/* Sends the first frame that is left, and is not to be segmented, however long the
+ * port's MTU.  0 or -errno: -EAGAIN or -ENOBUFS when there is no room, -EMSGSIZE when
+ * no entry can hold it. */
+int txring_send(struct txring *ring, const struct shipment *shipment);
+
+/* Of a call that was under way by 'entry' when its worker died: whether the kernel took
+ * the frame.  To ask again gives the same. */
+bool txring_settle(struct txring *ring, uint32_t entry);
 
 /* ---- port.c -----------------------------------------------------------------------
  */
@@ -267,8 +373,8 @@ void port_give_wish(struct lagg_port *port, struct port_wish *wish);
 /* Its workers are there from now on. */
 void port_place(struct lagg_port *port, struct port_work *work);
 
-/* A worker was there, in a process that has died: what it had read and not given back
- * is read again. */
+/* A worker was there, in a process that has died: what it had read and not decided is
+ * read again. */
 void port_recover(struct lagg_port *port);
 
 /* No worker has been there yet; in the rings beside those that they read, none has. */
@@ -313,21 +419,13 @@ bool port_is_stuck(struct lagg_port *port);
 /* Whether short frames leave by AF_XDP. */
 bool port_uses_xdp(const struct lagg_port *port);
 
-/* What a worker sends: frames[order[0 ... count-1]], in that order. */
-struct shipment {
-    uint32_t worker;
-    const struct frame *frames;
-    const uint8_t *order;
-    uint32_t count;
-};
-
-/* Sends them by the cheapest way.  Returns how many the kernel took; when fewer than
- * 'count', '*error' is -errno of the first it did not. */
-uint32_t port_send(struct lagg_port *port, const struct shipment *shipment, int *error);
+/* Sends what is left by the cheapest way.  0, or -errno of the first that the kernel
+ * did not take. */
+int port_send(struct lagg_port *port, const struct shipment *shipment);
 
 /* The same to a port that was full: a full queue is tried 'tries' times in all. */
-uint32_t port_insist(struct lagg_port *port, const struct shipment *shipment,
-    uint32_t tries, int *error);
+int port_insist(
+    struct lagg_port *port, const struct shipment *shipment, uint32_t tries);
 
 /* Whether the port has carrier; a veth without it says that it is full.  Takes a lock
  * of the kernel's.  To ask makes the kernel tell a loss that it may hold back for a

@@ -12,6 +12,10 @@
  * always what went up and what was dropped.  The frames of one port go up in the order
  * of its ring; between ports there is none.
  *
+ * Frame by frame: delivered, or refused, and that is written into its entry before the
+ * next is looked at; so a process that dies has one in hand.  Entries go back to the
+ * kernel when they are counted, for all that is not counted yet must be found in them.
+ *
  * After a fair burst the rings are left to fill (pace.c).  Until they are due the
  * worker goes on to send, or waits when there is nothing to send.
  */
@@ -35,16 +39,25 @@ tap_drop_reason(int error)
     }
 }
 
-static void
+/* What a burst of one ring comes to. */
+struct received {
+    uint32_t frames, delivered;
+    uint64_t bytes;
+};
+
+static uint32_t
+drop(struct worker *worker, uint32_t slot, uint32_t reason)
+{
+    count_port_drop(worker, slot, reason, 1);
+    return RING_DROPPED + reason;
+}
+
+static uint32_t
 deliver(struct worker *worker, uint32_t slot, const struct frame *frame)
 {
     int error = tap_write(worker->tap_fd, frame);
 
-    if (error != 0) {
-        count_port_drop(worker, slot, tap_drop_reason(error), 1);
-        return;
-    }
-    count(worker, COUNTER_RX_OUT, 1);
+    return error == 0 ? RING_DELIVERED : drop(worker, slot, tap_drop_reason(error));
 }
 
 /* As NICs have it: only what was one frame on the wire is judged by its length. */
@@ -80,33 +93,33 @@ refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t s
     return frame_refusal(frame);
 }
 
-static void
+/* Returns its fate. */
+static uint32_t
 collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     const struct frame *frame)
 {
-    uint32_t refusal;
+    uint32_t refusal = refusal_of(worker, plan, slot, frame);
 
-    count(worker, COUNTER_RX_IN, 1);
-    count_port(worker, slot, PORT_RX_FRAMES, 1);
-    count_port(worker, slot, PORT_RX_BYTES, frame_bytes(frame));
-    refusal = refusal_of(worker, plan, slot, frame);
-    if (refusal == LAGG_DROP_COUNT) {
-        deliver(worker, slot, frame);
-    } else {
-        count_port_drop(worker, slot, refusal, 1);
-    }
+    return refusal == LAGG_DROP_COUNT ? deliver(worker, slot, frame)
+                                      : drop(worker, slot, refusal);
+}
+
+/* A frame that had an entry, and that cannot be had all the same. */
+static uint32_t
+lose(struct worker *worker, uint32_t slot, uint32_t reason)
+{
+    count_port_drop(worker, slot, reason, 1);
+    return RING_LOST + reason;
 }
 
 static void
-count_losses(struct worker *worker, uint32_t slot, const struct ring_losses *losses)
+count_received(struct worker *worker, uint32_t slot, const struct received *received)
 {
-    uint32_t lost = losses->oversize + losses->overrun;
-
-    if (lost > 0) {
-        count(worker, COUNTER_RX_IN, lost);
-        count_port(worker, slot, PORT_RX_FRAMES, lost);
-        count_port_drop(worker, slot, LAGG_DROP_OVERSIZE, losses->oversize);
-        count_port_drop(worker, slot, LAGG_DROP_RING_OVERRUN, losses->overrun);
+    if (received->frames > 0) {
+        count(worker, COUNTER_RX_IN, received->frames);
+        count(worker, COUNTER_RX_OUT, received->delivered);
+        count_port(worker, slot, PORT_RX_FRAMES, received->frames);
+        count_port(worker, slot, PORT_RX_BYTES, received->bytes);
     }
 }
 
@@ -114,16 +127,36 @@ uint32_t
 receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     struct ring *ring)
 {
-    struct ring_losses losses = {0};
-    uint32_t frames =
-        ring_read(ring, worker->work->buffers, worker->frames, BURST_MAX, &losses);
+    struct received received = {0};
+    struct frame frame;
+    uint32_t refusal, fate;
 
-    for (uint32_t i = 0; i < frames; i++) {
-        collect(worker, plan, slot, &worker->frames[i]);
+    ring_begin(ring, worker->index, journal_stamp(worker));
+    for (; received.frames < BURST_MAX &&
+           ring_read(ring, &worker->work->buffers[BURST_MAX], &frame, &refusal);
+        received.frames++) {
+        if (refusal == LAGG_DROP_COUNT) {
+            received.bytes += frame_bytes(&frame);
+            fate = collect(worker, plan, slot, &frame);
+        } else {
+            fate = lose(worker, slot, refusal);
+        }
+        received.delivered += fate == RING_DELIVERED;
+        ring_decide(ring, fate);
     }
-    count_losses(worker, slot, &losses);
-    ring_release(ring);
-    return frames + losses.oversize + losses.overrun;
+    ring_end(ring);
+    count_received(worker, slot, &received);
+    worker->read[worker->read_count++] = ring;
+    return received.frames;
+}
+
+void
+receive_release(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->read_count; i++) {
+        ring_release(worker->read[i]);
+    }
+    worker->read_count = 0;
 }
 
 static void

@@ -30,6 +30,9 @@ enum {
     STRAYS_MAX = 32,      /* discarded at a time; who has more is woken again */
 };
 
+/* Bytes of an entry's header that the kernel writes 0 with each frame. */
+enum { ENTRY_FATE, ENTRY_TAGGING };
+
 static int
 ring_set_options(int fd)
 {
@@ -162,6 +165,24 @@ copy_is_of(const struct tpacket2_hdr *entry, const uint8_t *copy, size_t size)
            memcmp(copy + VNET_BYTES, (const uint8_t *)entry + entry->tp_mac, seen) == 0;
 }
 
+/* The process that died had received it. */
+static bool
+entry_rescued(struct ring *ring, const struct tpacket2_hdr *entry,
+    struct frame_buffer *buffer, struct frame *frame)
+{
+    size_t size = (size_t)entry->tp_len + VNET_BYTES;
+
+    if (!ring->place->rescued) {
+        return false;
+    }
+    ring->place->rescued = false;
+    if (size > sizeof buffer->bytes || !copy_is_of(entry, buffer->bytes, size)) {
+        return false;
+    }
+    *frame = buffer_frame(buffer, (uint32_t)size);
+    return true;
+}
+
 /* The frame of an entry too small for it: the kernel queued a copy of it, in the order
  * of the entries.  Yet what recv(2) gives need not be that copy.  A link that goes down
  * leaves an error that is told first, and once; an entry that was given up has left its
@@ -169,37 +190,59 @@ copy_is_of(const struct tpacket2_hdr *entry, const uint8_t *copy, size_t size)
  * none is taken for another's. */
 static uint32_t
 entry_receive(struct ring *ring, const struct tpacket2_hdr *entry,
-    struct frame_buffer *buffer, struct frame *frame)
+    struct frame_buffer *buffers, struct frame *frame)
 {
+    uint8_t *bytes = buffers[0].bytes;
+
+    if (entry_rescued(ring, entry, &buffers[1], frame)) {
+        return LAGG_DROP_COUNT;
+    }
+    buffer_clear(&buffers[0]);
     for (int tries = 0; tries < RECEIVE_TRIES; tries++) {
-        ssize_t size = recv(
-            ring->fd, buffer->bytes, sizeof buffer->bytes, MSG_DONTWAIT | MSG_TRUNC);
+        ssize_t size =
+            recv(ring->fd, bytes, sizeof buffers[0].bytes, MSG_DONTWAIT | MSG_TRUNC);
 
         if (size < 0 && errno == EAGAIN) {
             break;
         }
-        if (size < 0 || !copy_is_of(entry, buffer->bytes, (size_t)size)) {
+        if (size < 0 || !copy_is_of(entry, bytes, (size_t)size)) {
             continue;
         }
-        if (size > (ssize_t)sizeof buffer->bytes) {
+        if (size > (ssize_t)sizeof buffers[0].bytes) {
             return LAGG_DROP_OVERSIZE;
         }
-        *frame = buffer_frame(buffer, (uint32_t)size);
+        *frame = buffer_frame(&buffers[0], (uint32_t)size);
         return LAGG_DROP_COUNT;
     }
     ring->place->strays = true;
     return LAGG_DROP_RING_OVERRUN;
 }
 
+/* Puts the tag back, where the frame lies.  What that moves is kept: should this
+ * process die, the next one finds the frame as it was. */
+static void
+entry_tag(
+    struct ring *ring, struct tpacket2_hdr *entry, uint32_t status, struct frame *frame)
+{
+    bool named = status & TP_STATUS_VLAN_TPID_VALID;
+
+    memcpy(ring->place->untagged, frame->head, UNTAGGED_BYTES);
+    in_order();
+    entry->tp_padding[ENTRY_TAGGING] = 1;
+    in_order();
+    frame_insert_tag(
+        frame, named ? entry->tp_vlan_tpid : ETH_P_8021Q, entry->tp_vlan_tci);
+}
+
 /* Why the frame of an entry cannot be had, as frame_refusal(). */
 static uint32_t
 entry_read(struct ring *ring, struct tpacket2_hdr *entry, uint32_t status,
-    struct frame_buffer *buffer, struct frame *frame)
+    struct frame_buffer *buffers, struct frame *frame)
 {
     uint32_t refusal = LAGG_DROP_COUNT;
 
     if (status & TP_STATUS_COPY) {
-        refusal = entry_receive(ring, entry, buffer, frame);
+        refusal = entry_receive(ring, entry, buffers, frame);
     } else if (entry->tp_snaplen < entry->tp_len) {
         refusal = LAGG_DROP_RING_OVERRUN; /* there was no room for a copy */
     } else {
@@ -207,10 +250,7 @@ entry_read(struct ring *ring, struct tpacket2_hdr *entry, uint32_t status,
     }
     if (refusal == LAGG_DROP_COUNT && (status & TP_STATUS_VLAN_VALID) &&
         frame_bytes(frame) >= ETHER_BYTES) {
-        bool named = status & TP_STATUS_VLAN_TPID_VALID;
-
-        frame_insert_tag(
-            frame, named ? entry->tp_vlan_tpid : ETH_P_8021Q, entry->tp_vlan_tci);
+        entry_tag(ring, entry, status, frame);
     }
     return refusal;
 }
@@ -229,69 +269,165 @@ strays_discard(struct ring *ring)
     }
 }
 
-uint32_t
-ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frames,
-    uint32_t max, struct ring_losses *losses)
+/* ---- a burst ----------------------------------------------------------------------
+ * What was decided about an entry is written into it, where the kernel writes 0 with
+ * each frame: so whoever finds it tells an entry that was decided and not given back
+ * from one that was, and holds another frame by now.
+ */
+
+static uint32_t
+entry_fate(const struct tpacket2_hdr *entry)
+{
+    return entry->tp_padding[ENTRY_FATE];
+}
+
+void
+ring_begin(struct ring *ring, uint32_t reader, uint32_t stamp)
 {
     struct ring_place *place = ring->place;
-    uint32_t count = 0;
-    uint32_t next = atomic_load_explicit(&place->next, memory_order_relaxed);
 
-    place->release_from = next;
-    for (place->release_count = 0; place->release_count < max; place->release_count++) {
-        struct tpacket2_hdr *entry = ring_entry(ring, next);
-        uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
-        uint32_t refusal;
+    ring->at = atomic_load_explicit(&place->next, memory_order_relaxed) % RING_FRAMES;
+    place->release_from = ring->at;
+    place->reader = reader;
+    place->stamp = stamp;
+}
 
-        if (!(status & TP_STATUS_USER)) {
-            if (place->strays) {
-                strays_discard(ring);
-            }
-            break;
+bool
+ring_read(struct ring *ring, struct frame_buffer *buffers, struct frame *frame,
+    uint32_t *refusal)
+{
+    struct tpacket2_hdr *entry = ring_entry(ring, ring->at);
+    uint32_t status = __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
+
+    if (!(status & TP_STATUS_USER)) {
+        if (ring->place->strays) {
+            strays_discard(ring);
         }
-        refusal = entry_read(ring, entry, status, &buffers[count], &frames[count]);
-        count += refusal == LAGG_DROP_COUNT;
-        losses->oversize += refusal == LAGG_DROP_OVERSIZE;
-        losses->overrun += refusal == LAGG_DROP_RING_OVERRUN;
-        next = (next + 1) % RING_FRAMES;
+        return false;
     }
+    *refusal = entry_read(ring, entry, status, buffers, frame);
+    return true;
+}
+
+void
+ring_decide(struct ring *ring, uint32_t fate)
+{
+    struct tpacket2_hdr *entry = ring_entry(ring, ring->at);
+
+    in_order();
+    entry->tp_padding[ENTRY_FATE] = (uint8_t)fate;
+    in_order();
+    ring->at = (ring->at + 1) % RING_FRAMES;
+}
+
+void
+ring_end(struct ring *ring)
+{
     /* Relaxed: who else looks has no use for the entries before it. */
-    atomic_store_explicit(&place->next, next, memory_order_relaxed);
-    return count;
+    atomic_store_explicit(&ring->place->next, ring->at, memory_order_relaxed);
+}
+
+static void
+entry_release(struct tpacket2_hdr *entry)
+{
+    __atomic_store_n(&entry->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
 void
 ring_release(struct ring *ring)
 {
-    struct ring_place *place = ring->place;
-    uint32_t index = place->release_from;
-
-    for (uint32_t i = 0; i < place->release_count; i++) {
-        struct tpacket2_hdr *entry = ring_entry(ring, index);
-
-        __atomic_store_n(&entry->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-        index = (index + 1) % RING_FRAMES;
+    for (uint32_t index = ring->place->release_from; index != ring->at;
+        index = (index + 1) % RING_FRAMES) {
+        entry_release(ring_entry(ring, index));
     }
-    place->release_count = 0;
+}
+
+/* ---- of a process that died -------------------------------------------------------
+ */
+
+uint32_t
+ring_fate(const struct ring *ring, uint32_t index, uint32_t *bytes)
+{
+    const struct tpacket2_hdr *entry =
+        ring_entry(ring, (ring->place->release_from + index) % RING_FRAMES);
+
+    if (!entry_is_ours(entry)) {
+        return RING_UNDECIDED;
+    }
+    *bytes = entry->tp_len;
+    if ((entry->tp_status & TP_STATUS_VLAN_VALID) && entry->tp_len >= ETHER_BYTES) {
+        *bytes += TAG_BYTES;
+    }
+    return entry_fate(entry);
+}
+
+/* A tag may have been put back in part.  'head': where the entry's frame begins. */
+static void
+entry_untag(const struct ring *ring, const struct tpacket2_hdr *entry, uint8_t *head)
+{
+    if (entry->tp_padding[ENTRY_TAGGING] != 0) {
+        memcpy(head, ring->place->untagged, UNTAGGED_BYTES);
+    }
+}
+
+static bool
+entry_has_copy(const struct tpacket2_hdr *entry)
+{
+    return entry_is_ours(entry) && (entry->tp_status & TP_STATUS_COPY);
 }
 
 void
-ring_rewind(struct ring *ring)
+ring_rescue(struct ring *ring, struct frame_buffer *buffers)
 {
-    struct ring_place *place = ring->place;
-    uint32_t next = place->release_from;
+    const struct tpacket2_hdr *entry;
+    uint32_t decided = 0, bytes;
+    size_t size;
 
-    if (place->release_count == 0) {
+    while (decided < BURST_MAX && ring_fate(ring, decided, &bytes) != RING_UNDECIDED) {
+        decided++;
+    }
+    entry = ring_entry(ring, (ring->place->release_from + decided) % RING_FRAMES);
+    size = (size_t)entry->tp_len + VNET_BYTES;
+    if (!entry_has_copy(entry) || entry_fate(entry) != RING_UNDECIDED ||
+        buffer_is_clear(&buffers[0]) || size > sizeof buffers[0].bytes) {
         return;
     }
-    /* It may have died while it gave them back, the first of them first. */
-    while (place->release_count > 0 && !entry_is_ours(ring_entry(ring, next))) {
-        next = (next + 1) % RING_FRAMES;
-        place->release_count--;
+    entry_untag(ring, entry, buffers[0].bytes);
+    if (copy_is_of(entry, buffers[0].bytes, size)) {
+        memcpy(buffers[1].bytes, buffers[0].bytes, size);
+        in_order();
+        ring->place->rescued = true;
+    }
+}
+
+void
+ring_recover(struct ring *ring)
+{
+    struct ring_place *place = ring->place;
+    uint32_t from = place->release_from % RING_FRAMES;
+    uint32_t next = atomic_load(&place->next) % RING_FRAMES;
+    struct tpacket2_hdr *entry;
+    uint32_t bytes;
+
+    if (ring->map == NULL) {
+        return;
     }
     atomic_store(&place->next, next);
-    place->release_count = 0;
-    /* Of those that are larger than an entry, the copies may have been taken. */
+    for (uint32_t i = 0; i < BURST_MAX; i++) {
+        if (ring_fate(ring, i, &bytes) != RING_UNDECIDED) {
+            entry_release(ring_entry(ring, (from + i) % RING_FRAMES));
+            if (next == (from + i) % RING_FRAMES) {
+                /* It died before it came to the end of its burst. */
+                next = (next + 1) % RING_FRAMES;
+                atomic_store(&place->next, next);
+            }
+        }
+    }
+    entry = ring_entry(ring, next);
+    if (entry_is_ours(entry) && !entry_has_copy(entry)) {
+        entry_untag(ring, entry, (uint8_t *)entry + entry->tp_mac - VNET_BYTES);
+    }
+    /* Of one that is larger than an entry, the copy may have been taken. */
     place->strays = true;
 }
 

@@ -129,7 +129,7 @@ tap_read(int fd, struct frame_buffer *buffer, struct frame *frame)
         return -EMSGSIZE;
     }
     *frame = buffer_frame(buffer, (uint32_t)size);
-    return 1;
+    return (int)size;
 }
 
 int

@@ -7,8 +7,9 @@
  *
  * Three passes.  Each frame gets an index into the plan's table, unless a copy goes to
  * all; the table says the slot, and the frame is queued for it.  Then each slot's queue
- * is sent in one go.  Last, frames whose flow waits for a marker are put into the hold:
- * they may overwrite the memory that the burst's other frames were read into.
+ * is sent in one go.  Last, frames whose flow waits for a marker are put into the hold.
+ * What was read, where it is queued and what has left is written where it outlives this
+ * process: journal.c says what comes of it.
  *
  * What can go wrong with a queue has three answers.  A port that is down passes what is
  * left of its queue on to the next usable slot of each frame's entry: those queues are
@@ -23,26 +24,54 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum { SEND_TRIES = 15 /* of a full port's first frame, after it was refused once */ };
+
+static struct queue *
+queue_of(struct worker *worker, uint32_t slot)
+{
+    return &worker->work->burst.queues[slot];
+}
 
 static void
 queue_frame(struct worker *worker, uint32_t slot, uint32_t frame)
 {
-    struct queue *queue = &worker->queues[slot];
+    struct queue *queue = queue_of(worker, slot);
+    uint32_t count = queue->count;
 
-    assert(queue->count < BURST_MAX);
-    queue->order[queue->count++] = (uint8_t)frame;
+    assert(count < BURST_MAX);
+    queue->order[count] = (uint8_t)frame;
+    queue->count = count + 1;
     worker->queues_used |= 1u << slot;
 }
 
+/* The first frame that is left in a queue is given up. */
 static void
+queue_drop(struct worker *worker, uint32_t slot, uint32_t reason)
+{
+    struct queue *queue = queue_of(worker, slot);
+
+    count_port_drop(worker, slot, reason, 1);
+    queue->dropped[queue->done] = (uint8_t)(1 + reason);
+    in_order();
+    queue->done++;
+}
+
+/* A copy to each that has had none; each of these is a frame that comes in. */
+static uint32_t
 distribute_all(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
 {
-    count(worker, COUNTER_TX_IN, plan->tx_slots_count);
+    const struct burst *burst = &worker->work->burst;
+    uint32_t had = burst->again ? burst->had[frame] : 0, copies = 0;
+
     for (uint32_t i = 0; i < plan->tx_slots_count; i++) {
-        queue_frame(worker, plan->tx_slots[i], frame);
+        if (!(had >> plan->tx_slots[i] & 1)) {
+            queue_frame(worker, plan->tx_slots[i], frame);
+            copies++;
+        }
     }
+    return copies;
 }
 
 static uint32_t
@@ -81,7 +110,7 @@ frame_hash(const struct lagg_plan *plan, const struct frame *frame)
     return flow_hash(plan, &flow);
 }
 
-static void
+static uint32_t
 distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
 {
     uint32_t hash = 0;
@@ -93,14 +122,15 @@ distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     index = distribute_index(plan, &worker->work->turn, hash);
     if (plan->held[index / 8] >> index % 8 & 1) {
         worker->waiting.order[worker->waiting.count++] = (uint8_t)frame;
-        return;
+        return 0;
     }
     worker->indices[frame] = (uint16_t)index;
-    count(worker, COUNTER_TX_IN, 1);
     queue_frame(worker, plan->tx_slots[index], frame);
+    return 1;
 }
 
-static void
+/* How many came in with it: copies, and none while it waits. */
+static uint32_t
 distribute_frame(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
 {
     uint32_t refusal = frame_refusal(&worker->frames[frame]);
@@ -109,13 +139,11 @@ distribute_frame(struct worker *worker, const struct lagg_plan *plan, uint32_t f
         refusal = plan->tx_drop;
     }
     if (refusal != LAGG_DROP_COUNT) {
-        count(worker, COUNTER_TX_IN, 1);
         count_drop(worker, refusal, 1);
-    } else if (plan->spread == LAGG_SPREAD_ALL) {
-        distribute_all(worker, plan, frame);
-    } else {
-        distribute_one(worker, plan, frame);
+        return 1;
     }
+    return plan->spread == LAGG_SPREAD_ALL ? distribute_all(worker, plan, frame)
+                                           : distribute_one(worker, plan, frame);
 }
 
 static bool
@@ -130,8 +158,9 @@ count_sent(struct worker *worker, uint32_t slot, const uint8_t *order, uint32_t 
     uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < sent; i++) {
-        bytes += frame_bytes(&worker->frames[order[i]]);
+        bytes += worker->work->burst.sizes[order[i]];
     }
+    bytes -= (uint64_t)sent * VNET_BYTES;
     count(worker, COUNTER_TX_OUT, sent);
     count_port(worker, slot, PORT_TX_FRAMES, sent);
     count_port(worker, slot, PORT_TX_BYTES, bytes);
@@ -140,20 +169,25 @@ count_sent(struct worker *worker, uint32_t slot, const uint8_t *order, uint32_t 
 /* The port died under the burst: what it still held goes to the next usable slot of
  * each frame's plan entry.  Broadcast has sent its other copies already. */
 static void
-queue_divert(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
-    const struct queue *queue, uint32_t from, uint32_t dead)
+queue_divert(
+    struct worker *worker, const struct lagg_plan *plan, uint32_t slot, uint32_t dead)
 {
-    for (uint32_t i = from; i < queue->count; i++) {
-        uint32_t frame = queue->order[i];
+    struct queue *queue = queue_of(worker, slot);
+
+    while (queue->done < queue->count) {
+        uint32_t frame = queue->order[queue->done];
         uint32_t other = NO_SLOT;
 
         if (plan->spread != LAGG_SPREAD_ALL) {
             other = distribute_stand_in(plan, worker->indices[frame], dead);
         }
         if (other == NO_SLOT) {
-            count_port_drop(worker, slot, LAGG_DROP_TX_DOWN, 1);
+            queue_drop(worker, slot, LAGG_DROP_TX_DOWN);
         } else {
             queue_frame(worker, other, frame);
+            queue->dropped[queue->done] = QUEUE_MOVED;
+            in_order();
+            queue->done++;
         }
     }
 }
@@ -164,36 +198,29 @@ enum sent { SENT_ALL, SENT_TO_FULL, SENT_TO_DEAD };
 /* Sends what is left of a queue up to what is refused, and counts it.  'tries': of a
  * port that was full; 0 of any other.  0, or what refused it. */
 static int
-queue_send_some(struct worker *worker, const struct snapshot *snap, uint32_t slot,
-    const struct queue *queue, uint32_t *done, uint32_t tries)
+queue_send_some(
+    struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t tries)
 {
+    struct queue *queue = queue_of(worker, slot);
     const struct shipment shipment = {
         .worker = worker->index,
+        .slot = slot,
         .frames = worker->frames,
-        .order = queue->order + *done,
-        .count = queue->count - *done,
+        .queue = queue,
+        .call = &worker->work->burst.call,
     };
+    const uint8_t *order = queue->order + queue->done;
+    uint32_t before = queue->done, sent;
     struct lagg_port *port = worker->ports[slot];
-    int error = 0;
-    uint32_t sent = tries == 0 ? port_send(port, &shipment, &error)
-                               : port_insist(port, &shipment, tries, &error);
+    int error =
+        tries == 0 ? port_send(port, &shipment) : port_insist(port, &shipment, tries);
 
-    count_sent(worker, slot, shipment.order, sent);
+    sent = queue->done - before;
+    count_sent(worker, slot, order, sent);
     if (snap->plan.spread == LAGG_SPREAD_FLOW) {
-        buckets_count(&worker->work->buckets, worker->indices, shipment.order, sent);
+        buckets_count(&worker->work->buckets, worker->indices, order, sent);
     }
-    *done += sent;
     return error;
-}
-
-static struct queue
-queue_take(struct worker *worker, uint32_t slot)
-{
-    const struct queue queue = worker->queues[slot];
-
-    worker->queues[slot].count = 0;
-    worker->queues_used &= ~(1u << slot);
-    return queue;
 }
 
 /* Sends what waits for 'slot'; what a full port does not take at once waits on. */
@@ -201,29 +228,25 @@ static enum sent
 queue_send(
     struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
 {
-    const struct queue queue = queue_take(worker, slot);
-    uint32_t done = 0;
+    const struct queue *queue = queue_of(worker, slot);
 
-    while (done < queue.count) {
+    worker->queues_used &= ~(1u << slot);
+    while (queue->done < queue->count) {
         /* Of what goes by a dark port the kernel would take all, and say nothing. */
-        int error = dead >> slot & 1
-                        ? -ENETDOWN
-                        : queue_send_some(worker, snap, slot, &queue, &done, 0);
+        int error =
+            dead >> slot & 1 ? -ENETDOWN : queue_send_some(worker, snap, slot, 0);
 
         if (error_is_port_down(error)) {
-            queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
+            queue_divert(worker, &snap->plan, slot, dead | 1u << slot);
             return SENT_TO_DEAD;
         }
         if (error_is_full(error)) {
-            while (done < queue.count) {
-                queue_frame(worker, slot, queue.order[done++]);
-            }
+            worker->queues_used |= 1u << slot;
             return SENT_TO_FULL;
         }
-        if (done < queue.count) {
+        if (queue->done < queue->count) {
             /* One frame is refused; those behind it may pass. */
-            count_port_drop(worker, slot, LAGG_DROP_TX_ERROR, 1);
-            done++;
+            queue_drop(worker, slot, LAGG_DROP_TX_ERROR);
         }
     }
     return SENT_ALL;
@@ -251,16 +274,17 @@ static enum sent
 queue_insist(
     struct worker *worker, const struct snapshot *snap, uint32_t slot, uint32_t dead)
 {
-    const struct queue queue = queue_take(worker, slot);
+    const struct queue *queue = queue_of(worker, slot);
     struct lagg_port *port = worker->ports[slot];
-    uint32_t done = 0, tries = SEND_TRIES;
+    uint32_t tries = SEND_TRIES;
     bool carrier = false; /* that is not known yet */
 
     if (atomic_load_explicit(&port->wish->filtered, memory_order_relaxed)) {
         tries = 1;
     }
-    while (done < queue.count) {
-        int error = queue_send_some(worker, snap, slot, &queue, &done, tries);
+    worker->queues_used &= ~(1u << slot);
+    while (queue->done < queue->count) {
+        int error = queue_send_some(worker, snap, slot, tries);
 
         if (error_is_full(error)) {
             carrier = carrier || port_has_carrier(port);
@@ -268,12 +292,11 @@ queue_insist(
             tries = 1;
         }
         if (error_is_port_down(error)) {
-            queue_divert(worker, &snap->plan, slot, &queue, done, dead | 1u << slot);
+            queue_divert(worker, &snap->plan, slot, dead | 1u << slot);
             return SENT_TO_DEAD;
         }
-        if (done < queue.count) {
-            count_port_drop(worker, slot, send_drop_reason(port, error), 1);
-            done++;
+        if (queue->done < queue->count) {
+            queue_drop(worker, slot, send_drop_reason(port, error));
         }
     }
     return SENT_ALL;
@@ -290,21 +313,25 @@ queues_send(struct worker *worker, const struct snapshot *snap)
     while (worker->queues_used != 0) {
         uint32_t ready = worker->queues_used & ~full;
         uint32_t slot = (uint32_t)__builtin_ctz(ready != 0 ? ready : full);
-        enum sent sent = ready != 0 ? queue_send(worker, snap, slot, dead)
-                                    : queue_insist(worker, snap, slot, dead);
+        enum sent sent;
+
+        worker->queues_begun |= worker->queues_used;
+        sent = ready != 0 ? queue_send(worker, snap, slot, dead)
+                          : queue_insist(worker, snap, slot, dead);
 
         full = sent == SENT_TO_FULL ? full | 1u << slot : full & ~(1u << slot);
         dead |= (uint32_t)(sent == SENT_TO_DEAD) << slot;
     }
 }
 
-/* Only when all others of the burst have left: it overwrites what they came from.  A
- * frame that waits is counted when it leaves. */
+/* A frame that waits is counted when it leaves. */
 static void
 hold_waiting(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->waiting.count; i++) {
-        if (!hold_put(&worker->work->hold, &worker->frames[worker->waiting.order[i]])) {
+        const struct frame *frame = &worker->frames[worker->waiting.order[i]];
+
+        if (!hold_put(&worker->work->hold, frame, 0, HOLD_BYTES)) {
             count(worker, COUNTER_TX_IN, 1);
             count_drop(worker, LAGG_DROP_HOLD_FULL, 1);
         }
@@ -312,37 +339,61 @@ hold_waiting(struct worker *worker)
     worker->waiting.count = 0;
 }
 
-static uint32_t
-read_hold(struct worker *worker)
+/* A copy in the burst's own memory: what is kept again overwrites what it came from. */
+static struct frame
+frame_copy(struct frame_buffer *buffer, const struct frame *frame)
 {
-    uint32_t frames = 0;
+    memcpy(buffer->bytes, frame->head, frame->head_bytes);
+    memcpy(buffer->bytes + frame->head_bytes, frame->rest, frame->rest_bytes);
+    return buffer_frame(buffer, frame->head_bytes + frame->rest_bytes);
+}
 
-    while (
-        frames < BURST_MAX && hold_take(&worker->work->hold, &worker->frames[frames])) {
-        frames++;
+static uint32_t
+read_hold(struct worker *worker, const struct lagg_plan *plan)
+{
+    struct worker_work *work = worker->work;
+    uint32_t frames = 0, next = work->hold.place.next;
+    struct frame frame;
+
+    journal_clear(worker);
+    while (frames < BURST_MAX &&
+           hold_take(&work->hold, &next, &frame, &work->burst.had[frames])) {
+        /* Of one that has left by some ports, only broadcast owes others a copy. */
+        if (work->burst.had[frames] == 0 || plan->spread == LAGG_SPREAD_ALL) {
+            worker->frames[frames] = frame_copy(&work->buffers[frames], &frame);
+            work->burst.sizes[frames++] = frame.head_bytes + frame.rest_bytes;
+        }
     }
+    journal_open(worker, true, next);
     return frames;
 }
 
 static uint32_t
 read_tap(struct worker *worker)
 {
+    struct worker_work *work = worker->work;
     uint32_t frames = 0;
 
-    for (uint32_t reads = 0; reads < BURST_MAX && !worker->tap_gone; reads++) {
-        int result = tap_read(
-            worker->tap_fd, &worker->work->buffers[frames], &worker->frames[frames]);
+    journal_clear(worker);
+    journal_open(worker, false, work->hold.place.next);
+    for (uint32_t reads = worker->tap_gone ? BURST_MAX : 0; reads < BURST_MAX;
+        reads++) {
+        struct frame_buffer *buffer = &work->buffers[frames];
+        int result = tap_read(worker->tap_fd, buffer, &worker->frames[frames]);
 
-        if (result == -EMSGSIZE) {
+        if (result > 0) {
+            buffer_clear(buffer + 1);
+            in_order();
+            work->burst.sizes[frames++] = (uint32_t)result;
+        } else if (result == -EMSGSIZE) {
             count(worker, COUNTER_TX_IN, 1);
             count_drop(worker, LAGG_DROP_OVERSIZE, 1);
-            continue;
-        }
-        worker->tap_gone = result == -EBADFD;
-        if (result <= 0) {
+            buffer_clear(buffer);
+            work->burst.oversize++;
+        } else {
+            worker->tap_gone = result == -EBADFD;
             break;
         }
-        frames++;
     }
     return frames;
 }
@@ -350,15 +401,19 @@ read_tap(struct worker *worker)
 uint32_t
 transmit_burst(struct worker *worker, const struct snapshot *snap)
 {
-    uint32_t frames;
+    struct hold *hold = &worker->work->hold;
+    uint32_t frames, came_in = 0;
 
-    if (worker->work->hold.generation != snap->generation) {
-        hold_rewind(&worker->work->hold, snap->generation);
+    if (hold->generation != snap->generation) {
+        hold_rewind(hold, snap->generation);
     }
     /* What waited came before anything that the TAP still holds. */
-    frames = hold_pending(&worker->work->hold) ? read_hold(worker) : read_tap(worker);
+    frames = hold_pending(hold) ? read_hold(worker, &snap->plan) : read_tap(worker);
     for (uint32_t i = 0; i < frames; i++) {
-        distribute_frame(worker, &snap->plan, i);
+        came_in += distribute_frame(worker, &snap->plan, i);
+    }
+    if (came_in > 0) {
+        count(worker, COUNTER_TX_IN, came_in);
     }
     queues_send(worker, snap);
     hold_waiting(worker);

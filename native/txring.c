@@ -105,27 +105,67 @@ entry_fill(struct tpacket2_hdr *entry, const struct frame *frame)
     entry->tp_len = frame_bytes(frame) + VNET_BYTES;
 }
 
-int
-txring_send(struct txring *ring, const struct frame *frame)
+static struct tpacket2_hdr *
+entry_at(const struct txring *ring, uint32_t index)
 {
-    struct tpacket2_hdr *entry =
-        (struct tpacket2_hdr *)(void *)(ring->map + (size_t)*ring->next * ENTRY_BYTES);
-    int error = 0;
+    return (struct tpacket2_hdr *)(void *)(ring->map + (size_t)index * ENTRY_BYTES);
+}
+
+static uint32_t
+entry_status(const struct tpacket2_hdr *entry)
+{
+    return __atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE);
+}
+
+static void
+entry_mark(struct tpacket2_hdr *entry, uint32_t status)
+{
+    __atomic_store_n(&entry->tp_status, status, __ATOMIC_RELEASE);
+}
+
+/* An entry that is being filled is one of a wrong format, which the kernel passes over:
+ * so one that is available was sent, if it is the call's under way.  And so is what the
+ * kernel refused: else it would leave by the next call. */
+int
+txring_send(struct txring *ring, const struct shipment *shipment)
+{
+    const struct frame *frame = shipment_frame(shipment);
+    uint32_t index = *ring->next % ENTRIES, status;
+    struct tpacket2_hdr *entry = entry_at(ring, index);
 
     if (DATA_OFFSET + VNET_BYTES + frame_bytes(frame) > ENTRY_BYTES) {
         return -EMSGSIZE;
     }
-    if (__atomic_load_n(&entry->tp_status, __ATOMIC_ACQUIRE) != TP_STATUS_AVAILABLE) {
+    status = entry_status(entry);
+    if (status != TP_STATUS_AVAILABLE && status != TP_STATUS_WRONG_FORMAT) {
         return -EAGAIN;
     }
+    entry_mark(entry, TP_STATUS_WRONG_FORMAT);
+    call_begin(shipment, CALL_LONG, index);
     entry_fill(entry, frame);
-    __atomic_store_n(&entry->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
+    entry_mark(entry, TP_STATUS_SEND_REQUEST);
     if (send(ring->fd, NULL, 0, MSG_DONTWAIT) < 0) {
-        /* It is still where it was, and would leave by the next call. */
-        error = -errno;
-        __atomic_store_n(&entry->tp_status, TP_STATUS_AVAILABLE, __ATOMIC_RELEASE);
+        int error = -errno;
+
+        entry_mark(entry, TP_STATUS_WRONG_FORMAT);
         return error;
     }
-    *ring->next = (*ring->next + 1) % ENTRIES;
+    *ring->next = (index + 1) % ENTRIES;
+    in_order();
+    shipment->queue->done++;
     return 0;
+}
+
+bool
+txring_settle(struct txring *ring, uint32_t index)
+{
+    struct tpacket2_hdr *entry = entry_at(ring, index % ENTRIES);
+    uint32_t status = entry_status(entry);
+    bool taken = status != TP_STATUS_SEND_REQUEST && status != TP_STATUS_WRONG_FORMAT;
+
+    if (!taken) {
+        entry_mark(entry, TP_STATUS_WRONG_FORMAT);
+    }
+    *ring->next = (index + taken) % ENTRIES;
+    return taken;
 }

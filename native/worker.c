@@ -55,6 +55,7 @@ worker_poll(struct worker *worker)
     frames += receive_burst(worker, snap, frames > 0);
 
     counts_publish(worker);
+    receive_release(worker);
     poll_prepare(worker, snap);
     snapshot_leave(worker->store, worker->index);
     return frames;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a worker is made of: shared by worker.c, transmit.c, receive.c and datapath.c.
+ * What a worker is made of: shared by worker.c, counts.c, transmit.c, receive.c,
+ * journal.c and datapath.c.
  *
  * Who may touch a member: as in internal.h.
  */
@@ -11,12 +12,6 @@
 
 #include <time.h>
 
-/* Frames of one burst that wait for one port. */
-struct queue {
-    uint32_t count;
-    uint8_t order[BURST_MAX]; /* indices into worker->frames */
-};
-
 /* ---- worker.c ---------------------------------------------------------------------
  */
 
@@ -26,15 +21,39 @@ struct alert {
     _Atomic uint32_t wanted; /* (a) grows with each request; by the control thread */
 };
 
+enum { QUEUE_MOVED = 255 }; /* 'dropped' of a frame that another queue has since */
+
+/* What an iteration took to send, and what became of it: see journal.c. */
+struct burst {
+    uint32_t stamp; /* (w) the sequence it is counted under, + 1; 0 while it is made */
+    bool again;     /* (w) its frames are from the hold, not from the TAP */
+    uint32_t oversize;         /* (w) frames that were too long for a buffer */
+    uint32_t sizes[BURST_MAX]; /* (w) of buffers[i]; 0 from the first that is none */
+    uint32_t had[BURST_MAX];   /* (w) by frame, of the hold: slots that have had it */
+    struct hold_place hold;    /* (w) without what it took from the hold, or put */
+    struct queue queues[LAGG_PORTS_MAX]; /* by slot */
+    struct sending call;
+};
+
 /* What outlives the process that runs it, and what others read: of the shared memory
  * that the workers write. */
 struct worker_work {
     _Atomic uint32_t sequence; /* (a) odd while counts move; see counter_bank */
     struct counter_bank counts;
-    struct turn turn; /* (w) */
+    struct tally tally; /* (w) */
+    struct turn turn;   /* (w) */
     struct buckets buckets;
+    struct burst burst;
     struct hold hold;
-    struct frame_buffer buffers[BURST_MAX]; /* (w) */
+    /* (w) The burst's; then two for what came in and is larger than a ring's entry: the
+     * one in hand, and one that was in the hand of a process that died. */
+    struct frame_buffer buffers[BURST_MAX + 2];
+};
+
+/* Frames of a burst, by index. */
+struct frames_waiting {
+    uint32_t count;
+    uint8_t order[BURST_MAX];
 };
 
 struct worker {
@@ -51,17 +70,20 @@ struct worker {
     const _Atomic uint32_t *dark;       /* (c) slots by which nothing can leave */
     _Atomic bool running;               /* (a) a thread is inside lagg_worker_run() */
     struct pace pace;                   /* (w) */
-    struct tally tally;                 /* (w) */
+    uint32_t ports_touched;             /* (w) bit s: its counts are not published */
+    bool touched;                       /* (w) any are */
     uint64_t poll_generation; /* (w) the snapshot that 'poll_fds' was made from */
     uint32_t poll_count;      /* (w) */
     bool errors_pending;      /* (w) poll(2) saw POLLERR: look at every port */
     bool tap_gone;            /* (w) */
     int poll_fds[2 + LAGG_PORTS_MAX]; /* (w) */
-    struct queue queues[LAGG_PORTS_MAX];
-    uint32_t queues_used;        /* (w) bit s: queues[s] is not empty */
-    struct queue waiting;        /* (w) frames of the burst that the plan holds */
-    uint16_t indices[BURST_MAX]; /* (w) of frames[i] into tx_slots */
+    uint32_t queues_used;             /* (w) bit s: frames wait in queue s */
+    uint32_t queues_begun;            /* (w) bit s: queue s is not as new */
+    struct frames_waiting waiting;    /* (w) frames of the burst that the plan holds */
+    uint16_t indices[BURST_MAX];      /* (w) of frames[i] into tx_slots */
     struct frame frames[BURST_MAX];
+    uint32_t read_count;               /* (w) */
+    struct ring *read[LAGG_PORTS_MAX]; /* (w) in this iteration, and not given back */
 };
 
 /* One iteration: a burst from the TAP, a burst from every port.  Never blocks.  Returns
@@ -82,6 +104,9 @@ uint32_t receive_burst(struct worker *worker, const struct snapshot *snap, bool 
 uint32_t receive_ring(struct worker *worker, const struct lagg_plan *plan,
     uint32_t slot, struct ring *ring);
 
+/* Gives back to the kernel what was received, once it is counted. */
+void receive_release(struct worker *worker);
+
 /* What paces the worker: see pace.c. */
 static inline uint64_t
 clock_ns(void)
@@ -92,31 +117,59 @@ clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* ---- journal.c --------------------------------------------------------------------
+ */
+
+/* A worker's process has died, wherever that was: all that it did is counted, and what
+ * it had taken to send and had not sent is the first thing to be sent.  The rings are
+ * to be recovered after it.  'worker' is the next one, which has not run yet. */
+void journal_recover(struct worker *worker);
+
+/* What bears it is counted with the next publication. */
+static inline uint32_t
+journal_stamp(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->work->sequence, memory_order_relaxed) + 1;
+}
+
+/* The burst's record is an empty one, and not to be looked at. */
+void journal_clear(struct worker *worker);
+
+/* From here on what it says holds.  'next': as far as frames were taken from the hold;
+ * 'again': they are the burst. */
+void journal_open(struct worker *worker, bool again, uint32_t next);
+
 /* ---- counts.c ---------------------------------------------------------------------
  */
 
-/* Adds what was counted since the last call to the published counters. */
+/* Publishes what was counted, if there is anything new. */
 void counts_publish(struct worker *worker);
 
+/* The tally is what was published last, of the ports there are; and all of it is to be
+ * published again. */
+void counts_rewind(struct worker *worker);
+void counts_touch(struct worker *worker);
+
 /* Adds what the worker 'index' published to '*out', all of it at one instant; for the
- * control thread.  'ports': by slot, NULL where there is none. */
-void counts_read(struct worker_work *work, uint32_t index,
+ * control thread.  'ports': by slot, NULL where there is none.  False when its process
+ * seems to have died, and counts have to be mended first. */
+bool counts_read(struct worker_work *work, uint32_t index,
     struct lagg_port *const ports[], struct lagg_reading *out);
 
-/* Into the tally, which is private until published. */
+/* Into the tally. */
 
 static inline void
 count(struct worker *worker, uint32_t counter, uint64_t value)
 {
-    worker->tally.total[counter] += value;
-    worker->tally.touched = true;
+    worker->work->tally.total[counter] += value;
+    worker->touched = true;
 }
 
 static inline void
 count_port(struct worker *worker, uint32_t slot, uint32_t counter, uint64_t value)
 {
-    worker->tally.ports[slot][counter] += value;
-    worker->tally.ports_touched |= 1u << slot;
+    worker->work->tally.ports[slot][counter] += value;
+    worker->ports_touched |= 1u << slot;
 }
 
 static inline void

@@ -6,7 +6,7 @@
  * count of what the kernel took.  In copy mode the kernel looks at the rings during
  * sendto(2) alone, and sends in the order of the entries; so the ring is empty between
  * two calls, and a frame is either the kernel's or still ours.  No XDP program, nothing
- * received.  Knows no plan, and not what becomes of a frame that was not taken.
+ * received.  Knows no plan.
  */
 #include "port.h"
 
@@ -37,8 +37,8 @@ enum {
     SEND_BUFFER_BYTES = 8 << 20, /* as the packet sockets have */
 };
 
-static_assert((ENTRIES & (ENTRIES - 1)) == 0, "an index into the ring is a mask");
-static_assert((XDP_CHUNKS & (XDP_CHUNKS - 1)) == 0, "an index into the ring is a mask");
+static_assert(
+    ((ENTRIES & (ENTRIES - 1)) | (XDP_CHUNKS & (XDP_CHUNKS - 1))) == 0, "masks index");
 static_assert((int)XDP_FRAME_BYTES_MAX <= (int)CHUNK_BYTES, "a frame is one chunk");
 
 /* ---- opening ----------------------------------------------------------------------
@@ -225,16 +225,22 @@ xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
     return error;
 }
 
+static void
+chunks_reset(struct xdp_place *place)
+{
+    place->free_count = 0;
+    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
+        place->free[place->free_count++] = (uint16_t)chunk;
+    }
+}
+
 void
 xdp_begin(struct xdp *xdp)
 {
     struct xdp_place *place = xdp->place;
 
-    place->free_count = 0;
-    for (uint32_t chunk = 0; chunk < XDP_CHUNKS; chunk++) {
-        place->free[place->free_count++] = (uint16_t)chunk;
-    }
-    place->spoiled = 0;
+    chunks_reset(place);
+    place->spoiled = place->spoiled_before = 0;
     atomic_store(&place->open, xdp->chunks != NULL);
 }
 
@@ -321,11 +327,11 @@ entry_fill(struct xdp *xdp, uint32_t index, const struct frame *frame)
 
 /* Puts the first frames, as many as fit, into the ring, which is empty. */
 static uint32_t
-entries_put(
-    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count)
+entries_put(struct xdp *xdp, const struct shipment *shipment)
 {
-    uint32_t first = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
-    uint32_t put = 0;
+    const uint8_t *order = shipment->queue->order + shipment->queue->done;
+    const struct frame *frames = shipment->frames;
+    uint32_t first = xdp->place->first, count = shipment_left(shipment), put = 0;
 
     while (put < count && xdp->place->free_count > 0 && xdp_fits(&frames[order[put]])) {
         entry_fill(xdp, first + put, &frames[order[put]]);
@@ -376,26 +382,25 @@ entries_spoil(struct xdp *xdp, uint32_t count)
     }
 }
 
-/* Entries that the kernel passed over since this was asked last; -errno. */
+/* Entries that the kernel passed over since the call began; -errno. */
 static int
 spoiled_passed(struct xdp *xdp)
 {
     struct xdp_statistics statistics = {0};
     socklen_t size = sizeof statistics;
-    uint64_t before = xdp->place->spoiled;
 
     if (getsockopt(xdp->fd, SOL_XDP, XDP_STATISTICS, &statistics, &size) != 0) {
-        return -errno;
+        return -EIO;
     }
     xdp->place->spoiled = statistics.tx_invalid_descs;
-    return (int)(xdp->place->spoiled - before);
+    return (int)(xdp->place->spoiled - xdp->place->spoiled_before);
 }
 
 /* The kernel stopped on the way.  How far it came, its consumer count does not tell
  * (before Linux 6.17 it is not brought up to date then).  So all entries are spoiled,
- * and it says how many of those it met: they are the ones it had not taken. */
-static uint32_t
-ring_settle(struct xdp *xdp, uint32_t put, int error)
+ * and it says how many of those it met, which it had not taken; or -EIO. */
+static int
+ring_left(struct xdp *xdp, uint32_t put)
 {
     int left;
 
@@ -403,8 +408,17 @@ ring_settle(struct xdp *xdp, uint32_t put, int error)
     for (uint32_t kicks = 0; kicks <= put && ring_count(&xdp->waiting) > 0; kicks++) {
         ring_kick(xdp);
     }
-    left = spoiled_passed(xdp);
-    if (ring_count(&xdp->waiting) > 0 || left < 0 || (uint32_t)left > put) {
+    left = ring_count(&xdp->waiting) == 0 ? spoiled_passed(xdp) : -EIO;
+    return left <= (int)put ? left : -EIO;
+}
+
+/* How many the kernel took, when a call has stopped on the way. */
+static uint32_t
+ring_settle(struct xdp *xdp, uint32_t put, int error)
+{
+    int left = ring_left(xdp, put);
+
+    if (left < 0) {
         /* The port went away meanwhile.  No frame may leave twice, so they count as
          * gone, and this socket is out of use. */
         atomic_store(&xdp->place->open, false);
@@ -425,52 +439,62 @@ ring_recall(struct xdp *xdp, uint32_t put)
     atomic_store_explicit(xdp->waiting.producer, end - put, memory_order_release);
 }
 
-uint32_t
-xdp_send(
-    struct xdp *xdp, const struct frame *frames, const uint8_t *order, uint32_t count)
+void
+xdp_send(struct xdp *xdp, const struct shipment *shipment)
 {
+    struct xdp_place *place = xdp->place;
     uint32_t put;
     int error;
 
     chunks_reclaim(xdp);
-    put = entries_put(xdp, frames, order, count);
+    /* What is needed to settle the call, should this process die in it. */
+    place->first = atomic_load_explicit(xdp->waiting.producer, memory_order_relaxed);
+    place->spoiled_before = place->spoiled;
+    call_begin(shipment, CALL_XDP, 0);
+    put = entries_put(xdp, shipment);
     if (put == 0) {
-        return 0;
+        return;
     }
     error = ring_kick(xdp);
-    if (error == 0 && ring_count(&xdp->waiting) == 0) {
-        return put;
-    }
     if (error == -ENETDOWN || error == -ENXIO) {
         ring_recall(xdp, put);
-        return 0;
+        return;
     }
-    return ring_settle(xdp, put, error);
+    if (error != 0 || ring_count(&xdp->waiting) > 0) {
+        put = ring_settle(xdp, put, error);
+    }
+    shipment->queue->done += put;
 }
 
-/* All that the kernel ever took has left: both of its counts began at 0. */
-static bool
-nothing_is_on_its_way(const struct xdp *xdp)
+int
+xdp_settle(struct xdp *xdp, uint32_t *put)
 {
-    uint32_t taken = atomic_load(xdp->waiting.consumer);
+    int left;
 
-    return (int32_t)(taken - atomic_load(xdp->done.producer)) <= 0;
+    *put = (atomic_load(xdp->waiting.producer) - xdp->place->first) % (ENTRIES + 1);
+    left = ring_left(xdp, *put);
+    return left < 0 ? left : (int)*put - left;
+}
+
+/* Entries the kernel has and does not give back: both of its counts began at 0.  Some
+ * kernels keep those that they passed over. */
+static int32_t
+entries_away(const struct xdp *xdp)
+{
+    return (
+        int32_t)(atomic_load(xdp->waiting.consumer) - atomic_load(xdp->done.producer));
 }
 
 void
 xdp_recover(struct xdp *xdp)
 {
-    uint64_t spoiled = xdp->place->spoiled;
-
     atomic_store(xdp->waiting.producer, atomic_load(xdp->waiting.consumer));
-    for (int tries = 0; !nothing_is_on_its_way(xdp) && tries < DRAIN_TRIES; tries++) {
+    for (int tries = 0; entries_away(xdp) > 0 && tries < DRAIN_TRIES; tries++) {
         poll(NULL, 0, DRAIN_WAIT_MS);
     }
-    if (!nothing_is_on_its_way(xdp)) {
-        atomic_store(&xdp->place->open, false);
-        return;
+    atomic_store(&xdp->place->open, entries_away(xdp) <= (int32_t)xdp->place->spoiled);
+    if (atomic_load(&xdp->place->open)) {
+        atomic_store(xdp->done.consumer, atomic_load(xdp->done.producer));
+        chunks_reset(xdp->place);
     }
-    atomic_store(xdp->done.consumer, atomic_load(xdp->done.producer));
-    xdp_begin(xdp);
-    xdp->place->spoiled = spoiled;
 }

@@ -14,7 +14,7 @@ LEVELS = (
     ("snapshot", "distributor"),
     ("tap", "packet", "ring", "txring", "xdp"),
     ("port",),
-    ("counts", "transmit", "receive"),
+    ("counts", "journal", "transmit", "receive"),
     ("worker",),
     ("layout",),
     ("datapath",),

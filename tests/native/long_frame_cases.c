@@ -8,6 +8,7 @@
 #include "store.h"
 
 #include "numbers.h"
+#include "shipments.h"
 
 #include <linux/sockios.h>
 #include <pthread.h>
@@ -78,10 +79,7 @@ frame_put(uint32_t index, uint8_t number, const struct tags *tags, uint32_t payl
 static uint32_t
 road_send(struct road *road, uint32_t worker, uint32_t count, int *error)
 {
-    const struct shipment shipment = {worker, frames, order, count};
-
-    *error = 0;
-    return port_send(&road->port, &shipment, error);
+    return ship_by_port(&road->port, worker, frames, order, count, error);
 }
 
 /* The far end gets frame 'index', as it is. */
@@ -169,12 +167,14 @@ static void
 a_port_that_is_down_says_so(void)
 {
     struct road *road = road_make(1, MTU);
+    struct sent_from from;
+    const struct shipment shipment = shipment_make(&from, frames, order, 1);
     int error;
 
     check_about("down", 0);
     link_down("port0");
     frame_put(0, 1, &tags_cases[3], MTU);
-    CHECK(txring_send(&road->port.txrings[0], &frames[0]) == -ENETDOWN);
+    CHECK(txring_send(&road->port.txrings[0], &shipment) == -ENETDOWN);
     CHECK_EQ_U32(road_send(road, 0, 1, &error), 0);
     CHECK(error == -ENETDOWN);
     link_up("port0");
@@ -224,12 +224,11 @@ sender_run(void *argument)
     struct sender *sender = argument;
     const uint8_t own[] = {
         (uint8_t)(2 * sender->worker), (uint8_t)(2 * sender->worker + 1)};
-    const struct shipment shipment = {sender->worker, frames, own, 2};
-
     for (uint32_t i = 0; i < SENT_EACH; i++) {
-        int error = 0;
+        int error;
 
-        sender->sent += port_send(&sender->road->port, &shipment, &error);
+        sender->sent +=
+            ship_by_port(&sender->road->port, sender->worker, frames, own, 2, &error);
     }
     return NULL;
 }

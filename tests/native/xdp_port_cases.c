@@ -5,6 +5,7 @@
  * the test reads what left.
  */
 #include "namespace.h"
+#include "shipments.h"
 #include "store.h"
 
 #include <sys/resource.h>
@@ -89,9 +90,7 @@ road_send(struct road *road, uint32_t count, uint32_t large, int *error)
     uint32_t gone;
 
     burst_make(frames, road->next, count, large);
-    *error = 0;
-    gone = port_send(&road->port,
-        &(struct shipment){.frames = frames, .order = order, .count = count}, error);
+    gone = ship_by_port(&road->port, 0, frames, order, count, error);
     CHECK((gone == count) == (*error == 0));
     CHECK(atomic_load(&road->work->xdp.open));
     CHECK(atomic_load(road->port.xdp.waiting.producer) ==
@@ -176,7 +175,7 @@ what_a_full_queue_drops_is_not_counted_as_gone(void)
         check_about("full", round);
         for (uint32_t tries = 0; tries < 2 * QUEUE_FRAMES; tries++) {
             burst_make(frames, gone, burst, 0);
-            gone += xdp_send(&road->port.xdp, frames, order, burst);
+            gone += ship_by_xdp(&road->port.xdp, frames, order, burst);
         }
         CHECK_EQ_U32(gone, QUEUE_FRAMES);
         CHECK(atomic_load(&road->work->xdp.open));
@@ -204,9 +203,9 @@ without_carrier_nothing_is_gone(void)
         check_about("carrier", round);
         burst_make(frames, road->next, 20, 0);
         carrier_set(road, 0);
-        CHECK_EQ_U32(xdp_send(&road->port.xdp, frames, order, 20), 0);
+        CHECK_EQ_U32(ship_by_xdp(&road->port.xdp, frames, order, 20), 0);
         carrier_set(road, 1);
-        CHECK_EQ_U32(xdp_send(&road->port.xdp, frames, order, 20), 20);
+        CHECK_EQ_U32(ship_by_xdp(&road->port.xdp, frames, order, 20), 20);
         road_expect(road, road->next, road->next + 20);
         road->next += 20;
     }
