@@ -354,6 +354,15 @@ class Keeper:
         self._mapped[lagg] = set(slots)
         return ForwarderDatapath(self, lagg, -1, busy_poll_us)
 
+    def end_unclaimed(self) -> None:
+        """Ends each lagg that nobody resumed: its laggd died before it was one."""
+        with self._lock:
+            for lagg in self._ids - self._at_work.keys():
+                names = [*self._under(f"{lagg}/")]
+                self._forget(lagg)
+                for name in names:
+                    os.close(self.left.pop(name))
+
     def begin(self, lagg: int, sockets: Mapping[str, int], busy_poll_us: int) -> None:
         """Runs a lagg's workers.  LaggError: none of it is there."""
         with self._lock:

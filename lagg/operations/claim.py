@@ -131,6 +131,7 @@ class Claim:
             self._file.lock(LOCK_S)
         self._apart.on_owned()
         self.keeper.watch()
+        self.keeper.end_unclaimed()
         self._renew()
 
     def _renew(self) -> None:

@@ -64,6 +64,29 @@ def test_a_forwarder_that_dies_is_followed_and_has_all(forwarder: Running) -> No
     asyncio.run(run())
 
 
+def test_a_lagg_whose_laggd_died_in_the_making_is_ended(forwarder: Running) -> None:
+    with forwarder.owner() as dead:
+        for name in ("3/plans", "3/tap.0", "nft"):
+            dead.put(name, 0)
+
+    async def run() -> None:
+        keeper = Keeper.open(forwarder.path)
+        keeper.claim()
+        keeper.commit()
+        keeper.watch()
+        fds = {name: keeper.left[name] for name in ("3/plans", "3/tap.0")}
+        keeper.end_unclaimed()
+        for fd in fds.values():
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+        assert has_all(forwarder, keeper)
+        assert keeper.left.keys() == keeper.lent("") == {"nft"}
+        keeper.drop(["nft"])
+        keeper.close()
+
+    asyncio.run(run())
+
+
 def test_a_forwarder_that_lets_go_of_its_owner_is_his_again(
     forwarder: Running,
 ) -> None:
