@@ -32,6 +32,7 @@ class Sanitizer:
     runtimes: tuple[str, ...]
     options: Mapping[str, str]
     prefix: tuple[str, ...] = ()
+    laggd: tuple[str, ...] = ()  # its options
 
 
 SANITIZERS = {
@@ -50,6 +51,9 @@ SANITIZERS = {
         {"TSAN_OPTIONS": "second_deadlock_stack=1"},
         # Older ThreadSanitizers do not know the address layouts of newer kernels.
         ("setarch", "--addr-no-randomize"),
+        # What laggd publishes orders what the forwarder's threads do, and it sees the
+        # order of one process alone.
+        ("--inside",),
     ),
 }
 """By the name that users have for them."""
@@ -61,7 +65,7 @@ class SanitizedDaemon(Daemon):
     def __init__(self, host: Host, sanitizer: Sanitizer, log_level: str) -> None:
         """Starts it until its socket accepts, and it has the extension."""
         self._sanitizer = sanitizer
-        super().__init__(host, log_level=log_level)
+        super().__init__(host, log_level=log_level, options=sanitizer.laggd)
 
     def start(self) -> None:
         """Starts it (again); TimeoutError or CommandError with its log if it fails."""
