@@ -219,7 +219,9 @@ xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
     }
     xdp_unmap(xdp);
     if (error == -EBUSY) {
-        return 0; /* its interface has gone: it is kept, and nothing is sent by it */
+        /* Its interface has gone; or, before Linux 6.4, it is bound, and then only
+         * whoever opened it has it mapped.  It is kept, and nothing is sent by it. */
+        return 0;
     }
     xdp->fd = xdp->chunks_fd = -1;
     return error;
