@@ -39,6 +39,7 @@ def settled(before: Shape, after: Shape) -> Shape:
         after,
         picked=_still_usable(after, after.picked),
         incumbent=_still_usable(after, after.incumbent),
+        carriers=after.carriers & _usable(after),
         primary_due=_is_primary_due(before, after),
     )
     if shape.proto is Proto.FAILOVER:
@@ -52,9 +53,12 @@ def settled(before: Shape, after: Shape) -> Shape:
     return after if shape == after else shape
 
 
+def _usable(shape: Shape) -> frozenset[Slot]:
+    return frozenset(port.slot for port in shape.ports if port.usable)
+
+
 def _still_usable(shape: Shape, slot: Slot | None) -> Slot | None:
-    usable = {port.slot for port in shape.ports if port.usable}
-    return slot if slot in usable else None
+    return slot if slot in _usable(shape) else None
 
 
 def _is_primary_due(before: Shape, after: Shape) -> bool:
@@ -72,7 +76,7 @@ def _is_primary_due(before: Shape, after: Shape) -> bool:
 
 def elected(shape: Shape) -> Slot | None:
     """The slot of the port that carries a failover lagg."""
-    if _usable_count(shape) < shape.options.min_links:
+    if len(_usable(shape)) < shape.options.min_links:
         return None
     best = preferred(shape)
     if shape.picked is not None and shape.at(shape.picked).usable:
@@ -83,10 +87,6 @@ def elected(shape: Shape) -> Slot | None:
     if not held.usable or _takes_over(shape, shape.at(best), held):
         return best
     return held.slot
-
-
-def _usable_count(shape: Shape) -> int:
-    return sum(port.usable for port in shape.ports)
 
 
 def _takes_over(shape: Shape, best: Port, held: Port) -> bool:

@@ -328,3 +328,13 @@ def test_explain_says_which_group_carries(proto: Proto) -> None:
     shape = shape_of(proto, FOUR, 4)
     found = explain("lagg0", shape, plan(shape), 1, 7)
     assert found.why.endswith("of the groups by priority that of eth0, eth1 carries")
+
+
+@pytest.mark.parametrize("proto", [*Proto])
+def test_a_port_that_has_left_is_nobody_that_carried_whatever_the_protocol_is(
+    proto: Proto,
+) -> None:
+    spread = shape_of(Proto.ROUNDROBIN)
+    other = settled(spread, replace(spread, proto=proto))
+    left = settled(other, other.without_port(1))
+    assert left.carriers == {0, 2}
