@@ -92,6 +92,18 @@ class ForwarderClient:
         made._begin(path, heard)
         return made
 
+    @classmethod
+    def owner(cls, path: Path, heard: Heard) -> Self:
+        """One that has claimed a forwarder that nobody owns.  LaggError: it has not."""
+        made = cls(path, heard)
+        try:
+            made.claim()
+            made.commit()
+        except BaseException:
+            made.disconnect()
+            raise
+        return made
+
     def _begin(self, path: Path, heard: Heard) -> None:
         self.path = path
         self.ended = False

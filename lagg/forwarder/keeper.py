@@ -253,7 +253,7 @@ class Keeper:
         with self._lock:
             family = self._line.start(beside)
             try:
-                client = _owner(beside, self._unasked)
+                client = ForwarderClient.owner(beside, self._unasked)
                 with places(path, beside) as take_place:
                     self._move(client, take_place)
             finally:
@@ -317,6 +317,17 @@ class Keeper:
             self._client.put(prefix + name, fd)
             self._lent[prefix + name] = Lent.of(fd)
 
+    @contextmanager
+    def _all_or_none(self, prefix: str, sockets: Mapping[str, int]) -> Iterator[None]:
+        """Puts them; what is refused inside leaves none of them."""
+        try:
+            self._put_under(prefix, sockets)
+            yield
+        except BaseException:
+            with logged(log.warning):
+                self._drop([prefix + name for name in sockets])
+            raise
+
     def _drop(self, names: Iterable[str]) -> None:
         for name in list(names):
             if self._lent.pop(name, None) is not None:
@@ -333,8 +344,8 @@ class Keeper:
 
         LaggError (ENOSPC): no forwarder carries more laggs.
         """
-        taken = self._ids
-        free = next((n for n in range(1, IDS_MAX + 1) if n not in taken), None)
+        with self._lock:
+            free = min({*range(1, IDS_MAX + 1)} - self._ids, default=None)
         if free is None:
             cause = f"carries {IDS_MAX} laggs, and no more"
             raise LaggError("lagg-forwarder", cause, errno.ENOSPC)
@@ -395,13 +406,8 @@ class Keeper:
     def map(self, lagg: int, slot: int, sockets: Mapping[str, int]) -> None:
         """Takes a port in.  LaggError: it is not."""
         with self._lock:
-            try:
-                self._put_under(f"{lagg}/{slot}/", sockets)
+            with self._all_or_none(f"{lagg}/{slot}/", sockets):
                 self._client.map(lagg, slot)
-            except BaseException:
-                with logged(log.warning):
-                    self._drop([f"{lagg}/{slot}/{name}" for name in sockets])
-                raise
             self._mapped[lagg].add(slot)
 
     def unmap(self, lagg: int, slot: int, rings: int) -> None:
@@ -418,8 +424,7 @@ class Keeper:
         self, lagg: int, slot: int, rings: int, sockets: Mapping[str, int]
     ) -> None:
         """Takes rings of a port beside the live ones.  LaggError."""
-        with self._lock:
-            self._put_under(f"{lagg}/{slot}/", sockets)
+        with self._lock, self._all_or_none(f"{lagg}/{slot}/", sockets):
             self._client.map_rings(lagg, slot, rings)
 
     def unmap_rings(self, lagg: int, slot: int, rings: int) -> None:
@@ -485,15 +490,3 @@ def _as_os_error() -> Iterator[None]:
         yield
     except LaggError as error:
         raise OSError(error.code, str(error)) from error
-
-
-def _owner(path: Path, unasked: _Unasked) -> ForwarderClient:
-    """A connection to a forwarder that nobody owns yet."""
-    client = ForwarderClient(path, unasked)
-    try:
-        client.claim()
-        client.commit()
-    except BaseException:
-        client.disconnect()
-        raise
-    return client

@@ -87,6 +87,17 @@ def test_a_lagg_whose_laggd_died_in_the_making_is_ended(forwarder: Running) -> N
     asyncio.run(run())
 
 
+def test_rings_that_a_forwarder_refuses_are_lent_to_nobody(forwarder: Running) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            with pytest.raises(LaggError, match="MAP_RINGS"):
+                keeper.map_rings(5, 0, 1, {"ring.1.0": 0})
+            assert keeper.lent("") == {"lock", "nft"}
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
 def test_a_forwarder_that_lets_go_of_its_owner_is_his_again(
     forwarder: Running,
 ) -> None:
