@@ -58,7 +58,7 @@ from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
 from lagg.operations.protocol_change import change_protocol
 from lagg.operations.succession import HandingOver
 from lagg.plan.explain import Bucket, Explanation
-from lagg.plan.gate import held_for, without_end
+from lagg.plan.gate import held_for, settled, without_end
 from lagg.plan.plan import reason
 from lagg.plan.shape import Shape
 from lagg.ports.originals import StateFile
@@ -427,9 +427,10 @@ def _refuse_pick(bundle: Bundle, change: LaggChange) -> None:
     if proto is not Proto.FAILOVER:
         cause = f"laggproto {proto.value} has no active port; failover has one"
         raise bundle.refuse(cause, errno.EINVAL)
-    port = attached(bundle, change.active)
-    if not port.active:
-        why = reason(bundle.shape, port.slot, ())
+    slot = attached(bundle, change.active).slot
+    after = settled(_changed(bundle.shape, change), time.monotonic_ns())
+    if not after.at(slot).usable:
+        why = reason(after, slot, ())
         thing = f"{bundle.name}: port {change.active}"
         raise LaggError(thing, f"cannot carry: {why}", errno.ENETDOWN)
 

@@ -124,9 +124,11 @@ def test_a_choice_that_cannot_be_is_refused_and_changes_nothing(world: World) ->
     world.carrier(1, up=False)
     world.wait(lambda: world.record()["ports"][1]["link"] == "down", "p1 is down")
     world.create("lagg1", "p2", proto=Proto.ROUNDROBIN)
+    world.change(port_options={"p0": (("hold", True),)})
     before = world.laggs()
     for act, said in (
         (lambda: world.change(active="p1"), "port p1: cannot carry: carrier down"),
+        (lambda: world.change(active="p0"), "port p0: cannot carry: held"),
         (lambda: world.change(active="p9"), "port p9: not a port of this lagg"),
         (lambda: world.change("lagg1", active="p2"), "has no active port; failover"),
         (lambda: world.change(options=(("primary", "p9"),)), "port p9: no port of it"),
@@ -134,6 +136,8 @@ def test_a_choice_that_cannot_be_is_refused_and_changes_nothing(world: World) ->
     ):
         assert said in str(world.refused(act))
     assert world.laggs() == before
+    world.change(active="p0", port_options={"p0": (("hold", False),)})
+    assert (world.record()["active"], world.carrying()) == ("p0", ["p0"])
 
 
 # ---- the gate ------------------------------------------------------------------------
