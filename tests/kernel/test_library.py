@@ -9,6 +9,7 @@ from tests.tree import ROOT
 UNUSED = (
     *("pyroute2.iproute", "pyroute2.ndb", "pyroute2.conntrack", "pyroute2.nftables"),
     *("pyroute2.ethtool", "pyroute2.netlink.rtnl.tcmsg", "prometheus_client", "scapy"),
+    *("pyroute2.netlink.nlsocket", "multiprocessing.connection"),
     *("unittest", "sqlite3", "http", "email", "xml"),
 )
 

@@ -10,17 +10,8 @@ import struct
 from typing import Any
 
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, ctrlmsg
-from pyroute2.netlink.generic.ethtool import (
-    ETHTOOL_GENL_NAME,
-    ETHTOOL_GENL_VERSION,
-    ETHTOOL_MSG_FEATURES_GET,
-    ETHTOOL_MSG_FEATURES_SET,
-    ETHTOOL_MSG_LINKMODES_GET,
-    ETHTOOL_MSG_LINKMODES_SET,
-    ethtool_linkmode_msg,
-)
-from pyroute2.netlink.nl80211 import NL80211_CMD_GET_INTERFACE, nl80211cmd
 
+from lagg.kernel.netlink.bodies import Ethtool, Features, LinkModes, Wireless
 from lagg.kernel.netlink.messages import attributes_of, decode
 from lagg.kernel.netlink.wire import NETLINK_GENERIC, Request, Socket
 from lagg.link import Modes, Offload
@@ -29,14 +20,20 @@ _GENL_ID_CTRL = 0x10
 _CTRL_CMD_GETFAMILY = 3
 
 GENL_BYTES = 20  # the netlink header, then its own
-_ETHTOOL_A_FEATURES_WANTED = "ETHTOOL_A_LINKMODES_OURS"  # 3, and a bitset, too
-_ETHTOOL_A_FEATURES_ACTIVE = 4
-_ETHTOOL_MSG_CHANNELS_GET = 17
+ETHTOOL = "ethtool"
+_ETHTOOL_VERSION = 1
+_LINKMODES_GET, _LINKMODES_SET = 4, 5  # ETHTOOL_MSG_*
+_FEATURES_GET, _FEATURES_SET = 11, 12
+_CHANNELS_GET = 17
+_FEATURES_ACTIVE = 4  # ETHTOOL_A_*
 _CHANNELS_TX, _CHANNELS_COMBINED = 7, 9
 _COUNT = struct.Struct("=I")
 _LINKMODES_HEADER, _LINKMODES_SPEED, _LINKMODES_DUPLEX = 1, 5, 6
 _HEADER_DEV_INDEX = 1
 _VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
+
+_NL80211 = "nl80211"
+_GET_INTERFACE = 5  # NL80211_CMD_*
 
 _SPEED_UNKNOWN = 0xFFFFFFFF
 _DUPLEX_HALF, _DUPLEX_FULL = 0, 1
@@ -56,28 +53,20 @@ class Generic:
 
     async def modes(self, ifindex: int) -> Modes:
         """What ethtool says of an interface."""
-        body = _ethtool(ETHTOOL_MSG_LINKMODES_GET, ifindex)
+        body = _ethtool(LinkModes, _LINKMODES_GET, ifindex)
         try:
-            answers = await self._ask(ETHTOOL_GENL_NAME, body)
+            answers = await self._ask(ETHTOOL, body)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:  # a driver without any speed
                 return Modes()
             raise
-        found = decode(ethtool_linkmode_msg, answers[0])
-        speed = found.get_attr("ETHTOOL_A_LINKMODES_SPEED")
-        return Modes(
-            speed_mbps=0 if speed in (None, _SPEED_UNKNOWN) else int(speed),
-            full_duplex=found.get_attr("ETHTOOL_A_LINKMODES_DUPLEX") != _DUPLEX_HALF,
-        )
+        return _modes_of(attributes_of(answers[0], GENL_BYTES))
 
     async def modes_by_link(self) -> dict[int, Modes]:
         """What modes() says of each interface; one without any speed is left out."""
-        body = ethtool_linkmode_msg()
-        body["cmd"] = ETHTOOL_MSG_LINKMODES_GET
-        body["version"] = ETHTOOL_GENL_VERSION
-        listing = Request(
-            body, await self._family(ETHTOOL_GENL_NAME), NLM_F_REQUEST | NLM_F_DUMP
-        )
+        body = _command(LinkModes, _LINKMODES_GET)
+        number = await self._family(ETHTOOL)
+        listing = Request(body, number, NLM_F_REQUEST | NLM_F_DUMP)
         # Of real NICs each lists a hundred modes, so that they are not decoded.
         parts = (
             attributes_of(answer, GENL_BYTES)
@@ -88,13 +77,13 @@ class Generic:
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
         """Sets speed and duplex without negotiation, as a TAP allows."""
         duplex = _DUPLEX_FULL if modes.full_duplex else _DUPLEX_HALF
-        body = _ethtool(ETHTOOL_MSG_LINKMODES_SET, ifindex)
+        body = _ethtool(LinkModes, _LINKMODES_SET, ifindex)
         body["attrs"] += [
-            ("ETHTOOL_A_LINKMODES_AUTONEG", 0),
-            ("ETHTOOL_A_LINKMODES_SPEED", modes.speed_mbps or _SPEED_UNKNOWN),
-            ("ETHTOOL_A_LINKMODES_DUPLEX", duplex),
+            ("AUTONEG", 0),
+            ("SPEED", modes.speed_mbps or _SPEED_UNKNOWN),
+            ("DUPLEX", duplex),
         ]
-        await self._ask(ETHTOOL_GENL_NAME, body)
+        await self._ask(ETHTOOL, body)
 
     async def filters_vlans(self, ifindex: int) -> bool:
         """Whether the driver's VLAN filter, of either kind of tag, is on."""
@@ -116,32 +105,32 @@ class Generic:
             raise OSError(errno.EOPNOTSUPP, "the driver leaves it as it is")
 
     async def _wish(self, ifindex: int, feature: str, on: bool) -> None:
-        bit: list[tuple[str, object]] = [("ETHTOOL_A_BITSET_BIT_NAME", feature)]
+        bit: list[tuple[str, object]] = [("NAME", feature)]
         if on:
-            bit += [("ETHTOOL_A_BITSET_BIT_VALUE", True)]
-        bits = {"attrs": [("ETHTOOL_A_BITSET_BITS_BIT", {"attrs": bit})]}
-        wanted = {"attrs": [("ETHTOOL_A_BITSET_BITS", bits)]}
-        body = _ethtool(ETHTOOL_MSG_FEATURES_SET, ifindex)
-        body["attrs"] += [(_ETHTOOL_A_FEATURES_WANTED, wanted)]
-        await self._ask(ETHTOOL_GENL_NAME, body)
+            bit += [("VALUE", True)]
+        bits = {"attrs": [("BIT", {"attrs": bit})]}
+        wanted = {"attrs": [("BITS", bits)]}
+        body = _ethtool(Features, _FEATURES_SET, ifindex)
+        body["attrs"] += [("WANTED", wanted)]
+        await self._ask(ETHTOOL, body)
 
     async def _features(self, ifindex: int) -> bytes:
         """The part of an answer that names the features that are on, NUL after each."""
         # The list is long, so that it is not decoded.
-        body = _ethtool(ETHTOOL_MSG_FEATURES_GET, ifindex)
+        body = _ethtool(Ethtool, _FEATURES_GET, ifindex)
         try:
-            (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)
+            (answer, *_) = await self._ask(ETHTOOL, body)
         except OSError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return b""
             raise
-        return attributes_of(answer, GENL_BYTES)[_ETHTOOL_A_FEATURES_ACTIVE]
+        return attributes_of(answer, GENL_BYTES)[_FEATURES_ACTIVE]
 
     async def transmit_queues(self, ifindex: int) -> int | None:
         """An interface's transmit queues, or None when its driver does not say."""
-        body = _ethtool(_ETHTOOL_MSG_CHANNELS_GET, ifindex)
+        body = _ethtool(Ethtool, _CHANNELS_GET, ifindex)
         try:
-            (answer, *_) = await self._ask(ETHTOOL_GENL_NAME, body)
+            (answer, *_) = await self._ask(ETHTOOL, body)
         except OSError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return None
@@ -152,11 +141,11 @@ class Generic:
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 knows the interface."""
-        body = nl80211cmd()
-        body["cmd"] = NL80211_CMD_GET_INTERFACE
-        body["attrs"] = [("NL80211_ATTR_IFINDEX", ifindex)]
+        body = Wireless()
+        body["cmd"] = _GET_INTERFACE
+        body["attrs"] = [("IFINDEX", ifindex)]
         try:
-            await self._ask("nl80211", body)
+            await self._ask(_NL80211, body)
         except OSError as error:
             # No such family in this kernel, or not an interface of that family.
             if error.errno in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
@@ -199,12 +188,14 @@ def _modes_of(answer: dict[int, bytes]) -> Modes:
     )
 
 
-def _ethtool(command: int, ifindex: int) -> Any:
-    # Of another command's message this is one, too: an attribute is but a number, and
-    # that of the header is the same.
-    body = ethtool_linkmode_msg()
+def _ethtool(kind: Any, command: int, ifindex: int) -> Any:
+    body = _command(kind, command)
+    body["attrs"] = [("HEADER", {"attrs": [("DEV_INDEX", ifindex)]})]
+    return body
+
+
+def _command(kind: Any, command: int) -> Any:
+    body = kind()
     body["cmd"] = command
-    body["version"] = ETHTOOL_GENL_VERSION
-    header = {"attrs": [("ETHTOOL_A_HEADER_DEV_INDEX", ifindex)]}
-    body["attrs"] = [("ETHTOOL_A_LINKMODES_HEADER", header)]
+    body["version"] = _ETHTOOL_VERSION
     return body

@@ -9,12 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyroute2.netlink.nfnetlink import nfgen_msg
-from pyroute2.netlink.nfnetlink.nftsocket import (
-    nft_chain_msg,
-    nft_rule_msg,
-    nft_table_msg,
-)
 
+from lagg.kernel.netlink.bodies import NftChain, NftRule, NftTable
+from lagg.kernel.netlink.messages import attributes_of
 from lagg.kernel.netlink.wire import (
     NLM_F_ACK,
     NLM_F_APPEND,
@@ -46,6 +43,11 @@ _TABLE_OWNER = 0x2  # since Linux 5.12
 _FIRST = -(1 << 31)
 """The hook priority: before whatever else listens there."""
 
+_ATTRIBUTES_AT = 20  # in an answer: behind the netlink header, and nfgenmsg
+_TABLE_USERDATA = 6
+_USER_COMMENT = 0
+_USER_HEADER = 2  # a byte says what follows, another one its length
+
 _VERDICT, _REGISTER = 0, 1
 _CMP_EQ = 0
 
@@ -67,81 +69,84 @@ def new_table(table: str, comment: str) -> Request:
     `comment`: shown by nft(8), at most 127 bytes.
     """
     attributes = (
-        ("NFTA_TABLE_NAME", table),
-        ("NFTA_TABLE_FLAGS", _TABLE_OWNER),
-        ("NFTA_TABLE_USERDATA", {"value": comment}),
+        ("NAME", table),
+        ("FLAGS", _TABLE_OWNER),
+        ("USERDATA", _user_text(comment)),
     )
-    return Request(_message(nft_table_msg, attributes), _NEWTABLE, _CREATE)
+    return Request(_message(NftTable, attributes), _NEWTABLE, _CREATE)
+
+
+def _user_text(comment: str) -> bytes:
+    text = comment.encode() + b"\0"
+    return bytes((_USER_COMMENT, len(text))) + text
 
 
 def delete_table(table: str) -> Request:
     """Takes a table away with its chains."""
-    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    message = _message(NftTable, (("NAME", table),))
     return Request(message, _DELTABLE)
 
 
 async def comment_of(asker: Socket, table: str) -> str:
     """The comment of a table, "" when it has none.  OSError(ENOENT): no such table."""
-    message = _message(nft_table_msg, (("NFTA_TABLE_NAME", table),))
+    message = _message(NftTable, (("NAME", table),))
     (raw,) = await asker.ask(Request(message, _GETTABLE))
-    found = nft_table_msg(raw)
-    found.decode()
-    said = found.get_attr("NFTA_TABLE_USERDATA")
-    return str(said or "")
+    said = attributes_of(raw, _ATTRIBUTES_AT).get(_TABLE_USERDATA, b"")
+    return said[_USER_HEADER:].rstrip(b"\0").decode(errors="replace")
 
 
 def new_chain(table: str, chain: str, hook: int, device: str, policy: int) -> Request:
     """A chain at the hook of one device; what no rule decides falls to `policy`."""
     hooked = (
-        ("NFTA_HOOK_HOOKNUM", hook),
-        ("NFTA_HOOK_PRIORITY", _FIRST),
-        ("NFTA_HOOK_DEV", device),
+        ("HOOKNUM", hook),
+        ("PRIORITY", _FIRST),
+        ("DEV", device),
     )
     attributes = (
-        ("NFTA_CHAIN_TABLE", table),
-        ("NFTA_CHAIN_NAME", chain),
-        ("NFTA_CHAIN_HOOK", _nest(hooked)),
-        ("NFTA_CHAIN_POLICY", policy),
-        ("NFTA_CHAIN_TYPE", "filter"),
+        ("TABLE", table),
+        ("NAME", chain),
+        ("HOOK", _nest(hooked)),
+        ("POLICY", policy),
+        ("TYPE", "filter"),
     )
-    return Request(_message(nft_chain_msg, attributes), _NEWCHAIN, _CREATE)
+    return Request(_message(NftChain, attributes), _NEWCHAIN, _CREATE)
 
 
 def delete_chain(table: str, chain: str) -> Request:
     """Takes a chain away with its rules."""
-    attributes = (("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", chain))
-    return Request(_message(nft_chain_msg, attributes), _DELCHAIN)
+    attributes = (("TABLE", table), ("NAME", chain))
+    return Request(_message(NftChain, attributes), _DELCHAIN)
 
 
 def new_rule(table: str, chain: str, meta: int, value: bytes, verdict: int) -> Request:
     """The chain's next rule: frames whose `meta` (META_*) is `value` get `verdict`."""
     attributes = (
-        ("NFTA_RULE_TABLE", table),
-        ("NFTA_RULE_CHAIN", chain),
-        ("NFTA_RULE_EXPRESSIONS", list(_expressions(meta, value, verdict))),
+        ("TABLE", table),
+        ("CHAIN", chain),
+        ("EXPRESSIONS", list(_expressions(meta, value, verdict))),
     )
-    return Request(_message(nft_rule_msg, attributes), _NEWRULE, _APPEND)
+    return Request(_message(NftRule, attributes), _NEWRULE, _APPEND)
 
 
 def _expressions(meta: int, value: bytes, verdict: int) -> Iterable[object]:
-    load = (("NFTA_META_KEY", meta), ("NFTA_META_DREG", _REGISTER))
+    load = (("KEY", meta), ("DREG", _REGISTER))
     yield _expression("meta", load)
     compare = (
-        ("NFTA_CMP_SREG", _REGISTER),
-        ("NFTA_CMP_OP", _CMP_EQ),
-        ("NFTA_CMP_DATA", _nest((("NFTA_DATA_VALUE", value),))),
+        ("SREG", _REGISTER),
+        ("OP", _CMP_EQ),
+        ("DATA", _nest((("VALUE", value),))),
     )
     yield _expression("cmp", compare)
-    code = _nest((("NFTA_VERDICT_CODE", verdict),))
+    code = _nest((("CODE", verdict),))
     decide = (
-        ("NFTA_IMMEDIATE_DREG", _VERDICT),
-        ("NFTA_IMMEDIATE_DATA", _nest((("NFTA_DATA_VERDICT", code),))),
+        ("DREG", _VERDICT),
+        ("DATA", _nest((("VERDICT", code),))),
     )
     yield _expression("immediate", decide)
 
 
 def _expression(name: str, attributes: tuple[tuple[str, object], ...]) -> object:
-    return _nest((("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", _nest(attributes))))
+    return _nest((("NAME", name), ("DATA", _nest(attributes))))
 
 
 def _nest(attributes: tuple[tuple[str, object], ...]) -> dict[str, object]:

@@ -9,9 +9,7 @@ import asyncio
 import errno
 import struct
 
-from pyroute2.netlink.generic.ethtool import ETHTOOL_GENL_NAME
-
-from lagg.kernel.netlink.generic import GENL_BYTES, family
+from lagg.kernel.netlink.generic import ETHTOOL, GENL_BYTES, family
 from lagg.kernel.netlink.messages import attributes_of
 from lagg.kernel.netlink.wire import NETLINK_GENERIC, Message, Socket
 
@@ -54,7 +52,7 @@ class QueueWatch:
 
     async def _join(self) -> None:
         try:
-            ethtool = await family(self._socket, ETHTOOL_GENL_NAME)
+            ethtool = await family(self._socket, ETHTOOL)
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
