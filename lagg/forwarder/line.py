@@ -97,10 +97,19 @@ class ForwarderLine:
             self._await(self._family)
 
     def replace(self, client: ForwarderClient, family: Process) -> None:
-        """Another forwarder has all; the one before may end.  With the lock held."""
+        """Another forwarder has all; the one before may end.  With the lock held.
+
+        LaggError: whom `client` is of has ended.  Who stands by at the path is given
+        all, as soon as the one before has ended.
+        """
         before = self.client
+        try:
+            process = Process(client.pid)
+        except LaggError:
+            client.disconnect()
+            raise
         self._forget_client()
-        self._use(client, Process(client.pid))
+        self._use(client, process)
         self._family = family
         before.disconnect()
 

@@ -70,8 +70,8 @@ class Load:
         """From one that lives to one that has nothing.
 
         `take_place` has whoever comes later find the other one.  At any time one of
-        both is found that has all, and carries it or can be made to.  LaggError, and
-        OSError of `take_place`: the first is to be given all again.
+        both is found that has all, and carries it or can be made to.  LaggError, also
+        of `take_place`: the first is to be given all again.
         """
         self._put_all(after)
         for lagg in self.at_work:

@@ -105,12 +105,19 @@ def places(path: Path, beside: Path) -> Iterator[Callable[[], object]]:
     except OSError as error:
         raise LaggError.of_os(str(before), "link it", error) from error
     try:
-        yield partial(beside.rename, path)
+        yield partial(_rename, beside, path)
     except BaseException:
         before.rename(path)
         raise
     finally:
         before.unlink(missing_ok=True)
+
+
+def _rename(beside: Path, path: Path) -> None:
+    try:
+        beside.rename(path)
+    except OSError as error:
+        raise LaggError.of_os(str(path), "take its place", error) from error
 
 
 def _listening(path: Path) -> socket.socket:

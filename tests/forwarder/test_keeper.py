@@ -12,8 +12,10 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.forwarder import client, heartbeat, line, process
+from lagg.forwarder.client import ForwarderClient
 from lagg.forwarder.keeper import Keeper
 from tests.forwarder.world import DEADLINE_S, Running, listed, same, stopped
+from tests.waiting import wait_until
 
 
 async def until(predicate: Callable[[], bool], what: str) -> None:
@@ -245,6 +247,55 @@ def test_another_program_goes_on_with_all_and_the_one_before_ends(
             assert [each.name for each in forwarder.path.parent.iterdir()] == [
                 forwarder.path.name
             ]
+
+    asyncio.run(run())
+
+
+def test_if_another_program_dies_as_it_goes_on_its_standby_does(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pids = [keeper.pid]
+            move = keeper._move
+
+            def move_and_die(
+                other: ForwarderClient, take_place: Callable[[], object]
+            ) -> None:
+                move(other, take_place)
+                pids.append(other.pid)
+                os.kill(other.pid, signal.SIGKILL)
+                gone = Path(f"/proc/{other.pid}")
+                wait_until(lambda: not gone.exists(), DEADLINE_S, "it is reaped")
+
+            monkeypatch.setattr(keeper, "_move", move_and_die)
+            with pytest.raises(LaggError, match="watch it"):
+                keeper.renew()
+            await until(lambda: keeper.pid not in pids, "another one has all")
+            assert keeper.ailments() == ()
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
+def test_if_its_place_cannot_be_taken_the_one_before_goes_on(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid, move = keeper.pid, keeper._move
+
+            def lose_and_move(
+                other: ForwarderClient, take_place: Callable[[], object]
+            ) -> None:
+                other.path.unlink()
+                move(other, take_place)
+
+            monkeypatch.setattr(keeper, "_move", lose_and_move)
+            with pytest.raises(LaggError, match="take its place"):
+                keeper.renew()
+            assert keeper.pid == pid == forwarder.pid
+            assert has_all(forwarder, keeper)
 
     asyncio.run(run())
 
