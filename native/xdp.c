@@ -219,9 +219,7 @@ xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
     }
     xdp_unmap(xdp);
     if (error == -EBUSY) {
-        /* Its interface has gone; or, before Linux 6.4, it is bound, and then only
-         * whoever opened it has it mapped.  It is kept, and nothing is sent by it. */
-        return 0;
+        return 0; /* bound before Linux 6.4, or its interface has gone: unused */
     }
     xdp->fd = xdp->chunks_fd = -1;
     return error;
