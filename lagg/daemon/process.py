@@ -144,6 +144,9 @@ async def _open_commands(
     from lagg.operations.claim import Apart
     from lagg.operations.commands import Commands
 
+    # To look for garbage in what was loaded, then and ever, is a tenth of the start.
+    gc.freeze()
+    gc.enable()
     privileges.confine()  # now, for the socket may have had to be given to its group
     how = Apart(settings.replace, door.take_place, settings.forwarder)
     apart = None if settings.inside else how

@@ -57,3 +57,21 @@ def test_inspection_of_all_modules_does_not_load_the_whole() -> None:
         "print(found, 'pyroute2.iproute' in sys.modules)"
     )
     assert shown == "False False\n"
+
+
+def test_no_garbage_is_looked_for_until_all_is_loaded_nor_in_that_ever() -> None:
+    shown = printed(
+        "import gc, lagg.daemon\n"
+        "from lagg.daemon import process\n"
+        "from lagg.kernel import privileges\n"
+        "def main():\n"
+        "    print(gc.isenabled(), gc.get_freeze_count())\n"
+        "    settings = process._settings(['--inside'])\n"
+        "    process._open_commands(settings, None, '').send(None)\n"
+        "def opened():\n"
+        "    print(gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
+        "    raise SystemExit\n"
+        "process.main, privileges.confine = main, opened\n"
+        "lagg.daemon.main()\n"
+    )
+    assert shown == "False 0\nTrue True\n"
