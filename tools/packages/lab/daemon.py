@@ -14,8 +14,8 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +183,16 @@ class Daemon:
     def forwarder(self) -> int | None:
         """The pid of who serves at its state directory's forwarder.sock; None: nobody.
 
-        Not of its parent, which listens: it is asked, by what is no word.
+        Not of its parent, which listens: it is asked, by what is no word, and as the
+        user that it runs as, for it answers nobody else.
         """
+        path = self.state_dir / "forwarder.sock"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
             asked.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             asked.settimeout(END_SECONDS)
             try:
-                asked.connect(str(self.state_dir / "forwarder.sock"))
+                with _being(path.stat().st_uid):
+                    asked.connect(str(path))
                 asked.send(b"who")
                 _, told, _, _ = asked.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
             except OSError:
@@ -300,6 +303,17 @@ def _as_user(host: Host) -> tuple[str, ...]:
         *("--clear-groups", "--no-new-privs", f"--bounding-set={both}"),
         *(f"--inh-caps={both}", f"--ambient-caps={both}"),
     )
+
+
+@contextmanager
+def _being(uid: int) -> Iterator[None]:
+    """The whole process is that user meanwhile."""
+    before = os.geteuid()
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def conserved(record: Mapping[str, Any]) -> None:
