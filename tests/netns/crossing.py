@@ -34,7 +34,15 @@ class Crossing:
         for (host, address), (other, its) in (ends, ends[::-1]):
             host.add_address("lagg0", f"{address}/24")
             know(host, "lagg0", its, other.link("lagg0").mac)
+        wait_until(self._has_settled, DEADLINE_S, "no address is tentative")
         self._found = self._kept()
+
+    def _has_settled(self) -> bool:
+        """Whether lagg0 has the kernel's own address, and it is no longer probed."""
+        (link,) = self._kept()["addresses"]
+        found = link["addr_info"]
+        own = [each for each in found if each["family"] == "inet6"]
+        return bool(own) and not any(each.get("tentative") for each in own)
 
     def _kept(self) -> Facts:
         return facts(self._near, "lagg0")
