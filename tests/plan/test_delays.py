@@ -69,7 +69,8 @@ def timeline(shape: Shape, *changes: Change) -> list[tuple[int, set[int]]]:
         shape = settled(shape, after, now)
         if active(shape) != found[-1][1]:
             found.append((now // NS_OF_MS, active(shape)))
-    return found
+    begun, *steps = found
+    return [begun, *dict(steps).items()]  # of what comes at one instant the last holds
 
 
 @pytest.mark.parametrize(
