@@ -83,20 +83,20 @@ def elected(shape: Shape) -> Slot | None:
         return shape.picked
     if best is None or shape.incumbent in (None, best):
         return best
-    held = shape.at(shape.incumbent)
-    if not held.usable or _takes_over(shape, shape.at(best), held):
+    ours, held = shape.at(best), shape.at(shape.incumbent)
+    due = shape.primary_due and ours == _named(shape)
+    if not held.usable or due or _takes_over(shape, [ours], [held]):
         return best
     return held.slot
 
 
-def _takes_over(shape: Shape, best: Port, held: Port) -> bool:
-    if shape.primary_due and best == _named(shape):
-        return True
+def _takes_over(shape: Shape, best: Sequence[Port], held: Sequence[Port]) -> bool:
+    """Whether those that are preferred carry in place of those that do, by reselect."""
     match shape.options.reselect:
         case Reselect.ALWAYS:
             return True
         case Reselect.BETTER:
-            return _quality((best,)) > _quality((held,))
+            return _quality(best) > _quality(held)
         case Reselect.FAILURE:
             return False
 
@@ -162,19 +162,8 @@ def group(shape: Shape) -> list[Port]:
     best, held = max(enough), _held_priority(shape)
     if held not in enough or held == best:
         return enough[best]
-    return enough[best if _group_takes_over(shape, enough, best, held) else held]
-
-
-def _group_takes_over(
-    shape: Shape, groups: dict[int, list[Port]], best: int, held: int
-) -> bool:
-    match shape.options.reselect:
-        case Reselect.ALWAYS:
-            return True
-        case Reselect.BETTER:
-            return _quality(groups[best]) > _quality(groups[held])
-        case Reselect.FAILURE:
-            return False
+    taken = _takes_over(shape, enough[best], enough[held])
+    return enough[best if taken else held]
 
 
 def _held_priority(shape: Shape) -> int | None:
