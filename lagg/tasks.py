@@ -56,6 +56,31 @@ def unasked() -> Context:
     return context
 
 
+class Alarm:
+    """One timer of its owner's, for whatever is due first; of the event loop's thread.
+
+    No client asked for what it calls.
+    """
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        """`ring` is called when it is due; until set() it never is."""
+        self._ring = ring
+        self._handle: asyncio.Handle | None = None
+
+    def set(self, wait_ns: int | None) -> None:
+        """Due in so many nanoseconds, and not when it was before; None: never."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if wait_ns is None:
+            return
+        loop, context = asyncio.get_running_loop(), unasked()
+        if wait_ns > 0:
+            self._handle = loop.call_later(wait_ns / 1e9, self._ring, context=context)
+        else:
+            self._handle = loop.call_soon(self._ring, context=context)
+
+
 class Tasks:
     """The background tasks of one owner.  For the event loop's thread alone."""
 

@@ -10,21 +10,20 @@ from dataclasses import replace
 from lagg.lacp.machine import Entry, Machine, Row, always
 from lagg.lacp.pdu import RETRIES, Lacpdu
 from lagg.lacp.port import NOBODY, Port
-from lagg.lacp.values import Instant, Party, Receive, Selected, State
+from lagg.lacp.values import NS, Instant, Party, Receive, Selected, State
 
-SECOND_NS = 1_000_000_000
-SHORT_TIMEOUT_NS = 3 * SECOND_NS
+SHORT_TIMEOUT_NS = 3 * NS
 """Short_Timeout_Time (6.4.4)."""
 
-LONG_TIMEOUT_NS = 90 * SECOND_NS
+LONG_TIMEOUT_NS = 90 * NS
 """Long_Timeout_Time (6.4.4)."""
 
-STRIKE_WINDOW_NS = 10 * SECOND_NS
+STRIKE_WINDOW_NS = 10 * NS
 """A partner that changed and changes again within this time is struck (H-14)."""
 
 STRIKES_FREE = 3
-HOLD_NS = 2 * SECOND_NS
-HOLD_MAX_NS = 60 * SECOND_NS
+HOLD_NS = 2 * NS
+HOLD_MAX_NS = 60 * NS
 """After the free strikes the port is to be held unselected, doubling up to the last;
 whether it is, for the sake of others, is selection's affair."""
 

@@ -19,6 +19,12 @@ Count = Annotated[int, range(1 << 64)]
 Instant = Annotated[int, range(1 << 63)]
 """Nanoseconds on the caller's monotonic clock."""
 
+NS = 1_000_000_000
+"""Nanoseconds of a second."""
+
+NS_OF_MS = 1_000_000
+"""Nanoseconds of a millisecond."""
+
 PORTS_MAX = 32
 """Ports of one system, and so the most that one aggregator can have."""
 

@@ -9,7 +9,6 @@ a value that speaks of them and go after one that does not.  Knows not how any o
 used: that is adopt.py.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from lagg.lacp.lease import Lease
 from lagg.operations.laggs import Laggs
 from lagg.options import PORTS_MAX
 from lagg.running.bundle import Bundle
+from lagg.tasks import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Keeping:
         self._clock = clock
         self._slots: dict[Bundle, Slots] = {}
         self._due = Due()
-        self._timer: asyncio.Handle | None = None
+        self._alarm = Alarm(self._flush)
 
     def begin(self) -> None:
         """From now on."""
@@ -106,8 +106,7 @@ class Keeping:
         """Saves nothing more."""
         self._laggs.changed = self._laggs.refreshed = lambda _: None
         self._laggs.settled = lambda: None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.set(None)
         for slots in self._slots.values():
             slots.close()
 
@@ -118,18 +117,8 @@ class Keeping:
             self._arm()
 
     def _arm(self) -> None:
-        """The one timer, at the earliest of what is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         at = self._due.next_at
-        if at is None:
-            return
-        loop, wait_ns = asyncio.get_running_loop(), at - self._clock()
-        if wait_ns > 0:
-            self._timer = loop.call_later(wait_ns / 1e9, self._flush)
-        else:
-            self._timer = loop.call_soon(self._flush)
+        self._alarm.set(None if at is None else at - self._clock())
 
     def _flush(self) -> None:
         """Saves what is due; what cannot be saved is due once more."""

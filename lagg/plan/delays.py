@@ -7,11 +7,9 @@ nothing had been.  While no port carries nobody waits to be used.  Pure; time is
 argument, and never goes back.
 """
 
-from lagg.lacp.values import Instant
+from lagg.lacp.values import NS_OF_MS, Instant
 from lagg.model import Proto
 from lagg.plan.shape import Port, Shape, Wait
-
-NS_OF_MS = 1_000_000
 
 
 def settled(before: Shape, after: Shape, now: Instant) -> Shape:

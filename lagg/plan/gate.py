@@ -7,10 +7,8 @@ Owns when it is: as long as its option says, or for a time.  Pure; time is an ar
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lagg.lacp.values import Instant
+from lagg.lacp.values import NS_OF_MS, Instant
 from lagg.plan.shape import Port, Shape
-
-NS_OF_MS = 1_000_000
 
 
 def settled(shape: Shape, now: Instant) -> Shape:

@@ -9,13 +9,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from lagg.events import Event, EventKind
 from lagg.plan.changes import News, active_news, news, option_news
 from lagg.plan.history import LaggPast
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
+from lagg.running.port_records import time_of_day
 from lagg.tasks import asker
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ class Chronicle:
         """Tells what happened."""
         place = f"{lagg}: {port}" if port else lagg
         log.log(level, "%s: %s: %s", place, event.value, details)
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        now_ns = time.monotonic_ns()
+        now_ns, at = time.monotonic_ns(), time_of_day(time.time_ns())
         self._emit(Event(lagg, port, event, details, now_ns, at, cause, by=asker()))
 
     def tell_of(

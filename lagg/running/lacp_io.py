@@ -21,6 +21,7 @@ from lagg.handover.saved import SavedLacp, SavedLacpPort
 from lagg.kernel.slow import SlowSocket
 from lagg.lacp.engine import Engine
 from lagg.lacp.values import (
+    NS,
     Bad,
     MarkerAnswered,
     Medium,
@@ -36,10 +37,10 @@ from lagg.link import Link
 from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_settings import NS, settings_of
+from lagg.running.lacp_settings import settings_of
 from lagg.running.lacp_sockets import LacpSockets, Slow
 from lagg.running.markers import Markers
-from lagg.tasks import asked
+from lagg.tasks import Alarm, asked
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class LacpIo:
         self._orders: deque[Callable[[int], None]] = deque()  # not carried out yet
         self._outputs: list[Output] = []  # to be done once the shape is adopted
         self._held_up = False  # by the workers: a publication was refused
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._tick)
         self._markers = Markers(bundle, self._mark)
         self._steady: tuple[object, ...] = ()  # what a successor has to know, as told
         self._stepping = self._closed = False
@@ -166,8 +167,7 @@ class LacpIo:
     async def close(self) -> None:
         """Closes all sockets, without a word to any partner."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.set(None)
         await self._markers.close()
         await self.sockets.close_all()
 
@@ -197,7 +197,6 @@ class LacpIo:
             self._step(receive)
 
     def _tick(self) -> None:
-        self._timer = None
         with asked(None):
             self._catch_up()
 
@@ -372,16 +371,10 @@ class LacpIo:
 
     def _arm(self, now: int) -> None:
         """The one timer, at the earliest of what is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         engine_at = None if self._held_up else self._engine.deadline()
         due = (engine_at, self.sockets.due_at)
         at = min((each for each in due if each is not None), default=None)
-        if at is not None:
-            wait_ns = max(at - now, TIMER_NS_MIN)
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(wait_ns / NS, self._tick)
+        self._alarm.set(None if at is None else max(at - now, TIMER_NS_MIN))
 
     # ---- leaving -------------------------------------------------------------------
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A lagg's options as the settings of its LACP.  Pure."""
 
-from lagg.lacp.values import Mac, Settings, System
+from lagg.lacp.values import NS, Mac, Settings, System
 from lagg.model import Options
-
-NS = 1_000_000_000
 
 
 def settings_of(options: Options, mac: Mac) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from lagg.kernel.native import DeviceCounters
-from lagg.lacp.values import PortStatus, View
+from lagg.lacp.values import NS, PortStatus, View
 from lagg.model import PortOptions, Proto, Transmit
 from lagg.plan.election import elected, why
 from lagg.plan.history import LaggPast, PortPast
@@ -109,6 +109,6 @@ def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
 
 def time_of_day(at_ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339, UTC, to the microsecond."""
-    seconds, ns = divmod(at_ns, 1_000_000_000)
+    seconds, ns = divmod(at_ns, NS)
     at = datetime.fromtimestamp(seconds, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{ns // 1000:06}Z"

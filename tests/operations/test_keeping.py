@@ -12,10 +12,10 @@ import pytest
 from lagg.errors import LaggError
 from lagg.forwarder.keeper import Keeper
 from lagg.handover.saved import SavedHold
+from lagg.lacp.values import NS
 from lagg.operations.keeping import REFRESH_NS, RETRY_NS, Due, Keeping
 from lagg.operations.laggs import Laggs
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_settings import NS
 from tests.running.world import End, World, now_ns, passes, run
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lagg.lacp.values import NS_OF_MS
 from lagg.link import Link, Modes
 from lagg.model import Agreement, Options, Proto
-from lagg.plan.delays import NS_OF_MS, due_at, settled
+from lagg.plan.delays import due_at, settled
 from lagg.plan.explain import explain
 from lagg.plan.plan import plan, reason
 from lagg.plan.shape import Port, Shape

@@ -12,8 +12,9 @@ from random import Random
 
 import pytest
 
+from lagg.lacp.values import NS_OF_MS
 from lagg.model import Options, PortOptions, Proto, Reselect
-from lagg.plan.delays import NS_OF_MS, due_at
+from lagg.plan.delays import due_at
 from lagg.plan.delays import settled as delays_settled
 from lagg.plan.election import elected, settled, why
 from lagg.plan.explain import explain

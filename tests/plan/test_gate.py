@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from lagg.events import EventKind
+from lagg.lacp.values import NS_OF_MS
 from lagg.model import Agreement, PortOptions, Proto
 from lagg.plan import delays, election, gate
 from lagg.plan.changes import news
-from lagg.plan.gate import NS_OF_MS, due_at, held_for, without_end
+from lagg.plan.gate import due_at, held_for, without_end
 from lagg.plan.plan import plan, standings
 from lagg.plan.shape import Shape
 from tests.plan.test_election import SPREADS, shape_of

@@ -11,7 +11,7 @@ import pytest
 
 from lagg.errors import LaggError
 from lagg.events import Asker, EventKind
-from lagg.lacp.values import AdSelect, Bad, Settings, State, System
+from lagg.lacp.values import NS, AdSelect, Bad, Settings, State, System
 from lagg.link import Modes
 from lagg.model import HashKind, PortOptions
 from lagg.plan.flow_moves import Moves
@@ -23,7 +23,6 @@ from lagg.running.lacp_io import (
     STOPPED_S,
     LacpIo,
 )
-from lagg.running.lacp_settings import NS
 from lagg.running.lacp_sockets import FRAMES_PER_SLOT, SLOT_NS
 from lagg.tasks import asked
 from tests.running.world import (

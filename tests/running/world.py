@@ -19,7 +19,7 @@ from typing import Any, cast
 from lagg.events import Event
 from lagg.kernel.native import Device, DeviceCounters, PortCounters
 from lagg.lacp.pdu import Lacpdu, decode
-from lagg.lacp.values import State
+from lagg.lacp.values import NS, State
 from lagg.link import Link, Modes
 from lagg.model import Counters, Drop, Options, Proto
 from lagg.options import PORTS_MAX
@@ -27,7 +27,6 @@ from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape, port_number
 from lagg.running.bundle import Bundle
 from lagg.running.lacp_io import LacpIo
-from lagg.running.lacp_settings import NS
 
 PORTS = 2
 READS_MAX = 4
