@@ -24,7 +24,7 @@ from pathlib import Path
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.line import ForwarderLine
-from lagg.forwarder.load import Lent, Load
+from lagg.forwarder.load import Lent, Load, ids_of
 from lagg.forwarder.process import is_readable, places
 from lagg.forwarder.wire import IDS_MAX, Word
 
@@ -222,7 +222,7 @@ class Keeper:
 
         Also one that was not resumed, because what was left of it was refused.
         """
-        if self._owns and not self._ids:
+        if self._owns and not ids_of(self._lent):
             with self._lock, logged(log.warning):
                 self._client.end()
                 self._line.await_end()
@@ -345,17 +345,11 @@ class Keeper:
         LaggError (ENOSPC): no forwarder carries more laggs.
         """
         with self._lock:
-            free = min({*range(1, IDS_MAX + 1)} - self._ids, default=None)
+            free = min({*range(1, IDS_MAX + 1)} - ids_of(self._lent), default=None)
         if free is None:
             cause = f"carries {IDS_MAX} laggs, and no more"
             raise LaggError("lagg-forwarder", cause, errno.ENOSPC)
         return ForwarderDatapath(self, free, alert, busy_poll_us)
-
-    @property
-    def _ids(self) -> frozenset[int]:
-        """The numbers of all laggs of which something is lent."""
-        lent = (name.partition("/")[0] for name in self._lent)
-        return frozenset(int(head) for head in lent if head.isdecimal())
 
     def resumed(
         self, lagg: int, slots: Iterable[int], busy_poll_us: int
@@ -368,7 +362,7 @@ class Keeper:
     def end_unclaimed(self) -> None:
         """Ends each lagg that nobody resumed: its laggd died before it was one."""
         with self._lock:
-            for lagg in self._ids - self._at_work.keys():
+            for lagg in ids_of(self._lent) - self._at_work.keys():
                 names = [*self._under(f"{lagg}/")]
                 self._forget(lagg)
                 for name in names:

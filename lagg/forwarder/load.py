@@ -7,7 +7,7 @@ between two bursts, or are dead, before others begin with the same memory.
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -53,7 +53,7 @@ class Load:
         """
         kept = _names(client)
         self._put_all(client)
-        for lagg in sorted(_ids(kept) | self.at_work.keys()):
+        for lagg in sorted(ids_of(kept) | self.at_work.keys()):
             _let_go(client, lagg)
             if lagg in self.at_work:
                 self._carry(client, lagg)
@@ -127,6 +127,7 @@ def _names(client: ForwarderClient) -> set[str]:
     return set(kept)
 
 
-def _ids(names: set[str]) -> set[int]:
+def ids_of(names: Iterable[str]) -> set[int]:
+    """The ids of all laggs of which there is something by these names."""
     heads = (name.partition("/")[0] for name in names)
     return {int(head) for head in heads if head.isdecimal()}

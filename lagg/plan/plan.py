@@ -95,21 +95,15 @@ def plan(shape: Shape) -> Plan:
     )
 
 
-def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
+def _flags(shape: Shape, port: Port, carrying: Collection[int]) -> tuple[PortFlag, ...]:
     """A port's flags as lagg_port2req() sets them."""
-    port = shape.at(slot)
-    match shape.proto:
-        case Proto.FAILOVER:
-            carrying = elected(shape)
-            master = (PortFlag.MASTER,) if slot == shape.primary else ()
-            return master + ((PortFlag.ACTIVE,) if slot == carrying else ())
-        case Proto.NONE:
-            return ()
-        case Proto.LACP:
-            return _lacp_flags(port)
-        case _:
-            carries = any(each.slot == slot for each in group(shape))
-            return (PortFlag.ACTIVE,) if carries else ()
+    if shape.proto is Proto.LACP:
+        return _lacp_flags(port)
+    said = {
+        PortFlag.MASTER: shape.proto is Proto.FAILOVER and port.slot == shape.primary,
+        PortFlag.ACTIVE: port.slot in carrying,
+    }
+    return tuple(flag for flag, holds in said.items() if holds)
 
 
 def _lacp_flags(port: Port) -> tuple[PortFlag, ...]:
@@ -287,6 +281,8 @@ def standings(shape: Shape) -> dict[int, Standing]:
     """How each port stands, by slot; all at once, for each needs the whole plan."""
     carrying = plan(shape).distributing
     return {
-        port.slot: Standing(flags(shape, port.slot), reason(shape, port.slot, carrying))
+        port.slot: Standing(
+            _flags(shape, port, carrying), reason(shape, port.slot, carrying)
+        )
         for port in shape.ports
     }

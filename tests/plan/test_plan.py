@@ -23,7 +23,7 @@ from lagg.model import (
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.election import link_active
-from lagg.plan.plan import Plan, flags, plan, reason
+from lagg.plan.plan import Plan, plan, reason, standings
 from lagg.plan.shape import Port, Shape, rehome
 
 SLOTS = (5, 1, 3, 8)
@@ -65,6 +65,10 @@ def shape_of(proto: Proto, states: str, primary: int = 0, **options: object) -> 
 def table(found: Plan) -> list[int]:
     """The table with each slot as the number of its port."""
     return [SLOTS.index(slot) for slot in found.tx_slots]
+
+
+def flags(shape: Shape, slot: int) -> tuple[PortFlag, ...]:
+    return standings(shape)[slot].flags
 
 
 def numbers(slots: frozenset[int]) -> set[int]:
