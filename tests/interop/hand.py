@@ -7,10 +7,8 @@ Owns a packet socket and a thread that answers what it hears at its own pace.  s
 makes and reads the PDUs: none of our code does.
 """
 
-import ctypes
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from scapy.contrib.slowprot import SlowProtocol
 from scapy.layers.l2 import Ether
 
 from lab import Host
+from lab.ear import listening, stamped
 
 SLOW_PROTOCOLS = "01:80:c2:00:00:02"
 ETH_P_SLOW = 0x8809
@@ -32,22 +31,7 @@ KEY, PRIORITY = 7, 100
 ACTIVE_FAST, SYNC, COLLECTING, DISTRIBUTING = 0x07, 0x08, 0x10, 0x20
 MARKER, RESPONSE = 1, 2
 
-ETH_P_ALL = 0x0003
-SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
-SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35
-SOCK_FPROG = struct.Struct("@HP")
-SLOW_ONLY = b"".join(
-    struct.pack("=HBBI", *step)
-    for step in (
-        (0x28, 0, 0, 12),
-        (0x15, 0, 1, ETH_P_SLOW),
-        (6, 0, 0, 2048),
-        (6, 0, 0, 0),
-    )
-)
-"""Takes a frame whose two octets from 12 on are ETH_P_SLOW."""
-
-TIMESPEC = struct.Struct("=qq")
+SO_TIMESTAMPNS = 35
 
 PERIOD_S = 0.4
 """Two or three PDUs a second: what a good partner sends at most."""
@@ -177,14 +161,9 @@ def _agreement(theirs: Any) -> int:  # noqa: ANN401
 
 
 def received(opened: socket.socket) -> tuple[float, Any]:
-    """(seconds, frame) of the next frame of a socket with SO_TIMESTAMPNS.
-
-    When the kernel got it: of a veth, when it was sent, however late we come to look.
-    """
-    raw, ancillary, _, _ = opened.recvmsg(2048, 64)
-    ((_, _, stamp),) = ancillary
-    seconds, nanoseconds = TIMESPEC.unpack(stamp)
-    return seconds + nanoseconds / 1e9, Ether(raw)
+    """As stamped(), the frame taken apart."""
+    time_s, raw = stamped(opened)
+    return time_s, Ether(raw)
 
 
 @contextmanager
@@ -193,14 +172,7 @@ def overheard(host: Host, name: str) -> Iterator["Overheard"]:
 
     Also those that tc(8) takes from there: a socket of all protocols comes first.
     """
-    with host.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
-        opened.setblocking(False)
-        opened.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        steps = ctypes.create_string_buffer(SLOW_ONLY)
-        program = SOCK_FPROG.pack(len(SLOW_ONLY) // 8, ctypes.addressof(steps))
-        opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-        opened.bind((name, ETH_P_ALL))
+    with listening(host, name) as opened:
         yield Overheard(opened)
 
 

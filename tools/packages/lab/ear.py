@@ -19,7 +19,7 @@ from lagg.lacp.pdu import Lacpdu, decode
 from lagg.lacp.values import Party
 
 _ETH_P_ALL = 0x0003
-_FRAME_BYTES = 256
+_FRAME_BYTES = 2048
 _QUEUE_BYTES = 1 << 20
 """Some hundred LACPDUs: minutes of a port's."""
 
@@ -64,7 +64,7 @@ class Ears:
 
     def __init__(self, host: Host, ends: Sequence[str]) -> None:
         """At these interfaces of the host; to what comes, not to what it says."""
-        self._sockets = [_opened(host, end) for end in ends]
+        self._sockets = [listening(host, end) for end in ends]
 
     def __enter__(self) -> Self:
         """Closes all at the end."""
@@ -86,8 +86,11 @@ class Ears:
         return Heard(tuple(pauses), frozenset(actors))
 
 
-def _opened(host: Host, end: str) -> socket.socket:
-    """Bound to all protocols: of a port of laggd's no other socket is given any."""
+def listening(host: Host, end: str) -> socket.socket:
+    """A socket for slow-protocol frames that come in by an interface; waits for none.
+
+    Bound to all protocols: of a port of laggd's no other socket is given any.
+    """
     made = host.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
     code = ctypes.create_string_buffer(_FILTER)
     count = len(_FILTER) // _INSTRUCTION.size
@@ -101,13 +104,22 @@ def _opened(host: Host, end: str) -> socket.socket:
     return made
 
 
+def stamped(heard: socket.socket) -> tuple[float, bytes]:
+    """(seconds, frame) of the next frame of a socket with SO_TIMESTAMPNS.
+
+    When the kernel got it: of a veth, when it was sent, however late we come to look.
+    """
+    room = socket.CMSG_SPACE(_TIMESPEC.size)
+    frame, ((_, _, stamp), *_), *_ = heard.recvmsg(_FRAME_BYTES, room)
+    seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+    return seconds + nanoseconds / 1e9, frame
+
+
 def _lacpdus(heard: socket.socket) -> Iterator[tuple[float, Lacpdu]]:
     """Each with the time it came, in seconds."""
-    room = socket.CMSG_SPACE(_TIMESPEC.size)
     with suppress(BlockingIOError):
         while True:
-            frame, ((_, _, stamp), *_), *_ = heard.recvmsg(_FRAME_BYTES, room)
-            seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+            time_s, frame = stamped(heard)
             pdu = decode(frame)
             if isinstance(pdu, Lacpdu):
-                yield seconds + nanoseconds / 1e9, pdu
+                yield time_s, pdu
