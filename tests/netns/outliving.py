@@ -10,7 +10,8 @@ import json
 import os
 import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,19 +141,34 @@ class Outliving(Steered):
         return found
 
     def passed(self, frames: int) -> None:
-        """Until so many more have left and come by a's lagg0, as its kernel counts."""
-        begun = self._frames()
+        """Until so many more have left and come by a's lagg0, which counts copies."""
+        sent, came = self._frames()
+        sent, came = sent + frames, came + frames * (1 + self.copies)
 
         def both() -> bool:
             now = self._frames()
-            return all(now[way] >= begun[way] + frames for way in (0, 1))
+            return now[0] >= sent and now[1] >= came
 
         wait_until(both, DEADLINE_S, "frames flow")
+
+    @property
+    def copies(self) -> int:
+        """How often a frame comes beside the first time."""
+        return CABLES - 1 if self.proto == "broadcast" else 0
 
     def _frames(self) -> tuple[int, int]:
         (message,) = self.host.netlink("get_links", self.host.ifindex(LAGG))
         counts = message.get_attr("IFLA_STATS64")
         return counts["tx_packets"], counts["rx_packets"]
+
+
+@contextmanager
+def outliving(proto: str) -> Iterator[Outliving]:
+    """The pair by this protocol, for as long as the block runs."""
+    with Lab() as lab:
+        made = Outliving(lab, proto)
+        yield made
+        made.close()
 
 
 class Left:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import Lab
-from tests.netns.outliving import CABLES, PROTOS, Outliving
+from tests.netns.outliving import CABLES, PROTOS, Outliving, outliving
 from tests.netns.steer import Tally
 
 pytestmark = pytest.mark.alone
@@ -31,10 +30,8 @@ LATE_S = 0.15
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
     """The pair; a test is run with a protocol."""
-    with Lab() as lab:
-        made = Outliving(lab, request.param)
+    with outliving(request.param) as made:
         yield made
-        made.close()
 
 
 def pulled(world: Outliving) -> None:

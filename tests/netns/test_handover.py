@@ -23,7 +23,14 @@ from lab import Daemon, Lab, Pair, wait_until
 from lab.daemon import INSIDE, LAGGD
 from lagg.errors import LaggError
 from lagg.forwarder.client import ForwarderClient
-from tests.netns.outliving import PROTOS, Conversation, Outliving, facts, furnish
+from tests.netns.outliving import (
+    PROTOS,
+    Conversation,
+    Outliving,
+    facts,
+    furnish,
+    outliving,
+)
 from tests.netns.outliving import steady as steady_part
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, LAGG, Tally
@@ -105,10 +112,8 @@ def house() -> Iterator[House]:
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
     """Runs the protocol that a test is for."""
-    with Lab() as lab:
-        made = Outliving(lab, request.param)
+    with outliving(request.param) as made:
         yield made
-        made.close()
         end(made.pair.a.laggd)
 
 

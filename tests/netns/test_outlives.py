@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from lab import Lab, StreamResult, wait_until
+from lab import StreamResult, wait_until
 from lagg import __version__
 from lagg.forwarder import process
 from lagg.forwarder.keeper import Keeper
 from lagg.paths import forwarder_program
 from tests.netns.outliving import (
-    CABLES,
     PROTOS,
     Conversation,
     Outliving,
     Sniffer,
     facts,
     furnish,
+    outliving,
     steady,
 )
 from tests.netns.steer import DEADLINE_S, Tally
@@ -48,10 +48,8 @@ IN_HAND = 1
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Iterator[Outliving]:
     """The pair; a test is run with a protocol."""
-    with Lab() as lab:
-        made = Outliving(lab, request.param)
+    with outliving(request.param) as made:
         yield made
-        made.close()
 
 
 @pytest.mark.alone
@@ -204,7 +202,7 @@ def records(world: Outliving) -> list[dict[str, Any]]:
 def lossless(world: Outliving, result: StreamResult, overload: int) -> None:
     """Every frame came, as often as it is to."""
     assert result.lost <= overload
-    assert result.duplicated <= copies(world) * result.received
+    assert result.duplicated <= world.copies * result.received
     in_order(world, result, overload)
 
 
@@ -212,7 +210,7 @@ def but_for_one_each(
     kills: int, world: Outliving, result: StreamResult, overload: int
 ) -> None:
     """Each death may lose a frame, which is counted, or have it come twice."""
-    twice = max(0, result.duplicated - copies(world) * result.received)
+    twice = max(0, result.duplicated - world.copies * result.received)
     print(f"{result.lost} lost, {twice} twice, of {kills} deaths, {overload} overload")
     assert result.lost + twice <= overload + kills * IN_HAND
     in_order(world, result, overload)
@@ -226,8 +224,3 @@ def in_order(world: Outliving, result: StreamResult, overload: int) -> None:
     assert result.corrupt == result.errors == 0
     late = overload if world.proto == "broadcast" else 0
     assert world.proto == "roundrobin" or result.reordered <= late
-
-
-def copies(world: Outliving) -> int:
-    """How often a frame comes beside the first time."""
-    return CABLES - 1 if world.proto == "broadcast" else 0
