@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from lagg.lacp.values import PRIORITY_DEFAULT, U32, AdSelect, Mac
 from lagg.options import PORTS_MAX
+from lagg.watches import LinkWatch, WatchPolicy
 
 WORKERS_MAX = 8
 """Threads that may carry one lagg."""
@@ -142,6 +143,8 @@ class Options:
     mac_policy: MacPolicy = MacPolicy.STABLE
     up_delay_ms: int = 0
     down_delay_ms: int = 0
+    watch: tuple[LinkWatch, ...] = ()
+    watch_policy: WatchPolicy = WatchPolicy.ALL
     primary: str | None = None  # None: the first, as lagg(4)
     reselect: Reselect = Reselect.ALWAYS
     min_links: int = 1  # with fewer nothing is carried
@@ -170,9 +173,11 @@ class Options:
 OptionValue = (
     tuple[str, ...]
     | tuple[HashLayer, ...]
+    | tuple[LinkWatch, ...]
     | HashKind
     | MacPolicy
     | Reselect
+    | WatchPolicy
     | AdSelect
     | str
     | int

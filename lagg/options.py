@@ -39,6 +39,7 @@ class Kind(Enum):
     LAYERS = "layers"  # a list of some of lagghash's
     NAMES = "names"  # a list of names of interfaces
     NAME = "name"  # of an interface, or "": None
+    WATCHES = "watches"  # a list of watches, each a table or its words
 
 
 class Whole(NamedTuple):
@@ -129,6 +130,39 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=_CARRYING,
         usual=0,
+    ),
+    Option(
+        "watch",
+        Kind.WATCHES,
+        metavar="W",
+        help="as arp,target=192.0.2.1,interval_ms=100; repeated: several; '': none",
+        sentence=(
+            "A list of tables, `[[lagg.watch]]`: how it is found out that the path"
+            " behind a port is dead though its carrier lives.  Nothing is given to"
+            " such a port; with lacp, LACP itself goes on.  `kind` is `arp`, `ns`"
+            " (IPv6), `bfd` or `poll`; `target` an address on the link, or a list of"
+            " which any may answer; `interval_ms` and `missed_max`, by default 1000"
+            " and 3: how often it is asked, and how often in vain; `vlan` an id, or a"
+            " list of the outer and the inner one; `ports` the ports that are watched,"
+            " all unless given; `init_wait_ms` how long a port that comes up is not"
+            " asked; `source` an address that nobody has, for targets that answer"
+            " none without; `answer` is `port`, or `lagg` where the partner spreads"
+            " its answers over the ports, as with lacp it always may.  On the command"
+            " line each is words with commas, `vlan` has a dot, and `target` and"
+            " `port` may be repeated."
+        ),
+        protos=_CARRYING,
+    ),
+    Option(
+        "watch_policy",
+        Kind.WORD,
+        metavar="P",
+        help="all or any: how many watches must find a port's path alive",
+        sentence=(
+            "How many of a port's watches must find its path alive: `all` or `any`."
+        ),
+        protos=_CARRYING,
+        usual="all",
     ),
     Option(
         "primary",

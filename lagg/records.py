@@ -23,6 +23,7 @@ _TYPES_OF_KIND: Mapping[Kind, type] = {
     Kind.LAYERS: list[str],
     Kind.NAMES: list[str],
     Kind.NAME: str,
+    Kind.WATCHES: list[str],
 }
 
 
@@ -282,5 +283,5 @@ def _bit_names(state: State) -> list[str]:
 
 def _option_words(value: OptionValue) -> object:
     if isinstance(value, tuple):
-        return [each if isinstance(each, str) else each.value for each in value]
+        return [each.value if isinstance(each, Enum) else str(each) for each in value]
     return value.value if isinstance(value, Enum) else value

@@ -28,6 +28,7 @@ from tests.tree import (
 ROOMS = (
     "lacp",
     TOP,
+    "watchers",
     "plan",
     "handover",
     "config",
@@ -49,10 +50,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "errors": (),
     "events": ("lacp",),
-    "model": ("errors", "lacp", "options"),
+    "model": ("errors", "lacp", "options", "watches"),
     "options": (),
     "records": ("lacp", "model", "options"),
     "streams": (),
+    "watchers": ("lacp", "watches"),
+    "watches": (),
     "tasks": ("errors", "events"),
     "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc", "kernel.kept_socket"),
@@ -89,7 +92,7 @@ SOLE_IMPORTERS = {
 PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
-    *("codec", "handover.saved"),
+    *("codec", "handover.saved", "watches", "watchers"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}

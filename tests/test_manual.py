@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lagg.cli.parser import COMMANDS
-from lagg.config.rules import OPTION_RULES, PORT_RULES
+from lagg.config.keys import OPTION_RULES, PORT_RULES
 from lagg.daemon.process import make_parser
 from manual import text
 from manual.__main__ import FILES, write

@@ -47,10 +47,12 @@ def _add(command: argparse.ArgumentParser, row: Option) -> None:
         command.add_argument(
             row.flag, action=argparse.BooleanOptionalAction, help=row.help
         )
-    else:
-        command.add_argument(
-            row.flag, metavar=row.metavar, type=_reader(row), help=row.help
-        )
+        return
+    # Of a list of watches the flag has one; the others give the whole.
+    action = "append" if row.value is Kind.WATCHES else "store"
+    command.add_argument(
+        row.flag, metavar=row.metavar, type=_reader(row), help=row.help, action=action
+    )
 
 
 def _reader(row: Option) -> Callable[[str], object]:
@@ -92,4 +94,6 @@ def wanted_of_port(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 def _chosen(arguments: argparse.Namespace, rows: Iterable[Option]) -> dict[str, Any]:
     given = {row.key: getattr(arguments, row.key) for row in rows}
+    if given.get("watch") is not None:
+        given["watch"] = [each for each in given["watch"] if each]  # '': none
     return {key: value for key, value in given.items() if value is not None}

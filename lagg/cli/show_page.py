@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lagg.options import OPTIONS
+from lagg.options import OPTIONS, Kind
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
     from lagg.control.messages import AskerJson, EventJson
@@ -183,6 +183,7 @@ def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
         f"  generation {lagg['generation']}",
         *_limbo_lines(lagg["limbo"], verbose),
         *_option_lines(lagg["proto"], lagg["options"]),
+        *(f"  watch {each}" for each in lagg["options"]["watch"]),
         *(f"  altname {name}" for name in lagg["options"]["altname"]),
         *_carriage_lines(lagg),
         *_lacp_lines(lagg["lacp"]),
@@ -211,7 +212,9 @@ def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
     words = [
         f"{row.key} {_option_words(options[row.key])}"
         for row in OPTIONS
-        if proto in row.protos and options.get(row.key) not in (None, row.usual)
+        if proto in row.protos
+        and row.value is not Kind.WATCHES
+        and options.get(row.key) not in (None, row.usual)
     ]
     return [
         f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"

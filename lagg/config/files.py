@@ -15,7 +15,9 @@ from pathlib import Path
 
 from lagg.config.requests import Complaint, Reading, read_lagg, refuse_unknown
 from lagg.config.rules import shown
+from lagg.config.watches import watch_table
 from lagg.model import LaggConfig, Options, PortOptions, differences
+from lagg.watches import LinkWatch
 
 FILE_BYTES_MAX = 4 << 20
 """A thousand laggs with 32 ports each; more is no configuration."""
@@ -214,11 +216,20 @@ def _table(config: LaggConfig) -> str:
     pairs += [
         (field.name, getattr(config.options, field.name))
         for field in fields(Options)
-        if getattr(config.options, field.name) != getattr(plain, field.name)
+        if field.name != "watch"
+        and getattr(config.options, field.name) != getattr(plain, field.name)
     ]
     lines = [f"{key} = {_toml(value)}" for key, value in pairs if value is not None]
     ports = {p: o for p, o in config.port_options.items() if p in config.ports}
-    return "\n".join(("[[lagg]]", *lines, *_port_lines(ports), ""))
+    watches = _watch_lines(config.options.watch)
+    return "\n".join(("[[lagg]]", *lines, *watches, *_port_lines(ports), ""))
+
+
+def _watch_lines(watches: Iterable[LinkWatch]) -> Iterator[str]:
+    for watch in watches:
+        yield "[[lagg.watch]]"
+        for key, value in watch_table(watch).items():
+            yield f"{key} = {_toml(value)}"
 
 
 def _port_lines(chosen: Mapping[str, PortOptions]) -> Iterator[str]:
@@ -232,7 +243,7 @@ def _port_lines(chosen: Mapping[str, PortOptions]) -> Iterator[str]:
 def _toml(value: object) -> str:
     if isinstance(value, Enum):
         return _toml(value.value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     # JSON's strings, numbers, true and false are TOML's, too.
     return json.dumps(value, ensure_ascii=False)

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from errno import EEXIST, EINVAL, ENOSPC
 from typing import Any, TypeVar, cast
 
+from lagg.config.keys import BASIC_RULES, OPTION_RULES, PORT_RULES, SET_RULES
 from lagg.config.rules import (
-    BASIC_RULES,
-    OPTION_RULES,
-    PORT_RULES,
-    SET_RULES,
     SHOWN_CHARS,
     BadValueError,
     listed,
@@ -26,6 +23,7 @@ from lagg.config.rules import (
 from lagg.errors import BadRequestError
 from lagg.model import LaggChange, LaggConfig, Options, OptionValue, PortOptions
 from lagg.options import PORTS_MAX
+from lagg.watches import LinkWatch
 
 ETHER_BYTES = 14
 """An Ethernet header; no frame is shorter."""
@@ -133,7 +131,7 @@ class Reading:
         try:
             return rule(value)
         except BadValueError as bad:
-            self.complain(key, bad.cause, bad.code)
+            self.complain(f"{key}{bad.place}", bad.cause, bad.code)
             return None
 
 
@@ -157,6 +155,7 @@ def read_lagg(
     if primary is not None and primary not in ports:
         cause = f"{primary} is not in ports{nearest(primary, ports)}"
         reading.complain(f"{title}: primary", cause)
+    _refuse_strange_watches(reading, title, options.get("watch", ()), ports)
     if name in cast(tuple[str, ...], options.get("altname", ())):
         reading.complain(f"{title}: altname", f"{name} is its name already", EEXIST)
     if name is None:
@@ -179,18 +178,15 @@ def _read_keys(
     table: Mapping[str, object],
     rules: Mapping[str, Callable[[object], _T]],
 ) -> dict[str, _T]:
-    found = {
-        key: reading.value(f"{title}: {key}", rule, table[key])
-        for key, rule in rules.items()
-        if key in table
-    }
-    # None is a value, too, of an option that goes back to what is drawn or derived.
-    bad = {complaint.key for complaint in reading.complaints}
-    return {
-        key: cast(_T, value)
-        for key, value in found.items()
-        if f"{title}: {key}" not in bad
-    }
+    found = {}
+    for key, rule in rules.items():
+        if key in table:
+            complaints = len(reading.complaints)
+            value = reading.value(f"{title}: {key}", rule, table[key])
+            # None is a value, too, of an option that goes back to what is drawn.
+            if len(reading.complaints) == complaints:
+                found[key] = cast(_T, value)
+    return found
 
 
 def _read_ports(
@@ -244,6 +240,17 @@ def _refuse_strangers(
             known = f"; one of {listed(ports)}" if ports else ""
             cause = f"is not in ports{nearest(port, ports)}{known}"
             reading.complain(f"{title}: port.{port}", cause)
+
+
+def _refuse_strange_watches(
+    reading: Reading, title: str, watches: OptionValue, ports: Sequence[str]
+) -> None:
+    """Complains about watches of ports that are none of the lagg's."""
+    for at, watch in enumerate(cast(tuple[LinkWatch, ...], watches)):
+        for port in watch.ports:
+            if port not in ports:
+                cause = f"{port} is not in ports{nearest(port, ports)}"
+                reading.complain(f"{title}: watch[{at}].ports", cause)
 
 
 def refuse_unknown(

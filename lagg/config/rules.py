@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each word and value that a user gives may be: the rule of every key.
+"""What each word and value that a user gives may be: the rules that keys share.
 
-Owns the wording of what is allowed, once for files and for requests; an option's rule
-is made of its row in lagg/options.py.  Pure; requests.py reads by these rules.
+Owns the wording of what is allowed, once for files and for requests.  Pure; keys.py
+says which key has which rule.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from errno import EEXIST, EINVAL, ENOSPC, EPROTONOSUPPORT
 from functools import partial
 from typing import TypeVar
 
-from lagg.model import HashLayer, Options, OptionValue, PortOptions, Proto
-from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
+from lagg.model import HashLayer, Proto
 
 _Word = TypeVar("_Word", bound=Enum)
 
@@ -37,10 +36,12 @@ SHOWN_CHARS = 40
 class BadValueError(Exception):
     """A value that a rule refuses; the caller knows the key."""
 
-    def __init__(self, cause: str, code: int = EINVAL) -> None:
+    def __init__(self, cause: str, code: int = EINVAL, place: str = "") -> None:
+        """`place`: where in the key's value, as "[0].vlan"."""
         super().__init__(cause)
         self.cause = cause
         self.code = code
+        self.place = place
 
 
 def interface_name(value: object, *, most: int) -> str:
@@ -157,67 +158,6 @@ def layers(value: object) -> tuple[HashLayer, ...]:
         if value.count(each) > 1:
             raise BadValueError(f"{each} is given more than once")
     return tuple(layer for layer in HashLayer if layer.value in value)
-
-
-_RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
-    Kind.SWITCH: switch,
-    Kind.MAC: mac_or_auto,
-    Kind.LAYERS: layers,
-    Kind.NAMES: altnames,
-    Kind.NAME: name_or_none,
-}
-"""The rule of each kind but WORD, whose words are its default's enumeration."""
-
-
-def rules_of(
-    rows: Iterable[Option], defaults: Options | PortOptions
-) -> dict[str, Callable[[object], OptionValue]]:
-    """The rule of each option, by its key."""
-    return {row.key: _rule_of(row, getattr(defaults, row.key)) for row in rows}
-
-
-def _rule_of(row: Option, default: OptionValue) -> Callable[[object], OptionValue]:
-    if isinstance(row.value, Whole):
-        return partial(whole_number, least=row.value.least, most=row.value.most)
-    if isinstance(default, Enum):
-        return partial(word_of, kind=type(default))
-    return _RULES_OF_KIND[row.value]
-
-
-OPTION_RULES = rules_of(OPTIONS, Options())
-"""The rule of every field of Options."""
-
-PORT_RULES = rules_of(PORT_OPTIONS, PortOptions())
-"""The rule of every field of PortOptions."""
-
-BASIC_RULES: Mapping[str, Callable[[object], object]] = {
-    "proto": parse_proto,
-    "mac": parse_mac,
-    "mtu": partial(whole_number, least=MTU_MIN, most=MTU_MAX),
-}
-"""The rule of what else may be set."""
-
-
-HOLD_MS_MAX = 86_400_000
-"""A day; who holds a port for longer says when it is over."""
-
-
-def _times_by_port(value: object) -> dict[str, int]:
-    """Milliseconds for each port."""
-    if not isinstance(value, dict):
-        raise BadValueError(f"{shown(value)} is not a time for each port")
-    return {
-        parse_name(port): whole_number(time_ms, least=1, most=HOLD_MS_MAX)
-        for port, time_ms in value.items()
-    }
-
-
-SET_RULES: Mapping[str, Callable[[object], object]] = {
-    **BASIC_RULES,
-    "active": lambda value: name_or_none(value) or "",
-    "hold_for_ms": _times_by_port,
-}
-"""What may be set of a lagg that runs, beside its options."""
 
 
 def shown(value: object) -> str:

@@ -9,25 +9,32 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from lagg.config.keys import BASIC_RULES, OPTION_RULES, PORT_RULES
 from lagg.config.rules import (
     ALTNAME_BYTES_MAX,
     ALTNAMES_MAX,
-    BASIC_RULES,
     NAME_BYTES_MAX,
-    OPTION_RULES,
-    PORT_RULES,
     altnames,
     layers,
     mac_or_auto,
     name_or_none,
     parse_mac,
+    parse_name,
     parse_proto,
     switch,
     whole_number,
     word_of,
 )
+from lagg.config.watches import (
+    WATCH_RULES,
+    an_address,
+    several,
+    vlan_ids,
+    watches,
+)
 from lagg.model import HashLayer, Proto
 from lagg.options import PORTS_MAX
+from lagg.watches import TAGS_MAX, VLAN_MAX, WATCHES_MAX
 
 Schema = dict[str, object]
 
@@ -42,9 +49,15 @@ _MAC: Schema = {
     "type": "string",
     "pattern": r"^(?!00:00:00:00:00:00$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$",
 }
+_VLAN: Schema = {"type": "integer", "minimum": 1, "maximum": VLAN_MAX}
 _PLAIN: Mapping[object, Schema] = {
     switch: {"type": "boolean"},
     parse_mac: _MAC,
+    parse_name: _NAME,
+    an_address: {"type": "string", "pattern": "^[0-9A-Fa-f.:]+$"},
+    vlan_ids: {
+        "anyOf": [_VLAN, {"type": "array", "items": _VLAN, "maxItems": TAGS_MAX}]
+    },
     name_or_none: {"anyOf": [_NAME, {"const": ""}]},
     mac_or_auto: {"anyOf": [_MAC, {"const": "auto"}]},
     parse_proto: {"enum": [proto.value for proto in Proto]},
@@ -68,9 +81,23 @@ def schema_of(rule: Callable[[object], object]) -> Schema:
     if isinstance(rule, partial) and rule.func is whole_number:
         least, most = rule.keywords["least"], rule.keywords["most"]
         return {"type": "integer", "minimum": least, "maximum": most}
+    if isinstance(rule, partial) and rule.func is several:
+        one = schema_of(rule.keywords["rule"])
+        most = rule.keywords["most"]
+        return {"anyOf": [one, {"type": "array", "items": one, "maxItems": most}]}
+    if rule is watches:
+        return _watches()
     if isinstance(rule, partial) and rule.func is word_of:
         return {"enum": [each.value for each in rule.keywords["kind"]]}
     return _PLAIN[rule]
+
+
+def _watches() -> Schema:
+    """Each a table, or its words."""
+    keys = {key: schema_of(rule) for key, rule in WATCH_RULES.items()}
+    table = _table(keys) | {"required": ["kind"]}
+    items: Schema = {"anyOf": [table, {"type": "string"}]}
+    return {"type": "array", "items": items, "maxItems": WATCHES_MAX}
 
 
 def schema() -> Schema:

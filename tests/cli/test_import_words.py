@@ -15,7 +15,7 @@ from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.shell import commands
 from lagg.cli.importing.team import team
 from lagg.cli.importing.text import LEFT_OUT, mentions, shown
-from lagg.config.rules import OPTION_RULES
+from lagg.config.keys import OPTION_RULES
 from lagg.model import HashLayer, LaggConfig, Options, Proto
 
 # ---- sh ----------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.config.files import ConfigError, load, parse_toml
+from lagg.config.keys import OPTION_RULES, PORT_RULES
 from lagg.config.requests import (
     parse_create,
     parse_lagg_name,
     parse_port_names,
     parse_set,
 )
-from lagg.config.rules import OPTION_RULES, PORT_RULES
 from lagg.errors import BadRequestError
 from lagg.lacp.values import AdSelect
 from lagg.model import (

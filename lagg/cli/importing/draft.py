@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lagg.cli.importing.text import printable, shown
+from lagg.config.keys import BASIC_RULES, OPTION_RULES, PORT_RULES
 from lagg.config.rules import (
-    BASIC_RULES,
-    OPTION_RULES,
-    PORT_RULES,
     BadValueError,
     parse_name,
 )

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every link watcher is: the contract between a machine and whoever drives it.
+
+A machine watches the path behind
+one port for one watch.  It has no clock: time is an argument, and never goes back.
+Whoever drives it calls tick() when due_at() says so, after heard() with all that waits
+by then, and looks at `state` and `reason` after each call.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lagg.lacp.values import Instant, Mac
+from lagg.watches import WatchState
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Who a machine is on the wire; the same as long as it lives."""
+
+    mac: Mac  # the port's own for probes, no other's: see address.py
+    slot: int  # of the port
+
+
+class Watcher(Protocol):
+    """One watch of one port.
+
+    Frames are from the destination on, tags in their place, without FCS.
+    """
+
+    @property
+    def state(self) -> WatchState:
+        """What the path counts as."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in words, as "no reply of 192.0.2.1 for 3 x 100 ms"."""
+
+    def due_at(self) -> Instant | None:
+        """When tick() is to be called; None: not before link()."""
+
+    def tick(self, now: Instant) -> list[bytes]:
+        """Does what time has made due; the frames that are to leave by the port."""
+
+    def heard(self, frame: bytes, now: Instant) -> list[bytes]:
+        """Takes a frame that came in, anybody's; the frames that answer it."""
+
+    def link(self, up: bool, now: Instant) -> None:
+        """The port has a carrier from now on, or has none.  At first it has none."""
