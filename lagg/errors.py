@@ -49,6 +49,10 @@ class BadRequestError(LaggError):
         super().__init__(thing, cause, code)
 
 
+class UnlikeError(LaggError):
+    """What another laggd has, or has left, this one cannot go on with, now or later."""
+
+
 Log = Callable[[str, LaggError], object]
 """A logger's method, as warning(): the line names whose logger it is."""
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, say
 from lagg.config.files import ConfigError, load
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 60
 """For a laggd to import what it needs and to adopt every lagg, on a busy machine."""
 
+BAD_CONFIG = 78
+"""laggd's exit code."""
+
 _TURN_S = 0.02
 _NAMESPACES = ("net", "mnt")
 
@@ -43,8 +48,9 @@ def restart(arguments: argparse.Namespace) -> int:
     running.require_replaceable()
     unit = running.unit()
     if unit is None:
-        process = running.successor()
-        after, laggs = _awaited(arguments.socket, process, running.pid)
+        with TemporaryFile() as said:
+            process = running.successor(said)
+            after, laggs = _awaited(arguments.socket, process, said, running)
     else:
         running.require_sound_files()
         _restart_unit(unit)
@@ -88,6 +94,10 @@ class Running:
         uid = int(status.partition("\nUid:")[2].split()[1])
         return cls(pid, uid, tuple(words), environment, _service(cgroup))
 
+    def is_there(self) -> bool:
+        """Whether it runs still."""
+        return Path(f"/proc/{self.pid}/exe").exists()  # of one that has ended, never
+
     def require_replaceable(self) -> None:
         """LaggError: another laggd cannot go on with its laggs; says what to do."""
         if "--inside" in self.words:
@@ -122,15 +132,18 @@ class Running:
             cause = f"not replaced: its configuration is bad: {why}; pid {self.pid}"
             raise LaggError("laggd", f"{cause} goes on", errno.ECANCELED) from error
 
-    def successor(self) -> subprocess.Popen[bytes]:
-        """Starts one like it, which lives on without us.  LaggError."""
+    def successor(self, said: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Starts one like it, which lives on without us.  LaggError.
+
+        If it ends, the reason is in `said`, a file: a pipe would not live on.
+        """
         words = [word for word in self.words if word != "--replace"]
         place = f"/proc/{self.pid}"
         try:
             return subprocess.Popen(
                 [*self._elsewhere(), *words, "--replace"],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=said,
                 stderr=_opened(f"{place}/fd/2"),
                 cwd=f"{place}/cwd",
                 env=self.environment,
@@ -194,16 +207,14 @@ def _opened(path: str) -> int | None:
 
 
 def _awaited(
-    path: str, process: subprocess.Popen[bytes], before: int
+    path: str, process: subprocess.Popen[bytes], said: IO[bytes], before: Running
 ) -> tuple[DaemonRecord, list[LaggRecord]]:
     """What the successor says of itself once it answers.  LaggError: it never will."""
     deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s:
         code = process.poll()
         if code is not None:
-            why = "its configuration is bad" if code == 78 else f"it ended ({code})"
-            cause = f"not replaced: {why}, see its log; pid {before} goes on"
-            raise LaggError("laggd", cause, errno.ECANCELED)
+            raise LaggError("laggd", _no_successor(code, said, before), errno.ECANCELED)
         try:
             status, laggs = _found(path)
             if status["pid"] == process.pid:
@@ -214,6 +225,20 @@ def _awaited(
     process.kill()  # it has taken nothing, or its place is free for the next
     cause = f"the new one (pid {process.pid}) did not answer in {PATIENCE_S} s"
     raise LaggError("laggd", cause, errno.ETIMEDOUT)
+
+
+def _no_successor(code: int, said: IO[bytes], before: Running) -> str:
+    """Why it has ended, and who is there now."""
+    said.seek(0)
+    why = said.read().decode(errors="replace").partition("\n")[0]
+    if code < 0:
+        why = f"it was killed ({signal.Signals(-code).name})"
+    elif code == BAD_CONFIG:
+        why = f"its configuration is bad: {why}"
+    why = why or f"it ended ({code}), see its log"
+    if before.is_there():
+        return f"not replaced: {why}; pid {before.pid} goes on"
+    return f"replaced, and then: {why}; frames go on, and nobody controls: start laggd"
 
 
 def _found(path: str) -> tuple[DaemonRecord, list[LaggRecord]]:

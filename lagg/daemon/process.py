@@ -7,7 +7,6 @@ state directory.  Knows no kernel interface and no protocol: the operations do.
 
 import argparse
 import asyncio
-import fcntl
 import gc
 import grp
 import logging
@@ -15,22 +14,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
-from errno import EADDRINUSE, EPERM
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
 from lagg.config.files import ConfigError, load
 from lagg.control.interface import Operations
-from lagg.control.server import BACKLOG, ControlServer
+from lagg.control.server import ControlServer
+from lagg.daemon.door import Door, claimed
 from lagg.daemon.metrics import Metrics, listener_of
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
-from lagg.errors import LaggError
+from lagg.errors import LaggError, UnlikeError
 from lagg.kernel import privileges
 from lagg.life import Life
 from lagg.model import (
@@ -47,13 +46,14 @@ from lagg.tasks import Tasks
 
 DONE = 0
 FAILED = 1
+UNLIKE = 76
+"""sysexits.h EX_PROTOCOL: what another laggd has or left is none of this one's."""
+
 BAD_CONFIG = 78
 """sysexits.h EX_CONFIG, which systemd knows."""
 
 NO_PERMISSION = 77
 """sysexits.h EX_NOPERM: a capability or a device is missing."""
-
-SOCKET_MODE = 0o660
 
 PORT_MAX = 65535
 
@@ -118,27 +118,36 @@ def main(
         if open_operations is None:
             privileges.require()
         with ExitStack() as claims:
-            door = claims.enter_context(_claimed_socket(settings))
+            door = claims.enter_context(
+                claimed(settings.socket, settings.gid, beside=settings.replace)
+            )
             opener = open_operations or partial(_open_commands, settings, door)
             asyncio.run(_serve(settings, laggs, door.listener, opener))
-    except ConfigError as error:
+    except (ConfigError, privileges.MissingError, LaggError) as error:
         for line in str(error).splitlines():
             _log.error("%s", line)
-        return BAD_CONFIG
-    except privileges.MissingError as error:
-        _log.error("%s", error)
-        return NO_PERMISSION
-    except LaggError as error:
-        _log.error("%s", error)
-        return FAILED
+        if settings.replace:
+            print(error)  # for whoever has started it and hears of no log
+        return _exit_code(error)
     except Exception:  # noqa: BLE001  the last resort: said in the log, not on a tty
         _log.exception("laggd failed")
         return FAILED
     return DONE
 
 
+def _exit_code(error: Exception) -> int:
+    match error:
+        case ConfigError():
+            return BAD_CONFIG
+        case privileges.MissingError():
+            return NO_PERMISSION
+        case UnlikeError():
+            return UNLIKE
+    return FAILED
+
+
 async def _open_commands(
-    settings: CommandLine, door: "Door", state_dir: Path
+    settings: CommandLine, door: Door, state_dir: Path
 ) -> Operations:
     # Here, for its import brings the C part, which no test of this module needs.
     from lagg.operations.claim import Apart
@@ -220,97 +229,6 @@ def _configured(config: Path | None) -> tuple[LaggConfig, ...]:
     return load(config or Path(DEFAULT_CONFIG), required=config is not None)
 
 
-def _make_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        directory.mkdir(parents=True)
-        directory.chmod(0o755)  # whatever the umask: clients must pass through it
-
-
-@dataclass(slots=True)
-class Door:
-    """A listening socket, and where clients find it."""
-
-    listener: socket.socket
-    path: Path
-    now_at: Path  # beside it, until another laggd has let go of it
-
-    def take_place(self) -> None:
-        """Who connects to `path` from now on comes to this one."""
-        if self.now_at != self.path:
-            self.now_at.rename(self.path)
-            self.now_at = self.path
-
-
-@contextmanager
-def _claimed_socket(settings: CommandLine) -> Iterator[Door]:
-    """The listening socket, of which there is one; its file goes with it."""
-    path = settings.socket
-    beside = path.with_name(f"{path.name}.{os.getpid()}") if settings.replace else path
-    try:
-        _make_directory(path.parent)
-        with _locked(path.parent):
-            door = Door(_bound(beside, settings.gid), path, beside)
-    except OSError as error:
-        raise LaggError.of_os(str(path), "cannot listen", error) from error
-    try:
-        yield door
-    finally:
-        door.now_at.unlink(missing_ok=True)
-        door.listener.close()
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keeps two laggds from replacing the same stale socket at the same time."""
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
-
-
-def _bound(path: Path, gid: int) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        listener.bind(str(path))
-        # Nobody can connect before listen(), so these two come in time.
-        _give(path, gid)
-        path.chmod(SOCKET_MODE)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _give(path: Path, gid: int) -> None:
-    if path.stat().st_gid == gid:  # where laggd's unit refuses it the call itself
-        return
-    try:
-        os.chown(path, -1, gid)
-    except PermissionError as error:
-        cause = f"uid {os.geteuid()} cannot give it to group {gid}: it is no member"
-        raise LaggError(str(path), cause, EPERM) from error
-
-
-def _remove_stale(path: Path) -> None:
-    """Removes the socket of a dead laggd.  Raises LaggError when one answers."""
-    if not path.is_socket():
-        return  # bind() says what is wrong with anything else
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except BlockingIOError:
-            pass  # a crowd waits there, so somebody listens
-    raise LaggError(str(path), "another laggd listens here", EADDRINUSE)
-
-
 def _start_log(level: str) -> None:
     # None: it was closed, and there is nobody to say anything to.
     stream = logging.StreamHandler(sys.stderr) if sys.stderr else logging.NullHandler()
@@ -346,7 +264,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="laggd",
         description="lagg(4) link aggregation for Linux: the daemon.",
-        epilog="Exit: 0 done, 1 failed, 2 usage, 77 may not, 78 bad configuration.",
+        epilog="Exit: 0 done, 1 failed, 2 usage, 76 unlike what another laggd has,"
+        " 77 may not, 78 bad configuration.",
         allow_abbrev=False,
     )
     parser.add_argument(

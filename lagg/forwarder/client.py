@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, UnlikeError
 from lagg.forwarder import wire
 from lagg.forwarder.wire import ForwarderRequest, Reply, Word
 
@@ -304,7 +304,8 @@ class ForwarderClient:
         if reply.error:
             _close_all(message.fds)
             cause = f"{request}: {reply.text or os.strerror(reply.error)}"
-            raise LaggError("lagg-forwarder", cause, reply.error)
+            kind = UnlikeError if request.word is Word.HELLO else LaggError
+            raise kind("lagg-forwarder", cause, reply.error)
         return message
 
     def _hear(self, message: _Message) -> None:

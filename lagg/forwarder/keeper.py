@@ -140,6 +140,11 @@ class Keeper:
         return self._client.version
 
     @property
+    def layout(self) -> int:
+        """The layout of the memory that the forwarder shares with laggd, as a hash."""
+        return self._client.layout
+
+    @property
     def pid(self) -> int:
         """The process that carries frames."""
         return self._line.process.pid

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lagg
-from lagg.errors import LaggError, logged
+from lagg.errors import LaggError, UnlikeError, logged
 from lagg.forwarder.keeper import SOCKET, Keeper
+from lagg.forwarder.wire import layout
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.proc import uptime_s
 from lagg.life import Succession
@@ -87,6 +88,8 @@ class Claim:
 
     def look(self) -> Left:
         """Claims all that is there.  LaggError: we cannot have it; it all goes on."""
+        with self._remedy():
+            self._require_layout()
         seen = None if self._alone else self._seen()
         as_listed = self.keeper.claim()
         if self._alone:
@@ -98,6 +101,13 @@ class Claim:
         with self._remedy():
             return Left.of(self.keeper.left, seen)
 
+    def _require_layout(self) -> None:
+        ours = layout()
+        if self.keeper.layout != ours:
+            its = f"version {self.keeper.version}, layout {self.keeper.layout:08x}"
+            cause = f"the memory that it shares is another one's: {its}, not {ours:08x}"
+            raise LaggError("lagg-forwarder", cause, errno.EPROTO)
+
     def _seen(self) -> Left | None:
         """What there is, while another laggd goes on to change it."""
         try:
@@ -108,15 +118,16 @@ class Claim:
 
     @contextmanager
     def _remedy(self) -> Iterator[None]:
-        """Adds what to do to a refusal, unless another laggd goes on."""
+        """Adds what to do to a refusal."""
         try:
             yield
         except LaggError as error:
-            if not self._alone:
-                raise
             remedy = f"kill -9 {self.keeper.pid} (lagg-forwarder) and start laggd anew"
+            if not self._alone:
+                remedy = "stop laggd, then start it"
             cause = f"{error.cause}; frames go on; to give up every lagg: {remedy}"
-            raise LaggError(error.thing, cause, error.code) from error
+            kind = UnlikeError if error.code == errno.EPROTO else LaggError
+            raise kind(error.thing, cause, error.code) from error
 
     def adopt(self, laggs: Laggs, left: LeftLagg, tuning: Tuning) -> Bundle:
         """Takes in one lagg.  LaggError: nothing has happened to it."""

@@ -26,7 +26,7 @@ hello(struct call *call)
 
     reply->argument = lagg_layout();
     if (call->request->argument >> 16 != LAGG_PROTOCOL_MAJOR) {
-        say_why(call->answer, -EPROTO, "another protocol; restart lagg-forwarder");
+        say_why(call->answer, -EPROTO, "another protocol: stop laggd, then start it");
         return -EPROTO;
     }
     snprintf(reply->text, sizeof reply->text, "%s", call->forwarder->version);

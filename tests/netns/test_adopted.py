@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Lab, wait_until
+from lagg.daemon.process import UNLIKE
 from lagg.forwarder.client import ForwarderClient
 from lagg.handover.slots import SLOT_BYTES, Slots
 from tests.netns.outliving import PORTS, Left, facts
@@ -225,8 +226,7 @@ def test_a_state_that_is_not_sound_is_refused_and_the_lagg_goes_on(
         assert text is not None
         harm(state, text)
     held, forwarder = facts(left.near), left.laggd.forwarder()
-    left.laggd.start()
-    wait_until(lambda: not left.laggd.running, DEADLINE_S, "laggd refuses")
+    assert left.laggd.refused() == UNLIKE
     refusal = left.laggd.log_tail().splitlines()[-1]
     assert said in refusal
     assert f"kill -9 {forwarder} (lagg-forwarder) and start laggd anew" in refusal

@@ -7,7 +7,6 @@ to fail in it is where it stops.
 
 import errno
 import http.client
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 
 from lab import Daemon, Lab, Pair, wait_until
 from lab.daemon import INSIDE, LAGGD
+from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.forwarder.client import ForwarderClient
 from tests.netns.outliving import (
@@ -72,21 +72,27 @@ class House:
         return ForwarderClient(self.laggd.state_dir / "forwarder.sock")
 
     def goes_on(self, before: dict[str, Any]) -> None:
-        """Asserts that laggd is the same, and does what it is told."""
-        now = self.status
-        assert now == before | {"uptime_s": now["uptime_s"]} | {
-            "forwarder": before["forwarder"]
-            | {"uptime_s": now["forwarder"]["uptime_s"]}
-        }
-        self.laggd.ctl("attach", LAGG, "p2")
-        self.laggd.ctl("detach", LAGG, "p2")
-        names = [port["name"] for port in self.laggd.record()["ports"]]
-        assert names == ["p0", "p1"]
+        """Asserts that laggd is the same, does what it is told, and is alone there."""
+        self.serves(before)
         assert not list(self.laggd.socket.parent.glob("laggd.sock.*"))
+
+    def serves(self, before: dict[str, Any]) -> None:
+        """Asserts that laggd is the same, and does what it is told."""
+        with Client(str(self.laggd.socket)) as laggd:
+            now = laggd.call("Status")["laggd"]
+            assert now == before | {"uptime_s": now["uptime_s"]} | {
+                "forwarder": before["forwarder"]
+                | {"uptime_s": now["forwarder"]["uptime_s"]}
+            }
+            for change in ("Attach", "Detach"):
+                laggd.call(change, name=LAGG, ports=["p2"])
+            (lagg,) = laggd.call("List")["laggs"]
+        assert [port["name"] for port in lagg["ports"]] == ["p0", "p1"]
 
 
 def status(laggd: Daemon) -> dict[str, Any]:
-    return dict(json.loads(laggd.ctl("--json", "status")))
+    with Client(str(laggd.socket)) as asked:
+        return dict(asked.call("Status")["laggd"])
 
 
 def end(laggd: Daemon) -> None:
@@ -326,8 +332,9 @@ def test_restart_says_of_a_bad_configuration_that_the_old_one_goes_on(
         refused = house.laggd.try_ctl("restart")
         assert (refused.returncode, refused.stderr) == (
             1,
-            "laggctl: laggd: not replaced: its configuration is bad, see its log; pid"
-            f" {before['pid']} goes on (ECANCELED)\n",
+            f"laggctl: laggd: not replaced: its configuration is bad: {config}:"
+            f" nonsense: unknown key; one of lagg; pid {before['pid']} goes on"
+            " (ECANCELED)\n",
         )
         house.goes_on(before)
 

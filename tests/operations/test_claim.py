@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from lagg.forwarder.keeper import Keeper
+from lagg.forwarder.wire import layout
 from lagg.handover.saved import SavedLagg
 from lagg.handover.slots import Slots
 from lagg.link import Link
@@ -37,7 +38,7 @@ class Forwarder:
         self.left: dict[str, int] = {}
         self.list_again()
         self.said: list[str] = []
-        self.pid = 1
+        self.pid, self.layout = 1, layout()
         self.at_last: Callable[[], bool] = lambda: True
         """What the other laggd does at last; answers whether the list is as it was."""
 

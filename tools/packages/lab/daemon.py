@@ -168,10 +168,21 @@ class Daemon:
         """SIGKILL; returns when it is dead."""
         return self._end(signal.SIGKILL)
 
+    def refused(self) -> int:
+        """Starts it; the exit code by which it ends on its own, soon."""
+        with suppress(CommandError):  # which may be at once
+            self.start()
+        return self.awaited()
+
+    def awaited(self) -> int:
+        """The exit code, once it has ended."""
+        assert self._process is not None
+        return self._process.wait(END_SECONDS * SLOWNESS)
+
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(END_SECONDS * SLOWNESS)
+        return self.awaited()
 
     def send(self, number: signal.Signals) -> None:
         """A signal that does not end it."""

@@ -30,6 +30,7 @@ LAGGD_EXITS = (
     ("`0`", "Ended by a signal, all put back."),
     ("`1`", "Failed; the log says why."),
     ("`2`", "Usage."),
+    ("`76`", "Cannot go on with what another laggd has or left; the log says why."),
     ("`77`", "May not: a capability is missing."),
     ("`78`", "Bad configuration; every complaint is in the log."),
 )
