@@ -143,6 +143,7 @@ class Options:
     mac_policy: MacPolicy = MacPolicy.STABLE
     up_delay_ms: int = 0
     down_delay_ms: int = 0
+    damping: bool = False
     watch: tuple[LinkWatch, ...] = ()
     watch_policy: WatchPolicy = WatchPolicy.ALL
     primary: str | None = None  # None: the first, as lagg(4)

@@ -132,6 +132,18 @@ OPTIONS: tuple[Option, ...] = (
         usual=0,
     ),
     Option(
+        "damping",
+        Kind.SWITCH,
+        help="keep a port out that flaps, until it is steady",
+        sentence=(
+            "A port that loses its link a third time within some 5 seconds is kept out"
+            " until it has not for 5 to 20, as routers damp an interface; the last that"
+            " could carry never is.  Off by default, as lagg(4)."
+        ),
+        protos=_CARRYING,
+        usual=False,
+    ),
+    Option(
         "watch",
         Kind.WATCHES,
         metavar="W",

@@ -103,6 +103,14 @@ class LacpRecord(TypedDict):
     flapping: int
 
 
+class DampingRecord(TypedDict):
+    """How unsteady a port was of late, and whether it is kept out for that."""
+
+    penalty: int  # 1000 for each loss, halved every 5 s; at most 16000
+    suppressed: bool
+    reuse_ms: int  # until it is let in, if it is not lost again; 0 unless suppressed
+
+
 class PortRecord(TypedDict):
     """One port."""
 
@@ -125,6 +133,7 @@ class PortRecord(TypedDict):
     lacp_port_priority: int
     priority: int
     held: bool  # nothing is given to it
+    damping: DampingRecord
     state_since: str  # RFC 3339: it is usable, or is not, from then on
     failures: int  # times that it was used, and left for want of its link
     lacp: PortLacpRecord | None  # null unless laggproto is lacp

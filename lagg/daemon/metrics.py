@@ -181,6 +181,16 @@ FAMILIES = (
     ),
     _of_ports("held", "1 while nothing is given to it", lambda p: p["held"]),
     _of_ports(
+        "suppressed",
+        "1 while it is kept out, for it was lost too often",
+        lambda p: p["damping"]["suppressed"],
+    ),
+    _of_ports(
+        "penalty",
+        "For losing its link: 1000 each time, halved every 5 s",
+        lambda p: p["damping"]["penalty"],
+    ),
+    _of_ports(
         "failures",
         "Times that it was used, and left for want of its link",
         lambda p: p["failures"],

@@ -108,6 +108,7 @@ class SavedLagg:
             raise ValueError(f"the state begins with {said!r}, not {_HEAD.strip()!r}")
         saved = loads(cls, body)
         _check_shape(saved.shape)
+        _check_penalties(saved.shape, now)
         _check_beside(saved)
         if saved.lacp is not None:
             _check_lacp(saved.lacp, saved.shape, now)
@@ -129,6 +130,12 @@ def _check_shape(shape: Shape) -> None:
     _hold(len(shape.homes) == wanted, f"shape.homes: not {wanted}")
     _hold({*shape.homes} <= {*slots}, "shape.homes: not in the slot of a port")
     _check_options(shape.options, shape.port_options)
+
+
+def _check_penalties(shape: Shape, now: Instant) -> None:
+    penalties = (port.penalty for port in shape.ports)
+    lost = [each.lost_at for each in penalties if each is not None]
+    _hold(max(lost, default=now) <= now, "shape.ports: one is lost later on")
 
 
 def _check_options(options: Options, of_ports: Mapping[str, PortOptions]) -> None:

@@ -90,6 +90,8 @@ def _of_port(old: Port, port: Port) -> Iterator[str]:
         yield f"{port.link.name} {'up' if port.active else 'down'}"
     elif old.held != port.held:
         yield f"{port.link.name} {'held' if port.held else 'held no more'}"
+    elif old.damped != port.damped:
+        yield f"{port.link.name} {'kept out' if port.damped else 'let in again'}"
     elif old.lacp.distributing and not port.lacp.distributing:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
     elif port.lacp.distributing and not old.lacp.distributing:
@@ -114,6 +116,7 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
         if old is not None:
             yield from _link_news(old, port)
             yield from _hold_news(after, old, port)
+            yield from _damping_news(old, port)
     if before.mac.address != after.mac.address:
         whose = after.mac.donor and f"that of {after.mac.donor}"
         yield News(EventKind.MAC, after.mac.address, cause=whose)
@@ -123,7 +126,10 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
 
 
 def _link_news(old: Port, port: Port) -> Iterator[News]:
+    """While a port is kept out for it, what its link does is no news."""
     name, up = port.link.name, port.link.active
+    if old.damped:
+        return
     if old.link.active != up:
         delay = "up_delay_ms" if up else "down_delay_ms"
         waits = f", waits for {delay}" if port.wait is not None else ""
@@ -140,6 +146,15 @@ def _hold_news(after: Shape, old: Port, port: Port) -> Iterator[News]:
     if last:
         words += ": no other port is usable, so the lagg carries nothing"
     yield News(EventKind.PORT_HOLD, words, port.link.name, warns=last)
+
+
+def _damping_news(old: Port, port: Port) -> Iterator[News]:
+    if old.damped == port.damped:
+        return
+    words = "kept out until it is steady"
+    if not port.damped:
+        words = f"let in again, and its link is {'up' if port.link.active else 'down'}"
+    yield News(EventKind.PORT_DAMPING, words, port.link.name, warns=port.damped)
 
 
 def option_news(before: Shape, after: Shape) -> Iterator[News]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from lagg.errors import LaggError
 from lagg.model import Drop, HashKind, Proto, Spread
+from lagg.plan import damping
 from lagg.plan.election import link_active, members, why
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
@@ -118,6 +119,7 @@ def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
     dead = replace(port.link, lower_up=False, operstate="DOWN")
     waits = {p.slot: p.wait for p in shape.ports if p.wait is not None and p != port}
     after = shape.with_link(dead, port.modes).with_waits(waits)
+    after = damping.with_the_needed(after)
     return _choice(after, plan(after), flow_hash)
 
 

@@ -262,6 +262,8 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
         return "waits for up_delay_ms"
     if port.held:
         return "held"
+    if port.damped:
+        return "kept out until it is steady: it was lost too often"
     if shape.proto is Proto.NONE:
         return "laggproto none"
     said = port.lacp.reason if shape.proto is Proto.LACP else None

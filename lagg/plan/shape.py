@@ -21,6 +21,7 @@ from lagg.model import (
     Proto,
 )
 from lagg.options import PORTS_MAX
+from lagg.plan.penalty import Penalty
 
 Slot = Annotated[int, range(PORTS_MAX)]
 
@@ -58,6 +59,7 @@ class Port:
     wait: Wait | None = None
     held: bool = False  # by its option, or for a time: see gate.py
     held_until: Instant | None = None
+    penalty: Penalty | None = None  # for having been lost: see damping.py
 
     @property
     def number(self) -> int:
@@ -75,9 +77,14 @@ class Port:
         return self.link.active if self.wait is None else self.wait.active
 
     @property
+    def damped(self) -> bool:
+        """Whether it is kept out until it is steady: see damping.py."""
+        return self.penalty is not None and self.penalty.suppresses
+
+    @property
     def usable(self) -> bool:
         """Whether frames may be given to it, as far as its lagg is concerned."""
-        return self.active and not self.held
+        return self.active and not self.held and not self.damped
 
 
 def port_number(slot: int) -> int:

@@ -483,7 +483,12 @@ class Bundle:
             "limbo": self.limbo(),
             "options": options_record(self.shape.options),
             "ports": port_records(
-                self.shape, self._chronicle.history, reading, self._openings, view
+                self.shape,
+                self._chronicle.history,
+                reading,
+                self._openings,
+                view,
+                self._settling.now(),
             ),
             **carriage_record(self.shape, self._chronicle.history),
             "waiting_for": [*self.wanted.waiting_for],

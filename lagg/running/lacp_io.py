@@ -271,7 +271,7 @@ class LacpIo:
             known.priority, known.medium = priority, medium
             self._engine.set_priority(number, priority, now)
             self._engine.set_medium(number, medium, now)
-        self._engine.set_gate(number, port.held, now)
+        self._engine.set_gate(number, port.held or port.damped, now)
 
     def _forget(self, number: int, now: int) -> None:
         del self._ports[number]

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from lagg.kernel.native import DeviceCounters
-from lagg.lacp.values import NS, PortStatus, View
+from lagg.lacp.values import NS, NS_OF_MS, Instant, PortStatus, View
 from lagg.model import PortOptions, Proto, Transmit
 from lagg.plan.election import elected, why
 from lagg.plan.history import LaggPast, PortPast
+from lagg.plan.penalty import Penalty
 from lagg.plan.plan import Standing, standings
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
     CarriageRecord,
+    DampingRecord,
     PortRecord,
     drops_record,
     port_lacp_record,
@@ -29,11 +31,12 @@ def port_records(
     reading: DeviceCounters,
     openings: Mapping[int, str | None],
     view: View | None,
+    now: Instant,
 ) -> list[PortRecord]:
     """The ports in the shape's order.
 
     `openings`: why one is promiscuous, in words, by its ifindex; `view` is None unless
-    laggproto is lacp.
+    laggproto is lacp; `now` by the clock that the shape was settled by.
     """
     statuses = {} if view is None else {each.number: each for each in view.ports}
     stand = standings(shape)
@@ -46,6 +49,7 @@ def port_records(
             reading,
             openings.get(port.link.ifindex),
             statuses.get(port.number),
+            now,
         )
         for port in shape.ports
     ]
@@ -59,6 +63,7 @@ def _port_record(
     reading: DeviceCounters,
     promisc: str | None,
     status: PortStatus | None,
+    now: Instant,
 ) -> PortRecord:
     counters = reading.ports[port.slot]
     tx = Transmit.XDP if port.slot in reading.xdp else Transmit.PACKET
@@ -82,9 +87,20 @@ def _port_record(
         "lacp_port_priority": options.lacp_port_priority,
         "priority": options.priority,
         "held": port.held,
+        "damping": _damping_record(port, now),
         "state_since": time_of_day(past.since_ns),
         "failures": past.failures,
         "lacp": None if status is None else port_lacp_record(status),
+    }
+
+
+def _damping_record(port: Port, now: Instant) -> DampingRecord:
+    penalty = port.penalty or Penalty()
+    left_ns = max(0, penalty.reuse_at - now) if port.damped else 0
+    return {
+        "penalty": penalty.now(now),
+        "suppressed": port.damped,
+        "reuse_ms": -(-left_ns // NS_OF_MS),
     }
 
 

@@ -2,12 +2,12 @@
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
 Owns that timer, the clock, and the order in which what depends on time is settled:
-gates, delays, and who carries by these.  Knows no rule of plan/ and no bundle.
+gates, delays, damping, and who carries by these.  Knows no rule of plan/ and no bundle.
 """
 
 from collections.abc import Callable
 
-from lagg.plan import delays, election, gate
+from lagg.plan import damping, delays, election, gate
 from lagg.plan.shape import Shape
 from lagg.tasks import Alarm
 
@@ -17,20 +17,21 @@ class Settling:
 
     def __init__(self, clock: Callable[[], int], is_over: Callable[[], None]) -> None:
         """`clock`: monotonic, in nanoseconds; `is_over` is called when it is due."""
-        self._clock = clock
+        self.now = clock
         self._alarm = Alarm(is_over)
 
     def settled(self, before: Shape, after: Shape) -> Shape:
         """`after` as it is now; `before` was settled last."""
-        now = self._clock()
-        waiting = delays.settled(before, gate.settled(after, now), now)
-        return election.settled(before, waiting)
+        now = self.now()
+        gated = gate.settled(after, now)
+        waiting = delays.settled(before, gated, now)
+        return election.settled(before, damping.settled(before, waiting, now))
 
     def arm(self, shape: Shape) -> None:
         """Has it told when this shape is to be settled again."""
-        ends = (delays.due_at(shape), gate.due_at(shape))
+        ends = [each.due_at(shape) for each in (gate, delays, damping)]
         due = min((end for end in ends if end is not None), default=None)
-        self._alarm.set(None if due is None else due - self._clock())
+        self._alarm.set(None if due is None else due - self.now())
 
     def close(self) -> None:
         """Nothing is told any more, until it is armed again."""

@@ -40,6 +40,7 @@ from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
+    DampingRecord,
     LaggRecord,
     Limbo,
     PortRecord,
@@ -261,6 +262,7 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         lacp_port_priority=PRIORITY_DEFAULT,
         priority=0,
         held=False,
+        damping=DampingRecord(penalty=0, suppressed=False, reuse_ms=0),
         state_since="2026-01-01T00:00:00.000000Z",
         failures=slot,
         lacp=None,

@@ -36,6 +36,7 @@ from lagg.model import (
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.flow_moves import Moves, moves
+from lagg.plan.penalty import Penalty
 from lagg.plan.plan import plan, standings
 from lagg.plan.shape import LaggMac, Port, Shape
 from tests.lacp.world import SECOND, World, port_mac, settings
@@ -54,7 +55,10 @@ def port_of(
         alias="to the \udcff switch",
     )
     lacp = Agreement(agreed, agreed, agreed, None if agreed else "partner silent")
-    return Port(slot, link, MAC, Modes(25_000), lacp, ("a bridge has it",))
+    return Port(
+        *(slot, link, MAC, Modes(25_000), lacp, ("a bridge has it",)),
+        penalty=Penalty(2300, 5, suppresses=not agreed),
+    )
 
 
 def lacp_of(numbers: list[int]) -> SavedLacp:
@@ -218,9 +222,16 @@ def of_lagg(**changed: object) -> Change:
     return lambda lagg: replace(lagg, **changed)  # type: ignore[arg-type]
 
 
+def lost_at(lagg: SavedLagg, instant: int) -> SavedLagg:
+    first, *others = lagg.shape.ports
+    first = replace(first, penalty=Penalty(1000, instant))
+    return of_shape(ports=(first, *others))(lagg)
+
+
 REFUSED: dict[str, Change] = {
     "shape.ports: not by": lambda lagg: of_shape(ports=lagg.shape.ports[::-1])(lagg),
     "shape.ports: a slot": of_shape(ports=(port_of(1, 10), port_of(1, 11))),
+    "shape.ports: one is lost": lambda lagg: lost_at(lagg, NOW + 1),
     "shape.primary": of_shape(primary=9),
     "shape.primary: ": of_shape(primary=None),
     "shape.closing": of_shape(closing=frozenset({0})),

@@ -33,6 +33,7 @@ OPTIONS: dict[str, object] = {
     "flowid_shift": 16,
     "rr_limit": 1,
     "failover_rx_all": False,
+    "damping": False,
 }
 
 

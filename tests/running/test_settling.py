@@ -20,6 +20,7 @@ from tests.plan.test_delays import port_of, with_carrier
 from tests.running.world import NotedDevice, VirtualLoop, link_of, now_ns, passes
 
 DELAY_MS = 500
+DAMPED = Options(hash_seed=0, damping=True)
 OPTIONS = Options(hash_seed=0, up_delay_ms=DELAY_MS, down_delay_ms=DELAY_MS)
 
 
@@ -127,5 +128,40 @@ def test_waits_holds_and_history_go_on_in_the_next_laggd() -> None:
             seen.append(bundle.plan.tx_slots)
         assert seen == [(0,), (), (1,)]
         assert [port["failures"] for port in bundle.record()["ports"]] == [1, 0]
+
+    run(work)
+
+
+def test_who_is_kept_out_for_flapping_is_let_in_by_the_next_laggd() -> None:
+    async def work(lagg: Lagg) -> None:
+        lagg.bundle.adopt(replace(lagg.bundle.shape, options=DAMPED))
+        published = len(lagg.device.published)
+        for _ in range(100):
+            lagg.carrier(0, up=False)
+            await passes(0.005)
+            lagg.carrier(0, up=True)
+            await passes(0.005)
+        assert len(lagg.device.published) == published + 5
+        out = {"penalty": 16_000, "suppressed": True}
+        record = lagg.bundle.record()["ports"][0]
+        assert record["damping"] == {**out, "penalty": 15_984, "reuse_ms": 19_986}
+        found = lagg.bundle.saved([SavedHold(10), SavedHold(11)])
+        assert found is not None
+        lagg.bundle.give_up()
+        again = SavedLagg.of(found.text(), now_ns())
+        device, emit = cast(Device, lagg.device), lagg.events.append
+        bundle = Bundle.resumed(again, device, emit=emit, clock=now_ns)
+        bundle.settle()
+        seen = []
+        for wait_s in (19.98, 0.01):
+            await passes(wait_s)
+            seen.append(bundle.plan.tx_slots)
+        assert seen == [(1,), (0, 1)]
+        record = bundle.record()["ports"][0]
+        assert record["damping"] == {
+            "penalty": 1000,
+            "suppressed": False,
+            "reuse_ms": 0,
+        }
 
     run(work)

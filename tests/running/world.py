@@ -101,7 +101,7 @@ class NotedDevice:
     workers = 1
 
     def __init__(self) -> None:
-        self.plan: Plan | None = None
+        self.published: list[Plan] = []
         self.stuck = False
         self.behind = 0
         self.asked: list[set[int]] = []  # whom it sent to, when a grace period was due
@@ -109,8 +109,13 @@ class NotedDevice:
     def publish(self, plan: Plan) -> int:
         if self.stuck:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        self.plan = plan
+        self.published.append(plan)
         return 1
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last that was published."""
+        return self.published[-1] if self.published else None
 
     def held_by(self, _: int) -> int | None:
         """Every worker is past it, but for the first so many times `behind` says."""
