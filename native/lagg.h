@@ -273,6 +273,11 @@ int lagg_flow_hash(
  * when a thread has a filter of its own, or what seccomp(2) answers. */
 int lagg_seccomp(void);
 
+/* The BPF programs at tcx's egress hook of an interface in the caller's namespace.
+ * Needs CAP_NET_ADMIN.  -ENODEV: no such interface; -EINVAL, -EPERM or -ENOSYS: of a
+ * kernel before Linux 6.6, which has no such hook. */
+int lagg_tcx_egress(uint32_t ifindex);
+
 /* ---- the protocol between laggd and lagg-forwarder ----------------------------------
  * Over a Unix socket of kind SEQPACKET: one request, then its reply.  LAGG_YIELD, DONE
  * and RESUME are replies that no request asked for; CLAIM's own may take 2 s.  What a

@@ -10,6 +10,7 @@
 
 #include "seccomp.h"
 
+#include <linux/bpf.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -31,6 +32,9 @@ static const struct sock_filter FILTER[] = {FILTER_HEAD, THREADS,
     PERMITTED,
     /* Nothing but the name of a thread. */
     EQUAL(__NR_prctl, 0, 4), LOAD(args[0]), EQUAL(PR_SET_NAME, 0, 1), PERMITTED,
+    REFUSED(EPERM),
+    /* What programs there are, and nothing else of bpf(2). */
+    EQUAL(__NR_bpf, 0, 4), LOAD(args[0]), EQUAL(BPF_PROG_QUERY, 0, 1), PERMITTED,
     REFUSED(EPERM),
 
     /* The hot path first. */

@@ -10,7 +10,7 @@ from tests.tree import name_of, native_c_files, without_comments
 
 # C files by level: each calls only its own level and those above it in this list.
 LEVELS = (
-    ("memory", "epoch", "frame", "hash", "hold", "pace", "filter", "seccomp"),
+    ("memory", "epoch", "frame", "hash", "hold", "pace", "filter", "seccomp", "tcx"),
     ("snapshot", "distributor"),
     ("tap", "packet", "ring", "txring", "xdp"),
     ("port",),

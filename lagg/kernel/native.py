@@ -422,6 +422,15 @@ def flow_hash(plan: Plan, frame: bytes) -> int:
     return int(result[0])
 
 
+def programs_at_egress(ifindex: int) -> int:
+    """How many BPF programs an interface of this thread's namespace has there (tcx).
+
+    0 of one that is gone, and on kernels before Linux 6.6, which have no such hook.
+    Needs CAP_NET_ADMIN.
+    """
+    return max(0, int(lib.lagg_tcx_egress(ifindex)))
+
+
 def restrict_calls() -> None:
     """No thread of this process makes another system call than laggd's, for good.
 

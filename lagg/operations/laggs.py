@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lagg.errors import LaggError, logged
 from lagg.events import Event
-from lagg.kernel.native import Device
+from lagg.kernel.native import Device, programs_at_egress
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
 from lagg.lacp.key import identity_of
@@ -237,7 +237,7 @@ class Laggs:
     def _choose_transmit(
         self, bundle: Bundle, slot: int, ifindex: int, *, sniffed: bool
     ) -> None:
-        filtered = ifindex in self._egress.filtered
+        filtered = ifindex in self._egress.filtered or programs_at_egress(ifindex) > 0
         shaped = ifindex in self._egress.shaped or ifindex in self._came_since
         seen = sniffed or filtered or shaped
         spread = ifindex in self._spread

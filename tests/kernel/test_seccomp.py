@@ -19,7 +19,7 @@ REFUSED = {
     "a process by posix_spawn": "os.posix_spawn('/bin/true', ['true'], {})",
     "ptrace": "call('ptrace', 0, 0, 0, 0)",
     "mount": "call('mount', b'none', b'/', b'tmpfs', 0, 0)",
-    "bpf": "call('syscall', 321, 0, 0, 0)",
+    "bpf but for a query": "call('syscall', 321, 0, 0, 0)",
     "kill": "os.kill(os.getpid(), 0)",
     "setuid": "os.setuid(os.getuid())",
     "chroot": "os.chroot('/')",
@@ -45,11 +45,13 @@ PERMITTED = {
     "an event loop": "asyncio.run(asyncio.to_thread(time.sleep, 0))",
     "a late import": "import xml.etree.ElementTree",
     "a host's user": "import pwd; pwd.getpwuid(0)",
+    "a query of bpf(2)": "assert lib.lagg_tcx_egress(1) != -errno.EPERM",
     "abort": "threading.get_native_id()",
 }
 
 PROGRAM = """
 import asyncio, ctypes, errno, fcntl, os, socket, sys, tempfile, threading, time
+from lagg._native import lib
 from lagg.kernel import privileges
 from lagg.kernel.native import restrict_calls
 

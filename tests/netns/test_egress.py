@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench import bpf
 from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink, nft, wire
@@ -94,6 +95,16 @@ def test_a_port_that_is_given_an_egress_chain_sends_through_it(lagg: World) -> N
     chain = Chain(lagg, nft.EGRESS, "p1")
     await_transmits(lagg, Transmit.XDP, Transmit.PACKET)
     chain.close()
+    await_transmits(lagg, Transmit.XDP, Transmit.XDP)
+
+
+def test_a_port_that_is_given_a_program_without_a_qdisc_sends_through_it(
+    lagg: World,
+) -> None:
+    port = lagg.near.ifindex("p1")
+    program = lagg.near.inside(bpf.attach, port, bpf.accepting())
+    await_transmits(lagg, Transmit.XDP, Transmit.PACKET)
+    lagg.near.inside(bpf.detach, port, program)
     await_transmits(lagg, Transmit.XDP, Transmit.XDP)
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What shapes or filters the frames that leave an interface: tc(8)'s and nft(8)'s.
 
-Owns which of it an AF_XDP socket would pass by to the user's harm.  Not seen are BPF
-programs that are attached without a qdisc (tcx): the kernel tells them to nobody who
-may not load such.
+Owns which of it an AF_XDP socket would pass by to the user's harm.  BPF programs that
+are attached without a qdisc (tcx) are told by no netlink request: native/tcx.c.
 """
 
 import contextlib

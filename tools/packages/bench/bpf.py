@@ -18,6 +18,7 @@ from lab.host import Host
 
 _SYSCALLS = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _MAP_LOOKUP, _PROG_LOAD = 0, 1, 5
+_PROG_ATTACH, _PROG_DETACH, _TCX_EGRESS = 8, 9, 47
 _PERCPU_ARRAY = 6
 _SCHED_CLS = 3
 _LICENCE = b"BSD\0"
@@ -25,7 +26,7 @@ _LOG_BYTES = 65536
 
 _REDIRECT, _HASH_RECALC, _MAP_LOOKUP_ELEM = 23, 34, 1
 _INGRESS_FLAG = 1
-_SHOT = 2
+_NEXT, _SHOT = -1, 2
 _ETH_P_ALL, _ETH_P_IP = 0x0003, 0x0800
 _LEN_AT = 0  # in struct __sk_buff
 _PACKETS_AT, _BYTES_AT = 0, 8  # in the sink's one value
@@ -60,6 +61,11 @@ def to_ports(ifindexes: Sequence[int]) -> bytes:
 def into(ifindex: int) -> bytes:
     """Gives a frame to the stack as if it had arrived by this interface."""
     return _redirect(ifindex, _INGRESS_FLAG)
+
+
+def accepting() -> bytes:
+    """Lets every frame go on."""
+    return _op(_MOVE, 0, value=_NEXT) + _op(_EXIT)
 
 
 def _redirect(ifindex: int, flags: int) -> bytes:
@@ -161,6 +167,26 @@ def _ensure_clsact(host: Host, index: int) -> None:
     }
     if "clsact" not in kinds:
         host.netlink("tc", "add", "clsact", index)
+
+
+def attach(ifindex: int, program: bytes) -> int:
+    """Runs it for what leaves an interface, in no queueing discipline: tcx, Linux 6.6.
+
+    A descriptor for detach().  Both in the interface's namespace.  OSError.
+    """
+    descriptor = load(program)
+    _bpf(_PROG_ATTACH, _at_egress(ifindex, descriptor))
+    return descriptor
+
+
+def detach(ifindex: int, descriptor: int) -> None:
+    """Ends that, and closes the descriptor."""
+    _bpf(_PROG_DETACH, _at_egress(ifindex, descriptor))
+    os.close(descriptor)
+
+
+def _at_egress(ifindex: int, descriptor: int) -> bytes:
+    return struct.pack("<III20x", ifindex, descriptor, _TCX_EGRESS)
 
 
 class Sink:
