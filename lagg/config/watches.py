@@ -95,7 +95,7 @@ WATCH_RULES: Mapping[str, Callable[[object], Any]] = {
 _TAKEN: Mapping[str, tuple[WatchKind, ...]] = {
     "target": (WatchKind.ARP, WatchKind.NS, WatchKind.BFD),
     "init_wait_ms": (WatchKind.ARP, WatchKind.NS),
-    "vlan": (WatchKind.ARP, WatchKind.NS, WatchKind.BFD),
+    "vlan": (WatchKind.ARP, WatchKind.NS),
     "source": (WatchKind.ARP, WatchKind.NS, WatchKind.BFD),
     "answer": (WatchKind.ARP, WatchKind.NS),
 }
@@ -191,10 +191,10 @@ def _check(watch: LinkWatch, given: Collection[str], place: str) -> None:
 def _check_addresses(watch: LinkWatch, place: str) -> None:
     kind = watch.kind
     families = _FAMILIES[kind]
-    if families and not watch.targets:
+    if kind is WatchKind.BFD:
+        _check_bfd(watch, place)
+    elif families and not watch.targets:
         raise BadValueError(f"{kind.value} needs a target", place=place)
-    if kind is WatchKind.BFD and len(watch.targets) > 1:
-        raise BadValueError("bfd takes one", place=f"{place}.target")
     sources = () if watch.source is None else (watch.source,)
     for key, addresses in (("target", watch.targets), ("source", sources)):
         for each in addresses:
@@ -202,6 +202,20 @@ def _check_addresses(watch: LinkWatch, place: str) -> None:
                 wanted = "an IPv4" if families == (IPv4Address,) else "an IPv6"
                 cause = f"{each} is not {wanted} address, as {kind.value} needs it"
                 raise BadValueError(cause, place=f"{place}.{key}")
+
+
+def _check_bfd(watch: LinkWatch, place: str) -> None:
+    """A session of RFC 7130 has both addresses, one as Open vSwitch's has none."""
+    if len(watch.targets) > 1:
+        raise BadValueError("bfd takes one", place=f"{place}.target")
+    ends = (*watch.targets, *filter(None, (watch.source,)))
+    if len(ends) == 1:
+        cause = (
+            "bfd needs target and source, the partner's address and ours, or neither"
+        )
+        raise BadValueError(cause, place=place)
+    if len({ip_address(each).version for each in ends}) > 1:
+        raise BadValueError("is not of the target's family", place=f"{place}.source")
 
 
 def watch_table(watch: LinkWatch) -> dict[str, object]:

@@ -68,6 +68,14 @@ def test_a_record_has_the_words_that_set_it() -> None:
     assert options_record(config.options)["watch"] == [WORDS]
 
 
+@pytest.mark.parametrize(
+    "words", ["bfd", "bfd,interval_ms=100", "bfd,target=2001:db8::2,source=2001:db8::1"]
+)
+def test_bfd_takes_both_addresses_or_none(words: str) -> None:
+    config = parse_create("lagg0", {"ports": ["eth0"], "watch": [words]})
+    assert options_record(config.options)["watch"] == [words]
+
+
 def test_words_of_none_are_no_watch() -> None:
     assert parse_create("lagg0", {"watch": []}) == LaggConfig("lagg0")
 
@@ -141,6 +149,21 @@ def test_words_of_none_are_no_watch() -> None:
             "bfd,target=192.0.2.1,target=192.0.2.2",
             "watch[0].target: bfd takes one",
         ),
+        (
+            "bfd,target=192.0.2.1",
+            "watch[0]: bfd needs target and source, the partner's address and ours,"
+            " or neither",
+        ),
+        (
+            "bfd,source=192.0.2.1",
+            "watch[0]: bfd needs target and source, the partner's address and ours,"
+            " or neither",
+        ),
+        (
+            "bfd,target=192.0.2.1,source=2001:db8::1",
+            "watch[0].source: is not of the target's family",
+        ),
+        ("bfd,vlan=10", "watch[0].vlan: bfd takes none"),
     ],
 )
 def test_a_bad_one_is_refused_by_its_key(words: str, complaint: str) -> None:
