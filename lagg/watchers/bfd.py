@@ -189,7 +189,7 @@ class Bfd:
 
 
 def _discriminator(watch: LinkWatch, ends: Ends) -> int:
-    """That of every process that watches this port so; not 0."""
+    """What every process has that watches this port so; not 0."""
     return crc32(f"{ends.mac} {ends.slot} {watch.target}".encode()) or 1
 
 
