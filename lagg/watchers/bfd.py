@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from zlib import crc32
 
-from lagg.lacp.pdu import octets
-from lagg.lacp.values import NS_OF_MS, Instant
+from lagg.lacp.pdu import mac_of, octets
+from lagg.lacp.values import NS_OF_MS, Instant, Mac
 from lagg.watchers.bfd_packet import (
     BadBfd,
     ControlPacket,
@@ -20,7 +20,7 @@ from lagg.watchers.bfd_packet import (
     SessionState,
 )
 from lagg.watchers.bfd_session import SLOW_NS, Session, Wants
-from lagg.watchers.watcher import Ends
+from lagg.watchers.watcher import Ends, Watcher
 from lagg.watches import LinkWatch, WatchState
 
 _TELLS = {
@@ -39,7 +39,7 @@ _TELLS = {
 _NOTHING: list[bytes] = []
 
 
-class Bfd:
+class Bfd(Watcher):
     """A session of one port."""
 
     def __init__(self, watch: LinkWatch, ends: Ends, state: WatchState) -> None:
@@ -74,6 +74,11 @@ class Bfd:
     def bad(self) -> Mapping[BadBfd, int]:
         """The frames that were not taken, by their reasons."""
         return self._bad
+
+    @property
+    def macs(self) -> tuple[Mac, ...]:
+        """To which the partner sends."""
+        return tuple(map(mac_of, self._envelope.heard_at))
 
     def due_at(self) -> Instant | None:
         """When tick() is to be called; None: not before link()."""

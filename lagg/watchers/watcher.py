@@ -7,6 +7,7 @@ Whoever drives it calls tick() when due_at() says so, after heard() with all tha
 by then, and looks at `state` and `reason` after each call.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +24,7 @@ class Ends:
 
 
 class Watcher(Protocol):
-    """One watch of one port.
+    """One watch of one port; a machine inherits what it has no other answer to.
 
     Frames are from the destination on, tags in their place, without FCS.
     """
@@ -36,6 +37,16 @@ class Watcher(Protocol):
     def reason(self) -> str:
         """Why, in words, as "no reply of 192.0.2.1 for 3 x 100 ms"."""
 
+    @property
+    def macs(self) -> Collection[Mac]:
+        """To which answers come beside that of Ends, so that the NIC lets them in."""
+        return ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether the port's driver is to be asked for its carrier; see told()."""
+        return False
+
     def due_at(self) -> Instant | None:
         """When tick() is to be called; None: not before link()."""
 
@@ -45,5 +56,13 @@ class Watcher(Protocol):
     def heard(self, frame: bytes, now: Instant) -> list[bytes]:
         """Takes a frame that came in, anybody's; the frames that answer it."""
 
+    def told(self, carrier: bool | None, now: Instant) -> None:
+        """The driver's answer; None: it cannot be asked."""
+        return
+
     def link(self, up: bool, now: Instant) -> None:
         """The port has a carrier from now on, or has none.  At first it has none."""
+
+    def end(self, now: Instant) -> list[bytes]:
+        """Watches no more; the frames that are to leave by the port yet."""
+        return []
