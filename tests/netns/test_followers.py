@@ -39,11 +39,11 @@ class World:
 
     @contextmanager
     def following(
-        self, *words: str, out: IO[bytes] | int = subprocess.PIPE
+        self, *words: str, out: IO[bytes] | int = subprocess.PIPE, name: str = "said"
     ) -> Iterator["subprocess.Popen[str]"]:
-        """laggctl beside it, which ends with the block."""
+        """laggctl beside it, which ends with the block; `name`: of what it says."""
         base = (LAGGCTL, "--socket", self.laggd.socket)
-        with self.said.open("wb") as said:
+        with self.said.with_name(name).open("wb") as said:
             process = self.near.popen(*base, *words, stdout=out, stderr=said)
         try:
             yield process
@@ -57,8 +57,8 @@ class World:
         self.laggd.kill_forwarder()
         wait_until(lambda: "gone" in self.told(), DEADLINE_S, "it is noticed")
 
-    def told(self) -> str:
-        return self.said.read_text()
+    def told(self, name: str = "said") -> str:
+        return self.said.with_name(name).read_text()
 
 
 @pytest.fixture
@@ -151,6 +151,45 @@ def test_capture_goes_on_at_the_lagg_that_is_made_anew(
         )
     )
     assert world.told() == SAID
+
+
+def test_who_follows_a_laggd_that_is_replaced_goes_on_and_says_so_once(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.pcapng"
+    first, second = (ether(bytes([number]) * 46) for number in (1, 2))
+    with (
+        path.open("wb") as out,
+        world.far.packet_socket("q0") as sending,
+        world.following("--json", "monitor", name="monitor") as monitor,
+        world.following("--json", "top", "--interval", "0.1", name="top") as top,
+        world.following(
+            "capture", "lagg0", "--count", "4", out=out, name="capture"
+        ) as capture,
+    ):
+        wait_until(lambda: path.stat().st_size > 0, DEADLINE_S, "the capture begins")
+        change(world, monitor)
+        assert top.stdout is not None
+        top.stdout.readline()
+        sending.send(first)
+        wait_until(lambda: path.read_bytes().count(first) == 2, DEADLINE_S, "both ways")
+        world.laggd.restart()
+        told_of(monitor, "events-lost")
+        change(world, monitor)
+        wait_until(lambda: told_all(world) == {SAID}, DEADLINE_S, "all go on")
+        sending.send(second)
+        assert capture.wait(DEADLINE_S) == 0
+        assert json.loads(top.stdout.readline())[0]["name"] == "lagg0"
+        assert (end(monitor), end(top)) == (0, 0)
+    assert [packet.frame for packet in sorted(packets(path))] == 2 * [first] + 2 * [
+        second
+    ]
+    assert path.read_bytes().count(b"the lagg, laggproto failover") == 1  # the same one
+    assert told_all(world) == {SAID}
+
+
+def told_all(world: World) -> set[str]:
+    return {world.told(name) for name in ("monitor", "top", "capture")}
 
 
 def test_a_change_under_way_when_laggd_is_killed_is_in_doubt(world: World) -> None:

@@ -5,17 +5,23 @@ Each is the laggd that is installed, with one thing in it that is otherwise: wha
 interpreter runs before it (sitecustomize).
 """
 
+import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
+from lagg.control.client import LOOKS, Client, NoDaemonError
+from lagg.errors import LaggError
+from tests.netns.outliving import steady
 from tests.netns.steer import DEADLINE_S, LAGG
 from tests.netns.test_handover import House
 
@@ -145,19 +151,151 @@ def test_a_successor_that_stops_on_its_way_is_too_late_when_it_wakes(
     house: House, hook: Path
 ) -> None:
     before = house.status
-    pid = hook.with_name("pid")
-    pid.unlink(missing_ok=True)
-    hook.write_text(signalled(f"{CLAIM}:adopt_device", signal.SIGSTOP))
-    asked = house.host.popen(
-        *(LAGGCTL, "--socket", house.laggd.socket, "restart"), stderr=subprocess.PIPE
-    )
-    wait_until(pid.exists, DEADLINE_S, "it has stopped")
-    hook.unlink()
-    house.serves(before)  # when it was told so, by the forwarder
-    os.kill(int(pid.read_text()), signal.SIGCONT)
+    with standing(house, hook) as asked:
+        house.serves(before)  # when it was told so, by the forwarder
     _, said = asked.communicate(timeout=DEADLINE_S)
     assert asked.returncode == 1
     assert "COMMIT" in not_replaced(said, before["pid"])
+    house.goes_on(before)
+
+
+# ---- clients meanwhile ---------------------------------------------------------------
+
+
+@contextmanager
+def standing(house: House, hook: Path) -> Iterator["subprocess.Popen[str]"]:
+    """laggd stands, its successor has been granted all and stops until the block ends.
+
+    For two seconds; then the old one goes on.  What is given is `laggctl restart`.
+    """
+    pid = hook.with_name("pid")
+    pid.unlink(missing_ok=True)
+    hook.write_text(signalled(f"{CLAIM}:adopt_device", signal.SIGSTOP))
+    ctl = (LAGGCTL, "--socket", house.laggd.socket, "--json", "restart")
+    asked = house.host.popen(*ctl, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: has_stopped(pid), DEADLINE_S, "it has stopped")
+    hook.unlink()
+    yield asked
+    os.kill(int(pid.read_text()), signal.SIGCONT)
+
+
+def has_stopped(pid: Path) -> bool:
+    if not pid.exists():
+        return False
+    state = Path(f"/proc/{pid.read_text()}/stat").read_text().rpartition(")")[2]
+    return state.split()[0] == "T"
+
+
+TRIES = 10
+
+CALLS: dict[str, dict[str, Any]] = {
+    "Set": {"name": LAGG, "options": {"rr_limit": 7}},
+    "Attach": {"name": LAGG, "ports": ["p2"]},
+    "Detach": {"name": LAGG, "ports": ["p2"]},
+    "Create": {"name": "lagg1"},
+    "Destroy": {"name": "lagg1"},
+    "Defaults": {},
+    "Reload": {},
+    "List": {},
+    "Status": {},
+    "Explain": {"name": LAGG, "frame": "ff" * 60},
+    "Save": {},
+}
+"""One of each kind."""
+
+
+def called(path: str, method: str, answered: dict[str, Any]) -> None:
+    """What comes of a call, whichever it is."""
+    try:
+        with Client(path) as laggd:
+            answered[method] = laggd.call(method, **CALLS[method])
+    except (NoDaemonError, LaggError) as error:
+        answered[method] = error
+
+
+class Calls:
+    """A client for each kind of call: under way, and `answered` once all are."""
+
+    def __init__(self, house: House) -> None:
+        self._answers: dict[str, Any] = {}
+        path = str(house.laggd.socket)
+        self._threads = [
+            threading.Thread(target=called, args=(path, method, self._answers))
+            for method in CALLS
+        ]
+        for each in self._threads:
+            each.start()
+        wait_until(lambda: all(map(waits, self._threads)), DEADLINE_S, "all have asked")
+
+    @property
+    def answered(self) -> dict[str, Any]:
+        """By method, what was answered or is wrong."""
+        for each in self._threads:
+            each.join()
+        return self._answers
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether it sleeps in recv(2) for an answer, or has had it."""
+    try:
+        wchan = Path(f"/proc/self/task/{thread.native_id}/wchan").read_text()
+    except FileNotFoundError:
+        return True
+    return "unix_stream_" in wchan
+
+
+def while_replaced(house: House, hook: Path) -> dict[str, Any]:
+    """What comes of calls; again if this machine takes 2 s to make them."""
+    for _ in range(TRIES):
+        with standing(house, hook) as asked:
+            calls = Calls(house)
+        said, complaint = asked.communicate(timeout=DEADLINE_S)
+        if asked.returncode == 0:
+            house.laggd.followed(json.loads(said)["pid"])
+            return calls.answered
+        assert "COMMIT" in complaint
+        undo(house, calls)
+    pytest.fail(f"{TRIES} successors came too late")
+
+
+def undo(house: House, calls: Calls) -> None:
+    """What they may have changed."""
+    assert calls.answered.keys() == CALLS.keys()
+    house.laggd.ctl("set", LAGG, "--rr-limit", "1")
+    for words in ("detach", LAGG, "p2"), ("destroy", "lagg1"):
+        house.laggd.try_ctl(*words)
+
+
+def test_calls_under_way_when_laggd_is_replaced_are_in_doubt(
+    house: House, hook: Path
+) -> None:
+    before, record = house.status, steady(house.laggd.record())
+    answered = while_replaced(house, hook)
+    for method in CALLS:
+        remedy = f"{method.lower()} may be done or not, see laggctl show"
+        if method in LOOKS:
+            remedy = "ask again"
+        assert str(answered.pop(method)) == (
+            f"{house.laggd.socket}: laggd died or was replaced before it answered:"
+            f" {remedy}"
+        )
+    assert steady(house.laggd.record()) == record
+    assert house.status["pid"] != before["pid"]
+
+
+def test_calls_while_a_successor_fails_are_answered_by_the_old_one(
+    house: House, hook: Path
+) -> None:
+    before = house.status
+    with standing(house, hook) as asked:
+        calls = Calls(house)
+        assert house.status["pid"] == before["pid"]  # answered when it goes on
+    _, said = asked.communicate(timeout=DEADLINE_S)
+    assert "COMMIT" in not_replaced(said, before["pid"])
+    answered = calls.answered
+    lost = [m for m, each in answered.items() if isinstance(each, NoDaemonError)]
+    assert (lost, answered.keys()) == ([], CALLS.keys())
+    undo(house, calls)
     house.goes_on(before)
 
 

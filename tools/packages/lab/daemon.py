@@ -150,11 +150,14 @@ class Daemon:
 
     def restart(self) -> dict[str, Any]:
         """`laggctl restart`; what it says.  All that follows is of the next laggd."""
-        before, said = self._process, json.loads(self.ctl("--json", "restart"))
-        assert before is not None
-        before.wait(END_SECONDS * SLOWNESS)
-        self._process = Successor(said["pid"])
-        return dict(said)
+        said = dict(json.loads(self.ctl("--json", "restart")))
+        self.followed(said["pid"])
+        return said
+
+    def followed(self, pid: int) -> None:
+        """By the laggd that has its place now, of which all that follows is."""
+        self.awaited()
+        self._process = Successor(pid)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
