@@ -44,8 +44,8 @@ class Bfd(Watcher):
 
     def __init__(self, watch: LinkWatch, ends: Ends, state: WatchState) -> None:
         """`state`: see kinds.Maker.  UP: the session of before goes on."""
-        self._state = state
-        self._reason = "no packet of the partner yet"
+        self.state = state
+        self.reason = "no packet of the partner yet"
         self._wants = Wants(watch.interval_ms * NS_OF_MS, watch.missed_max)
         discriminator = _discriminator(watch, ends)
         self._envelope = _envelope(watch, ends, discriminator)
@@ -59,16 +59,6 @@ class Bfd(Watcher):
         self._packet: ControlPacket | None = None  # sealed last, and
         self._frame = b""
         self._known = b""  # the frame to which heard_again() is all there is to do
-
-    @property
-    def state(self) -> WatchState:
-        """What the path counts as."""
-        return self._state
-
-    @property
-    def reason(self) -> str:
-        """Why, in words."""
-        return self._reason
 
     @property
     def bad(self) -> Mapping[BadBfd, int]:
@@ -121,11 +111,11 @@ class Bfd(Watcher):
         self._ended_by_hand, self._patient_until = False, None
         if up:
             self._session.begin(now)
-            if self._state is WatchState.INIT:
+            if self.state is WatchState.INIT:
                 self._be_patient(now)
             return
         self._session.fail(Diagnostic.PATH_DOWN)
-        self._state, self._reason = WatchState.DOWN, "carrier down"
+        self.state, self.reason = WatchState.DOWN, "carrier down"
 
     def change(self, watch: LinkWatch, now: Instant) -> None:
         """Another interval, or as many to miss; the session goes on."""
@@ -155,11 +145,11 @@ class Bfd(Watcher):
 
     def _judge(self, now: Instant) -> None:
         """By the session; one that is not up may have a while, or be no matter."""
-        self._reason = self._words()
+        self.reason = self._words()
         if self._session.state is SessionState.UP:
-            self._state, self._patient_until = WatchState.UP, None
+            self.state, self._patient_until = WatchState.UP, None
         elif not self._ended_by_hand and not self._is_patient(now):
-            self._state, self._patient_until = WatchState.DOWN, None
+            self.state, self._patient_until = WatchState.DOWN, None
 
     def _is_patient(self, now: Instant) -> bool:
         return self._patient_until is not None and now < self._patient_until
@@ -172,7 +162,7 @@ class Bfd(Watcher):
     def _note_hand(self, packet: ControlPacket, now: Instant) -> None:
         """A partner that ended by hand may stay away; one that returns has a while."""
         if packet.state is SessionState.ADMIN_DOWN:
-            self._ended_by_hand = self._state is not WatchState.DOWN
+            self._ended_by_hand = self.state is not WatchState.DOWN
             self._patient_until = None
         elif self._ended_by_hand:
             self._ended_by_hand = False

@@ -16,21 +16,11 @@ class Poll(Watcher):
     def __init__(self, watch: LinkWatch, _: Ends, state: WatchState) -> None:
         """`state`: see kinds.Maker."""
         self._watch = watch
-        self._state = state
-        self._reason = "the driver was not asked yet"
+        self.state = state
+        self.reason = "the driver was not asked yet"
         self._missed = 0
         self._asks = False
         self._ask_at: Instant | None = None
-
-    @property
-    def state(self) -> WatchState:
-        """What the path counts as."""
-        return self._state
-
-    @property
-    def reason(self) -> str:
-        """Why, in words."""
-        return self._reason
 
     @property
     def asks(self) -> bool:
@@ -58,17 +48,17 @@ class Poll(Watcher):
         self._asks, self._ask_at = False, now + self._watch.interval_ms * NS_OF_MS
         self._missed = self._missed + 1 if carrier is False else 0
         if carrier is None:
-            self._reason = "the driver cannot be asked"
+            self.reason = "the driver cannot be asked"
         elif carrier:
-            self._state, self._reason = WatchState.UP, "the driver has a carrier"
+            self.state, self.reason = WatchState.UP, "the driver has a carrier"
         elif self._missed >= self._watch.missed_max:
-            self._state = WatchState.DOWN
+            self.state = WatchState.DOWN
             times = f"{self._missed} x {self._watch.interval_ms} ms"
-            self._reason = f"the driver has no carrier for {times}"
+            self.reason = f"the driver has no carrier for {times}"
 
     def link(self, up: bool, now: Instant) -> None:
         """The kernel tells of a carrier from now on, or of none."""
         self._missed, self._asks = 0, False
         self._ask_at = now if up else None
         if not up:
-            self._state, self._reason = WatchState.DOWN, "carrier down"
+            self.state, self.reason = WatchState.DOWN, "carrier down"

@@ -29,13 +29,11 @@ class Watcher(Protocol):
     Frames are from the destination on, tags in their place, without FCS.
     """
 
-    @property
-    def state(self) -> WatchState:
-        """What the path counts as."""
+    state: WatchState
+    """What the path counts as; the machine's alone to set."""
 
-    @property
-    def reason(self) -> str:
-        """Why, in words, as "no reply of 192.0.2.1 for 3 x 100 ms"."""
+    reason: str
+    """Why, in words, as "no reply of 192.0.2.1 for 3 x 100 ms"."""
 
     @property
     def macs(self) -> Collection[Mac]:
