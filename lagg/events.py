@@ -40,6 +40,7 @@ class EventKind(Enum):
     PORT_DELAY = "port-delay"  # its link changed before, and it is used or left now
     PORT_HOLD = "port-hold"  # nothing is given to it, or something again
     PORT_DAMPING = "port-damping"  # kept out, for it was lost often, or let in
+    PORT_WATCH = "port-watch"  # its path is lost, or found
     PORT_MTU = "port-mtu"  # was not its lagg's, and is put back
     PORT_MAC = "port-mac"
     PORT_WAITING = "port-waiting"

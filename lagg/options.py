@@ -158,13 +158,13 @@ OPTIONS: tuple[Option, ...] = (
             " list of the outer and the inner one; `ports` the ports that are watched,"
             " all unless given; `init_wait_ms` how long a port that comes up is not"
             " asked; `source` an address that nobody has, for targets that answer"
-            " none without; `answer` is `port`, or `lagg` where the partner spreads"
-            " its answers over the ports, as with lacp it always may.  `bfd` has a"
-            " session (RFC 5880) on each port: with `target`, the partner's address,"
-            " and `source`, the lagg's, that of RFC 7130; without both, that of Open"
-            " vSwitch's `bfd` of an interface.  On the command"
-            " line each is words with commas, `vlan` has a dot, and `target` and"
-            " `port` may be repeated."
+            " none without; `target_mac` whose answers alone count; `answer` is `port`,"
+            " or `lagg` where the partner spreads its answers over the ports, as with"
+            " lacp it always may.  `bfd` has a session (RFC 5880) on each port: with"
+            " `target`, the partner's address, and `source`, the lagg's, that of RFC"
+            " 7130; without both, that of Open vSwitch's `bfd` of an interface.  On the"
+            " command line each is words with commas, `vlan` has a dot, and `target`"
+            " and `port` may be repeated."
         ),
         protos=_CARRYING,
     ),

@@ -111,6 +111,17 @@ class DampingRecord(TypedDict):
     reuse_ms: int  # until it is let in, if it is not lost again; 0 unless suppressed
 
 
+class WatchRecord(TypedDict):
+    """What one watch says of a port."""
+
+    kind: str  # WatchKind's word
+    target: str  # empty: nobody is asked
+    state: str  # "up", "down" or "init": not known yet, and counts as up
+    since: str  # RFC 3339
+    reason: str  # in words
+    failures: int  # times that the path was lost while its carrier was there
+
+
 class PortRecord(TypedDict):
     """One port."""
 
@@ -136,6 +147,7 @@ class PortRecord(TypedDict):
     damping: DampingRecord
     state_since: str  # RFC 3339: it is usable, or is not, from then on
     failures: int  # times that it was used, and left for want of its link
+    watch: list[WatchRecord]
     lacp: PortLacpRecord | None  # null unless laggproto is lacp
 
 

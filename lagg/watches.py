@@ -6,10 +6,13 @@ one port; what the port counts as is Watched.  Frozen values only; knows no fram
 socket and no clock.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from ipaddress import ip_address
 from typing import Annotated
+
+from lagg.lacp.values import Count, Mac
 
 WATCHES_MAX = 16
 """Watches of one lagg."""
@@ -22,6 +25,10 @@ INTERVAL_MS_MAX = 3_600_000
 MISSED_MAX = 255
 VLAN_MAX = 4094
 TAGS_MAX = 2
+
+PROBE_OCTET = 0x62
+"""The first byte of the MACs that probes are from: a local address (IEEE 802-2014,
+8.4), administratively assigned (802c).  By it the kernel keeps other frames out."""
 
 
 class WatchKind(Enum):
@@ -79,11 +86,17 @@ class LinkWatch:
     vlan: Annotated[tuple[Vlan, ...], range(TAGS_MAX + 1)] = ()  # the outer tag first
     ports: tuple[str, ...] = ()  # by name; none: all
     source: Address | None = None  # that probes are from; None: see the kind's machine
+    target_mac: Mac | None = None  # that alone answers; None: whoever has the target
     answer: Answer = Answer.PORT
 
     def applies_to(self, port: str) -> bool:
         """Whether the port of this name is watched."""
         return not self.ports or port in self.ports
+
+    def renamed(self, was: str, name: str) -> "LinkWatch":
+        """As it is once a port has another name."""
+        ports = tuple(name if port == was else port for port in self.ports)
+        return replace(self, ports=ports)
 
     @property
     def target(self) -> str:
@@ -115,6 +128,7 @@ class Verdict:
     state: WatchState
     reason: str  # in words
     since_ns: Annotated[int, range(1 << 63)] = 0  # of this state, since 1970
+    failures: Count = 0  # times that the path was lost while its carrier was there
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,27 @@ class Watched:
 
     verdicts: tuple[Verdict, ...] = ()
     policy: WatchPolicy = WatchPolicy.ALL
+
+    def of(self, watch: LinkWatch) -> Verdict | None:
+        """What this watch says."""
+        return next((each for each in self.verdicts if each.watch == watch), None)
+
+    def told(self, said: Mapping[LinkWatch, "Verdict"]) -> "Watched":
+        """With what these watches say now."""
+        verdicts = tuple(
+            replace(each, state=now.state, reason=now.reason)
+            if (now := said.get(each.watch)) is not None
+            else each
+            for each in self.verdicts
+        )
+        return self if verdicts == self.verdicts else replace(self, verdicts=verdicts)
+
+    def renamed(self, was: str, name: str) -> "Watched":
+        """As it is once a port has another name."""
+        verdicts = (
+            replace(each, watch=each.watch.renamed(was, name)) for each in self.verdicts
+        )
+        return replace(self, verdicts=tuple(verdicts))
 
     @property
     def alive(self) -> bool:

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "records": ("lacp", "model", "options"),
     "streams": (),
     "watchers": ("lacp", "watches"),
-    "watches": (),
+    "watches": ("lacp",),
     "tasks": ("errors", "events"),
     "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc", "kernel.kept_socket"),

@@ -17,6 +17,7 @@ from lagg.config.rules import (
     BadValueError,
     listed,
     nearest,
+    parse_mac,
     parse_name,
     shown,
     whole_number,
@@ -88,6 +89,7 @@ WATCH_RULES: Mapping[str, Callable[[object], Any]] = {
     "vlan": vlan_ids,
     "ports": partial(several, rule=parse_name, most=PORTS_MAX),
     "source": an_address,
+    "target_mac": parse_mac,
     "answer": partial(word_of, kind=Answer),
 }
 """The rule of each key of a [[lagg.watch]] table."""
@@ -97,6 +99,7 @@ _TAKEN: Mapping[str, tuple[WatchKind, ...]] = {
     "init_wait_ms": (WatchKind.ARP, WatchKind.NS),
     "vlan": (WatchKind.ARP, WatchKind.NS),
     "source": (WatchKind.ARP, WatchKind.NS, WatchKind.BFD),
+    "target_mac": (WatchKind.ARP, WatchKind.NS),
     "answer": (WatchKind.ARP, WatchKind.NS),
 }
 """The kinds that take a key; one that is not named every kind takes."""

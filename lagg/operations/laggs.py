@@ -24,6 +24,7 @@ from lagg.plan.shape import Port
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 from lagg.running.traffic import Traffic
+from lagg.running.watching import Watching
 from lagg.tasks import Tasks
 
 ALIAS = "laggd: "
@@ -109,6 +110,7 @@ class Laggs:
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
         bundle.watch(lambda: self.changed(bundle), lambda: self.refreshed(bundle))
+        bundle.followers.append(Watching(bundle))
 
     def resume(self, bundle: Bundle) -> None:
         """Takes in a lagg that another laggd had, with its ports.

@@ -12,6 +12,7 @@ from lagg.events import EventKind
 from lagg.model import Spread, differences, words
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
+from lagg.watches import WatchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ def _of_port(old: Port, port: Port) -> Iterator[str]:
         yield f"{port.link.name} {'held' if port.held else 'held no more'}"
     elif old.damped != port.damped:
         yield f"{port.link.name} {'kept out' if port.damped else 'let in again'}"
+    elif old.watched.alive != port.watched.alive:
+        found = "replies" if port.watched.alive else port.watched.reason
+        yield f"{port.link.name} path: {found}"
     elif old.lacp.distributing and not port.lacp.distributing:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
     elif port.lacp.distributing and not old.lacp.distributing:
@@ -117,6 +121,7 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
             yield from _link_news(old, port)
             yield from _hold_news(after, old, port)
             yield from _damping_news(old, port)
+            yield from _watch_news(old, port)
     if before.mac.address != after.mac.address:
         whose = after.mac.donor and f"that of {after.mac.donor}"
         yield News(EventKind.MAC, after.mac.address, cause=whose)
@@ -155,6 +160,24 @@ def _damping_news(old: Port, port: Port) -> Iterator[News]:
     if not port.damped:
         words = f"let in again, and its link is {'up' if port.link.active else 'down'}"
     yield News(EventKind.PORT_DAMPING, words, port.link.name, warns=port.damped)
+
+
+def _watch_news(old: Port, port: Port) -> Iterator[News]:
+    """What each watch has found, from and to; by `cause`, whether the port counts."""
+    for now in port.watched.verdicts:
+        was = old.watched.of(now.watch)
+        if was is None or was.state is now.state or not port.link.active:
+            continue
+        words = f"{now.watch.kind.value} {now.watch.target}".strip()
+        states = f"{was.state.value} -> {now.state.value}"
+        lost = now.state is WatchState.DOWN
+        yield News(
+            EventKind.PORT_WATCH,
+            f"{words}: {states}",
+            port.link.name,
+            cause=now.reason,
+            warns=lost,
+        )
 
 
 def option_news(before: Shape, after: Shape) -> Iterator[News]:

@@ -264,6 +264,8 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
         return "held"
     if port.damped:
         return "kept out until it is steady: it was lost too often"
+    if not port.watched.alive:
+        return port.watched.reason
     if shape.proto is Proto.NONE:
         return "laggproto none"
     said = port.lacp.reason if shape.proto is Proto.LACP else None

@@ -22,6 +22,7 @@ from lagg.model import (
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.penalty import Penalty
+from lagg.watches import LinkWatch, Verdict, Watched
 
 Slot = Annotated[int, range(PORTS_MAX)]
 
@@ -60,6 +61,7 @@ class Port:
     held: bool = False  # by its option, or for a time: see gate.py
     held_until: Instant | None = None
     penalty: Penalty | None = None  # for having been lost: see damping.py
+    watched: Watched = field(default_factory=Watched)  # its path: see paths.py
 
     @property
     def number(self) -> int:
@@ -84,7 +86,7 @@ class Port:
     @property
     def usable(self) -> bool:
         """Whether frames may be given to it, as far as its lagg is concerned."""
-        return self.active and not self.held and not self.damped
+        return self.active and not (self.held or self.damped) and self.watched.alive
 
 
 def port_number(slot: int) -> int:
@@ -278,11 +280,17 @@ class Shape:
     def _renamed(self, was: str, name: str) -> "Shape":
         """Moves what is set for a port by its former name to its new name."""
         ports = tuple(
-            replace(port, link=replace(port.link, name=name))
-            if port.link.name == was
-            else port
+            replace(
+                port,
+                link=replace(port.link, name=name)
+                if port.link.name == was
+                else port.link,
+                watched=port.watched.renamed(was, name),
+            )
             for port in self.ports
         )
+        watch = tuple(each.renamed(was, name) for each in self.options.watch)
+        primary = self.options.primary
         of_ports = dict(self.port_options)
         if was in of_ports:
             of_ports[name] = of_ports.pop(was)
@@ -290,9 +298,9 @@ class Shape:
         return replace(
             self,
             ports=ports,
-            options=self.options
-            if self.options.primary != was
-            else replace(self.options, primary=name),
+            options=replace(
+                self.options, watch=watch, primary=name if primary == was else primary
+            ),
             port_options=of_ports,
             order=tuple(order),
             mac=replace(self.mac, donor=name) if self.mac.donor == was else self.mac,
@@ -315,6 +323,16 @@ class Shape:
             for port in self.ports
         )
         return replace(self, ports=ports)
+
+    def with_verdicts(self, said: Mapping[int, Mapping[LinkWatch, Verdict]]) -> "Shape":
+        """With these verdicts by slot and watch; those that are not named stay."""
+        ports = tuple(
+            replace(port, watched=port.watched.told(said[port.slot]))
+            if port.slot in said
+            else port
+            for port in self.ports
+        )
+        return self if ports == self.ports else replace(self, ports=ports)
 
     def with_agreements(self, agreed: Mapping[int, Agreement]) -> "Shape":
         """With LACP's agreements by slot; a slot that is not named has none."""

@@ -27,12 +27,7 @@ from lagg.events import Event, EventKind
 from lagg.handover.saved import SavedHold, SavedLagg
 from lagg.kernel.native import Device, flow_hash
 from lagg.link import Link
-from lagg.model import (
-    Drop,
-    LaggConfig,
-    Proto,
-    Wanted,
-)
+from lagg.model import Drop, LaggConfig, Proto, Wanted
 from lagg.plan.changes import cause
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
@@ -49,7 +44,7 @@ from lagg.running.backlog import Backlog
 from lagg.running.chronicle import Chronicle
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
-from lagg.running.negotiator import Negotiator
+from lagg.running.negotiator import Negotiator, ShapeFollower
 from lagg.running.port_records import carriage_record, port_records
 from lagg.running.settling import Settling
 
@@ -97,6 +92,7 @@ class Bundle:
         self._settling = Settling(clock, self.settle)
         self._changed: Callable[[], None] = lambda: None  # see watch()
         self._refreshed = self._changed
+        self.followers: Final[list[ShapeFollower]] = []
         self._shares_mac = False  # with the port that gave it, which has left
 
     @classmethod
@@ -321,6 +317,8 @@ class Bundle:
         self._settling.arm(self.shape)
         self._chronicle.tell_of(self.name, before, was, self.shape, self.plan)
         self._tell_negotiator()
+        for follower in self.followers:
+            follower.reconcile()
         self._changed()
 
     def _plan_of(self, shape: Shape) -> Plan:
@@ -419,6 +417,8 @@ class Bundle:
         """Nothing is tried again: the device is to close."""
         self._backlog.close()
         self._settling.close()
+        for follower in self.followers:
+            follower.close()
 
     async def grace(self) -> None:
         """Waits until no worker can see any plan but the present one; bounded.

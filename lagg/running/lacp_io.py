@@ -37,8 +37,8 @@ from lagg.link import Link
 from lagg.model import Agreement
 from lagg.plan.shape import Port, port_number
 from lagg.running.bundle import Bundle
+from lagg.running.ears import Ears, Slow
 from lagg.running.lacp_settings import settings_of
-from lagg.running.lacp_sockets import LacpSockets, Slow
 from lagg.running.markers import Markers
 from lagg.tasks import Alarm, asked
 
@@ -86,9 +86,7 @@ class LacpIo:
         self._bundle = bundle
         self._changed = changed
         self._clock = clock
-        self.sockets = LacpSockets(
-            open_socket, clock, self._received, lambda: self._held_up
-        )
+        self.sockets = Ears(open_socket, clock, self._received, lambda: self._held_up)
         self._ports: dict[int, _Known] = {}  # the engine's, by number
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.

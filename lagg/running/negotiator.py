@@ -10,13 +10,23 @@ from typing import Protocol
 from lagg.handover.saved import SavedLacp
 from lagg.lacp.values import View
 from lagg.link import Link
-from lagg.running.lacp_sockets import LacpSockets
+from lagg.running.ears import Ears
+
+
+class ShapeFollower(Protocol):
+    """Who acts upon a lagg's shape, whatever its protocol."""
+
+    def reconcile(self) -> None:
+        """Is called when the shape has changed."""
+
+    def close(self) -> None:
+        """Is called when it changes no more."""
 
 
 class Negotiator(Protocol):
     """Who agrees with the partner on the ports, while laggproto is lacp: lacp_io.py."""
 
-    sockets: LacpSockets
+    sockets: Ears
     """What it hears and says."""
 
     @property

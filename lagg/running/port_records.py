@@ -20,9 +20,11 @@ from lagg.records import (
     CarriageRecord,
     DampingRecord,
     PortRecord,
+    WatchRecord,
     drops_record,
     port_lacp_record,
 )
+from lagg.watches import Verdict
 
 
 def port_records(
@@ -90,6 +92,7 @@ def _port_record(
         "damping": _damping_record(port, now),
         "state_since": time_of_day(past.since_ns),
         "failures": past.failures,
+        "watch": [_watch_record(each) for each in port.watched.verdicts],
         "lacp": None if status is None else port_lacp_record(status),
     }
 
@@ -101,6 +104,17 @@ def _damping_record(port: Port, now: Instant) -> DampingRecord:
         "penalty": penalty.now(now),
         "suppressed": port.damped,
         "reuse_ms": -(-left_ns // NS_OF_MS),
+    }
+
+
+def _watch_record(verdict: Verdict) -> WatchRecord:
+    return {
+        "kind": verdict.watch.kind.value,
+        "target": verdict.watch.target,
+        "state": verdict.state.value,
+        "since": time_of_day(verdict.since_ns),
+        "reason": verdict.reason,
+        "failures": verdict.failures,
     }
 
 

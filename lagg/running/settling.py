@@ -2,12 +2,14 @@
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
 Owns that timer, the clock, and the order in which what depends on time is settled:
-gates, delays, damping, and who carries by these.  Knows no rule of plan/ and no bundle.
+gates, paths, delays, damping, and who carries by these.  Knows no rule of plan/ and
+no bundle.
 """
 
+import time
 from collections.abc import Callable
 
-from lagg.plan import damping, delays, election, gate
+from lagg.plan import damping, delays, election, gate, paths
 from lagg.plan.shape import Shape
 from lagg.tasks import Alarm
 
@@ -15,8 +17,14 @@ from lagg.tasks import Alarm
 class Settling:
     """For the event loop's thread alone; needs a loop while a port waits."""
 
-    def __init__(self, clock: Callable[[], int], is_over: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        is_over: Callable[[], None],
+        time_of_day: Callable[[], int] = time.time_ns,
+    ) -> None:
         """`clock`: monotonic, in nanoseconds; `is_over` is called when it is due."""
+        self._time_of_day = time_of_day
         self.now = clock
         self._alarm = Alarm(is_over)
 
@@ -24,7 +32,8 @@ class Settling:
         """`after` as it is now; `before` was settled last."""
         now = self.now()
         gated = gate.settled(after, now)
-        waiting = delays.settled(before, gated, now)
+        watched = paths.settled(before, gated, self._time_of_day())
+        waiting = delays.settled(before, watched, now)
         return election.settled(before, damping.settled(before, waiting, now))
 
     def arm(self, shape: Shape) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What every link watcher is: the contract between a machine and whoever drives it.
 
-A machine watches the path behind
-one port for one watch.  It has no clock: time is an argument, and never goes back.
-Whoever drives it calls tick() when due_at() says so, after heard() with all that waits
-by then, and looks at `state` and `reason` after each call.
+A machine watches the path behind one port for one watch.  It has no clock: time is an
+argument, and never goes back.  Whoever drives it calls tick() when due_at() says so,
+after heard() with all that waits by then, and looks at `state` and `reason` after each
+call.
 """
 
 from collections.abc import Collection

@@ -19,11 +19,12 @@ FULL = LinkWatch(
     vlan=(100, 10),
     ports=("eth0",),
     source="192.0.2.77",
+    target_mac="02:00:5e:00:53:77",
     answer=Answer.LAGG,
 )
 WORDS = (
     "arp,target=192.0.2.1,target=192.0.2.2,interval_ms=100,missed_max=2,"
-    "init_wait_ms=50,vlan=100.10,port=eth0,source=192.0.2.77,answer=lagg"
+    "init_wait_ms=50,vlan=100.10,port=eth0,source=192.0.2.77,target_mac=02:00:5e:00:53:77,answer=lagg"
 )
 TABLE = """\
 [[lagg]]
@@ -40,6 +41,7 @@ init_wait_ms = 50
 vlan = [100, 10]
 ports = ["eth0"]
 source = "192.0.2.77"
+target_mac = "02:00:5e:00:53:77"
 answer = "lagg"
 [[lagg.watch]]
 kind = "ns"
@@ -133,7 +135,7 @@ def test_words_of_none_are_no_watch() -> None:
             "arp,target=192.0.2.1,interval=100",
             "watch[0].'interval': unknown key (did you mean interval_ms?); one of"
             " kind, target, interval_ms, missed_max, init_wait_ms, vlan, ports,"
-            " source, answer",
+            " source, target_mac, answer",
         ),
         ("arp,192.0.2.1", "watch[0]: '192.0.2.1' is not as interval_ms=100"),
         (

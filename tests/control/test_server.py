@@ -145,6 +145,7 @@ RECORD = {
             "damping": {"penalty": 0, "suppressed": False, "reuse_ms": 0},
             "state_since": "2026-01-01T00:00:00.000000Z",
             "failures": 0,
+            "watch": [],
             "lacp": None,
         },
         {
@@ -170,6 +171,7 @@ RECORD = {
             "damping": {"penalty": 0, "suppressed": False, "reuse_ms": 0},
             "state_since": "2026-01-01T00:00:00.000000Z",
             "failures": 1,
+            "watch": [],
             "lacp": None,
         },
     ],

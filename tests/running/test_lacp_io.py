@@ -17,13 +17,13 @@ from lagg.model import HashKind, PortOptions
 from lagg.plan.flow_moves import Moves
 from lagg.plan.shape import LaggMac
 from lagg.running.backlog import LOOK_S
+from lagg.running.ears import FRAMES_PER_SLOT, SLOT_NS
 from lagg.running.lacp_io import (
     ANSWER_S,
     GOODBYE_S,
     STOPPED_S,
     LacpIo,
 )
-from lagg.running.lacp_sockets import FRAMES_PER_SLOT, SLOT_NS
 from lagg.tasks import asked
 from tests.running.world import (
     AGREE_S,

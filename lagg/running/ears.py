@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The slow-protocol sockets of one lagg's ports: opened, listened to in turn, closed.
+"""Sockets by which one lagg's ports are heard: opened, listened to in turn, closed.
 
 Owns that no port is heard so much that the others, or the data, would wait: of each a
 few frames in a slot of time, the rest in the kernel.  Knows no engine and no shape; a
@@ -17,8 +17,9 @@ from lagg.tasks import together
 
 SLOT_NS = 100_000_000
 FRAMES_PER_SLOT = 8
-"""Frames read from one port.  A partner sends at most ten a second (802.3 57A); more
-are left to the kernel's small queue, and cost the other ports nothing (H-16)."""
+"""Slow-protocol frames read from one port.  A partner sends at most ten a second
+(802.3 57A); more are left to the kernel's small queue, and cost the other ports nothing
+(H-16)."""
 
 
 class Slow(Protocol):
@@ -50,7 +51,7 @@ class _Ear:
     lease: Lease | None = None  # by the last LACPDU; None: none was sent by us
 
 
-class LacpSockets:
+class Ears:
     """The sockets by their ports' numbers.  Event loop's thread only."""
 
     def __init__(
@@ -58,7 +59,8 @@ class LacpSockets:
         open_socket: Callable[[int, str], Slow],
         clock: Callable[[], int],
         received: Callable[[int, list[bytes]], None],
-        is_paused: Callable[[], bool],
+        is_paused: Callable[[], bool] = lambda: False,
+        frames_per_slot: int = FRAMES_PER_SLOT,
     ) -> None:
         """`open_socket` takes ifindex and name; it may run in any thread.
 
@@ -69,6 +71,7 @@ class LacpSockets:
         self._clock = clock
         self._received = received
         self._is_paused = is_paused
+        self._frames_per_slot = frames_per_slot
         self._ears: dict[int, _Ear] = {}
         self._slot_ends_at: int | None = None  # None: nobody was heard lately
 
@@ -118,6 +121,11 @@ class LacpSockets:
             ear.socket.send(frame)
             ear.lease = lease_of(frame) or ear.lease
 
+    def waiting(self, number: int) -> list[bytes]:
+        """What waits at a port, for who must not judge before that is heard."""
+        ear = self._ears.get(number)
+        return [] if ear is None else list(ear.socket.frames())
+
     def overruns(self, number: int) -> int:
         """The frames for which a port's socket had no room since it was opened."""
         ear = self._ears.get(number)
@@ -147,7 +155,7 @@ class LacpSockets:
         found = [] if is_paused else list(ear.socket.frames())
         if self._slot_ends_at is None:
             self._slot_ends_at = self._clock() + SLOT_NS
-        ear.heard += FRAMES_PER_SLOT if is_paused else len(found)
-        if ear.heard >= FRAMES_PER_SLOT:
+        ear.heard += self._frames_per_slot if is_paused else len(found)
+        if ear.heard >= self._frames_per_slot:
             asyncio.get_running_loop().remove_reader(ear.socket.fileno())
         self._received(number, found)

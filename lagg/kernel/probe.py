@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port's probe socket: what link watchers send by it and want to hear, nothing else.
+
+Owns one packet socket for each watched port: its filter in the kernel, its bound on
+what may wait, the MACs that the port's NIC lets in for it.  Knows no watch, and reads
+of a frame only where its outer VLAN tag was.
+"""
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+
+from lagg.errors import LaggError
+from lagg.kernel.native import MARK
+from lagg.kernel.proc import ifindex_of
+from lagg.watches import PROBE_OCTET
+
+READS_MAX = 64
+"""Frames in one go, which is more than wait."""
+
+_FRAME_BYTES_MAX = 256  # of a longer one the rest is not read
+_QUEUE_BYTES = 32 << 10
+"""SO_RCVBUF, which the kernel doubles: some fifty frames, and no storm."""
+
+_PRIORITY = 7  # TC_PRIO_CONTROL: a probe does not wait behind the lagg's frames
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_ADD_MEMBERSHIP = 1
+_PACKET_DROP_MEMBERSHIP = 2
+_PACKET_STATISTICS = 6
+_PACKET_AUXDATA = 8
+_PACKET_IGNORE_OUTGOING = 23
+_PACKET_MR_UNICAST = 3
+_PACKET_MREQ = struct.Struct("=iHH8s")
+_TPACKET_STATS = struct.Struct("=II")  # packets, drops; reading resets them
+_AUXDATA = struct.Struct("=IIIHHHH")  # status, lengths, offsets, VLAN tag, its TPID
+_TP_STATUS_VLAN_VALID = 0x10
+_TP_STATUS_VLAN_TPID_VALID = 0x40
+_TPID_CUSTOMER = 0x8100
+_MACS_BYTES = 12
+
+_SO_ATTACH_FILTER = 26
+_SOCK_FILTER = struct.Struct("=HBBI")
+_SOCK_FPROG = struct.Struct("@HP")
+
+_LDH_ABS, _LDB_ABS, _LDH_IND, _LDB_IND = 0x28, 0x30, 0x48, 0x50
+_LDX_IMM, _JA, _JEQ, _JSET, _RET = 0x01, 0x05, 0x15, 0x45, 0x06
+_ARP, _IPV4, _IPV6, _SERVICE_TAG = 0x0806, 0x0800, 0x86DD, 0x88A8
+_UDP, _ICMPV6, _ADVERTISEMENT, _BFD_PORT = 17, 58, 136, 3784
+_FRAGMENT_BITS = 0x1FFF
+
+# By label; a jump names two of them.  The outer tag is beside the frame, wherever it
+# came from; X is 4 when there is another one in it.
+_Step = tuple[str, int, int, str, str]
+_PROGRAM: tuple[_Step, ...] = (
+    ("", _LDH_ABS, 12, "", ""),
+    ("", _JEQ, _TPID_CUSTOMER, "tagged", ""),
+    ("", _JEQ, _SERVICE_TAG, "tagged", ""),
+    ("", _LDX_IMM, 0, "", ""),
+    ("", _JA, 1, "", ""),
+    ("tagged", _LDX_IMM, 4, "", ""),
+    ("", _LDH_IND, 12, "", ""),
+    ("", _JEQ, _ARP, "probed", ""),
+    ("", _JEQ, _IPV4, "ipv4", ""),
+    ("", _JEQ, _IPV6, "", "no"),
+    ("", _LDB_IND, 20, "", ""),  # next header
+    ("", _JEQ, _UDP, "udp6", ""),
+    ("", _JEQ, _ICMPV6, "", "no"),
+    ("", _LDB_IND, 54, "", ""),  # type
+    ("", _JEQ, _ADVERTISEMENT, "probed", "no"),
+    ("udp6", _LDH_IND, 56, "", ""),  # destination port
+    ("", _JEQ, _BFD_PORT, "yes", "no"),
+    ("ipv4", _LDB_IND, 14, "", ""),  # version 4 and no options
+    ("", _JEQ, 0x45, "", "no"),
+    ("", _LDB_IND, 23, "", ""),
+    ("", _JEQ, _UDP, "", "no"),
+    ("", _LDH_IND, 20, "", ""),
+    ("", _JSET, _FRAGMENT_BITS, "no", ""),
+    ("", _LDH_IND, 36, "", ""),
+    ("", _JEQ, _BFD_PORT, "yes", "no"),
+    ("probed", _LDB_ABS, 0, "", ""),  # an answer to a probe of ours, by its receiver
+    ("", _JEQ, PROBE_OCTET, "yes", "no"),
+    ("yes", _RET, _FRAME_BYTES_MAX, "", ""),
+    ("no", _RET, 0, "", ""),
+)
+
+
+def _assembled(program: tuple[_Step, ...]) -> bytes:
+    places = {label: at for at, (label, *_) in enumerate(program) if label}
+
+    def way(to: str, at: int) -> int:
+        return places[to] - at - 1 if to else 0
+
+    return b"".join(
+        _SOCK_FILTER.pack(code, way(true, at), way(false, at), k)
+        for at, (_, code, k, true, false) in enumerate(program)
+    )
+
+
+_FILTER = _assembled(_PROGRAM)
+
+
+class ProbeSocket:
+    """The probes of one port.  Opened in any thread, used in one."""
+
+    def __init__(self, ifindex: int, name: str) -> None:
+        """Binds to the interface `ifindex`, called `name`.  LaggError when it cannot.
+
+        To all protocols, as slow.SlowSocket.
+        """
+        self._ifindex = ifindex
+        self._admitted: frozenset[str] = frozenset()
+        try:
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
+            )
+        except OSError as error:
+            raise LaggError.of_os(name, "open a probe socket", error) from error
+        try:
+            self._set_options()
+            self._socket.bind((name, _ETH_P_ALL))
+            if ifindex_of(self._socket.getsockname()[0]) != ifindex:
+                raise OSError(errno.ENODEV, "the port has another name by now")
+        except OSError as error:
+            self._socket.close()
+            raise LaggError.of_os(name, "bind a probe socket", error) from error
+
+    def _set_options(self) -> None:
+        # All before bind(), for until then nothing comes in.
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+        # Or the port, which is dumb, would not let ARP and IP out.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        memory = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+        program = _SOCK_FPROG.pack(len(_PROGRAM), ctypes.addressof(memory))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def close(self) -> None:
+        """Closes the socket.  Takes tens of milliseconds: to be called in a thread."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor, which is readable when a frame waits."""
+        return self._socket.fileno()
+
+    def admit(self, macs: Collection[str]) -> None:
+        """Has the NIC let in frames for these MACs beside its own, and for no others.
+
+        One that is refused is heard by a NIC that is promiscuous, and by no other.
+        """
+        wanted = frozenset(macs)
+        for mac in wanted - self._admitted:
+            self._member(_PACKET_ADD_MEMBERSHIP, mac)
+        for mac in self._admitted - wanted:
+            self._member(_PACKET_DROP_MEMBERSHIP, mac)
+        self._admitted = wanted
+
+    def _member(self, operation: int, mac: str) -> None:
+        octets = bytes.fromhex(mac.replace(":", ""))
+        request = _PACKET_MREQ.pack(self._ifindex, _PACKET_MR_UNICAST, 6, octets)
+        with suppress(OSError):
+            self._socket.setsockopt(_SOL_PACKET, operation, request)
+
+    def frames(self) -> Iterator[bytes]:
+        """Up to READS_MAX frames that wait, tags in their place, without FCS."""
+        # An error is the link's, which went down or away; netlink tells of it.
+        with suppress(OSError):
+            for _ in range(READS_MAX):
+                room = socket.CMSG_SPACE(_AUXDATA.size)
+                frame, beside, _, _ = self._socket.recvmsg(_FRAME_BYTES_MAX, room)
+                yield _with_tag(frame, beside)
+
+    def send(self, frame: bytes) -> bool:
+        """Sends a frame; whether the kernel took it."""
+        try:
+            return self._socket.send(frame) == len(frame)
+        except OSError:
+            return False
+
+    def take_overruns(self) -> int:
+        """Frames that found no room since the last call."""
+        with suppress(OSError):
+            size = _TPACKET_STATS.size
+            found = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, size)
+            return int(_TPACKET_STATS.unpack(found)[1])
+        return 0
+
+
+def _with_tag(frame: bytes, beside: list[tuple[int, int, bytes]]) -> bytes:
+    """The frame with the VLAN tag that the kernel took out of it, if it did."""
+    for level, kind, content in beside:
+        if (level, kind) != (_SOL_PACKET, _PACKET_AUXDATA):
+            continue
+        status, *_, tag, tpid = _AUXDATA.unpack_from(content)
+        if status & _TP_STATUS_VLAN_VALID:
+            if not status & _TP_STATUS_VLAN_TPID_VALID:
+                tpid = _TPID_CUSTOMER
+            put = struct.pack("!HH", tpid, tag)
+            return frame[:_MACS_BYTES] + put + frame[_MACS_BYTES:]
+    return frame
