@@ -6,6 +6,7 @@ Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
 
 import enum
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -178,6 +179,53 @@ def _left_s(lifetime_s: int, elapsed_s: int) -> int:
 
 
 RT_SCOPE_LINK = 253
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """One IP address of an interface, as far as it is to be announced."""
+
+    packed: bytes  # 4 bytes or 16
+    usable: bool = True  # not yet to be proven, and not somebody else's
+
+
+@dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """A MAC that is reached by an interface, as `bridge fdb` shows it."""
+
+    ifindex: Ifindex
+    mac: str
+    master: int = 0  # the bridge that knows it; 0: it is the interface's own
+    vlan: int = 0  # 0: none
+    local: bool = False  # of the bridge's own host
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePort:
+    """What a bridge does with frames that are to leave by one of its ports."""
+
+    forwards: bool = True  # spanning tree lets it
+    # The VLANs that it lets through, where it filters them, and which with their tag.
+    tagged: Mapping[int, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stations:
+    """Who speaks by which interface of a namespace, all at one moment."""
+
+    addresses: Mapping[int, tuple[HostAddress, ...]] = field(default_factory=dict)
+    routers: frozenset[int] = frozenset()  # that forward IPv6
+    macs: tuple[FdbEntry, ...] = ()
+    bridge_ports: Mapping[int, BridgePort] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An IP multicast group that an interface has joined."""
+
+    packed: bytes  # 4 bytes or 16
+    version: int  # of IGMP, 1 to 3, or of MLD, by which the kernel reports it
+    sources: tuple[bytes, ...] = ()  # from which it is wanted; none: from any
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ Frozen values and enumerations only; knows no kernel, socket or clock.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from lagg.lacp.values import PRIORITY_DEFAULT, U32, AdSelect, Mac
-from lagg.options import PORTS_MAX
+from lagg.lacp.values import PRIORITY_DEFAULT, U32, AdSelect, Instant, Mac
+from lagg.options import PORTS_MAX, ROUNDS_MAX
 from lagg.watches import LinkWatch, WatchPolicy
 
 WORKERS_MAX = 8
@@ -149,6 +149,9 @@ class Options:
     primary: str | None = None  # None: the first, as lagg(4)
     reselect: Reselect = Reselect.ALWAYS
     min_links: int = 1  # with fewer nothing is carried
+    announce_count: int = 1
+    announce_interval_ms: int = 200
+    rejoin_count: int = 1
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # None: random, drawn at creation
@@ -237,12 +240,31 @@ class LaggConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WayIn:
+    """Where the network is to send what is for a lagg."""
+
+    ports: frozenset[U32] = frozenset()  # ifindexes of those that carry
+    mac: Mac | None = None  # None: nobody was told of any yet
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What is to be said several times: how often still, and when next."""
+
+    left: Annotated[int, range(ROUNDS_MAX + 1)] = 0
+    due: Instant = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """What files and users want of a lagg beside its shape."""
+    """What is wanted of a lagg beside its shape: by files, users and the network."""
 
     said: LaggConfig | None = None  # by the files, when they named it last
     waiting_for: tuple[str, ...] = ()  # ports that are not there yet
     mtu_fixed: bool = False  # by the user: it stays when ports come and go
+    way_in: WayIn = WayIn()  # that was looked at last: see plan/way_in.py
+    announcements: Rounds = Rounds()
+    rejoins: Rounds = Rounds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,12 @@ FALLBACK_S_MAX = 3600
 DELAY_MS_MAX = 3_600_000
 """An hour: nobody waits for a port longer."""
 
+ROUNDS_MAX = 255
+"""How often anything is announced, as bonding's num_grat_arp and resend_igmp."""
+
+ANNOUNCE_MS_MAX = 300_000
+"""As bonding's peer_notif_delay."""
+
 
 class Kind(Enum):
     """What a value is, unless it is a number."""
@@ -215,6 +221,40 @@ OPTIONS: tuple[Option, ...] = (
             " loadbalance and broadcast: that many of one `priority`; the group of the"
             " highest that has enough carries.  With lacp the larger of it and"
             " `lacp_min_links` counts."
+        ),
+        protos=_CARRYING,
+        usual=1,
+    ),
+    Option(
+        "announce_count",
+        Whole(0, ROUNDS_MAX),
+        help="how often another way to it is announced; 0: never",
+        sentence=(
+            "How often, 0 to 255, the network is told when frames for the lagg are to"
+            " take another way: another port or group carries it, one of its ports is"
+            " out, or its MAC is another.  Each time gratuitous ARP and unsolicited"
+            " neighbour advertisements for all addresses of it and of what stands on"
+            " it, and a frame from each other MAC behind it."
+        ),
+        protos=_CARRYING,
+        usual=1,
+    ),
+    Option(
+        "announce_interval_ms",
+        Whole(0, ANNOUNCE_MS_MAX),
+        help="between two announcements",
+        sentence="Milliseconds, 0 to 300000, from one of these to the next.",
+        protos=_CARRYING,
+        usual=200,
+    ),
+    Option(
+        "rejoin_count",
+        Whole(0, ROUNDS_MAX),
+        help="how often multicast groups are reported then; 0: never",
+        sentence=(
+            "How often, 0 to 255 and every 200 ms, the multicast groups that it and"
+            " what stands on it have joined are reported (IGMP, MLD) when other ports"
+            " carry, so that switches send them there."
         ),
         protos=_CARRYING,
         usual=1,

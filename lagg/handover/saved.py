@@ -13,10 +13,17 @@ from typing import Annotated
 from lagg.codec import dumps, loads
 from lagg.lacp.key import IDENTITIES
 from lagg.lacp.saved import SavedEngine
-from lagg.lacp.values import U32, Count, Instant, PortNumber
+from lagg.lacp.values import NS_OF_MS, U32, Count, Instant, PortNumber
 from lagg.link import Ifindex, Link, RxFilter
 from lagg.model import BUCKETS, Drop, Options, PortOptions, Proto, Wanted
-from lagg.options import OPTIONS, PORT_OPTIONS, PORTS_MAX, Option, Whole
+from lagg.options import (
+    ANNOUNCE_MS_MAX,
+    OPTIONS,
+    PORT_OPTIONS,
+    PORTS_MAX,
+    Option,
+    Whole,
+)
 from lagg.plan.flow_moves import Moves
 from lagg.plan.history import LaggPast
 from lagg.plan.shape import LaggMac, Shape, Slot
@@ -110,6 +117,7 @@ class SavedLagg:
         _check_shape(saved.shape)
         _check_penalties(saved.shape, now)
         _check_beside(saved)
+        _check_rounds(saved.wanted, now)
         if saved.lacp is not None:
             _check_lacp(saved.lacp, saved.shape, now)
         return saved
@@ -174,6 +182,13 @@ def _check_beside(saved: SavedLagg) -> None:
     _hold(len(dict(dropped)) == len(dropped), "host_drops.dropped: a reason twice")
     lacks = shape.proto is Proto.LACP and saved.lacp is None
     _hold(not lacks, "lacp: missing, and laggproto is lacp")
+
+
+def _check_rounds(wanted: Wanted, now: Instant) -> None:
+    latest = now + ANNOUNCE_MS_MAX * NS_OF_MS
+    for key in ("announcements", "rejoins"):
+        due = getattr(wanted, key).due
+        _hold(due <= latest, f"wanted.{key}.due: later than any can be")
 
 
 def _check_lacp(lacp: SavedLacp, shape: Shape, now: Instant) -> None:

@@ -1,154 +1,207 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Announcements: when a lagg is elsewhere or has another MAC, the network is told.
+"""Announcements: when there is another way in to a lagg, the network is told.
 
-Owns the gratuitous ARP (RFC 5227) and unsolicited neighbour advertisement (RFC 4861
-7.2.6) for each address of the lagg, as lagg(4) sends them (FreeBSD PR 156226), and of
-what stands on it: switches learn the new way, and neighbours the new MAC, before the
-host's next frame.  Each frame leaves through the interface that has the address, which
-gives it its VLAN tag.  Knows no plan.
+Owns that it is done at once and yet without haste: of thousands of VLANs and MACs a few
+at a time, each with the MAC that it has then.  So switches learn the new way, and
+neighbours a new MAC, before the host's next frame (FreeBSD PR 156226).  Each frame
+leaves through the interface that it speaks of, which gives it its VLAN tag.  Nothing is
+said while the lagg's interface has a MAC that its ports have not yet: its neighbours
+would believe it.  When that is to be, and how often, is plan/way_in.py's; of whom,
+speech.py's; and what a frame has in it, announcement_frames.py's.
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
-import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Mapping
 from typing import Self
 
-from lagg.errors import LaggError
+from lagg.errors import LaggError, logged
 from lagg.events import Event, EventKind
-from lagg.link import Address
+from lagg.kernel.groups import joined_groups
+from lagg.kernel.netlink import stations
+from lagg.lacp.values import Instant
+from lagg.link import Link, Stations
+from lagg.model import Wanted
 from lagg.operations.laggs import Laggs
+from lagg.operations.speech import Speech, announced, rejoined
 from lagg.operations.uppers import speakers
-from lagg.tasks import Tasks
+from lagg.plan.way_in import (
+    due_at,
+    is_due,
+    looked_at,
+    said,
+    to_announce,
+    way_in,
+)
+from lagg.running.bundle import Bundle
+from lagg.tasks import Alarm, Tasks
 
 log = logging.getLogger(__name__)
 
-NEWS = frozenset(
-    {EventKind.ACTIVE_PORT, EventKind.MAC, EventKind.MAC_HEARD, EventKind.MAC_SHARED}
-    | {EventKind.LINK}
-)
-"""The events after which a lagg is announced, as soon as it can send."""
+NEWS = frozenset({EventKind.MAC_HEARD, EventKind.MAC_SHARED})
+"""Events after which a lagg is announced though the way in to it is what it was."""
 
 ABLE_S = 1.0
 ABLE_POLL_S = 0.005
 """A lagg's queue opens a moment after its carrier is up; earlier frames are lost."""
 
-IFA_F_DADFAILED = 0x08
-IFA_F_TENTATIVE = 0x40
-
-_BROADCAST = b"\xff" * 6
-_ALL_NODES_MAC = bytes.fromhex("333300000001")
-_ALL_NODES = ipaddress.IPv6Address("ff02::1").packed
-_NA_ROUTER = 0x80000000
-_NA_OVERRIDE = 0x20000000
-_NA_TYPE = 136
-_OPTION_TARGET_MAC = b"\x02\x01"
-_ICMPV6 = 58
-
-
-def announcements(
-    mac: str, addresses: Iterable[Address], *, router: bool = False
-) -> list[bytes]:
-    """The Ethernet frames that say `mac` has `addresses`, but those not usable yet.
-
-    `router`: as its advertisements say, or its neighbours would take it for none.
-    """
-    source = bytes.fromhex(mac.replace(":", ""))
-    unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED
-    said = (each for each in addresses if not each.flags & unusable)
-    return [
-        _arp(source, each.address)
-        if each.family == socket.AF_INET
-        else _advertisement(source, each.address, router=router)
-        for each in said
-    ]
-
-
-def _arp(mac: bytes, address: str) -> bytes:
-    """A request for one's own address, which every receiver takes as news."""
-    ip = ipaddress.IPv4Address(address).packed
-    head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return _BROADCAST + mac + b"\x08\x06" + head + mac + ip + bytes(6) + ip
-
-
-def _advertisement(mac: bytes, address: str, *, router: bool) -> bytes:
-    ip = ipaddress.IPv6Address(address).packed
-    flags = _NA_OVERRIDE | (_NA_ROUTER if router else 0)
-    rest = struct.pack("!I", flags) + ip + _OPTION_TARGET_MAC + mac
-    pseudo = ip + _ALL_NODES + struct.pack("!II", 4 + len(rest), _ICMPV6)
-    check = _checksum(pseudo + bytes([_NA_TYPE, 0, 0, 0]) + rest)
-    body = struct.pack("!BBH", _NA_TYPE, 0, check) + rest
-    head = struct.pack("!IHBB", 0x60000000, len(body), _ICMPV6, 255)
-    return _ALL_NODES_MAC + mac + b"\x86\xdd" + head + ip + _ALL_NODES + body
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071, over an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+BATCH_FRAMES = 64
+REST_S = 0.005
+"""Frames in one go, and the rest after them: less than the queue of a TAP has room for,
+and less than half of a CPU."""
 
 
 class Announcer:
     """Announces each lagg of which there is news; an async context manager."""
 
-    def __init__(self, laggs: Laggs) -> None:
+    def __init__(
+        self, laggs: Laggs, clock: Callable[[], Instant] = time.monotonic_ns
+    ) -> None:
         """Nothing is announced before it is entered."""
         self._laggs = laggs
+        self._clock = clock
         self._tasks = Tasks()
-        self._due: set[int] = set()  # laggs to be announced as soon as they can send
+        self._alarm = Alarm(self._ring)
+        self._due: dict[int, Instant] = {}  # by lagg, when something is to be said
+        self._speaking: set[int] = set()  # laggs of which something is said now
 
     async def __aenter__(self) -> Self:
-        """Listens to the laggs' events."""
+        """Looks at all laggs now, and at each whenever it changes."""
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        # Of protocol 0: it gets no frame.  One for all, for to close one takes 10 ms.
+        self._sender = socket.socket(socket.AF_PACKET, kind, 0)
         self._unsubscribe = self._laggs.subscribe(self._on_event)
+        self._laggs.moved = self._look
+        for bundle in self._laggs.bundles.values():
+            self._look(bundle)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Listens no more."""
+        self._laggs.moved = lambda _: None
         self._unsubscribe()
+        self._alarm.set(None)
         await self._tasks.close()
+        self._sender.close()
 
     def _on_event(self, event: Event) -> None:
         bundle = self._laggs.bundles.get(event.lagg)
         # Without a port that carries it says nothing; with the first there is news.
         if event.event in NEWS and bundle is not None and bundle.plan.tx_slots:
-            ifindex = bundle.link.ifindex
-            if ifindex not in self._due:
-                self._due.add(ifindex)
-                self._tasks.begin(self._announce, ifindex)
+            options, now = bundle.shape.options, self._clock()
+            bundle.want(to_announce(bundle.wanted, options, now))
+
+    def _look(self, bundle: Bundle) -> None:
+        """Whether the way in to a lagg is another, or something is left to be said."""
+        way, options = way_in(bundle.shape, bundle.plan), bundle.shape.options
+        wanted = looked_at(bundle.wanted, way, options, self._clock())
+        if wanted != bundle.wanted:
+            bundle.want(wanted)  # and this is called again
+            return
+        due, lagg = due_at(wanted), bundle.link.ifindex
+        if due == self._due.get(lagg):
+            return
+        self._due.pop(lagg, None)
+        if due is not None:
+            self._due[lagg] = due
+        self._arm()
+
+    def _arm(self) -> None:
+        waiting = (at for lagg, at in self._due.items() if lagg not in self._speaking)
+        at = min(waiting, default=None)
+        self._alarm.set(None if at is None else at - self._clock())
+
+    def _ring(self) -> None:
+        now = self._clock()
+        for lagg in [lagg for lagg, at in self._due.items() if at <= now]:
+            if lagg not in self._speaking:
+                self._speaking.add(lagg)
+                self._tasks.begin(self._announce, lagg)
+        self._arm()
 
     async def _announce(self, lagg: int) -> None:
+        """Says what is due of a lagg, and then that it was said."""
+        bundle, at = self._laggs.of_tap(lagg), self._clock()
         try:
-            await self._until_able(lagg)
+            if bundle is None:
+                self._due.pop(lagg, None)
+                return
+            begun = bundle.wanted
+            with logged(log.debug):
+                await self._say(bundle, begun, at)
+            bundle.want(said(bundle.wanted, begun, bundle.shape.options, at))
         finally:
-            self._due.discard(lagg)
-        # All is as the kernel has it at this moment: MACs, uppers and their addresses.
-        addresses = await self._laggs.netlink.addresses_by_link()
-        for link in speakers(await self._laggs.netlink.links(), lagg):
-            if link.ifindex in addresses:
-                await self._speak(link.ifindex, addresses[link.ifindex])
+            self._speaking.discard(lagg)
+            self._arm()
 
-    async def _until_able(self, lagg: int) -> None:
-        """Until its interface can send; bounded.  LaggError when it is gone."""
+    async def _say(self, bundle: Bundle, begun: Wanted, at: Instant) -> None:
+        """All that is due at `at`, unless there is newer news.  LaggError."""
+        left: list[Speech] = []
+        if await self._until_able(bundle):
+            left = await self._speeches(bundle.link.ifindex, begun, at)
+        while (
+            left and _is_same(bundle.wanted, begun) and await self._until_able(bundle)
+        ):
+            left = left[self._speak(await self._laggs.netlink.links(), left) :]
+            await asyncio.sleep(REST_S if left else 0)
+
+    async def _speeches(self, lagg: int, begun: Wanted, at: Instant) -> list[Speech]:
+        rejoins = is_due(begun.rejoins, at)
+        there = await asyncio.to_thread(_listed)
+        groups = await asyncio.to_thread(joined_groups) if rejoins else {}
+        above = speakers(await self._laggs.netlink.links(), lagg)
+        announces = is_due(begun.announcements, at)
+        return [
+            *(announced(above, there) if announces else ()),
+            *rejoined(above, there, groups),
+        ]
+
+    async def _until_able(self, bundle: Bundle) -> bool:
+        """Whether its interface can send, with the MAC that rules; waits, bounded.
+
+        LaggError when it is gone.
+        """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + ABLE_S
-        while not (await self._laggs.netlink.link(lagg)).active and loop.time() < end_s:
+        while loop.time() < end_s:
+            link = await self._laggs.netlink.link(bundle.link.ifindex)
+            if link.active and link.mac == bundle.shape.mac.address:
+                return True
             await asyncio.sleep(ABLE_POLL_S)
+        return False
 
-    async def _speak(self, ifindex: int, addresses: Iterable[Address]) -> None:
+    def _speak(self, links: Mapping[int, Link], speeches: list[Speech]) -> int:
+        """Sends a batch of what is to be said; answers how much of it that was."""
+        frames = 0
+        for count, speech in enumerate(speeches, start=1):
+            link = links.get(speech.ifindex)
+            if link is not None and link.mac:
+                found = speech.frames(link)
+                self._send(link.name, found)
+                frames += len(found)
+            if frames >= BATCH_FRAMES:
+                return count
+        return len(speeches)
+
+    def _send(self, interface: str, frames: list[bytes]) -> None:
         try:
-            link = await self._laggs.netlink.link(ifindex)
-            _send(link.name, announcements(link.mac, addresses, router=link.router))
-        except (LaggError, OSError) as error:
-            log.debug("interface %d: announce: %s", ifindex, error)
+            for frame in frames:
+                self._sender.sendto(frame, (interface, 0))
+        except OSError as error:
+            log.debug("%s: announce: %s", interface, error)
 
 
-def _send(interface: str, frames: Iterable[bytes]) -> None:
-    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-    with socket.socket(socket.AF_PACKET, kind) as sender:
-        sender.bind((interface, 0))
-        for frame in frames:
-            sender.send(frame)
+def _listed() -> Stations:
+    """LaggError."""
+    try:
+        return stations()
+    except OSError as error:
+        raise LaggError.of_os("netlink", "list who is announced", error) from error
+
+
+def _is_same(wanted: Wanted, begun: Wanted) -> bool:
+    """Whether what is being said is still what is to be said."""
+    asked = begun.announcements, begun.rejoins
+    return asked == (wanted.announcements, wanted.rejoins)

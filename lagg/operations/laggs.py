@@ -69,6 +69,8 @@ class Laggs:
         """Is called with a lagg of which a successor must know something else now."""
         self.refreshed: Callable[[Bundle], None] = lambda _: None
         """Is called with a lagg of which he may know times and counts a bit later."""
+        self.moved: Callable[[Bundle], None] = lambda _: None
+        """Is called with a lagg to which there may be another way now."""
         self.settled: Callable[[], None] = lambda: None
         """Is called when an operation has ended, and closed what it had to close."""
 
@@ -109,8 +111,12 @@ class Laggs:
         """Takes in a lagg that has been made."""
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
-        bundle.watch(lambda: self.changed(bundle), lambda: self.refreshed(bundle))
+        bundle.watch(lambda: self._changed(bundle), lambda: self.refreshed(bundle))
         bundle.followers.append(Watching(bundle))
+
+    def _changed(self, bundle: Bundle) -> None:
+        self.changed(bundle)
+        self.moved(bundle)
 
     def resume(self, bundle: Bundle) -> None:
         """Takes in a lagg that another laggd had, with its ports.

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagg.cli.importing.bonding import AD_SELECT, MODES, POLICIES, RESELECT, set_options
+from lagg.cli.importing.bonding import (
+    AD_SELECT,
+    MODES,
+    POLICIES,
+    RESELECT,
+    pairs,
+    set_options,
+)
 from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.shell import commands
 from lagg.cli.importing.team import team
@@ -321,3 +328,24 @@ def test_an_interface_is_found_where_it_or_a_vlan_of_it_is_named(
     text: str, found: bool
 ) -> None:
     assert mentions(text, frozenset(("bond0",))) is found
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "interval_ms"),
+    [
+        ("mode=1 num_grat_arp=3", 3, None),
+        ("mode=1 num_unsol_na=30 miimon=80", 30, 80),
+        ("mode=1 num_grat_arp=1 miimon=80", 1, None),
+        ("mode=1 num_grat_arp=3 miimon=80 peer_notif_delay=160", 3, 160),
+        ("mode=1 num_grat_arp=3 miimon=80 peer_notif_delay=0", 3, 80),
+        ("mode=1 peer_notif_delay=160", None, 160),
+    ],
+)
+def test_bonding_s_announcements_are_ours(
+    options: str, count: int | None, interval_ms: int | None
+) -> None:
+    draft = Draft("bond0")
+    set_options(draft, dict(pairs(options.split())))
+    found = (draft.keys.get(f"announce_{key}") for key in ("count", "interval_ms"))
+    assert (*found,) == (count, interval_ms)
+    assert not [note for note in draft.notes if not note.what.startswith("miimon")]

@@ -32,7 +32,9 @@ from lagg.model import (
     Options,
     PortOptions,
     Proto,
+    Rounds,
     Wanted,
+    WayIn,
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.flow_moves import Moves, moves
@@ -86,6 +88,15 @@ NOW = SIX.engine.now
 
 
 @st.composite
+def wishes(draw: st.DrawFn, said: LaggConfig) -> Wanted:
+    """What is wanted beside a shape."""
+    rounds = [Rounds(draw(st.integers(0, 255)), due) for due in (NOW, 0)]
+    said_or_not = draw(st.sampled_from([None, said]))
+    way = WayIn(frozenset({3, 9}), MAC)
+    return Wanted(said_or_not, ("eth9",), draw(st.booleans()), way, *rounds)
+
+
+@st.composite
 def laggs(draw: st.DrawFn) -> SavedLagg:
     """Laggs as they come about: ports that came and went, moved and were renamed."""
     shape = Shape(
@@ -120,9 +131,7 @@ def laggs(draw: st.DrawFn) -> SavedLagg:
         link=LAGG,
         identity=draw(st.integers(0, 2047)),
         shape=shape,
-        wanted=Wanted(
-            draw(st.sampled_from([None, said])), ("eth9",), draw(st.booleans())
-        ),
+        wanted=draw(wishes(said)),
         shares_mac=draw(st.booleans()),
         host_drops=SavedHostDrops(7, ((Drop.NO_PORT, 3),)),
         openings=tuple((port.link.ifindex, "its lagg is") for port in shape.ports[:1]),
@@ -249,6 +258,10 @@ REFUSED: dict[str, Change] = {
     "holds: a port is": of_lagg(holds=()),
     "openings": of_lagg(openings=((1, "a"), (1, "b"))),
     "host_drops": of_lagg(host_drops=SavedHostDrops(1, ((Drop.RUNT, 1),) * 2)),
+    "wanted.announcements.due": of_lagg(
+        wanted=Wanted(announcements=Rounds(1, NOW + 301 * SECOND))
+    ),
+    "wanted.rejoins.due": of_lagg(wanted=Wanted(rejoins=Rounds(0, 1 << 62))),
     "lacp: missing": of_lagg(lacp=None, moves=()),
     "lacp.engine.now": of_lacp(engine=replace(SIX.engine, now=NOW + 1)),
     "lacp.ports: not": of_lacp(ports=()),

@@ -213,3 +213,24 @@ def is_arp(frame: Packet) -> bool:
 
 def is_na(frame: Packet) -> bool:
     return ICMPv6ND_NA in frame and frame[ICMPv6ND_NA].tgt == ADDRESS6
+
+
+ROUNDS, APART_MS = 20, 100
+
+
+def test_what_is_left_to_be_said_the_next_laggd_says(world: World) -> None:
+    world.near.add_address("lagg0", f"{ADDRESS}/24")
+    paced = "--announce-count", str(ROUNDS), "--announce-interval-ms", str(APART_MS)
+    world.laggd.ctl("set", "lagg0", *paced)
+    with Capture(world.far, "q1") as wire:
+        world.cables[0].cut()
+        heard = Heard(wire)
+        wait_until(lambda: heard.arps, DEADLINE_S, "it begins")
+        world.laggd.kill()
+        before = len(heard.arps)
+        assert before < ROUNDS
+        world.laggd.start()
+        # A round that was cut off is said again.
+        wait_until(lambda: len(heard.arps) >= ROUNDS, DEADLINE_S, "all rounds")
+        world.laggd.ctl("show", "lagg0")
+        assert before < ROUNDS <= len(heard.arps) <= ROUNDS + 1

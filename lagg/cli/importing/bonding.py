@@ -60,19 +60,19 @@ _NUMBERS = {
     "packets_per_slave": "rr_limit",
     "updelay": "up_delay_ms",
     "downdelay": "down_delay_ms",
+    "num_grat_arp": "announce_count",
+    "num_unsol_na": "announce_count",  # which bonding keeps as one
+    "peer_notif_delay": "announce_interval_ms",
+    "resend_igmp": "rejoin_count",
 }
 _NO_MAC = "00:00:00:00:00:00"
 
 _LINK = "the kernel tells laggd of a link at once; nothing is polled"
-_ANNOUNCED = "another active port is announced once for each address"
 _NO_ARP = "there is no ARP monitor: a port is lost when its link is, and not before"
 _BY_HASH = "flows are spread by their hash, not by load"
 _WHY = {
     "miimon": _LINK,
     "use_carrier": _LINK,
-    "num_grat_arp": _ANNOUNCED,
-    "num_unsol_na": _ANNOUNCED,
-    "peer_notif_delay": "another active port is announced at once",
     "fail_over_mac": "all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
     "arp_interval": _NO_ARP,
@@ -81,7 +81,6 @@ _WHY = {
     "arp_all_targets": _NO_ARP,
     "arp_missed_max": _NO_ARP,
     "ns_ip6_target": _NO_ARP,
-    "resend_igmp": "memberships are not sent anew",
     "tlb_dynamic_lb": _BY_HASH,
     "lp_interval": "there are no learning packets",
 }
@@ -177,6 +176,7 @@ def set_options(draft: Draft, options: Mapping[str, str]) -> None:
             _set_policy(draft, value)
         elif key != "mode":
             _set_option(draft, key, value)
+    _set_pace(draft, options)
     if proto in _HASHED and "lagghash" not in draft.keys:
         draft.set("lagghash", POLICIES["layer2"])
 
@@ -238,10 +238,20 @@ def _set_option(draft: Draft, key: str, value: str) -> None:
 def _set_number(draft: Draft, key: str, number: int) -> None:
     if key == "min_links":
         draft.set("lacp_min_links", max(number, 1), f"{key} {number}")
+    elif number == 0 and key == "peer_notif_delay":
+        return  # as without it
     elif number == 0 and key == "packets_per_slave":
         draft.note(f"{key} {number}", "a port is not drawn by chance")
     else:
         draft.set(_NUMBERS[key], number, f"{key} {number}")
+
+
+def _set_pace(draft: Draft, options: Mapping[str, str]) -> None:
+    """Without a delay of its own, bonding announces as often as it looks at links."""
+    miimon = whole(options.get("miimon", "")) or 0
+    repeats = draft.keys.get("announce_count", 1) not in (0, 1)
+    if repeats and miimon and "announce_interval_ms" not in draft.keys:
+        draft.set("announce_interval_ms", miimon, f"miimon {miimon}")
 
 
 def _set_primary(draft: Draft, ports: list[str]) -> None:

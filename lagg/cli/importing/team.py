@@ -46,9 +46,12 @@ _SETTINGS = {
 
 _AT_ONCE = "the kernel tells laggd of a link at once; nothing else is asked"
 _NO_PROBE = "no neighbour is asked: a port is lost when its link is, and not before"
+_REPEATED = {
+    "notify_peers": {"count": "announce_count", "interval": "announce_interval_ms"},
+    "mcast_rejoin": {"count": "rejoin_count"},
+}
 _WHY = {
-    "notify_peers": "another active port is announced once for each address",
-    "mcast_rejoin": "memberships are not sent anew",
+    "mcast_rejoin interval": "groups are reported every 200 ms",
     "tx_balancer": "flows are spread by their hash, not by load",
     "prio": "says who carries with the runner activebackup alone",
     "hwaddr_policy": "all ports have the lagg's MAC",
@@ -98,6 +101,8 @@ def team(document: Mapping[str, Any], name: str) -> Draft:
             draft.set("mac", value, f"hwaddr {value}")
         elif key == "link_watch" and _is_delay(value):
             _set_delays(draft, value)
+        elif key in _REPEATED and isinstance(value, dict):
+            _set_repeated(draft, key, value)
         elif key not in ("device", "runner", "ports"):
             _note(draft, key, value)
     return draft
@@ -149,6 +154,15 @@ def _add_port(draft: Draft, port: str, settings: object) -> None:
             draft.set_port(port, "priority", value)
         elif key != "sticky" or not isinstance(value, bool):
             _note(draft, key, value, of=f"ports {port} ")
+
+
+def _set_repeated(draft: Draft, key: str, settings: Mapping[str, object]) -> None:
+    for word, value in settings.items():
+        if word in _REPEATED[key]:
+            said = f"{key} {word} {json.dumps(value)}"
+            draft.set(_REPEATED[key][word], value, said)
+        else:
+            _note(draft, f"{key} {word}", value)
 
 
 def _set_sticky(draft: Draft, ports: Mapping[str, Any]) -> None:

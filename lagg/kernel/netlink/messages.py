@@ -155,7 +155,7 @@ def _addr_gen_mode(inet6: dict[int, bytes]) -> AddrGenMode | None:
 def _altnames(found: dict[int, bytes]) -> tuple[str, ...]:
     """All of them have one kind."""
     raw = found.get(_IFLA_PROP_LIST, b"")
-    names = _each_attribute(raw, 0)
+    names = each_attribute(raw, 0)
     return tuple(_text(value) for kind, value in names if kind == _IFLA_ALT_IFNAME)
 
 
@@ -181,10 +181,11 @@ def reception_of(raw: bytes) -> Reception:
 
 def attributes_of(raw: bytes, offset: int) -> dict[int, bytes]:
     """The attributes of a message from `offset` on, undecoded, by their kind."""
-    return dict(_each_attribute(raw, offset))
+    return dict(each_attribute(raw, offset))
 
 
-def _each_attribute(raw: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+def each_attribute(raw: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """As attributes_of(), also when several have one kind."""
     while offset + _ATTRIBUTE.size <= len(raw):
         length, kind = _ATTRIBUTE.unpack_from(raw, offset)
         if length < _ATTRIBUTE.size:

@@ -184,7 +184,7 @@ class Socket:
                 if message.sequence != sequence:
                     continue
                 if message.kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise_refusal(message)
+                    raise_refusal(message)
                     ends -= 1
                 else:
                     answers.append(message.raw)
@@ -247,7 +247,7 @@ def _split(datagram: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def _raise_refusal(message: Message) -> None:
+def raise_refusal(message: Message) -> None:
     """Raises what an error or done message carries, unless that is success."""
     if len(message.raw) < _HEADER.size + _ERRNO.size:
         return
