@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The lab itself: what other tests believe must be true of it."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import Cable, Host, Lab, Stream, StreamResult, abandoned, ping, remove, waiting
+from lab.daemon import Daemon, Refused
 from lab.host import NETNS_DIRECTORY
 from lab.program import build
 from lab.stream import Receiver
@@ -44,6 +46,24 @@ def cable(lab: Lab) -> Cable:
     b.add_address("q0", f"{RECEIVER}/24")
     assert ping(a, RECEIVER).lost == 0
     return made
+
+
+# ---- laggd -------------------------------------------------------------------------
+
+
+def test_the_records_of_a_laggd_are_those_that_laggctl_shows(lab: Lab) -> None:
+    laggd = Daemon(lab.host("a"))
+    for name in ("lagg0", "lagg1"):
+        laggd.ctl("create", name)
+    shown = json.loads(laggd.ctl("--json", "show"))
+    assert laggd.records() == shown
+    assert laggd.record("lagg1") == shown[1]
+    laggd.ctl("destroy", "lagg1")
+    with pytest.raises(Refused, match="lagg1: "):
+        laggd.record("lagg1")
+    laggd.stop()
+    with pytest.raises(Refused, match="no laggd"):
+        laggd.records()
 
 
 # ---- streams -----------------------------------------------------------------------

@@ -21,6 +21,8 @@ from typing import Any
 
 from lab.host import CommandError, Host
 from lab.waiting import SLOWNESS, wait_until
+from lagg.control.client import Client, NoDaemonError
+from lagg.errors import LaggError
 
 ROOT = Path(__file__).resolve().parents[3]
 LAGGD = ROOT / ".venv" / "bin" / "laggd"
@@ -267,15 +269,21 @@ class Daemon:
             timeout=90 * SLOWNESS,
         )
 
-    def records(self) -> list[dict[str, Any]]:
-        """`show --json`: all lagg records."""
-        found: list[dict[str, Any]] = json.loads(self.ctl("--json", "show"))
+    def records(self, name: str | None = None) -> list[dict[str, Any]]:
+        """All lagg records, or the one of that name, as `show --json` prints them.
+
+        Asked by the socket itself: who waits looks often, and laggctl is a process.
+        """
+        try:
+            with Client(str(self.socket)) as asked:
+                found: list[dict[str, Any]] = asked.call("List", name=name)["laggs"]
+        except (LaggError, NoDaemonError) as error:
+            raise Refused(("laggctl", "show", name or ""), 1, str(error)) from error
         return found
 
     def record(self, name: str = "lagg0") -> dict[str, Any]:
         """`show --json` of one lagg."""
-        found: dict[str, Any] = json.loads(self.ctl("--json", "show", name))[0]
-        return found
+        return self.records(name)[0]
 
     def port(self, name: str, port: str) -> dict[str, Any]:
         """The part of a record that is about one port.  KeyError when it has none."""
