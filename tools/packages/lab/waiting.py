@@ -8,7 +8,10 @@ import os
 import time
 from collections.abc import Callable
 
-POLL_S = 0.002
+POLL_S, POLL_MOST_S = 0.002, 0.1
+REST_SHARE = 3
+"""How many times as long as a look takes nobody looks: one that starts processes, in a
+row, would take a core from what it waits for."""
 
 SLOWNESS = float(os.environ.get("LAGG_SLOWNESS", "1"))
 """By how much all takes longer than usual here, as where a processor is emulated:
@@ -25,9 +28,11 @@ def wait_until(predicate: Callable[[], object], deadline_s: float, what: str) ->
     start = time.monotonic()
     deadline_s *= SLOWNESS
     while True:
-        late = time.monotonic() - start >= deadline_s
+        looked = time.monotonic()
+        late = looked - start >= deadline_s
         if predicate():
             return time.monotonic() - start
         if late:
             raise TimeoutError(f"not within {deadline_s} s: {what}")
-        time.sleep(POLL_S * SLOWNESS)
+        rest_s = REST_SHARE * (time.monotonic() - looked)
+        time.sleep(min(max(rest_s, POLL_S), POLL_MOST_S) * SLOWNESS)
