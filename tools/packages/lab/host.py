@@ -72,6 +72,8 @@ class Host(Namespace):
 
     def command(self, *words: str | Path) -> tuple[str, ...]:
         """The command that runs `words` inside, from anywhere on this machine."""
+        if words[0] == "ip":  # it goes there by itself
+            return ("ip", "-netns", self.netns, *map(str, words[1:]))
         return ("ip", "netns", "exec", self.netns, *map(str, words))
 
     def run(
