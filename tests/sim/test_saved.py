@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 STORM_S = 60
 WORLDS, WORLDS_LONG = 12, 400
-WORLDS_MAX = 60
+WORLDS_MAX = 120
 REPLACED_SHARE = 0.2
 """How many events of an engine are followed by its replacement."""
 
@@ -139,12 +139,28 @@ def notice(worlds: Iterator[World]) -> None:
         deque(map(storm, worlds), maxlen=0)
 
 
+WORLD_OF = {
+    "fallback": 56,
+    "held": 41,
+    "duplicate_of": 33,
+    "goodbye": 20,
+    "held_until": 10,
+    "loop_while": 7,
+}
+"""The first world in which a field that seldom matters was missed.  No more than where
+to look first: another engine may need another world."""
+
+
+def worlds_of(field: str) -> list[str]:
+    return [f"forget {n}" for n in (WORLD_OF.get(field, 0), *range(WORLDS_MAX))]
+
+
 FORGETTABLE = [each.name for each in fields(SavedPort) if each.name != "number"]
 
 
 @pytest.mark.parametrize("field", [name for name in FORGETTABLE if name not in AT_REST])
 def test_a_field_that_is_left_out_is_noticed(field: str) -> None:
-    notice(Forgetful(f"forget {n}", field) for n in range(WORLDS_MAX))
+    notice(Forgetful(seed, field) for seed in worlds_of(field))
 
 
 class Amnesic(Replacing):
@@ -161,4 +177,4 @@ class Amnesic(Replacing):
 
 @pytest.mark.parametrize("field", [each.name for each in fields(SavedEngine)])
 def test_a_field_of_the_engine_that_is_left_out_is_noticed(field: str) -> None:
-    notice(Amnesic(f"forget {n}", field) for n in range(WORLDS_MAX))
+    notice(Amnesic(seed, field) for seed in worlds_of(field))

@@ -15,7 +15,7 @@ from tests.sim.world import SECOND, World
 
 pytestmark = pytest.mark.slow
 
-STEPS, STEPS_LONG = 160_000, 1_000_000
+STEPS, STEPS_LONG = 40_000, 1_000_000
 SHARDS = 8
 FAULTS_PER_SECOND = 0.7
 STORM_S = 60
