@@ -109,6 +109,13 @@ class Reselect(Enum):
     FAILURE = "failure"  # when the one that carries fails
 
 
+class HoldLink(Enum):
+    """What becomes of the link of a port that is held."""
+
+    UP = "up"  # it stays
+    DOWN = "down"  # it is set down, which a partner of a static lagg notices
+
+
 class Transmit(Enum):
     """How frames leave a port; native/lagg.h has the twin."""
 
@@ -181,6 +188,7 @@ OptionValue = (
     | HashKind
     | MacPolicy
     | Reselect
+    | HoldLink
     | WatchPolicy
     | AdSelect
     | str
@@ -200,6 +208,7 @@ class PortOptions:
     lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest
     priority: int = 0  # the highest is the best
     hold: bool = False  # nothing is sent by it
+    hold_link: HoldLink = HoldLink.UP
 
 
 Chosen = TypeVar("Chosen", Options, PortOptions)

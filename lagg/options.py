@@ -477,5 +477,18 @@ PORT_OPTIONS: tuple[Option, ...] = (
         ),
         protos=_CARRYING,
     ),
+    Option(
+        "hold_link",
+        Kind.WORD,
+        metavar="L",
+        help="held: up, the link stays; down, so that a static partner leaves",
+        sentence=(
+            "Of a port, what its link is while it is held.  up: it stays.  down: it is"
+            " set down once nothing is sent by it any more, so that a partner that is"
+            " not told otherwise sends elsewhere; with lacp the partner is told, and"
+            " it stays."
+        ),
+        protos=_STATIC,
+    ),
 )
 """The options of one interface, kept also while it is no port."""

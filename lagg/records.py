@@ -144,6 +144,7 @@ class PortRecord(TypedDict):
     lacp_port_priority: int
     priority: int
     held: bool  # nothing is given to it
+    hold_link: str  # HoldLink's word: what becomes of its link then
     damping: DampingRecord
     state_since: str  # RFC 3339: it is usable, or is not, from then on
     failures: int  # times that it was used, and left for want of its link

@@ -50,6 +50,7 @@ from lagg.operations.announce import Announcer
 from lagg.operations.apply import Applier, tell_attached
 from lagg.operations.attach import attach, attached, detach
 from lagg.operations.claim import Apart, Claim, require_none_left
+from lagg.operations.held_links import HeldLinks
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.keeping import Keeping
 from lagg.operations.kernel_events import KernelEvents
@@ -170,6 +171,7 @@ class Commands:
         await parts.enter_async_context(self._hotplug)
         await parts.enter_async_context(self._kernel_events)
         await parts.enter_async_context(Announcer(self._laggs))
+        await parts.enter_async_context(HeldLinks(self._laggs, self.whole))
         self._parts = parts.pop_all()
 
     async def _put_right(self, left: Left) -> None:

@@ -145,9 +145,13 @@ async def set_wanted(
 
 
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:
-    """The ports follow the lagg up and down (F-PR-UP); one that will not is logged."""
+    """The ports follow the lagg up and down (F-PR-UP); one that will not is logged.
+
+    But not up, those that are down for being held.
+    """
     for port in bundle.shape.ports:
-        await _set_up(netlink, port.link.ifindex, up)
+        if not (up and port.lowered):
+            await _set_up(netlink, port.link.ifindex, up)
 
 
 async def _set_up(netlink: Netlink, ifindex: int, up: bool) -> None:

@@ -88,7 +88,8 @@ def _past(past: PortPast | None, before: Shape, port: Port, at_ns: int) -> PortP
     old = before.find(port.link.ifindex)
     if past is None or old is None:
         return PortPast(port.link.ifindex, at_ns)
-    failures = past.failures + (old.active and not port.active)
+    lost = old.active and not port.active and not port.lowered
+    failures = past.failures + lost
     if old.usable is port.usable:
         return replace(past, failures=failures)
     return replace(past, since_ns=at_ns, failures=failures)

@@ -254,6 +254,8 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
     port = shape.at(slot)
     if slot in carrying:
         return None
+    if port.held and port.lowered:
+        return "held, its link set down"
     if not port.link.up:
         return "administratively down"
     if not port.link.active:

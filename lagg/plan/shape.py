@@ -60,6 +60,7 @@ class Port:
     wait: Wait | None = None
     held: bool = False  # by its option, or for a time: see gate.py
     held_until: Instant | None = None
+    lowered: bool = False  # set down for being held: see gate.py
     penalty: Penalty | None = None  # for having been lost: see damping.py
     watched: Watched = field(default_factory=Watched)  # its path: see paths.py
 

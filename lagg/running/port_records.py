@@ -89,6 +89,7 @@ def _port_record(
         "lacp_port_priority": options.lacp_port_priority,
         "priority": options.priority,
         "held": port.held,
+        "hold_link": options.hold_link.value,
         "damping": _damping_record(port, now),
         "state_since": time_of_day(past.since_ns),
         "failures": past.failures,

@@ -263,6 +263,7 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         priority=0,
         watch=[],
         held=False,
+        hold_link="up",
         damping=DampingRecord(penalty=0, suppressed=False, reuse_ms=0),
         state_since="2026-01-01T00:00:00.000000Z",
         failures=slot,

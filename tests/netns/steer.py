@@ -55,8 +55,9 @@ class Steer:
     def set(self, *, proto: str | None = None, **options: object) -> None:
         self._client.call("Set", name=LAGG, proto=proto, options=options or None)
 
-    def hold(self, port: str, held: bool) -> None:
-        self._client.call("Set", name=LAGG, port={port: {"hold": held}})
+    def hold(self, port: str, held: bool, **options: str) -> None:
+        """`options`: others of this port."""
+        self._client.call("Set", name=LAGG, port={port: {"hold": held, **options}})
 
     def set_mtu(self, mtu: int) -> None:
         self._client.call("Set", name=LAGG, mtu=mtu)

@@ -7,10 +7,10 @@ import pytest
 
 from lagg.events import EventKind
 from lagg.lacp.values import NS_OF_MS
-from lagg.model import Agreement, PortOptions, Proto
+from lagg.model import Agreement, HoldLink, PortOptions, Proto
 from lagg.plan import delays, election, gate
 from lagg.plan.changes import news
-from lagg.plan.gate import due_at, held_for, without_end
+from lagg.plan.gate import due_at, held_for, misplaced, with_lowered, without_end
 from lagg.plan.plan import plan, standings
 from lagg.plan.shape import Shape
 from tests.plan.test_election import SPREADS, shape_of
@@ -74,3 +74,20 @@ def test_a_hold_ends_by_itself_or_when_its_end_is_taken_back() -> None:
 def test_a_user_s_choice_and_the_delay_of_another_do_not_keep_a_held_port_in() -> None:
     shape = settled(shape_of(), shape_of().with_pick("eth2"))
     assert election.elected(hold(shape, "eth2")) == 0
+
+
+@pytest.mark.parametrize("proto", Proto)
+def test_only_of_a_static_protocol_a_held_port_s_link_is_to_be_down(
+    proto: Proto,
+) -> None:
+    chosen = {"eth1": PortOptions(hold=True, hold_link=HoldLink.DOWN)}
+    shape = replace(shape_of(proto), port_options=chosen)
+    assert misplaced(shape) == ()
+    held = settled(shape, shape)
+    static = proto not in (Proto.LACP, Proto.NONE)
+    assert [port.slot for port in misplaced(held)] == [1] * static
+    lowered = with_lowered(held, 1, lowered=True)
+    assert (misplaced(lowered) == ()) is static
+    assert standings(lowered)[1].reason == "held, its link set down"
+    free = settled(lowered, replace(lowered, port_options={}))
+    assert [port.slot for port in misplaced(free)] == [1]
