@@ -24,9 +24,10 @@ from lagg.options import (
     Option,
     Whole,
 )
+from lagg.plan.buckets import Slot
 from lagg.plan.flow_moves import Moves
 from lagg.plan.history import LaggPast
-from lagg.plan.shape import LaggMac, Shape, Slot
+from lagg.plan.shape import LaggMac, Shape
 
 VERSION = 1
 """Raised when a predecessor's state cannot be read any more; a new field is no reason,

@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from lagg.model import Proto, Reselect
-from lagg.plan.shape import Port, Shape, Slot
+from lagg.plan.buckets import Slot
+from lagg.plan.shape import Port, Shape
 
 GROUPED = frozenset({Proto.ROUNDROBIN, Proto.LOADBALANCE, Proto.BROADCAST})
 """The protocols by which all ports of one group carry."""

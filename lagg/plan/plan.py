@@ -16,6 +16,7 @@ from lagg.model import (
     Proto,
     Spread,
 )
+from lagg.plan.buckets import table
 from lagg.plan.election import (
     by_preference,
     elected,
@@ -23,7 +24,7 @@ from lagg.plan.election import (
     link_active,
     members,
 )
-from lagg.plan.shape import Homes, Port, Shape
+from lagg.plan.shape import Port, Shape
 
 ETHER_MTU = 1500
 """In bytes, of every Ethernet."""
@@ -134,7 +135,7 @@ def _loadbalance(shape: Shape) -> Table:
         ports = members(shape)
         found = [link_active(ports, port.slot) for port in ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
-    return Spread.FLOW, _buckets(shape.homes, active)
+    return Spread.FLOW, table(shape.homes, dict.fromkeys(active, 1))
 
 
 def _lacp(shape: Shape) -> Table:
@@ -142,37 +143,12 @@ def _lacp(shape: Shape) -> Table:
     slots = [port.slot for port in shape.preferred if _distributes(port)]
     if shape.options.hash is HashKind.FNV1:
         return Spread.FLOW, tuple(slots)
-    return Spread.FLOW, _buckets(shape.homes, slots)
+    return Spread.FLOW, table(shape.homes, dict.fromkeys(slots, 1))
 
 
 def _distributes(port: Port) -> bool:
     # Its link may be gone before LACP has looked.
     return port.usable and port.lacp.active and port.lacp.distributing
-
-
-def _buckets(homes: Homes, usable: Sequence[int]) -> tuple[int, ...]:
-    if not usable:
-        return ()
-    return tuple(
-        home if home in usable else _stand_in(bucket, usable)
-        for bucket, home in enumerate(homes)
-    )
-
-
-def _stand_in(bucket: int, active: Sequence[int]) -> int:
-    """The port that gets a bucket while its own is dead: the highest weight wins.
-
-    Weights do not depend on which other ports live, so a further loss moves only the
-    buckets of the port lost, and a dead port's flows spread over all others.
-    """
-    return max(active, key=lambda slot: (_weight(bucket, slot), slot))
-
-
-def _weight(bucket: int, slot: int) -> int:
-    # A 32-bit finaliser: neighbouring buckets and slots must not agree.
-    mixed = (bucket << 8 | slot) * 0x9E3779B1 & 0xFFFFFFFF
-    mixed = (mixed ^ mixed >> 15) * 0x85EBCA77 & 0xFFFFFFFF
-    return mixed ^ mixed >> 13
 
 
 def _broadcast(shape: Shape) -> Table:

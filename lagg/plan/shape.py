@@ -5,15 +5,12 @@ Owns which slot a port gets, who is primary, and which port a flow bucket belong
 Pure: each change is a new Shape; knows no kernel and no device.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
 from lagg.lacp.values import Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (
-    BUCKETS,
     Agreement,
     MacPolicy,
     Options,
@@ -21,13 +18,9 @@ from lagg.model import (
     Proto,
 )
 from lagg.options import PORTS_MAX
+from lagg.plan.buckets import Homes, Slot, rehome
 from lagg.plan.penalty import Penalty
 from lagg.watches import LinkWatch, Verdict, Watched
-
-Slot = Annotated[int, range(PORTS_MAX)]
-
-Homes = Annotated[tuple[Slot, ...], range(BUCKETS + 1)]
-"""The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +255,7 @@ class Shape:
 
     def _with_ports(self, ports: Sequence[Port], primary: int | None) -> "Shape":
         slots = [port.slot for port in ports]
-        homes = rehome(self.homes, slots)
+        homes = rehome(self.homes, dict.fromkeys(slots, 1))
         return replace(self, ports=tuple(ports), primary=primary, homes=homes)
 
     def with_link(self, link: Link, modes: Modes) -> "Shape":
@@ -342,37 +335,3 @@ class Shape:
             for port in self.ports
         )
         return replace(self, ports=ports)
-
-
-def rehome(homes: Homes, slots: Sequence[int]) -> Homes:
-    """Buckets dealt to `slots` in equal shares, moving as few as possible.
-
-    A port that comes takes its share evenly from the others; one that leaves gives
-    its buckets to all of them.  lagg(4)'s `hash mod count` moves nearly all.
-    """
-    if not slots:
-        return ()
-    quota = _quota(Counter(homes), slots)
-    dealt: list[int | None] = [None] * BUCKETS
-    for bucket, slot in enumerate(homes):
-        if quota.get(slot, 0) > 0:
-            dealt[bucket] = slot
-            quota[slot] -= 1
-    room = _round_robin(quota)
-    return tuple(next(room) if slot is None else slot for slot in dealt)
-
-
-def _quota(held: Counter[int], slots: Sequence[int]) -> dict[int, int]:
-    # Who holds most keeps the odd bucket: so that a fair table is left as it is.
-    share, odd = divmod(BUCKETS, len(slots))
-    order = sorted(slots, key=lambda slot: (-held[slot], slot))
-    return {slot: share + (rank < odd) for rank, slot in enumerate(order)}
-
-
-def _round_robin(quota: dict[int, int]) -> Iterator[int]:
-    left = dict(sorted(quota.items()))
-    while any(left.values()):
-        for slot in left:
-            if left[slot] > 0:
-                left[slot] -= 1
-                yield slot

@@ -22,9 +22,10 @@ from lagg.model import (
     Spread,
 )
 from lagg.options import PORTS_MAX
+from lagg.plan.buckets import rehome
 from lagg.plan.election import link_active
 from lagg.plan.plan import Plan, plan, reason, standings
-from lagg.plan.shape import Port, Shape, rehome
+from lagg.plan.shape import Port, Shape
 
 SLOTS = (5, 1, 3, 8)
 """Slots in order of ifindex, so that no test passes by the order of slots."""
@@ -58,7 +59,11 @@ def shape_of(proto: Proto, states: str, primary: int = 0, **options: object) -> 
     slots = [port.slot for port in ports]
     chosen = replace(Options(hash_seed=7), **options)  # type: ignore[arg-type]
     return Shape(
-        proto, chosen, ports, slots[primary] if slots else None, rehome((), slots)
+        proto,
+        chosen,
+        ports,
+        slots[primary] if slots else None,
+        rehome((), dict.fromkeys(slots, 1)),
     )
 
 
@@ -340,7 +345,7 @@ def test_each_further_loss_moves_only_the_buckets_of_the_port_lost(
     slots: list[int], count: int, data: st.DataObject
 ) -> None:
     alive = slots[:count]
-    homes = rehome((), alive)
+    homes = rehome((), dict.fromkeys(alive, 1))
     order = data.draw(st.permutations(alive))
     before = flow_table(alive, order, homes)
     for gone in range(1, count):
@@ -364,54 +369,6 @@ def test_fnv1_maps_hash_mod_count_and_then_asks_link_active(states: str) -> None
     assert found.spread is Spread.FLOW
     # FreeBSD: lb_ports[hash % count], then lagg_link_active() of that port.
     assert table(found) == TRUTH[states][1:]
-
-
-# ---- homes -------------------------------------------------------------------------
-
-
-def shares(homes: tuple[int, ...]) -> list[int]:
-    return sorted(Counter(homes).values())
-
-
-@given(st.lists(st.sets(st.integers(0, PORTS_MAX - 1)), max_size=8))
-def test_homes_stay_fair_and_move_no_more_than_they_must(
-    history: list[set[int]],
-) -> None:
-    homes: tuple[int, ...] = ()
-    for slots in history:
-        before, homes = homes, rehome(homes, sorted(slots))
-        if not slots:
-            assert homes == ()
-            continue
-        assert len(homes) == BUCKETS
-        assert set(homes) == slots
-        assert shares(homes)[-1] - shares(homes)[0] <= 1
-        if before:
-            assert moves(before, homes) == fewest_moves(before, slots)
-
-
-def moves(before: tuple[int, ...], after: tuple[int, ...]) -> int:
-    return sum(was != now for was, now in zip(before, after, strict=True))
-
-
-def fewest_moves(before: tuple[int, ...], slots: set[int]) -> int:
-    """Moves to the nearest fair table: each slot keeps of its own up to a share."""
-    share, odd = divmod(BUCKETS, len(slots))
-    held = sorted((Counter(before)[slot] for slot in slots), reverse=True)
-    kept = [min(have, share + (rank < odd)) for rank, have in enumerate(held)]
-    return BUCKETS - sum(kept)
-
-
-def test_detach_and_attach_move_one_share_each() -> None:
-    four = rehome((), [0, 1, 2, 3])
-    three = rehome(four, [0, 1, 3])
-    assert moves(four, three) == BUCKETS // 4
-    assert {was for was, now in zip(four, three, strict=True) if was != now} == {2}
-    again = rehome(three, [0, 1, 2, 3])
-    assert moves(three, again) == BUCKETS // 4
-    gains = {now for was, now in zip(three, again, strict=True) if was != now}
-    assert gains == {2}
-    assert Counter(again) == dict.fromkeys(range(4), BUCKETS // 4)
 
 
 # ---- every plan --------------------------------------------------------------------
@@ -439,7 +396,8 @@ def shapes(draw: st.DrawFn) -> Shape:
     )
     primary = draw(st.sampled_from(slots)) if slots else None
     earlier = draw(st.sets(st.integers(0, PORTS_MAX - 1)))
-    homes = rehome(rehome((), sorted(earlier)), slots)
+    before = rehome((), dict.fromkeys(sorted(earlier), 1))
+    homes = rehome(before, dict.fromkeys(slots, 1))
     return Shape(draw(st.sampled_from(Proto)), options, ports, primary, homes)
 
 
