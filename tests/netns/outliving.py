@@ -10,6 +10,9 @@ import json
 import os
 import signal
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,8 +39,13 @@ ROUTED, NEIGHBOUR = "192.0.2.0/24", "10.77.0.77"
 Facts = dict[str, Any]
 
 
+TCP_INFO_BYTES = 104
+_RETRANSMITTED = struct.Struct("=100xI")  # struct tcp_info, tcpi_total_retrans
+_PAUSE_S = 0.002
+
+
 class Conversation:
-    """A TCP connection, which is asked whether it lives."""
+    """A TCP connection, which is asked whether it lives, and talks all the while."""
 
     def __init__(self, pair: Pair) -> None:
         kind = socket.AF_INET, socket.SOCK_STREAM
@@ -49,16 +57,40 @@ class Conversation:
             self._far, _ = listener.accept()
         for each in (self._near, self._far):
             each.settimeout(DEADLINE_S)
+        self._turns: list[float] = []
+        self._enough = threading.Event()
+        self._talk = threading.Thread(target=self._talk_on, daemon=True)
+        self._talk.start()
+
+    def _talk_on(self) -> None:
+        while not self._enough.wait(_PAUSE_S):
+            began_s = time.monotonic()
+            for one, other in ((self._near, self._far), (self._far, self._near)):
+                one.sendall(WORD)
+                assert other.recv(len(WORD), socket.MSG_WAITALL) == WORD
+            self._turns.append(time.monotonic() - began_s)
 
     def go_on(self) -> None:
-        """A word each way."""
-        for one, other in ((self._near, self._far), (self._far, self._near)):
-            one.sendall(WORD)
-            assert other.recv(len(WORD), socket.MSG_WAITALL) == WORD
+        """Returns when two more words have come each way."""
+        wanted = len(self._turns) + 2
+        wait_until(lambda: len(self._turns) >= wanted, DEADLINE_S, "TCP goes on")
 
     def close(self) -> None:
+        """Says how long the longest turn took, and what the kernel sent again."""
+        self._enough.set()
+        self._talk.join()
+        again = [self._retransmitted(each) for each in (self._near, self._far)]
+        longest_ms = 1000 * max(self._turns)
+        print(
+            f"TCP: {len(self._turns)} turns, longest {longest_ms:.1f} ms, again {again}"
+        )
         self._near.close()
         self._far.close()
+
+    def _retransmitted(self, end: socket.socket) -> int:
+        told = end.getsockopt(socket.SOL_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        (count,) = _RETRANSMITTED.unpack(told)
+        return int(count)
 
 
 class Sniffer:
@@ -194,6 +226,20 @@ class Left:
         """The next laggd; returns when it has adopted."""
         self.laggd.start()
         self.record()
+
+    def killed(self) -> None:
+        """And followed."""
+        self.kill()
+        self.start()
+
+    def replaced(self) -> None:
+        """laggd, by another that goes on."""
+        self.laggd.restart()
+
+    def forwarder_killed(self) -> None:
+        """And followed."""
+        self.laggd.kill_forwarder()
+        wait_until(lambda: self.laggd.forwarder(), DEADLINE_S, "its standby serves")
 
     def record(self) -> dict[str, Any]:
         return self.laggd.record()
