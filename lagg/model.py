@@ -207,6 +207,7 @@ class PortOptions:
 
     lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest
     priority: int = 0  # the highest is the best
+    weight: int = 1  # of its share of flows and turns; 0: by its speed
     hold: bool = False  # nothing is sent by it
     hold_link: HoldLink = HoldLink.UP
 

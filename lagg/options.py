@@ -26,6 +26,9 @@ S32_MAX = 2**31 - 1
 
 FALLBACK_S_MAX = 3600
 
+WEIGHT_MAX = 255
+"""With more a port of weight 1 would have no bucket of a table of 256."""
+
 DELAY_MS_MAX = 3_600_000
 """An hour: nobody waits for a port longer."""
 
@@ -53,6 +56,7 @@ class Whole(NamedTuple):
 
     least: int
     most: int
+    zero: str = ""  # a word for 0, where it has one
 
 
 class FreeBSD(NamedTuple):
@@ -465,6 +469,17 @@ PORT_OPTIONS: tuple[Option, ...] = (
             " the best with min_links usable ports carries."
         ),
         protos=_STATIC,
+    ),
+    Option(
+        "weight",
+        Whole(0, WEIGHT_MAX, zero="speed"),
+        help="1 to 255, or speed: its share of the frames",
+        sentence=(
+            "Of a port, 1 to 255, 1 by default, or speed (0), which is 1 for each"
+            " Gbit/s of its link.  Flows (with crc32c) and turns are shared in"
+            " proportion to the weights of the ports that carry."
+        ),
+        protos=("roundrobin", "loadbalance", "lacp"),
     ),
     Option(
         "hold",

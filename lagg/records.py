@@ -143,6 +143,7 @@ class PortRecord(TypedDict):
     promisc: str | None  # why it receives more than is for it, in words
     lacp_port_priority: int
     priority: int
+    weight: int  # as it is set; 0: by its speed
     held: bool  # nothing is given to it
     hold_link: str  # HoldLink's word: what becomes of its link then
     damping: DampingRecord

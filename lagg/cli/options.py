@@ -58,7 +58,8 @@ def _add(command: argparse.ArgumentParser, row: Option) -> None:
 def _reader(row: Option) -> Callable[[str], object]:
     """What makes of a word what a request has; laggd looks at it."""
     if isinstance(row.value, Whole):
-        return number
+        zero = row.value.zero
+        return lambda word: 0 if word and word == zero else number(word)
     return listed if row.value in (Kind.LAYERS, Kind.NAMES) else str
 
 

@@ -185,6 +185,7 @@ def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
         *_option_lines(lagg["proto"], lagg["options"]),
         *(f"  watch {each}" for each in lagg["options"]["watch"]),
         *(f"  altname {name}" for name in lagg["options"]["altname"]),
+        *_weight_lines(lagg["ports"]),
         *_carriage_lines(lagg),
         *_lacp_lines(lagg["lacp"]),
         *_port_lines(lagg["ports"], paint, verbose),
@@ -220,6 +221,14 @@ def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
         f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"
         for at in range(0, len(words), _OPTIONS_IN_LINE)
     ]
+
+
+def _weight_lines(ports: Sequence[PortRecord]) -> list[str]:
+    """Nothing while all ports count alike, as they do by default."""
+    if all(port["weight"] == 1 for port in ports):
+        return []
+    words = (f"{port['name']} {port['weight'] or 'speed'}" for port in ports)
+    return [f"  weight {', '.join(words)}"]
 
 
 def _carriage_lines(lagg: LaggRecord) -> list[str]:

@@ -49,7 +49,7 @@ def rules_of(
 
 def _rule_of(row: Option, default: OptionValue) -> Callable[[object], OptionValue]:
     if isinstance(row.value, Whole):
-        return partial(whole_number, least=row.value.least, most=row.value.most)
+        return partial(whole_number, **row.value._asdict())
     if isinstance(default, Enum):
         return partial(word_of, kind=type(default))
     return _RULES_OF_KIND[row.value]

@@ -111,12 +111,14 @@ def _is_octet(text: str) -> bool:
     return len(text) == 2 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
-def whole_number(value: object, *, least: int, most: int) -> int:
-    """An integer in a range, its ends included."""
+def whole_number(value: object, *, least: int, most: int, zero: str = "") -> int:
+    """An integer in a range, its ends included; `zero`: a word for 0."""
+    if zero and value == zero:
+        return 0
     # A bool is an int to Python, and to no user.
     if type(value) is not int or not least <= value <= most:
         cause = f"{shown(value)} is not a whole number from {least} to {most}"
-        raise BadValueError(cause)
+        raise BadValueError(f"{cause}, or {zero}" if zero else cause)
     return value
 
 

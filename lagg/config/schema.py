@@ -80,7 +80,9 @@ def schema_of(rule: Callable[[object], object]) -> Schema:
     """What a rule allows.  KeyError for a rule that has no schema yet."""
     if isinstance(rule, partial) and rule.func is whole_number:
         least, most = rule.keywords["least"], rule.keywords["most"]
-        return {"type": "integer", "minimum": least, "maximum": most}
+        number: Schema = {"type": "integer", "minimum": least, "maximum": most}
+        word = rule.keywords.get("zero")
+        return {"anyOf": [number, {"const": word}]} if word else number
     if isinstance(rule, partial) and rule.func is several:
         one = schema_of(rule.keywords["rule"])
         most = rule.keywords["most"]

@@ -161,7 +161,8 @@ def _check_ranges(
 ) -> None:
     for row in rows:
         if isinstance(row.value, Whole):
-            value, (least, most) = getattr(options, row.key), row.value
+            value = getattr(options, row.key)
+            least, most = row.value.least, row.value.most
             _hold(least <= value <= most, f"{place}.{row.key}: not {least} ... {most}")
 
 

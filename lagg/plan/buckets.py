@@ -12,6 +12,7 @@ buckets and no other (rendezvous hashing; with weights w the draw is u^(1/w)).
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from math import gcd, log
 from typing import Annotated
 
@@ -82,9 +83,10 @@ def _quota(weights: Weights, held: Counter[Slot]) -> dict[Slot, int]:
     """
     total = sum(weights.values())
     shares = {slot: divmod(BUCKETS * w, total) for slot, w in weights.items()}
+    rest = {slot: part for slot, (whole, part) in shares.items() if whole > 0}
     quota = {slot: max(1, whole) for slot, (whole, _) in shares.items()}
     left = BUCKETS - sum(quota.values())
-    order = sorted(shares, key=lambda slot: (-shares[slot][1], -held[slot], slot))
+    order = sorted(rest, key=lambda slot: (-rest[slot], -held[slot], slot))
     for slot in order[: max(0, left)]:
         quota[slot] += 1
     for _ in range(-left):  # what the lightest were given beyond their share
@@ -105,6 +107,7 @@ def _stand_in(bucket: int, usable: Weights) -> Slot:
     return max(usable, key=lambda slot: (_draw(bucket, slot) / usable[slot], slot))
 
 
+@cache
 def _draw(bucket: int, slot: Slot) -> float:
     """The logarithm of a number between 0 and 1 that this port has for this bucket."""
     # A 32-bit finaliser: neighbouring buckets and slots must not agree.

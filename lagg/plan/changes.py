@@ -58,7 +58,7 @@ def cause(before: Shape, after: Shape) -> str | None:
     return ", ".join(found) or None
 
 
-_ELECTING = frozenset({"primary", "reselect", "min_links", "priority"})
+_ELECTING = frozenset({"primary", "reselect", "min_links", "priority", "weight"})
 """Options by which another port may carry."""
 
 
@@ -98,6 +98,8 @@ def _of_port(old: Port, port: Port) -> Iterator[str]:
         yield f"{port.link.name} path: {found}"
     elif old.lacp.distributing and not port.lacp.distributing:
         yield f"{port.link.name} distributes no more: {port.lacp.reason}"
+    elif old.speed_mbps != port.speed_mbps:
+        yield f"{port.link.name} at {port.speed_mbps} Mbit/s"
     elif port.lacp.distributing and not old.lacp.distributing:
         yield f"{port.link.name} distributes"
 

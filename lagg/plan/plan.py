@@ -16,7 +16,7 @@ from lagg.model import (
     Proto,
     Spread,
 )
-from lagg.plan.buckets import table
+from lagg.plan.buckets import table, turns
 from lagg.plan.election import (
     by_preference,
     elected,
@@ -125,25 +125,26 @@ def _failover(shape: Shape) -> Table:
 
 
 def _roundrobin(shape: Shape) -> Table:
-    # lagg(4) gives a dead port's turns to its successor; ours share them evenly.
-    return Spread.TURN, tuple(port.slot for port in group(shape))
+    # lagg(4) gives a dead port's turns to its successor; ours share them by weight.
+    carrying = group(shape)
+    return Spread.TURN, turns(shape.weights(carrying)) if carrying else ()
 
 
 def _loadbalance(shape: Shape) -> Table:
-    active = [port.slot for port in group(shape)]
+    active = group(shape)
     if active and shape.options.hash is HashKind.FNV1:
         ports = members(shape)
         found = [link_active(ports, port.slot) for port in ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
-    return Spread.FLOW, table(shape.homes, dict.fromkeys(active, 1))
+    return Spread.FLOW, table(shape.homes, shape.weights(active))
 
 
 def _lacp(shape: Shape) -> Table:
     """lagg(4)'s port map: what distributes, and no stand-in of any other kind."""
-    slots = [port.slot for port in shape.preferred if _distributes(port)]
+    ports = [port for port in shape.preferred if _distributes(port)]
     if shape.options.hash is HashKind.FNV1:
-        return Spread.FLOW, tuple(slots)
-    return Spread.FLOW, table(shape.homes, dict.fromkeys(slots, 1))
+        return Spread.FLOW, tuple(port.slot for port in ports)
+    return Spread.FLOW, table(shape.homes, shape.weights(ports))
 
 
 def _distributes(port: Port) -> bool:

@@ -8,7 +8,7 @@ Pure: each change is a new Shape; knows no kernel and no device.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lagg.lacp.values import Instant, Mac
+from lagg.lacp.values import U32, Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (
     Agreement,
@@ -54,8 +54,19 @@ class Port:
     held: bool = False  # by its option, or for a time: see gate.py
     held_until: Instant | None = None
     lowered: bool = False  # set down for being held: see gate.py
+    last_speed_mbps: U32 = 0  # before its link went, while that tells none
     penalty: Penalty | None = None  # for having been lost: see damping.py
     watched: Watched = field(default_factory=Watched)  # its path: see paths.py
+
+    def with_link(self, link: Link, modes: Modes) -> "Port":
+        """With its link as it is now; a driver tells no speed while there is none."""
+        last = 0 if modes.speed_mbps else self.speed_mbps
+        return replace(self, link=link, modes=modes, last_speed_mbps=last)
+
+    @property
+    def speed_mbps(self) -> int:
+        """Its speed, or the last that is known; 0: none is."""
+        return self.modes.speed_mbps or self.last_speed_mbps
 
     @property
     def number(self) -> int:
@@ -254,9 +265,27 @@ class Shape:
         return self._with_ports(ports, primary)
 
     def _with_ports(self, ports: Sequence[Port], primary: int | None) -> "Shape":
-        slots = [port.slot for port in ports]
-        homes = rehome(self.homes, dict.fromkeys(slots, 1))
-        return replace(self, ports=tuple(ports), primary=primary, homes=homes)
+        return replace(self, ports=tuple(ports), primary=primary).rehomed()
+
+    def rehomed(self) -> "Shape":
+        """With each bucket's home as the ports' weights are now."""
+        return replace(self, homes=rehome(self.homes, self.weights(self.ports)))
+
+    def rehomed_since(self, before: "Shape") -> "Shape":
+        """The same, where a weight or a speed is another than it was."""
+        was, now = (shape.weights(shape.ports) for shape in (before, self))
+        return self if was == now else self.rehomed()
+
+    def weights(self, ports: Iterable[Port]) -> dict[Slot, int]:
+        """Of these ports by slot, in thousandths: one that counts by speed has Mbit/s.
+
+        A speed that is not known counts as 1.
+        """
+        found = {}
+        for port in ports:
+            weight = self.options_of(port.link.name).weight
+            found[port.slot] = weight * 1000 or port.speed_mbps or 1000
+        return found
 
     def with_link(self, link: Link, modes: Modes) -> "Shape":
         """With a port's link as the kernel describes it now."""
@@ -264,9 +293,7 @@ class Shape:
         if known is not None and known.link.name != link.name:
             return self._renamed(known.link.name, link.name).with_link(link, modes)
         ports = tuple(
-            replace(port, link=link, modes=modes)
-            if port.link.ifindex == link.ifindex
-            else port
+            port.with_link(link, modes) if port.link.ifindex == link.ifindex else port
             for port in self.ports
         )
         return replace(self, ports=ports)

@@ -88,6 +88,7 @@ def _port_record(
         "promisc": promisc,
         "lacp_port_priority": options.lacp_port_priority,
         "priority": options.priority,
+        "weight": options.weight,
         "held": port.held,
         "hold_link": options.hold_link.value,
         "damping": _damping_record(port, now),

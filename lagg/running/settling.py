@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
-Owns that timer, the clock, and the order in which what depends on time is settled:
-gates, paths, delays, damping, and who carries by these.  Knows no rule of plan/ and
-no bundle.
+Owns that timer, the clock, and the order in which what depends on time, or on what was
+before, is settled: shares, gates, paths, delays, damping, and who carries by these.
+Knows no rule of plan/ and no bundle.
 """
 
 import time
@@ -31,7 +31,7 @@ class Settling:
     def settled(self, before: Shape, after: Shape) -> Shape:
         """`after` as it is now; `before` was settled last."""
         now = self.now()
-        gated = gate.settled(after, now)
+        gated = gate.settled(after.rehomed_since(before), now)
         watched = paths.settled(before, gated, self._time_of_day())
         waiting = delays.settled(before, watched, now)
         return election.settled(before, damping.settled(before, waiting, now))

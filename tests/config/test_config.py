@@ -237,6 +237,10 @@ BAD_FILES = [
         lagg("ports = ['eth0']", "port.eth0.lacp_port_priority = 65536"),
         "lagg0: port.eth0: lacp_port_priority: 65536 is not a whole number from 0",
     ),
+    (
+        lagg("ports = ['eth0']", "port.eth0.weight = 'fast'"),
+        "lagg0: port.eth0: weight: 'fast' is not a whole number from 0 to 255, or sp",
+    ),
     (lagg("ports = ['eth0']", "port.eth0 = 1"), "lagg0: port.eth0: 1 is not a table"),
     (lagg() + "\n" + lagg(), "lagg0: name: there is a lagg of this name already"),
     (

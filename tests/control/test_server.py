@@ -141,6 +141,7 @@ RECORD = {
             "promisc": None,
             "lacp_port_priority": 32768,
             "priority": 0,
+            "weight": 1,
             "held": False,
             "hold_link": "up",
             "damping": {"penalty": 0, "suppressed": False, "reuse_ms": 0},

@@ -260,6 +260,7 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         drops=drops_record({Drop.TX_ERROR: slot}),
         promisc=None,
         lacp_port_priority=PRIORITY_DEFAULT,
+        weight=1,
         priority=0,
         watch=[],
         held=False,

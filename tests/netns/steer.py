@@ -55,9 +55,8 @@ class Steer:
     def set(self, *, proto: str | None = None, **options: object) -> None:
         self._client.call("Set", name=LAGG, proto=proto, options=options or None)
 
-    def hold(self, port: str, held: bool, **options: str) -> None:
-        """`options`: others of this port."""
-        self._client.call("Set", name=LAGG, port={port: {"hold": held, **options}})
+    def set_port(self, port: str, **options: object) -> None:
+        self._client.call("Set", name=LAGG, port={port: options})
 
     def set_mtu(self, mtu: int) -> None:
         self._client.call("Set", name=LAGG, mtu=mtu)
@@ -112,7 +111,11 @@ class Steer:
     def put_back(self, ports: Sequence[str]) -> None:
         """As it was: these ports with carrier, MTU 1500, failover, all options."""
         self.set(proto="failover", **OPTIONS)
-        held = {port["name"]: port["flags"] for port in self.record()["ports"]}
+        held = {}
+        for port in self.record()["ports"]:
+            held[port["name"]] = port["flags"]
+            if port["weight"] != 1:
+                self.set_port(port["name"], weight=1)
         if [*held] != [*ports] or "MASTER" not in held[ports[0]]:
             if held:
                 self.detach(*held)

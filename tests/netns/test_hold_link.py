@@ -138,7 +138,7 @@ def test_a_switch_that_learns_has_moved_away_and_no_frame_is_lost(ways: int) -> 
         ]
         for held in (True, False) * 3:
             came(tally, BETWEEN)
-            steer.hold("p0", held, hold_link="down")
+            steer.set_port("p0", hold=held, hold_link="down")
             steer.wait_link("p0", up=not held)
         came(tally, BETWEEN)
         for stream in streams:
@@ -173,11 +173,11 @@ def test_a_partner_that_does_not_learn_loses_what_it_gives_to_a_dead_link(
     with partners.pair.streaming(rate=RATE, flows=FLOWS) as run:
         for held in (True, False) * 3:
             flowed(partners, BETWEEN)
-            a.hold("p0", held, hold_link="down")
+            a.set_port("p0", hold=held, hold_link="down")
             for steer, port in ((a, "p0"), (b, "q0")):
                 steer.wait_link(port, up=not held)
         flowed(partners, BETWEEN)
-    a.hold("p0", False, hold_link="up")
+    a.set_port("p0", hold=False, hold_link="up")
     print(*run.results, sep="\n")
     lost_nothing(tallies, run.there)
     given = tallies[1].ports("tx_frames")["q0"]

@@ -165,7 +165,7 @@ def test_a_port_is_held_and_let_go_and_no_frame_is_lost(
     with partners.pair.streaming(rate=RATE, flows=FLOWS) as run:
         for held in (True, False, True, False):
             flowed(partners, BETWEEN)
-            partners.a.hold("p0", held)
+            partners.a.set_port("p0", hold=held)
             if proto == "lacp":
                 count = 3 if held else 4
                 wait_until(lambda n=count: carries(partners, n), AGREE_S, "agreed")  # type: ignore[misc]

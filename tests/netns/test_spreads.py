@@ -100,6 +100,25 @@ def test_load_balance_keeps_each_flow_on_one_port_and_spreads_them(
     assert all(abs(flows - even) <= 0.15 * even for flows in shares.values()), shares
 
 
+def test_load_balance_and_round_robin_spread_by_weight(
+    bare: Bare, flows: list[Flow]
+) -> None:
+    bare.steer.set(proto="loadbalance")
+    even = homes(bare, flows)
+    for name, weight in zip(PORTS, (5, 2, 1, 1), strict=True):
+        bare.steer.set_port(name, weight=weight)
+    weighed = homes(bare, flows)
+    shares = Counter(weighed)
+    for port, part in enumerate((5 / 9, 2 / 9, 1 / 9, 1 / 9)):
+        assert abs(shares[port] / FLOWS - part) <= 0.05, shares
+    gained = {now for _, now in moves(even, weighed)}
+    assert gained <= {0, 1}  # of whom a weight was raised
+    bare.steer.set(proto="roundrobin")
+    rounds = 100
+    turns = Counter(bare.ways(numbered(rounds * (5 + 2 + 1 + 1))))
+    assert turns == {(0,): 500, (1,): 200, (2,): 100, (3,): 100}
+
+
 @pytest.mark.parametrize("lost", range(len(PORTS)))
 @pytest.mark.parametrize("kind", HASHES)
 def test_a_cut_cable_moves_only_its_own_flows(

@@ -3,13 +3,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.model import BUCKETS
 from lagg.options import PORTS_MAX
-from lagg.plan.buckets import rehome
+from lagg.plan.buckets import rehome, table, turns
 
 
 def equal(slots: Iterable[int]) -> dict[int, int]:
@@ -59,3 +60,88 @@ def test_detach_and_attach_move_one_share_each() -> None:
     gains = {now for was, now in zip(three, again, strict=True) if was != now}
     assert gains == {2}
     assert Counter(again) == dict.fromkeys(range(4), BUCKETS // 4)
+
+
+# ---- weights -----------------------------------------------------------------------
+
+WEIGHTS = st.dictionaries(
+    st.integers(0, PORTS_MAX - 1), st.integers(1, 400_000), min_size=1, max_size=8
+)
+
+
+@given(WEIGHTS)
+def test_everybody_has_its_share_of_the_buckets_within_one_and_one_at_least(
+    weights: dict[int, int],
+) -> None:
+    held = Counter(rehome((), weights))
+    total = sum(weights.values())
+    light = sum(BUCKETS * weight < total for weight in weights.values())
+    for slot, weight in weights.items():
+        share = BUCKETS * weight / total
+        # What the lightest have beyond their share is the heaviest's.
+        assert max(1, share - 1 - light) <= held[slot] <= max(1, share + 1)
+
+
+@given(st.lists(WEIGHTS, min_size=2, max_size=6))
+def test_a_table_that_is_fair_by_weight_is_left_as_it_is(
+    history: list[dict[int, int]],
+) -> None:
+    homes: tuple[int, ...] = ()
+    for weights in history:
+        homes = rehome(homes, weights)
+        assert rehome(homes, weights) == homes
+
+
+@given(WEIGHTS, WEIGHTS)
+def test_a_change_of_weights_takes_from_nobody_who_gains(
+    before: dict[int, int], after: dict[int, int]
+) -> None:
+    old = rehome((), before)
+    new = rehome(old, after)
+    had, has = Counter(old), Counter(new)
+    lost = {was for was, now in zip(old, new, strict=True) if was != now}
+    assert all(has[slot] < had[slot] for slot in lost)
+
+
+@given(WEIGHTS, st.data())
+def test_a_loss_moves_only_the_buckets_of_the_port_lost_whatever_the_weights(
+    weights: dict[int, int], data: st.DataObject
+) -> None:
+    homes = rehome((), weights)
+    usable = dict(weights)
+    before = table(homes, usable)
+    for lost in data.draw(st.permutations(sorted(weights)))[1:]:
+        del usable[lost]
+        after = table(homes, usable)
+        assert all(was in (now, lost) for was, now in zip(before, after, strict=True))
+        before = after
+
+
+def test_who_stands_in_does_so_by_weight() -> None:
+    homes = rehome((), {0: 100, 1: 1, 2: 4})
+    heirs = Counter(table(homes, {1: 1, 2: 4}))
+    # 256 draws: four standard deviations are 26.
+    assert abs(heirs[2] - BUCKETS * 4 / 5) < 26
+
+
+def test_turns_of_one_port_are_as_far_apart_as_can_be() -> None:
+    assert turns({3: 5}) == (3,)
+    assert turns({0: 1000, 2: 1000, 3: 1000}) == (0, 2, 3)
+    assert turns({0: 1, 1: 2, 2: 5}) == (2, 1, 2, 0, 2, 2, 1, 2)
+
+
+@given(WEIGHTS)
+def test_a_round_of_turns_has_each_port_by_weight_and_never_in_a_row_for_long(
+    weights: dict[int, int],
+) -> None:
+    round_ = turns(weights)
+    assert len(round_) <= BUCKETS
+    assert set(round_) == set(weights)
+    total = sum(weights.values())
+    for slot, weight in weights.items():
+        share = len(round_) * weight / total
+        assert abs(round_.count(slot) - share) <= 1 + len(weights)
+        # Until its n-th turn no more is taken by others than is theirs, and a turn.
+        places = [at for at, taken in enumerate(round_) if taken == slot]
+        gaps = [b - a for a, b in pairwise(places)]
+        assert not gaps or max(gaps) <= 2 * len(round_) / len(places) + len(weights)

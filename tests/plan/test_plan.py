@@ -18,6 +18,7 @@ from lagg.model import (
     HashLayer,
     Options,
     PortFlag,
+    PortOptions,
     Proto,
     Spread,
 )
@@ -369,6 +370,30 @@ def test_fnv1_maps_hash_mod_count_and_then_asks_link_active(states: str) -> None
     assert found.spread is Spread.FLOW
     # FreeBSD: lb_ports[hash % count], then lagg_link_active() of that port.
     assert table(found) == TRUTH[states][1:]
+
+
+# ---- weights -----------------------------------------------------------------------
+
+
+def weighed(proto: Proto, **options: object) -> Shape:
+    shape = shape_of(proto, "uuu", 0, **options)
+    names = [port.link.name for port in shape.ports]
+    weights = zip(names, (1, 2, 5), strict=True)
+    of_ports = {name: PortOptions(weight=weight) for name, weight in weights}
+    return replace(shape, port_options=of_ports).rehomed()
+
+
+def test_turns_and_buckets_are_shared_by_weight() -> None:
+    assert table(plan(weighed(Proto.ROUNDROBIN))) == [2, 1, 2, 0, 2, 2, 1, 2]
+    shares = Counter(table(plan(weighed(Proto.LOADBALANCE))))
+    assert shares == {0: 32, 1: 64, 2: 160}
+
+
+def test_weights_count_for_nothing_else() -> None:
+    for proto in (Proto.FAILOVER, Proto.BROADCAST):
+        assert plan(weighed(proto)) == plan(shape_of(proto, "uuu"))
+    plain = shape_of(Proto.LOADBALANCE, "uuu", hash=HashKind.FNV1)
+    assert plan(weighed(Proto.LOADBALANCE, hash=HashKind.FNV1)) == plan(plain)
 
 
 # ---- every plan --------------------------------------------------------------------

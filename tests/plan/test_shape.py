@@ -295,3 +295,45 @@ def check_sound(shape: Shape) -> None:
     if slots:
         held = Counter(shape.homes).values()
         assert max(held) - min(held) <= 1
+
+
+# ---- weights -----------------------------------------------------------------------
+
+
+def by_speed(*speeds_mbps: int) -> Shape:
+    """A lagg all whose ports count by their speed."""
+    shape = Shape(Proto.LOADBALANCE, Options(hash_seed=0))
+    for slot, speed_mbps in enumerate(speeds_mbps):
+        each = replace(port(slot, 10 + slot), modes=Modes(speed_mbps))
+        of_ports = {**shape.port_options, each.link.name: PortOptions(weight=0)}
+        shape = replace(shape, port_options=of_ports).with_port(each)
+    return shape
+
+
+def with_speed(shape: Shape, slot: int, speed_mbps: int) -> Shape:
+    after = shape.with_link(shape.at(slot).link, Modes(speed_mbps))
+    return after.rehomed_since(shape)
+
+
+def test_ports_that_count_by_speed_have_shares_as_their_speeds() -> None:
+    shape = by_speed(1000, 10_000, 25_000)
+    assert Counter(shape.homes) == {0: 7, 1: 71, 2: 178}
+
+
+def test_another_speed_is_another_share_and_moves_no_more_than_that() -> None:
+    before = by_speed(10_000, 10_000)
+    after = with_speed(before, 1, 25_000)
+    moved = [(a, b) for a, b in zip(before.homes, after.homes, strict=True) if a != b]
+    assert Counter(after.homes) == {0: 73, 1: 183}
+    assert moved == [(0, 1)] * (128 - 73)
+
+
+def test_a_link_that_goes_has_no_speed_and_its_port_keeps_its_share() -> None:
+    before = by_speed(10_000, 25_000)
+    gone = with_speed(before, 1, 0)
+    assert gone.homes == before.homes
+    assert with_speed(gone, 1, 25_000).homes == before.homes
+
+
+def test_a_speed_that_nobody_knows_weighs_as_1() -> None:
+    assert Counter(by_speed(0, 3000).homes) == {0: 64, 1: 192}
