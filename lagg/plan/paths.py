@@ -38,7 +38,8 @@ def _settled(port: Port, old: Port | None, shape: Shape, at_ns: int) -> Port:
 
 def _verdict(watch: LinkWatch, port: Port, old: Port | None, at_ns: int) -> Verdict:
     said = port.watched.of(watch)
-    known = None if old is None else old.watched.of(watch)
+    before = None if old is None else old.watched.of(watch)
+    known = said if before is None else before  # one that is renamed has but the first
     if not port.link.active:
         said = Verdict(watch, WatchState.DOWN, "no carrier")
     elif said is None:

@@ -199,6 +199,7 @@ class Watching:
         for watch, verdict in wanted.items():
             if watch not in path.machines:
                 machine = self._makers[watch.kind](watch, ends, verdict.state)
+                machine.reason = verdict.reason
                 machine.link(carries, now)
                 path.machines[watch] = machine
 

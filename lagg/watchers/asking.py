@@ -17,6 +17,9 @@ from lagg.lacp.values import NS_OF_MS, Instant
 from lagg.watchers.watcher import Watcher
 from lagg.watches import LinkWatch, WatchState
 
+NO_CARRIER = "no carrier"
+NO_REPLY = "no reply yet"
+
 
 class Asking(Watcher):
     """Asks for one watch by one port; see watcher.Watcher."""
@@ -37,7 +40,7 @@ class Asking(Watcher):
         self._asks = False  # since the last answer
         self._missed = 0
         self.state = state
-        self.reason = "replies" if state is WatchState.UP else "no reply yet"
+        self.reason = "replies" if state is WatchState.UP else NO_REPLY
 
     def due_at(self) -> Instant | None:
         """When the next probe is to leave."""
@@ -48,9 +51,9 @@ class Asking(Watcher):
         self._asks, self._missed = False, 0
         self._due = now + self._watch.init_wait_ms * NS_OF_MS if up else None
         if not up:
-            self.state, self.reason = WatchState.DOWN, "no carrier"
-        elif self.state is WatchState.DOWN:
-            self.reason = "no reply yet"
+            self.state, self.reason = WatchState.DOWN, NO_CARRIER
+        elif self.reason == NO_CARRIER:
+            self.reason = NO_REPLY
 
     def tick(self, now: Instant) -> list[bytes]:
         """Judges the last probe, and asks anew."""
