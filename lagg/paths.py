@@ -4,8 +4,13 @@
 Constants and one environment variable; touches no file.
 """
 
+from __future__ import annotations
+
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/laggd/laggd.toml"
 DEFAULT_STATE_DIR = "/run/laggd"
@@ -19,4 +24,6 @@ def socket_path() -> str:
 
 def forwarder_program() -> Path:
     """The program lagg-forwarder, which is built beside the C extension."""
+    from pathlib import Path  # of no use to laggctl, which starts often
+
     return Path(__file__).with_name("lagg-forwarder")

@@ -7,7 +7,6 @@ Owns which call each makes; the pages are lagg/cli/show_page.py's.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.output import DONE, UsageError, paint, say
@@ -90,6 +89,8 @@ def monitor(arguments: argparse.Namespace) -> int:
 
 def _time_of_day(at: str) -> str:
     """RFC 3339 as the clock on the wall here shows it."""
+    from datetime import datetime  # of no use to the usual `show`
+
     return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
 
 
