@@ -93,7 +93,7 @@ class World(Steered):
         return [links, *(facts(self.near, name) for name in names)]
 
     def records(self) -> list[dict[str, Any]]:
-        """Of each lagg but the one whose ports come."""
+        """The record of each lagg but lagg2, whose ports come."""
         mine = self.mine()
         return [mine[LAGG], mine["lagg1"], self.b.record()]
 
