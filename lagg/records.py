@@ -122,6 +122,13 @@ class WatchRecord(TypedDict):
     failures: int  # times that the path was lost while its carrier was there
 
 
+class DepartureRecord(TypedDict):
+    """A time that a port was left."""
+
+    cause: str  # history.Cause's word
+    at: str  # RFC 3339
+
+
 class PortRecord(TypedDict):
     """One port."""
 
@@ -148,7 +155,11 @@ class PortRecord(TypedDict):
     hold_link: str  # HoldLink's word: what becomes of its link then
     damping: DampingRecord
     state_since: str  # RFC 3339: it is usable, or is not, from then on
-    failures: int  # times that it was used, and left for want of its link
+    failures: int  # times that it was used, and left for want of its link or path
+    departures: dict[str, int]  # times that it was left, by history.Cause's words
+    last_departure: DepartureRecord | None
+    home_mac: str  # what it had before it was a port
+    full_duplex: bool
     watch: list[WatchRecord]
     lacp: PortLacpRecord | None  # null unless laggproto is lacp
 
@@ -184,6 +195,8 @@ class CarriageRecord(TypedDict):
     active_reason: str | None  # why that one, in words
     failovers: int
     last_failover: FailoverRecord | None
+    link_since: str  # RFC 3339: its own carrier is there, or is not, from then on
+    link_losses: int  # times that it went
 
 
 class LaggRecord(CarriageRecord):

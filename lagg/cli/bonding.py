@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`laggctl show --bonding`: a lagg in the words of Linux's /proc/net/bonding.
 
-Owns that file's words, for people and scripts that know it.  What laggd does not know
-(permanent addresses, polling) is left out.  Pure: records in, text out.
+Owns that file's words and their order, for people and scripts that know it.  Where
+bonding polls a link and laggd is told, the interval is 0.  Pure: records in, text out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _POLICIES = {
     ("l3", "l4"): "layer3+4 (1)",
     ("l2", "l3"): "layer2+3 (2)",
 }
+_CHURNS = {"monitor": "monitoring", "no-churn": "none", "churn": "churned"}
 _HASHED = ("loadbalance", "lacp")
 
 
@@ -36,8 +37,11 @@ def bonding_page(lagg: LaggRecord) -> str:
         f"Bonding Mode: {_MODES[lagg['proto']]}",
         *_mode_lines(lagg),
         f"MII Status: {lagg['link']}",
+        f"MII Polling Interval (ms): {_polling_ms(lagg)}",
         f"Up Delay (ms): {lagg['options']['up_delay_ms']}",
         f"Down Delay (ms): {lagg['options']['down_delay_ms']}",
+        f"Peer Notification Delay (ms): {lagg['options']['announce_interval_ms']}",
+        *_probe_lines(lagg),
         *_aggregator_lines(lagg),
     ]
     blocks = ["\n".join(head), *("\n".join(_port_lines(p)) for p in lagg["ports"])]
@@ -55,6 +59,45 @@ def _mode_lines(lagg: LaggRecord) -> list[str]:
         f" (primary_reselect {lagg['options']['reselect']})",
         f"Currently Active Slave: {_flagged(lagg, 'ACTIVE')}",
     ]
+
+
+def _polling_ms(lagg: LaggRecord) -> str:
+    return next((_said(words, "interval_ms") for words in _watches(lagg, "poll")), "0")
+
+
+def _probe_lines(lagg: LaggRecord) -> list[str]:
+    """How often the first watch that asks does, for bonding has one; whom all ask."""
+    arp, ns = _watches(lagg, "arp"), _watches(lagg, "ns")
+    if not arp + ns:
+        return []
+    first = (arp + ns)[0]
+    lines = [
+        f"ARP Polling Interval (ms): {_said(first, 'interval_ms')}",
+        f"ARP Missed Max: {_said(first, 'missed_max')}",
+    ]
+    if arp:
+        lines.append(f"ARP IP target/s (n.n.n.n form): {_targets(arp)}")
+    if ns:
+        lines.append(f"NS IPv6 target/s (xx::xx form): {_targets(ns)}")
+    return lines
+
+
+_USUAL = {"interval_ms": "1000", "missed_max": "3"}
+
+
+def _watches(lagg: LaggRecord, kind: str) -> list[list[str]]:
+    """The words of each watch of that kind, as `--watch` takes them."""
+    found = [watch.split(",") for watch in lagg["options"]["watch"]]
+    return [words for words in found if words[0] == kind]
+
+
+def _said(words: list[str], key: str) -> str:
+    return dict(word.partition("=")[::2] for word in words).get(key, _USUAL[key])
+
+
+def _targets(watches: list[list[str]]) -> str:
+    pairs = (word.partition("=") for words in watches for word in words)
+    return ", ".join(value for key, _, value in pairs if key == "target")
 
 
 def _flagged(lagg: LaggRecord, flag: str) -> str:
@@ -106,7 +149,10 @@ def _port_lines(port: PortRecord) -> list[str]:
         f"Slave Interface: {port['name']}",
         f"MII Status: {port['link']}",
         f"Speed: {speed}",
+        f"Duplex: {'full' if port['full_duplex'] else 'half'}",
         f"Link Failure Count: {port['failures']}",
+        f"Permanent HW addr: {port['home_mac']}",
+        "Slave queue ID: 0",
         *_port_lacp_lines(port),
     ]
 
@@ -118,8 +164,10 @@ def _port_lacp_lines(port: PortRecord) -> list[str]:
     aggregator = "N/A" if lacp["aggregator"] is None else lacp["aggregator"]
     return [
         f"Aggregator ID: {aggregator}",
-        f"Actor Churn State: {lacp['actor_churn']}",
-        f"Partner Churn State: {lacp['partner_churn']}",
+        f"Actor Churn State: {_CHURNS[lacp['actor_churn']]}",
+        f"Partner Churn State: {_CHURNS[lacp['partner_churn']]}",
+        f"Actor Churned Count: {lacp['counters']['actor_churns']}",
+        f"Partner Churned Count: {lacp['counters']['partner_churns']}",
         *_party_lines("actor", "port key", lacp["actor"]),
         *_party_lines("partner", "oper key", lacp["partner"]),
     ]

@@ -362,10 +362,20 @@ def _way_lines(ports: Sequence[PortRecord]) -> list[str]:
     """How frames leave by each port, and why it takes more than is for it."""
     found = [f"  {port['name']} transmits by {port['tx']}" for port in ports]
     for port in ports:
-        times = f"{port['failures']} failure{'s' * (port['failures'] != 1)}"
-        found.append(f"  {port['name']} is so since {port['state_since']}, {times}")
+        found.append(f"  {port['name']} is so since {port['state_since']}{_left(port)}")
     opened = (port for port in ports if port["promisc"] is not None)
     return found + [f"  {p['name']} is promiscuous: {p['promisc']}" for p in opened]
+
+
+def _left(port: PortRecord) -> str:
+    """How often it was left for what, as ", left 3 times: carrier 2, hold 1"."""
+    counted = {cause: n for cause, n in port["departures"].items() if n}
+    last = port["last_departure"]
+    if last is None:
+        return ", never left"
+    words = ", ".join(f"{cause} {count_words(n)}" for cause, n in counted.items())
+    times = _times(sum(counted.values()))
+    return f", left {times}: {words}; the last for {last['cause']} at {last['at']}"
 
 
 def _traffic_lines(lagg: LaggRecord, paint: Paint) -> list[str]:

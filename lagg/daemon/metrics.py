@@ -84,6 +84,12 @@ def _port_drops(each: LaggRecord) -> Iterable[Sample]:
             yield (each["name"], port["name"], reason), frames
 
 
+def _port_departures(each: LaggRecord) -> Iterable[Sample]:
+    for port in each["ports"]:
+        for cause, times in port["departures"].items():
+            yield (each["name"], port["name"], cause), times
+
+
 def _port_flags(each: LaggRecord) -> Iterable[Sample]:
     for port in each["ports"]:
         for flag in PortFlag:
@@ -116,6 +122,9 @@ FAMILIES = (
     ),
     _of_lagg("up", "1 while administratively up", lambda a: a["up"]),
     _of_lagg("carrier", "1 while a port carries frames", lambda a: a["link"] == "up"),
+    _of_lagg(
+        "carrier_losses", "Times it went", lambda a: a["link_losses"], counts=True
+    ),
     _of_lagg("mtu_bytes", "MTU", lambda a: a["mtu"]),
     _of_lagg(
         "speed_bits_per_second",
@@ -192,9 +201,16 @@ FAMILIES = (
     ),
     _of_ports(
         "failures",
-        "Times that it was used, and left for want of its link",
+        "Times that it was used, and left for want of its link or path",
         lambda p: p["failures"],
         counts=True,
+    ),
+    Family(
+        "laggd_port_departures",
+        "Times that it was left, by cause; hold, damping and agreement included",
+        True,
+        ("lagg", "port", "cause"),
+        _port_departures,
     ),
     _of_ports(
         "state_since_seconds",

@@ -170,6 +170,9 @@ def _check_beside(saved: SavedLagg) -> None:
     shape = saved.shape
     past = [each.ifindex for each in saved.history.ports]
     _hold(len({*past}) == len(past), "history.ports: a port twice")
+    for each in saved.history.ports:
+        once = len(dict(each.counts)) == len(each.counts)
+        _hold(once, "history.ports.counts: a cause twice")
     known = shape.closing.union(port.slot for port in shape.ports)
     origins = dict(saved.moves)
     _hold(len(origins) == len(saved.moves), "moves: an index twice")

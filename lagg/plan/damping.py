@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A port that is lost again and again is kept out until it is steady: flap damping.
 
-Owns what counts as a loss (a port that counted as up, and has lost its link; not one
-that somebody set down), and that a lagg is never without a port for it: while nothing
-is carried, who is kept out is let in, the steadiest first.  The numbers are in
+Owns what counts as a loss (a port that counted as up, and has lost its link or path;
+not one that somebody set down), and that a lagg is never without a port for it: while
+nothing is carried, who is kept out is let in, the steadiest first.  The numbers are in
 penalty.py.  Pure; time is an argument, and never goes back.
 
 Who is kept out is in no plan, and so its link may come and go without a publication.
@@ -54,13 +54,14 @@ def with_the_needed(shape: Shape) -> Shape:
 def _place(port: Port) -> tuple[bool, Instant]:
     """Who is let in first: of those that would carry whose penalty is the lowest."""
     assert port.penalty is not None
-    return not port.active, port.penalty.reuse_at
+    return not (port.active and port.watched.alive), port.penalty.reuse_at
 
 
 def _penalty_of(port: Port, old: Port | None, now: Instant) -> Penalty | None:
     known = None if port.penalty is None else port.penalty.at(now)
-    was_there = old is not None and old.active
-    if was_there and not port.active and port.link.up:
+    was_there = old is not None and old.active and old.watched.alive
+    is_there = port.active and port.watched.alive
+    if was_there and not is_there and port.link.up:
         return (known or Penalty()).after_loss(now)
     return known
 

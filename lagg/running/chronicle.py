@@ -51,7 +51,10 @@ class Chronicle:
         self, lagg: str, before: Shape, was: Plan, after: Shape, now: Plan
     ) -> None:
         """Tells what differs from one shape and its plan to the next, and keeps it."""
-        self.history = self.history.then(before, after, time.time_ns())
+        at_ns = time.time_ns()
+        carried, carries = bool(was.tx_slots), bool(now.tx_slots)
+        found = self.history.then(before, after, at_ns)
+        self.history = found.with_carrier(carried, carries, at_ns)
         self._tell_all(lagg, news(before, after))
         if not self._in_change:
             self._tell_all(lagg, option_news(before, after))

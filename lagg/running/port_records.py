@@ -12,7 +12,7 @@ from lagg.kernel.native import DeviceCounters
 from lagg.lacp.values import NS, NS_OF_MS, Instant, PortStatus, View
 from lagg.model import PortOptions, Proto, Transmit
 from lagg.plan.election import elected, why
-from lagg.plan.history import LaggPast, PortPast
+from lagg.plan.history import Cause, LaggPast, PortPast
 from lagg.plan.penalty import Penalty
 from lagg.plan.plan import Standing, standings
 from lagg.plan.shape import Port, Shape
@@ -94,6 +94,12 @@ def _port_record(
         "damping": _damping_record(port, now),
         "state_since": time_of_day(past.since_ns),
         "failures": past.failures,
+        "departures": {cause.value: past.times(cause) for cause in Cause},
+        "last_departure": None
+        if past.last is None
+        else {"cause": past.last.cause.value, "at": time_of_day(past.last.at_ns)},
+        "home_mac": port.home_mac,
+        "full_duplex": port.modes.full_duplex,
         "watch": [_watch_record(each) for each in port.watched.verdicts],
         "lacp": None if status is None else port_lacp_record(status),
     }
@@ -136,6 +142,8 @@ def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
             "cause": last.cause,
             "at": time_of_day(last.at_ns),
         },
+        "link_since": time_of_day(history.carrier_since_ns),
+        "link_losses": history.carrier_losses,
     }
 
 

@@ -10,6 +10,7 @@ from lagg import cli
 from lagg.cli.bonding import bonding_page
 from lagg.model import LaggConfig, Proto
 from lagg.records import LaggRecord
+from lagg.watches import LinkWatch, WatchKind
 from tests.control.world import record_of, world_at
 
 PARTY = {
@@ -34,25 +35,35 @@ Bonding Mode: fault-tolerance (active-backup)
 Primary Slave: eth0 (primary_reselect always)
 Currently Active Slave: eth0
 MII Status: up
+MII Polling Interval (ms): 0
 Up Delay (ms): 0
 Down Delay (ms): 0
+Peer Notification Delay (ms): 200
 
 Slave Interface: eth0
 MII Status: up
 Speed: 10000 Mbps
+Duplex: full
 Link Failure Count: 0
+Permanent HW addr: 02:00:5e:00:53:00
+Slave queue ID: 0
 
 Slave Interface: eth1
 MII Status: down
 Speed: Unknown
-Link Failure Count: 1"""
+Duplex: full
+Link Failure Count: 1
+Permanent HW addr: 02:00:5e:00:53:01
+Slave queue ID: 0"""
 
 LACP_HEAD = """\
 Bonding Mode: IEEE 802.3ad Dynamic link aggregation
 Transmit Hash Policy: l2,l3,l4
 MII Status: up
+MII Polling Interval (ms): 0
 Up Delay (ms): 0
 Down Delay (ms): 0
+Peer Notification Delay (ms): 200
 
 802.3ad info
 LACP active: on
@@ -71,8 +82,10 @@ Active Aggregator Info:
 
 LACP_PORT = """\
 Aggregator ID: 1
-Actor Churn State: no-churn
-Partner Churn State: no-churn
+Actor Churn State: none
+Partner Churn State: churned
+Actor Churned Count: 0
+Partner Churned Count: 2
 details actor lacp pdu:
     system priority: 32768
     system mac address: 02:00:5e:00:53:01
@@ -101,7 +114,8 @@ def lacp_record() -> dict[str, Any]:
     lagg["options"] |= LACP_OPTIONS
     lagg["lacp"] = {"aggregator": 1, "actor": PARTY, "partner": PARTY, "flapping": 0}
     for port, aggregator in zip(lagg["ports"], (1, None), strict=True):
-        churn = {"actor_churn": "no-churn", "partner_churn": "no-churn"}
+        churn: dict[str, Any] = {"actor_churn": "no-churn", "partner_churn": "churn"}
+        churn["counters"] = {"actor_churns": 0, "partner_churns": 2}
         parties = {"actor": PARTY, "partner": PARTY}
         port["lacp"] = {"aggregator": aggregator, **churn, **parties}
     return lagg
@@ -159,3 +173,23 @@ def test_show_takes_the_option(
             world.call("Create", name=name, ports=[f"{name}e0"])
         assert cli.main(words) == 0
         assert capfd.readouterr().out.count("Bonding Mode: ") == 2
+
+
+def test_probes_are_told_as_bonding_tells_its_arp_monitor() -> None:
+    lagg = record()
+    watches = (
+        LinkWatch(WatchKind.POLL, interval_ms=50),
+        LinkWatch(WatchKind.ARP, ("192.0.2.1", "192.0.2.2"), interval_ms=100),
+        LinkWatch(WatchKind.NS, ("2001:db8::1",)),
+    )
+    lagg["options"]["watch"] = [str(each) for each in watches]
+    assert """\
+MII Polling Interval (ms): 50
+Up Delay (ms): 0
+Down Delay (ms): 0
+Peer Notification Delay (ms): 200
+ARP Polling Interval (ms): 100
+ARP Missed Max: 3
+ARP IP target/s (n.n.n.n form): 192.0.2.1, 192.0.2.2
+NS IPv6 target/s (xx::xx form): 2001:db8::1
+""" in page(lagg)

@@ -37,6 +37,7 @@ from lagg.model import (
     Transmit,
 )
 from lagg.plan.explain import Bucket, Explanation, buckets, explain
+from lagg.plan.history import Cause
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
@@ -52,6 +53,7 @@ from lagg.tasks import asker
 from tests import waiting
 
 DEADLINE_SECONDS = 60
+SINCE = "2026-01-01T00:00:00.000000Z"
 
 
 def wait_until(
@@ -235,6 +237,8 @@ def record_of(config: LaggConfig) -> LaggRecord:
         active_reason="the primary carries all" if len(ports) > 1 else None,
         failovers=0,
         last_failover=None,
+        link_since=SINCE,
+        link_losses=0,
         waiting_for=[],
         counters=counters_record(counters),
         lacp=None,
@@ -266,8 +270,12 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         held=False,
         hold_link="up",
         damping=DampingRecord(penalty=0, suppressed=False, reuse_ms=0),
-        state_since="2026-01-01T00:00:00.000000Z",
+        state_since=SINCE,
         failures=slot,
+        departures={each.value: 0 for each in Cause} | {"carrier": slot},
+        last_departure={"cause": "carrier", "at": SINCE} if slot else None,
+        home_mac=f"02:00:5e:00:53:{slot:02x}",
+        full_duplex=True,
         lacp=None,
     )
 
