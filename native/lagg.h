@@ -163,8 +163,10 @@ int lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t trans
     struct lagg_port **port);
 
 /* Makes a port of the sockets that another process opened for it; who has the
- * descriptors afterwards, and errors, as lagg_device_adopt(). */
-int lagg_port_adopt(const struct lagg_port_fds *fds, struct lagg_port **port);
+ * descriptors afterwards, and errors, as lagg_device_adopt().  'where': enum
+ * lagg_where, of its workers; with LAGG_APART nothing of it is mapped. */
+int lagg_port_adopt(
+    const struct lagg_port_fds *fds, uint32_t where, struct lagg_port **port);
 
 /* What the port has, which it keeps. */
 void lagg_port_fds(const struct lagg_port *port, struct lagg_port_fds *fds);
@@ -176,6 +178,11 @@ void lagg_port_close(struct lagg_port *port);
  * it before a plan names it.  -EINVAL, -EEXIST. */
 int lagg_device_add_port(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port);
+
+/* Lets frames leave it by AF_XDP, as far as they can, once its workers have it: what
+ * was opened for workers of another process is of no queue before.  For any thread,
+ * within 100 ms.  -ENOENT. */
+int lagg_device_bind_port(const struct lagg_device *device, uint32_t slot);
 
 /* The same for an adopted port, whose slot it was before. */
 int lagg_device_add_adopted(

@@ -3,17 +3,13 @@
  * A port: the sockets by which frames of one interface come and go.
  *
  * Owns which there are (a ring for each worker, the packet socket that sends, AF_XDP
- * where it can be had) and by which of them a frame leaves.  Knows no plan, and no
- * protocol.
+ * where it can be had), in which process which of them is mapped, and when it is bound.
+ * Knows no plan, and no protocol.
  */
 #include "port.h"
 
 #include <errno.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -65,6 +61,21 @@ rings_close(struct lagg_port *port, uint32_t set)
     }
 }
 
+/* To see an end of 4 MiB a ring is to build page tables for them, and to tear them down
+ * takes as long; who only decides has no use for that. */
+static int
+rings_map(struct lagg_port *port, uint32_t set)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < port->rings_count && error == 0 && !port->apart; i++) {
+        struct ring *ring = &port->rings[set][i];
+
+        error = ring->fd >= 0 ? ring_map(ring) : 0;
+    }
+    return error;
+}
+
 static int
 rings_open(struct lagg_port *port, uint32_t set)
 {
@@ -75,6 +86,9 @@ rings_open(struct lagg_port *port, uint32_t set)
         if (error == 0 && port->rings_count > 1) {
             error = ring_join_fanout(&port->rings[set][i], &group);
         }
+    }
+    if (error == 0) {
+        error = rings_map(port, set);
     }
     if (error != 0) {
         rings_close(port, set);
@@ -157,9 +171,12 @@ static void
 port_open_txrings(struct lagg_port *port)
 {
     for (uint32_t i = 0; i < port->rings_count; i++) {
-        if (txring_open(&port->txrings[i], port->ifindex) != 0) {
-            txring_close(&port->txrings[i]);
-            port->txrings[i] = (struct txring){.fd = -1};
+        struct txring *ring = &port->txrings[i];
+
+        if (txring_open(ring, port->ifindex) != 0 ||
+            (!port->apart && txring_map(ring) != 0)) {
+            txring_close(ring);
+            *ring = (struct txring){.fd = -1};
         }
     }
 }
@@ -169,9 +186,16 @@ port_open_txrings(struct lagg_port *port)
 static void
 port_open_xdp(struct lagg_port *port)
 {
-    if (port->rings_count == 1 && xdp_open(&port->xdp, port->ifindex) == 0) {
-        atomic_store(&port->wish->xdp, true);
+    if (port->rings_count > 1 || xdp_open(&port->xdp) != 0) {
+        return;
     }
+    if (port->apart) {
+        xdp_unmap(&port->xdp);
+    } else if (xdp_map(&port->xdp) != 0 || xdp_bind(&port->xdp, port->ifindex) != 0) {
+        xdp_close(&port->xdp);
+        return;
+    }
+    atomic_store(&port->wish->xdp, true);
 }
 
 static void
@@ -218,14 +242,6 @@ port_close(struct lagg_port *port)
     xdp_close(&port->xdp);
 }
 
-/* What the flags of order are for: with AF_XDP there is one worker.  Without it several
- * may send by the port, and none writes what they share. */
-static bool
-port_has_xdp(const struct lagg_port *port)
-{
-    return port->xdp.chunks != NULL;
-}
-
 /* ---- of another process -----------------------------------------------------------
  */
 
@@ -248,6 +264,33 @@ rings_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
     return error;
 }
 
+static int
+sockets_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
+{
+    int error = rings_adopt(port, fds);
+
+    return error == 0 && fds->xdp >= 0 ? xdp_adopt(&port->xdp, fds->xdp, fds->chunks)
+                                       : error;
+}
+
+/* All that frames pass by; without AF_XDP, where that cannot be had. */
+static int
+sockets_map(struct lagg_port *port)
+{
+    int error = 0;
+
+    for (uint32_t set = 0; set < 2 && error == 0; set++) {
+        error = rings_map(port, set);
+    }
+    for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
+        error = port->txrings[i].fd >= 0 ? txring_map(&port->txrings[i]) : 0;
+    }
+    if (error == 0 && port->xdp.fd >= 0) {
+        xdp_map(&port->xdp);
+    }
+    return error;
+}
+
 int
 port_adopt_rings(struct lagg_port *port, const struct lagg_port_fds *fds)
 {
@@ -260,6 +303,9 @@ port_adopt_rings(struct lagg_port *port, const struct lagg_port_fds *fds)
     }
     for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
         error = ring_adopt(&rings[i], fds->rings[other][i], port->ifindex);
+    }
+    if (error == 0) {
+        error = rings_map(port, other);
     }
     if (error != 0) {
         for (uint32_t i = 0; i < port->rings_count; i++) {
@@ -283,9 +329,9 @@ port_adopt(struct lagg_port *port, const struct lagg_port_fds *fds)
     }
     port_init(port, fds->ifindex, fds->rings_count);
     port->tx_fd = fds->tx;
-    error = rings_adopt(port, fds);
-    if (error == 0 && fds->xdp >= 0) {
-        error = xdp_adopt(&port->xdp, fds->xdp, fds->chunks);
+    error = sockets_adopt(port, fds);
+    if (error == 0 && !port->apart) {
+        error = sockets_map(port);
     }
     if (error != 0) {
         port_disown(port);
@@ -302,6 +348,15 @@ port_disown(struct lagg_port *port)
     port->tx_fd = port->xdp.fd = port->xdp.chunks_fd = -1;
     for (uint32_t i = 0; i < LAGG_WORKERS_MAX; i++) {
         port->rings[0][i].fd = port->rings[1][i].fd = port->txrings[i].fd = -1;
+    }
+}
+
+void
+port_bind_xdp(const struct lagg_port *port)
+{
+    if (port->apart && port->xdp.fd >= 0) {
+        /* One of no queue takes no frame, which its worker sees with the first. */
+        xdp_bind(&port->xdp, port->ifindex);
     }
 }
 
@@ -357,117 +412,4 @@ port_begin_rings(struct lagg_port *port)
         memset(
             port->rings[1 - rings_live(port)][i].place, 0, sizeof(struct ring_place));
     }
-}
-
-/* ---- transmit ---------------------------------------------------------------------
- */
-
-bool
-port_has_carrier(const struct lagg_port *port)
-{
-    struct ethtool_value link = {.cmd = ETHTOOL_GLINK, .data = 1};
-    struct ifreq request = {.ifr_ifindex = port->ifindex};
-
-    if (ioctl(port->tx_fd, SIOCGIFNAME, &request) != 0) {
-        return true; /* unknown; sendmmsg() itself tells a port that is gone */
-    }
-    request.ifr_data = (void *)&link;
-    return ioctl(port->tx_fd, SIOCETHTOOL, &request) != 0 || link.data != 0;
-}
-
-bool
-port_uses_xdp(const struct lagg_port *port)
-{
-    /* Relaxed: a choice, not a right; the sockets live as long as the snapshot. */
-    return atomic_load_explicit(&port->work->xdp.open, memory_order_relaxed) &&
-           atomic_load_explicit(&port->wish->xdp, memory_order_relaxed);
-}
-
-static bool
-socket_holds_frames(int fd)
-{
-    int bytes;
-
-    return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
-}
-
-/* Nor may a packet socket pass what AF_XDP sent before, when it takes over because the
- * port has more transmit queues now. */
-static void
-port_drain_xdp(struct lagg_port *port)
-{
-    if (port->xdp_queued && !port_uses_xdp(port)) {
-        xdp_drain(&port->xdp);
-        port->xdp_queued = false;
-    }
-}
-
-/* AF_XDP passes the port's queueing discipline by.  So it may only send while nothing
- * that went before waits there: what the packet sockets sent has left it. */
-static bool
-port_is_drained(struct lagg_port *port)
-{
-    port->queued = port->queued && socket_holds_frames(port->tx_fd);
-    port->long_queued = port->long_queued && socket_holds_frames(port->txrings[0].fd);
-    return !port->queued && !port->long_queued;
-}
-
-/* Whether the port takes what it carries, though the frame is longer than its MTU: what
- * stands above MTU and Ethernet header is VLAN tags, two of them at most. */
-static bool
-frame_is_long_by_tags(const struct lagg_port *port, const struct frame *frame)
-{
-    struct ifreq request = {.ifr_ifindex = port->ifindex};
-
-    if (ioctl(port->tx_fd, SIOCGIFNAME, &request) != 0 ||
-        ioctl(port->tx_fd, SIOCGIFMTU, &request) != 0) {
-        return false;
-    }
-    return frame_bytes(frame) <=
-           (uint32_t)request.ifr_mtu + ETHER_BYTES + frame_tags_bytes(frame);
-}
-
-/* Sends a frame that the packet socket holds to be too long.  0 or -errno. */
-static int
-send_long(struct lagg_port *port, const struct shipment *shipment)
-{
-    struct txring *ring = &port->txrings[shipment->worker];
-
-    if (ring->map == NULL || !frame_is_long_by_tags(port, shipment_frame(shipment))) {
-        return -EMSGSIZE;
-    }
-    if (port_has_xdp(port)) {
-        port->long_queued = true;
-    }
-    return txring_send(ring, shipment);
-}
-
-int
-port_insist(struct lagg_port *port, const struct shipment *shipment, uint32_t tries)
-{
-    int error = 0;
-
-    port_drain_xdp(port);
-    if (port_has_xdp(port)) {
-        port->queued = true;
-    }
-    while (error == 0 && shipment_left(shipment) > 0) {
-        error = packet_send(port->tx_fd, shipment, tries);
-        if (error == -EMSGSIZE) {
-            error = send_long(port, shipment);
-        }
-    }
-    return error;
-}
-
-int
-port_send(struct lagg_port *port, const struct shipment *shipment)
-{
-    if (port_uses_xdp(port) && xdp_fits(shipment_frame(shipment)) &&
-        port_is_drained(port)) {
-        xdp_send(&port->xdp, shipment);
-        port->xdp_queued = true;
-    }
-    /* Whatever was not taken, the packet socket sends or says why it cannot. */
-    return shipment_left(shipment) > 0 ? port_insist(port, shipment, 1) : 0;
 }

@@ -120,12 +120,23 @@ struct xdp {
     struct xdp_place *place; /* (c) NULL before it has one */
 };
 
-/* Opens '*xdp' (its descriptors -1, all else 0) on a port's first transmit queue.  0 or
- * -errno: -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another has the
- * queue) ... */
-int xdp_open(struct xdp *xdp, int ifindex);
+/* Opens '*xdp' (its descriptors -1, all else 0), of no interface yet.  0 or -errno:
+ * -EAFNOSUPPORT, -EPERM, -ENOBUFS (RLIMIT_MEMLOCK) ... */
+int xdp_open(struct xdp *xdp);
 void xdp_close(struct xdp *xdp);
-int xdp_adopt(struct xdp *xdp, int fd, int chunks_fd); /* as ring_adopt() */
+
+/* The same of a socket that another process opened, of whatever interface: it is ours
+ * when we succeed.  0 or -EPROTO. */
+int xdp_adopt(struct xdp *xdp, int fd, int chunks_fd);
+
+/* So that it can be sent by here, once it is bound.  0 or -errno: -EBUSY when it was
+ * bound before, on a kernel before Linux 6.4, or its interface has gone. */
+int xdp_map(struct xdp *xdp);
+void xdp_unmap(struct xdp *xdp);
+
+/* Makes it that of the first transmit queue of an interface.  Within 100 ms.  0 or
+ * -errno: -EBUSY when another has that queue, or this one is bound already ... */
+int xdp_bind(const struct xdp *xdp, int ifindex);
 
 /* Makes its place that of a socket that has sent nothing yet. */
 void xdp_begin(struct xdp *xdp);
@@ -226,7 +237,7 @@ struct ring_place {
 /* A TPACKET_V2 receive ring: what one worker reads of one port. */
 struct ring {
     int fd;                   /* (c) */
-    uint8_t *map;             /* (c) shared with the kernel */
+    uint8_t *map;             /* (c) shared with the kernel; NULL: not read here */
     struct ring_place *place; /* (c) NULL before it has one */
     uint32_t at;              /* (w) entry to look at next */
     bool empty;               /* (x) when its overruns were taken last */
@@ -248,9 +259,12 @@ static_assert(RING_DROPPED + LAGG_DROP_COUNT <= RING_LOST, "a fate is a byte");
 int ring_open(struct ring *ring, int ifindex);
 void ring_close(struct ring *ring);
 
-/* The same of a socket that another process opened: it is ours when we succeed.  0,
- * -EPROTO when it is none of this interface, or what mmap(2) answers. */
+/* The same of a socket that another process opened: it is ours when we succeed.  0, or
+ * -EPROTO when it is none of this interface. */
 int ring_adopt(struct ring *ring, int fd, int ifindex);
+
+/* So that it can be read here.  0 or what mmap(2) answers. */
+int ring_map(struct ring *ring);
 
 /* Has rings of one port share its frames by flow.  The first (*group < 0) draws a
  * number that no other program uses; the others join it.  0 or -errno. */
@@ -303,6 +317,7 @@ struct txring {
 int txring_open(struct txring *ring, int ifindex);
 void txring_close(struct txring *ring);
 int txring_adopt(struct txring *ring, int fd, int ifindex); /* as ring_adopt() */
+int txring_map(struct txring *ring); /* so that it can be sent by here, as ring_map() */
 
 /* Sends the first frame that is left, and is not to be segmented, however long the
  * port's MTU.  0 or -errno: -EAGAIN or -ENOBUFS when there is no room, -EMSGSIZE when
@@ -313,7 +328,7 @@ int txring_send(struct txring *ring, const struct shipment *shipment);
  * the frame.  To ask again gives the same. */
 bool txring_settle(struct txring *ring, uint32_t entry);
 
-/* ---- port.c -----------------------------------------------------------------------
+/* ---- port.c, egress.c -------------------------------------------------------------
  */
 
 /* What its workers know of a port: of the shared memory that they write. */
@@ -337,8 +352,9 @@ struct port_wish {
 
 /* The sockets of one port. */
 struct lagg_port {
-    int ifindex;                            /* (c) */
-    int tx_fd;                              /* (c) */
+    bool apart;  /* (c) its workers are of another process: nothing is mapped here */
+    int ifindex; /* (c) */
+    int tx_fd;   /* (c) */
     uint32_t rings_count;                   /* (c) of a set, one for each worker */
     struct ring rings[2][LAGG_WORKERS_MAX]; /* of the other set, fd is -1 mostly */
     struct txring txrings[LAGG_WORKERS_MAX];
@@ -352,7 +368,16 @@ struct lagg_port {
     struct port_wish own;   /* (x) */
 };
 
-/* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller).  0 or -errno. */
+/* What the flags of order are for: with AF_XDP there is one worker.  Without it several
+ * may send by the port, and none writes what they share. */
+static inline bool
+port_has_xdp(const struct lagg_port *port)
+{
+    return port->xdp.chunks != NULL;
+}
+
+/* Opens the sockets of 'ifindex' into '*port' (zeroed by the caller, but for 'apart').
+ * 0 or -errno. */
 int port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp);
 void port_close(struct lagg_port *port);
 
@@ -366,6 +391,11 @@ int port_adopt_rings(struct lagg_port *port, const struct lagg_port_fds *fds);
 
 /* Its sockets are somebody else's: only what is mapped goes. */
 void port_disown(struct lagg_port *port);
+
+/* Lets frames leave by AF_XDP, if they can: when its workers, wherever they are, have
+ * mapped its socket, for before Linux 6.4 nobody maps one that is bound.  For any
+ * thread. */
+void port_bind_xdp(const struct lagg_port *port);
 
 /* What is wanted of it is written here from now on. */
 void port_give_wish(struct lagg_port *port, struct port_wish *wish);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -58,7 +59,7 @@ ring_set_options(int fd)
     return 0;
 }
 
-static int
+int
 ring_map(struct ring *ring)
 {
     void *map = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE,
@@ -95,7 +96,7 @@ ring_open(struct ring *ring, int ifindex)
     int error;
 
     if ((error = packet_open(&ring->fd)) != 0 ||
-        (error = ring_set_options(ring->fd)) != 0 || (error = ring_map(ring)) != 0 ||
+        (error = ring_set_options(ring->fd)) != 0 ||
         (error = filter_shut(ring->fd)) != 0) {
         return error;
     }
@@ -107,15 +108,11 @@ ring_open(struct ring *ring, int ifindex)
 int
 ring_adopt(struct ring *ring, int fd, int ifindex)
 {
-    int error;
-
     if (!packet_is_of(fd, ifindex)) {
         return -EPROTO;
     }
     ring->fd = fd;
-    error = ring_map(ring);
-    ring->fd = error == 0 ? fd : -1;
-    return error;
+    return 0;
 }
 
 void
@@ -440,13 +437,13 @@ ring_clear_error(struct ring *ring)
     getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
+/* Whether the kernel has back the entry that it filled last; so it needs no map. */
 static bool
 ring_is_empty(const struct ring *ring)
 {
-    uint32_t next = atomic_load_explicit(&ring->place->next, memory_order_relaxed);
+    struct pollfd asked = {.fd = ring->fd, .events = POLLIN};
 
-    /* Another process may have written it. */
-    return !entry_is_ours(ring_entry(ring, next % RING_FRAMES));
+    return poll(&asked, 1, 0) == 0 || !(asked.revents & POLLIN);
 }
 
 /* The kernel takes an entry for a frame before it describes the frame's offload, and

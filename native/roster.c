@@ -31,6 +31,7 @@ lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
     if (port == NULL) {
         return -ENOMEM;
     }
+    port->apart = device->datapath == NULL;
     error =
         port_open(port, ifindex, device->workers_count, transmit == LAGG_TRANSMIT_XDP);
     if (error != 0) {
@@ -42,7 +43,7 @@ lagg_port_open(const struct lagg_device *device, int ifindex, uint32_t transmit,
 }
 
 int
-lagg_port_adopt(const struct lagg_port_fds *fds, struct lagg_port **out)
+lagg_port_adopt(const struct lagg_port_fds *fds, uint32_t where, struct lagg_port **out)
 {
     struct lagg_port *port = memory_allocate(sizeof *port, sizeof *port);
     int error;
@@ -50,6 +51,7 @@ lagg_port_adopt(const struct lagg_port_fds *fds, struct lagg_port **out)
     if (port == NULL) {
         return -ENOMEM;
     }
+    port->apart = where == LAGG_APART;
     error = port_adopt(port, fds);
     if (error != 0) {
         free(port);
@@ -120,6 +122,18 @@ lagg_device_add_adopted(
     struct lagg_device *device, uint32_t slot, struct lagg_port *port)
 {
     return slot_fill(device, slot, port, false);
+}
+
+int
+lagg_device_bind_port(const struct lagg_device *device, uint32_t slot)
+{
+    const struct lagg_port *port = slot_port(device, slot);
+
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    port_bind_xdp(port);
+    return 0;
 }
 
 /* ---- what is wanted of one --------------------------------------------------------

@@ -43,11 +43,11 @@ entries_make(int fd)
                : -errno;
 }
 
-static int
-entries_map(struct txring *ring, int fd)
+int
+txring_map(struct txring *ring)
 {
-    void *map = mmap(
-        NULL, (size_t)ENTRIES * ENTRY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, (size_t)ENTRIES * ENTRY_BYTES, PROT_READ | PROT_WRITE,
+        MAP_SHARED, ring->fd, 0);
 
     if (map == MAP_FAILED) {
         return -errno;
@@ -63,8 +63,7 @@ txring_open(struct txring *ring, int ifindex)
 
     if ((error = packet_open(&ring->fd)) != 0 ||
         (error = packet_set(ring->fd, PACKET_VERSION, TPACKET_V2)) != 0 ||
-        (error = entries_make(ring->fd)) != 0 ||
-        (error = entries_map(ring, ring->fd)) != 0) {
+        (error = entries_make(ring->fd)) != 0) {
         return error;
     }
     return packet_bind_sender(ring->fd, ifindex);
@@ -73,10 +72,11 @@ txring_open(struct txring *ring, int ifindex)
 int
 txring_adopt(struct txring *ring, int fd, int ifindex)
 {
-    int error = packet_is_of(fd, ifindex) ? entries_map(ring, fd) : -EPROTO;
-
-    ring->fd = error == 0 ? fd : -1;
-    return error;
+    if (!packet_is_of(fd, ifindex)) {
+        return -EPROTO;
+    }
+    ring->fd = fd;
+    return 0;
 }
 
 void

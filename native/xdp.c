@@ -67,8 +67,7 @@ memory_register(struct xdp *xdp)
     if (xdp->chunks_fd < 0) {
         return xdp->chunks_fd;
     }
-    error = chunks_map(xdp);
-    if (error != 0) {
+    if ((error = chunks_map(xdp)) != 0) {
         return error;
     }
     request.addr = (uint64_t)(uintptr_t)xdp->chunks;
@@ -95,7 +94,7 @@ rings_make(int fd)
 }
 
 static int
-ring_map(struct xdp_ring *ring, int fd, off_t page,
+entries_map(struct xdp_ring *ring, int fd, off_t page,
     const struct xdp_ring_offset *offsets, size_t entries_bytes)
 {
     size_t bytes = offsets->desc + entries_bytes;
@@ -126,10 +125,10 @@ rings_map(struct xdp *xdp)
     if (size != sizeof offsets) {
         return -EOPNOTSUPP; /* before Linux 5.4 */
     }
-    error = ring_map(&xdp->waiting, xdp->fd, XDP_PGOFF_TX_RING, &offsets.tx,
+    error = entries_map(&xdp->waiting, xdp->fd, XDP_PGOFF_TX_RING, &offsets.tx,
         ENTRIES * sizeof(struct xdp_desc));
     if (error == 0) {
-        error = ring_map(&xdp->done, xdp->fd, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING,
+        error = entries_map(&xdp->done, xdp->fd, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING,
             &offsets.cr, XDP_CHUNKS * sizeof(uint64_t));
     }
     return error;
@@ -144,7 +143,7 @@ ring_unmap(struct xdp_ring *ring)
     memset(ring, 0, sizeof *ring);
 }
 
-static void
+void
 xdp_unmap(struct xdp *xdp)
 {
     ring_unmap(&xdp->waiting);
@@ -153,10 +152,10 @@ xdp_unmap(struct xdp *xdp)
     xdp->chunks = NULL;
 }
 
-/* The port's first queue.  It is free again a moment after the socket that had it was
- * closed. */
-static int
-queue_bind(int fd, int ifindex)
+/* An interface's first queue.  It is free again a moment after the socket that had it
+ * was closed. */
+int
+xdp_bind(const struct xdp *xdp, int ifindex)
 {
     const struct sockaddr_xdp address = {
         .sxdp_family = AF_XDP,
@@ -166,7 +165,7 @@ queue_bind(int fd, int ifindex)
     };
 
     for (int tries = 0; tries < TAKE_TRIES; tries++) {
-        if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+        if (bind(xdp->fd, (const struct sockaddr *)&address, sizeof address) == 0) {
             return 0;
         }
         if (errno != EBUSY) {
@@ -178,7 +177,7 @@ queue_bind(int fd, int ifindex)
 }
 
 int
-xdp_open(struct xdp *xdp, int ifindex)
+xdp_open(struct xdp *xdp)
 {
     int error;
 
@@ -186,12 +185,10 @@ xdp_open(struct xdp *xdp, int ifindex)
     if (xdp->fd < 0) {
         return -errno;
     }
-    if ((error = memory_register(xdp)) != 0 || (error = rings_make(xdp->fd)) != 0 ||
-        (error = rings_map(xdp)) != 0 || (error = queue_bind(xdp->fd, ifindex)) != 0) {
+    if ((error = memory_register(xdp)) != 0 || (error = rings_make(xdp->fd)) != 0) {
         xdp_close(xdp);
-        return error;
     }
-    return 0;
+    return error;
 }
 
 static bool
@@ -207,21 +204,22 @@ socket_is_xdp(int fd)
 int
 xdp_adopt(struct xdp *xdp, int fd, int chunks_fd)
 {
-    int error = -EPROTO;
-
     if (!socket_is_xdp(fd) || !memory_is_sound(chunks_fd, CHUNKS_BYTES)) {
-        return error;
+        return -EPROTO;
     }
     xdp->fd = fd;
     xdp->chunks_fd = chunks_fd;
-    if ((error = chunks_map(xdp)) == 0 && (error = rings_map(xdp)) == 0) {
-        return 0;
+    return 0;
+}
+
+int
+xdp_map(struct xdp *xdp)
+{
+    int error = xdp->chunks != NULL ? 0 : chunks_map(xdp);
+
+    if (error != 0 || (error = rings_map(xdp)) != 0) {
+        xdp_unmap(xdp);
     }
-    xdp_unmap(xdp);
-    if (error == -EBUSY) {
-        return 0; /* bound before Linux 6.4, or its interface has gone: unused */
-    }
-    xdp->fd = xdp->chunks_fd = -1;
     return error;
 }
 
@@ -457,6 +455,8 @@ xdp_send(struct xdp *xdp, const struct shipment *shipment)
     }
     error = ring_kick(xdp);
     if (error == -ENETDOWN || error == -ENXIO) {
+        /* Without an interface, yet or any more, it is of no use. */
+        atomic_store(&place->open, error == -ENETDOWN);
         ring_recall(xdp, put);
         return;
     }

@@ -100,7 +100,7 @@ class PortSockets:
             for rings in range(2):
                 fds.rings[rings][worker] = kept.get(f"ring.{rings}.{worker}", -1)
         out = ffi.new("struct lagg_port **")
-        _check(lib.lagg_port_adopt(fds, out))
+        _check(lib.lagg_port_adopt(fds, lib.LAGG_APART, out))
         return cls(out[0])
 
     def close(self) -> None:
@@ -285,6 +285,10 @@ class Device:
         except BaseException:
             sockets.pointer = self._take_out(slot)
             raise
+
+    def bind_port(self, slot: int) -> None:
+        """Lets frames leave by AF_XDP, once the workers have the port.  Any thread."""
+        _check(lib.lagg_device_bind_port(self.pointer, slot))
 
     def add_adopted(self, slot: int, sockets: PortSockets) -> None:
         """Gives the device a port that its workers have already, in that slot."""

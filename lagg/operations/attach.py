@@ -147,6 +147,7 @@ async def _open(
         raise LaggError.of_os(link.name, "open packet sockets", error) from error
     _give(bundle, slot, link, sockets)
     undo.push_async_callback(withdraw, laggs, bundle, [slot], bundle.shape)
+    await asyncio.to_thread(device.bind_port, slot)
     if bundle.lacp is not None:
         refuse_lacp(bundle, slot)
     await laggs.rx_wanted.update_port(bundle, link.ifindex)

@@ -248,7 +248,7 @@ carried_map(struct carried *carried, uint32_t id, uint32_t slot, bool again,
     }
     fds = port_copy(carried->workers_count, id, slot, store);
     if (fds.tx >= 0 && rings_complete(&fds, rings_live(carried, slot))) {
-        error = fds.ifindex == 0 ? -EPROTO : lagg_port_adopt(&fds, &port);
+        error = fds.ifindex == 0 ? -EPROTO : lagg_port_adopt(&fds, LAGG_INSIDE, &port);
     }
     if (error != 0) {
         port_fds_close(&fds);

@@ -120,7 +120,7 @@ class Half:
         for name, slot in SLOTS.items():
             made = ffi.new("struct lagg_port **")
             fds = _port_fds(kept, slot, near.ifindex(name))
-            check(lib.lagg_port_adopt(fds, made))
+            check(lib.lagg_port_adopt(fds, lib.LAGG_APART, made))
             check(lib.lagg_device_add_adopted(half._device, slot, made[0]))
             half._ports[slot] = made[0]
         return half

@@ -55,13 +55,10 @@ def test_a_port_that_gets_several_queues_sends_by_the_packet_socket(
         (port,) = machine.call("List", name="lagg0")["laggs"][0]["ports"]
         return bool(port["tx"] == way)
 
-    # Before Linux 6.4 no process that comes later maps an AF_XDP socket that is bound.
-    new = tuple(map(int, machine.version.split("."))) >= (6, 4)
-    by_xdp = BY_XDP if new else BY_PACKET
     machine.run(VETH.format("numtxqueues 4 numrxqueues 4"))
     machine.run("ethtool -L d0 rx 1 tx 1")
     machine.call("Create", name="lagg0", ports=["d0"], options={})
-    assert sends_by(by_xdp)
-    for queues, way in ((4, BY_PACKET), (1, by_xdp)):
+    assert sends_by(BY_XDP)
+    for queues, way in ((4, BY_PACKET), (1, BY_XDP)):
         machine.run(f"ethtool -L d0 tx {queues}")
         wait_until(partial(sends_by, way), DEADLINE_S, way)

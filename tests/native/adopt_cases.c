@@ -201,13 +201,13 @@ no_socket_but_the_right_one_is_taken(void)
         fds[4].ifindex = 4711;
         for (uint32_t which = 0; which < 5; which++) {
             check_about("forged", which);
-            CHECK(lagg_port_adopt(&fds[which], &fresh) == -EPROTO);
+            CHECK(lagg_port_adopt(&fds[which], LAGG_INSIDE, &fresh) == -EPROTO);
             CHECK(fresh == NULL);
             CHECK_EQ_U32(fds_count(), open);
         }
     }
     right.rings_count = LAGG_WORKERS_MAX + 1;
-    CHECK(lagg_port_adopt(&right, &fresh) == -EPROTO);
+    CHECK(lagg_port_adopt(&right, LAGG_INSIDE, &fresh) == -EPROTO);
     port_fds_close(&right);
     fds_close(forged, 3);
     lagg_port_close(port);
@@ -232,7 +232,7 @@ a_port_whose_interface_was_deleted_is_adopted_without_xdp(void)
     close(tap);
     open = fds_count();
     fds = port_fds_dup(old);
-    CHECK(lagg_port_adopt(&fds, &fresh) == 0);
+    CHECK(lagg_port_adopt(&fds, LAGG_INSIDE, &fresh) == 0);
     CHECK(fresh->xdp.chunks == NULL);
     CHECK(lagg_device_add_adopted(device, 3, fresh) == 0);
     atomic_store(&device->work->ports[3].xdp.open, true); /* as the dead one left it */
@@ -288,13 +288,14 @@ an_adopted_port_keeps_its_slot_and_counts(void)
     fds = device_fds_dup(halves.device);
     port_fds = port_fds_dup(halves.device->ports[3]);
     CHECK(lagg_device_adopt(&fds, LAGG_APART, &fresh) == 0);
-    CHECK(lagg_port_adopt(&port_fds, &port) == 0);
+    CHECK(lagg_port_adopt(&port_fds, LAGG_APART, &port) == 0);
     CHECK(lagg_device_add_adopted(fresh, LAGG_PORTS_MAX, port) == -EINVAL);
     CHECK(lagg_device_add_adopted(fresh, 3, port) == 0);
     CHECK(lagg_device_add_adopted(fresh, 3, port) == -EEXIST);
     lo_send(FRAMES);
     WAIT_UNTIL(
         (lagg_device_read(fresh, &reading), reading.ports[3].rx_frames == 2 * FRAMES));
+    CHECK(port->rings[0][0].map == NULL);
     CHECK(lagg_device_stuck(fresh) == 0);
     publish(fresh, 1u << 3);
     CHECK(lagg_device_destroy(fresh) == 0);

@@ -119,7 +119,9 @@ halves_start(struct halves *halves)
     CHECK(lagg_port_open(halves->device, LO, LAGG_TRANSMIT_PACKET, &port) == 0);
     fds = port_fds_dup(port);
     CHECK(lagg_device_add_port(halves->device, 3, port) == 0);
-    CHECK(lagg_port_adopt(&fds, &halves->port) == 0);
+    CHECK(lagg_port_adopt(&fds, LAGG_INSIDE, &halves->port) == 0);
+    CHECK(lagg_device_bind_port(halves->device, 3) == 0);
+    CHECK(lagg_device_bind_port(halves->device, 4) == -ENOENT);
     halves->port->wish = &halves->plans->wishes[3];
     datapath_add(halves->datapath, 3, halves->port, true);
     CHECK(pthread_create(&halves->worker, NULL, halves_run, halves) == 0);

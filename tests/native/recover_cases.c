@@ -38,7 +38,7 @@ halves_recover(struct halves *halves)
     CHECK(datapath_close(halves->datapath) == 0);
     CHECK(datapath_open(halves->plans, halves->work, &halves->fds, &halves->datapath) ==
           0);
-    CHECK(lagg_port_adopt(&fds, &halves->port) == 0);
+    CHECK(lagg_port_adopt(&fds, LAGG_INSIDE, &halves->port) == 0);
     halves->port->wish = &halves->plans->wishes[3];
     datapath_add(halves->datapath, 3, halves->port, false);
     datapath_recover(halves->datapath);

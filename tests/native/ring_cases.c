@@ -26,6 +26,7 @@ wire_begin(struct wire *wire)
     link_set_mtu("port0", MTU);
     link_up("port0");
     CHECK(ring_open(&wire->ring, (int)if_nametoindex("port0")) == 0);
+    CHECK(ring_map(&wire->ring) == 0);
     CHECK(filter_remove(wire->ring.fd) == 0);
 }
 

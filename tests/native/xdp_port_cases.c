@@ -4,6 +4,7 @@
  * often, when the port takes all of it, a part, or nothing.  The port is a TAP, so that
  * the test reads what left.
  */
+#include "halves.h"
 #include "namespace.h"
 #include "shipments.h"
 #include "store.h"
@@ -82,9 +83,8 @@ burst_make(
     }
 }
 
-/* Sends a burst; returns how many are gone. */
 static uint32_t
-road_send(struct road *road, uint32_t count, uint32_t large, int *error)
+road_ship(struct road *road, uint32_t count, uint32_t large, int *error)
 {
     struct frame frames[BURST_MAX];
     uint32_t gone;
@@ -92,7 +92,16 @@ road_send(struct road *road, uint32_t count, uint32_t large, int *error)
     burst_make(frames, road->next, count, large);
     gone = ship_by_port(&road->port, 0, frames, order, count, error);
     CHECK((gone == count) == (*error == 0));
-    CHECK(atomic_load(&road->work->xdp.open));
+    return gone;
+}
+
+/* Sends a burst; returns how many are gone. */
+static uint32_t
+road_send(struct road *road, uint32_t count, uint32_t large, int *error)
+{
+    uint32_t gone = road_ship(road, count, large, error);
+
+    CHECK(atomic_load(&road->work->xdp.open) == (if_nametoindex("port0") != 0));
     CHECK(atomic_load(road->port.xdp.waiting.producer) ==
           atomic_load(road->port.xdp.waiting.consumer));
     return gone;
@@ -246,6 +255,69 @@ a_port_that_is_gone_says_so(void)
     road_free(road);
 }
 
+/* ---- opened by one process, and used by another -----------------------------------
+ */
+
+static bool
+port_is_mapped(const struct lagg_port *port)
+{
+    return port->rings[0][0].map != NULL || port->txrings[0].map != NULL ||
+           port->xdp.chunks != NULL || port->xdp.waiting.map != NULL;
+}
+
+/* What another process sends by, which has mapped nothing of it. */
+static struct lagg_port *
+port_lend(int ifindex, struct lagg_port *borrower)
+{
+    struct lagg_port *lender = malloc(sizeof *lender);
+    struct lagg_port_fds fds;
+
+    memset(lender, 0, sizeof *lender);
+    lender->apart = true;
+    CHECK(port_open(lender, ifindex, 1, true) == 0);
+    CHECK(!port_is_mapped(lender));
+    fds = port_fds_dup(lender);
+    memset(borrower, 0, sizeof *borrower);
+    CHECK(port_adopt(borrower, &fds) == 0);
+    return lender;
+}
+
+/* The road's port is lent by another process from now on, which is returned. */
+static struct lagg_port *
+road_borrow(struct road *road)
+{
+    struct lagg_port *lender;
+
+    port_close(&road->port);
+    free(road->work);
+    lender = port_lend((int)if_nametoindex("port0"), &road->port);
+    road->work = port_settle(&road->port);
+    atomic_store(&road->port.wish->xdp, true);
+    CHECK(port_uses_xdp(&road->port));
+    return lender;
+}
+
+/* Before Linux 6.4 nobody could map it once it is bound. */
+static void
+it_is_bound_when_who_sends_by_it_has_mapped_it(bool bound)
+{
+    struct road *road = road_make();
+    struct lagg_port *lender = road_borrow(road);
+    int error;
+
+    check_about("lent", bound);
+    if (bound) {
+        port_bind_xdp(lender);
+    }
+    CHECK_EQ_U32(road_ship(road, 10, 0, &error), 10);
+    CHECK_EQ_U32(atomic_load(road->port.xdp.waiting.producer), bound ? 10 : 0);
+    CHECK(port_uses_xdp(&road->port) == bound);
+    road_expect(road, 0, 10);
+    port_close(lender);
+    free(lender);
+    road_free(road);
+}
+
 /* ---- where it cannot be -----------------------------------------------------------
  */
 
@@ -302,7 +374,7 @@ a_port_without_memory_for_xdp_leaks_nothing(void)
     none = usual;
     none.rlim_cur = 1 << 20;
     CHECK(setrlimit(RLIMIT_AS, &none) == 0);
-    CHECK(xdp_open(&xdp, (int)if_nametoindex("port0")) == -ENOMEM);
+    CHECK(xdp_open(&xdp) == -ENOMEM);
     CHECK(setrlimit(RLIMIT_AS, &usual) == 0);
     close(tap);
     CHECK_EQ_U32(fds_count(), fds);
@@ -318,6 +390,8 @@ main(void)
     without_carrier_nothing_is_gone();
     a_port_that_is_down_says_so_and_sends_nothing();
     a_port_that_is_gone_says_so();
+    it_is_bound_when_who_sends_by_it_has_mapped_it(true);
+    it_is_bound_when_who_sends_by_it_has_mapped_it(false);
     the_second_of_a_queue_sends_by_the_packet_socket();
     a_port_without_memory_for_xdp_leaks_nothing();
     whatever_lacks_the_port_opens_and_nothing_is_left(1, true, true);
