@@ -16,6 +16,9 @@ DEFAULT_CONFIG = "/etc/laggd/laggd.toml"
 DEFAULT_STATE_DIR = "/run/laggd"
 DEFAULT_SOCKET = f"{DEFAULT_STATE_DIR}/laggd.sock"
 
+FORWARDER_SOCKET = "forwarder.sock"
+"""In the state directory, if laggd has started lagg-forwarder."""
+
 
 def socket_path() -> str:
     """Where laggd listens: LAGGD_SOCKET, else DEFAULT_SOCKET."""

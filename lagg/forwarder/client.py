@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,13 @@ ANSWER_NS_MAX = 2_000_000_000
 
 CLAIM_NS_MAX = 3_000_000_000
 """CLAIM's own: the forwarder gives the owner 2 s, and says so then."""
+
+AHEAD_MAX = 16
+"""Requests that wait for an answer: so many answers fit into a socket that is not read,
+and a forwarder disconnects who does not take one."""
+
+Order = tuple[bytes, int]
+"""A LACPDU to be repeated, and how often, in ms; b"", 0: none."""
 
 _UCRED = struct.Struct("=iII")
 _FDS_MAX = 253  # the kernel's SCM_MAX_FD: however many come, all are closed
@@ -238,10 +245,14 @@ class ForwarderClient:
         """Forgets a lagg that is stopped.  Its descriptors stay.  EBUSY."""
         self._ask(ForwarderRequest(Word.CLOSE, lagg))
 
-    def lease(self, lagg: int, slot: int, frame: bytes, period_ms: int) -> None:
-        """The LACPDU repeated while there is no owner, 10 s at most; b"", 0: none."""
-        request = ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame)
-        self._ask(request)
+    def lease(self, orders: Mapping[tuple[int, int], Order]) -> None:
+        """What each id and slot repeats while there is no owner, 10 s at most."""
+        self._ask_each(
+            [
+                ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame)
+                for (lagg, slot), (frame, period_ms) in orders.items()
+            ]
+        )
 
     # ---- who may write -------------------------------------------------------------
 
@@ -278,6 +289,26 @@ class ForwarderClient:
             _close_all(message.fds)
             raise self._broken(f"descriptors that nobody asked for: {request}")
         return message.reply
+
+    def _ask_each(self, requests: Sequence[ForwarderRequest]) -> None:
+        """All of them, whatever is refused; then the first refusal is raised.
+
+        To be told of each before the next one takes two turns of the CPU for it.
+        """
+        refusals = []
+        for first in range(0, len(requests), AHEAD_MAX):
+            some = requests[first : first + AHEAD_MAX]
+            for request in some:
+                self._send(request, (), time.monotonic_ns() + ANSWER_NS_MAX)
+            for request in some:
+                try:
+                    self._awaited(request, ANSWER_NS_MAX)
+                except LaggError as error:
+                    if self.ended:
+                        raise
+                    refusals.append(error)
+        if refusals:
+            raise refusals[0]
 
     def _exchange(self, request: ForwarderRequest, fds: tuple[int, ...]) -> _Message:
         """The answer to a request; a refusal is raised."""

@@ -2,7 +2,8 @@
 """Whether the forwarder answers: asked now and then, by a connection of its own.
 
 Owns the asking, which waits for nothing.  A forwarder that is stopped or wedged carries
-nothing, and says nothing of it.  Knows not what is done about it.
+nothing, and says nothing of it.  Knows not what is done about it: whoever is to be
+killed is the process that has our laggs, and not one that somebody put into its place.
 """
 
 import asyncio

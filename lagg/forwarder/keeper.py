@@ -22,16 +22,13 @@ from functools import partial
 from pathlib import Path
 
 from lagg.errors import LaggError, logged
-from lagg.forwarder.client import ForwarderClient, GoneError
+from lagg.forwarder.client import ForwarderClient, GoneError, Order
 from lagg.forwarder.line import ForwarderLine
 from lagg.forwarder.load import Lent, Load, ids_of
 from lagg.forwarder.process import is_readable, places
 from lagg.forwarder.wire import IDS_MAX, Word
 
 log = logging.getLogger(__name__)
-
-SOCKET = "forwarder.sock"
-"""In the state directory."""
 
 VERDICT_MS = 2_500
 """In which a forwarder that runs says whose all is, after GO."""
@@ -71,7 +68,7 @@ class Keeper:
         self._lent = {name: Lent.of(fd) for name, fd in left.items()}
         self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
         self._mapped: dict[int, set[int]] = {}  # slots by id
-        self._leases: dict[tuple[int, int], tuple[bytes, int]] = {}  # by id and slot
+        self._leases: dict[tuple[int, int], Order] = {}  # by id and slot
         self._lock = line.lock
 
     @classmethod
@@ -299,14 +296,18 @@ class Keeper:
         with self._lock:
             self._drop(names)
 
-    def lease(self, lagg: int, slot: int, frame: bytes, period_ms: int) -> None:
-        """Has a frame repeated while no laggd is there; b"", 0: none.  LaggError."""
-        order = (frame, period_ms)
+    def lease(self, lagg: int, orders: Mapping[int, Order]) -> None:
+        """Has a frame repeated by each of these slots while no laggd is there.
+
+        LaggError.
+        """
+        named = {(lagg, slot): order for slot, order in orders.items()}
         with self._lock:
-            if self._leases.get((lagg, slot)) != order and lagg in self._at_work:
+            news = dict(named.items() - self._leases.items())
+            if news and lagg in self._at_work:
                 with self._or_later():
-                    self._client.lease(lagg, slot, *order)
-                self._leases[lagg, slot] = order
+                    self._client.lease(news)
+                self._leases |= news
 
     @contextmanager
     def _or_later(self) -> Iterator[None]:
@@ -344,25 +345,19 @@ class Keeper:
 
     # ---- who runs workers ----------------------------------------------------------
 
-    def datapath(self, alert: int, busy_poll_us: int) -> "ForwarderDatapath":
-        """For a lagg that is to be made.  `alert`: the eventfd that workers write to.
-
-        LaggError (ENOSPC): no forwarder carries more laggs.
-        """
+    def free_id(self) -> int:
+        """For a lagg that is to be made.  LaggError (ENOSPC): none carries more."""
         with self._lock:
             free = min({*range(1, IDS_MAX + 1)} - ids_of(self._lent), default=None)
         if free is None:
             cause = f"carries {IDS_MAX} laggs, and no more"
             raise LaggError("lagg-forwarder", cause, errno.ENOSPC)
-        return ForwarderDatapath(self, free, alert, busy_poll_us)
+        return int(free)
 
-    def resumed(
-        self, lagg: int, slots: Iterable[int], busy_poll_us: int
-    ) -> "ForwarderDatapath":
-        """For a lagg whose workers run already, with ports in these slots."""
+    def resume(self, lagg: int, slots: Iterable[int], busy_poll_us: int) -> None:
+        """A lagg of this id runs already, with ports in these slots."""
         self._at_work[lagg] = busy_poll_us
         self._mapped[lagg] = set(slots)
-        return ForwarderDatapath(self, lagg, -1, busy_poll_us)
 
     def end_unclaimed(self) -> None:
         """Ends each lagg that nobody resumed: its laggd died before it was one."""
@@ -433,59 +428,3 @@ class Keeper:
                 self._client.drain(lagg, slot, rings)
                 self._client.unmap_rings(lagg, slot, rings)
             self._drop(self._under(f"{lagg}/{slot}/ring.{rings}."))
-
-
-class ForwarderDatapath:
-    """One lagg's workers, in the forwarder: lagg.kernel.datapath.Datapath."""
-
-    def __init__(
-        self, keeper: Keeper, lagg: int, alert: int, busy_poll_us: int
-    ) -> None:
-        """`lagg`: its id."""
-        self.lagg = lagg
-        self._keeper = keeper
-        self._alert = alert
-        self._busy_poll_us = busy_poll_us
-
-    def begin(self, sockets: Mapping[str, int]) -> None:
-        """Runs them."""
-        with _as_os_error():
-            more = {"alert": self._alert}
-            self._keeper.begin(self.lagg, {**sockets, **more}, self._busy_poll_us)
-
-    def end(self) -> None:
-        """Stops them."""
-        self._keeper.end(self.lagg)
-
-    def ended(self) -> list[int]:
-        """A worker that ends ends the forwarder, which another one follows."""
-        return []
-
-    def add_port(self, slot: int, sockets: Mapping[str, int]) -> None:
-        """Takes a port in."""
-        with _as_os_error():
-            self._keeper.map(self.lagg, slot, sockets)
-
-    def remove_port(self, slot: int, rings: int) -> None:
-        """Lets a port go."""
-        with _as_os_error():
-            self._keeper.unmap(self.lagg, slot, rings)
-
-    def add_rings(self, slot: int, rings: int, sockets: Mapping[str, int]) -> None:
-        """Takes rings in."""
-        with _as_os_error():
-            self._keeper.map_rings(self.lagg, slot, rings, sockets)
-
-    def remove_rings(self, slot: int, rings: int) -> None:
-        """Lets rings go."""
-        with _as_os_error():
-            self._keeper.unmap_rings(self.lagg, slot, rings)
-
-
-@contextmanager
-def _as_os_error() -> Iterator[None]:
-    """A refusal of the forwarder is an OSError, as that of any who runs workers."""
-    try:
-        yield
-    except LaggError as error:
-        raise OSError(error.code, str(error)) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lagg.errors import LaggError, done_if
-from lagg.forwarder.client import ForwarderClient
+from lagg.forwarder.client import ForwarderClient, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Load:
     lent: Mapping[str, int]  # descriptors by name
     at_work: Mapping[int, int]  # busy_poll_us by the id of a lagg
     mapped: Mapping[int, frozenset[int]]  # slots by id
-    leases: Mapping[tuple[int, int], tuple[bytes, int]]  # by id and slot
+    leases: Mapping[tuple[int, int], Order]  # by id and slot
 
     def give(self, client: ForwarderClient) -> None:
         """To a forwarder that nobody else owns; what it has beside is taken away.
@@ -59,7 +59,7 @@ class Load:
                 self._carry(client, lagg)
         for name in kept - self.lent.keys():
             client.delete(name)
-        self._order_leases(client)
+        client.lease(self.leases)
 
     def move(
         self,
@@ -79,7 +79,7 @@ class Load:
         take_place()
         for lagg in self.at_work:
             self._carry(after, lagg)
-        self._order_leases(after)
+        after.lease(self.leases)
 
     def require_carried(self, client: ForwarderClient) -> None:
         """Begins with what is not carried though all for it is there.  LaggError.
@@ -106,10 +106,6 @@ class Load:
             with done_if(errno.ENOENT):  # a port has gone, and a socket of it is left
                 client.map(lagg, slot, again=True)
         client.run(lagg, self.at_work[lagg])
-
-    def _order_leases(self, client: ForwarderClient) -> None:
-        for (lagg, slot), order in self.leases.items():
-            client.lease(lagg, slot, *order)
 
 
 def _let_go(client: ForwarderClient, lagg: int) -> None:

@@ -6,8 +6,7 @@ Who gives up before it is ours has changed nothing, and whoever had it goes on. 
 the claim on nobody acts, and for 2 s at most: all that takes long comes before.
 
 That no two laggds act is held twice: by the forwarder, which knows one owner, and by
-the lock of the state directory, which is free only when the process that had it has
-ended.
+the lock of the state directory, which is free only when who had it writes no more.
 """
 
 import errno
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import lagg
 from lagg.errors import LaggError, UnlikeError, logged
-from lagg.forwarder.keeper import SOCKET, Keeper
+from lagg.forwarder.datapath import ForwarderDatapath
+from lagg.forwarder.keeper import Keeper
 from lagg.forwarder.wire import layout
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.proc import uptime_s
@@ -29,6 +29,7 @@ from lagg.life import Succession
 from lagg.model import Tuning
 from lagg.operations.adopt import Left, LeftLagg, adopt, adopt_device
 from lagg.operations.laggs import Laggs
+from lagg.paths import FORWARDER_SOCKET
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 from lagg.records import HalfRecord
@@ -37,8 +38,8 @@ from lagg.running.bundle import Bundle
 log = logging.getLogger(__name__)
 
 LOCK_S = 60.0
-"""For a laggd that was told that it is replaced to end: it has nothing else to do, but
-the kernel takes its time for thousands of mapped rings, and there is no way back."""
+"""For a laggd that was told that it is replaced to let go, which it does at once; one
+that is stopped just then does not, and there is no way back."""
 
 ADOPTIONS = "adoptions"
 """The memory that counts the laggds which went on with another one's laggs."""
@@ -70,7 +71,7 @@ class Claim:
     @classmethod
     def of(cls, state_dir: Path, file: StateFile, apart: Apart) -> "Claim":
         """To be claimed by look().  LaggError: another laggd has it and keeps it."""
-        path = apart.forwarder or state_dir / SOCKET
+        path = apart.forwarder or state_dir / FORWARDER_SOCKET
         alone = _is_alone(path, file, apart)
         keeper = Keeper.open(path, may_start=apart.forwarder is None)
         return cls(keeper, file, apart, alone=alone)
@@ -131,7 +132,8 @@ class Claim:
 
     def adopt(self, laggs: Laggs, left: LeftLagg, tuning: Tuning) -> Bundle:
         """Takes in one lagg.  LaggError: nothing has happened to it."""
-        datapath = self.keeper.resumed(left.lagg, left.slots, tuning.busy_poll_us)
+        which = left.lagg, left.slots, tuning.busy_poll_us
+        datapath = ForwarderDatapath.resumed(self.keeper, *which)
         with self._remedy():
             return adopt(laggs, left, adopt_device(left, tuning, datapath))
 
@@ -182,7 +184,7 @@ def _is_alone(path: Path, file: StateFile, apart: Apart) -> bool:
 
 def require_none_left(state_dir: Path) -> None:
     """LaggError (EBUSY): a laggd has left laggs there, and they carry frames."""
-    pid = Keeper.needed(state_dir / SOCKET)
+    pid = Keeper.needed(state_dir / FORWARDER_SOCKET)
     if pid is not None:
         cause = f"lagg-forwarder (pid {pid}) carries what a laggd has left"
         remedy = "start laggd without --inside, which goes on with it"

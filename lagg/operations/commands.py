@@ -31,6 +31,7 @@ from typing import Any, Self, TypeVar
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import Asker, Event, EventKind
+from lagg.forwarder.datapath import ForwarderDatapath
 from lagg.forwarder.keeper import Keeper
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
@@ -138,8 +139,10 @@ class Commands:
             left = claim.look()
             takeover = await claim.take_over(left, netlink, deaf)
 
+            fresh = ForwarderDatapath.fresh
+
             def make_device(name: str, alert: int) -> Device:
-                return Device(name, tuning, keeper.datapath(alert, tuning.busy_poll_us))
+                return Device(name, tuning, fresh(keeper, alert, tuning.busy_poll_us))
 
             laggs = Laggs(netlink, takeover, make_device, left.alert)
             parts.push_async_callback(laggs.close)
@@ -155,7 +158,9 @@ class Commands:
             laggs.watch_ports()
             for bundle, each in zip(adopted, left.laggs, strict=True):
                 await go_on(bundle, each)
-            commands._handing_over = HandingOver(keeper, keeping, commands._turn)
+            commands._handing_over = HandingOver(
+                keeper, keeping, commands._turn, file.close
+            )
             parts.push_async_callback(commands._handing_over.close)
             commands._handing_over.begin()
             await commands._begin(parts)

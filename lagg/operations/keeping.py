@@ -180,12 +180,13 @@ class Keeping:
     def _lease(self, bundle: Bundle) -> None:
         """Has the forwarder say what LACP said last, should this process die."""
         said = {} if bundle.lacp is None else bundle.lacp.sockets.leases()
+        silence = Lease() if bundle.lacp is None else None
+        orders = {}
         for port in bundle.shape.ports:
-            silence = Lease() if bundle.lacp is None else None
             lease = said.get(port.number, silence)
             if lease is not None:  # else what was ordered before still holds
-                order = lease.frame, lease.period_ms
-                self._keeper.lease(bundle.device.lagg, port.slot, *order)
+                orders[port.slot] = lease.frame, lease.period_ms
+        self._keeper.lease(bundle.device.lagg, orders)
 
     # ---- what is gone --------------------------------------------------------------
 

@@ -197,8 +197,7 @@ class Laggs:
         came = frozenset(self._came_since)
         if links:
             self._egress = await self.netlink.egress_rules()
-        for link in links:
-            await self._count_queues(link)
+        await self._count_queues(links)
         self._came_since -= came
 
     def _port_links(self) -> list[Link]:
@@ -212,8 +211,7 @@ class Laggs:
             for link in self._port_links()
             if ifindexes is None or link.ifindex in ifindexes
         ]
-        for link in links:
-            await self._count_queues(link)
+        await self._count_queues(links)
         if links:
             self.spare_sniffers()
 
@@ -226,10 +224,11 @@ class Laggs:
         self._came_since.add(ifindex)
         self._choose_transmit(bundle, slot, ifindex, sniffed=False)
 
-    async def _count_queues(self, link: Link) -> None:
+    async def _count_queues(self, links: Sequence[Link]) -> None:
         """AF_XDP sends by one queue: with more, frames of a flow could overtake."""
-        several = await self.netlink.transmits_by_several(link)
-        (self._spread.add if several else self._spread.discard)(link.ifindex)
+        several = await self.netlink.transmit_by_several(links)
+        self._spread -= {link.ifindex for link in links}
+        self._spread |= several
 
     async def learn_new_egress(self) -> None:
         """Learns what shapes the frames of ports that came in an operation, at its end.

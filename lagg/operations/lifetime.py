@@ -8,7 +8,7 @@ one operation of commands.py.
 import asyncio
 import errno
 import logging
-import secrets
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -102,7 +102,7 @@ def with_seed(options: Options) -> Options:
     """lagg(4) draws a seed at each attach of a protocol; ours is drawn once."""
     if options.hash_seed is not None:
         return options
-    return replace(options, hash_seed=secrets.randbits(32))
+    return replace(options, hash_seed=int.from_bytes(os.urandom(4), "little"))
 
 
 async def keep_mac(laggs: Laggs, bundle: Bundle) -> None:

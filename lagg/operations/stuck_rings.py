@@ -95,12 +95,13 @@ async def _change(bundle: Bundle, port: Port) -> None:
 async def _close_former(bundle: Bundle, port: Port) -> None:
     """Publishes the change; the rings before are drained when no worker sees them.
 
-    LaggError: a worker holds that up.  To be called again.
+    LaggError: a worker holds that up, or the forwarder refuses.  To be called again.
     """
     device, slot = bundle.device, port.slot
     bundle.publish_again()
     await bundle.grace()
-    device.drain_rings(slot)
+    with _blaming(port):
+        device.drain_rings(slot)
     await asyncio.to_thread(device.close_rings, slot)
     why = "the kernel let no frame in after one whose offload packet(7) cannot describe"
     bundle.emit(EventKind.RING_REOPENED, why, port.link.name)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from lagg.errors import LaggError
@@ -26,8 +27,18 @@ TURN_S = 1.1
 class HandingOver:
     """Gives all to another laggd that asks.  Event loop's thread only."""
 
-    def __init__(self, keeper: Keeper, keeping: Keeping, turn: asyncio.Lock) -> None:
-        """`turn`: whose holder may change something."""
+    def __init__(
+        self,
+        keeper: Keeper,
+        keeping: Keeping,
+        turn: asyncio.Lock,
+        unlock: Callable[[], object],
+    ) -> None:
+        """`turn`: whose holder may change something.
+
+        `unlock`: lets another laggd have the state directory, which waits for that.
+        """
+        self._unlock = unlock
         self._keeper = keeper
         self._keeping = keeping
         self._turn = turn
@@ -42,10 +53,18 @@ class HandingOver:
         self._keeper.yield_by(lambda: self._keeper.refuse("it is stopping"))
         await self._tasks.close()
 
-    async def leave(self) -> NoReturn:
-        """Ends this process, and nothing else: the next laggd goes on with all."""
+    async def leave(self) -> None:
+        """Ends this process, and nothing else: the next laggd goes on with all.
+
+        Stays when that could not, for its state is not saved.  There may be no
+        forwarder, and this laggd is who gives the next one all.
+        """
         async with self._turn:
-            self._keeping.save_all()
+            try:
+                self._keeping.save_all()
+            except LaggError as error:
+                log.error("stays, for its state cannot be saved: %s", error)
+                return
             log.info("left all as it is, for the next laggd")
             _end(0)
 
@@ -77,6 +96,7 @@ class HandingOver:
             _end(1)
         took_ms = (time.monotonic() - began_s) * 1000
         if gone:
+            self._unlock()  # the kernel takes its time for the end of a process
             log.info("another laggd goes on with all (%.0f ms)", took_ms)
             _end(0)
         log.warning("another laggd wanted all and gave up; went on (%.0f ms)", took_ms)

@@ -44,7 +44,7 @@ UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
 LOGGED = frozenset(
     {"netlink.set_speed", "netlink.set_alias", "netlink.set_offload"}
     | {"netlink.tx_dropped", "device.set_carrier"}
-    | {"netlink.egress_rules", "netlink.transmits_by_several"}
+    | {"netlink.egress_rules", "netlink.transmit_by_several"}
     | {"uses: netlink.links", "uses: netlink.addresses"}
 )
 """Steps whose failure is a line in the log, while the operation goes on."""

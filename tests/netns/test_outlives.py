@@ -120,7 +120,7 @@ async def renew(path: Path) -> None:
     keeper.claim()
     keeper.commit()
     for lagg, slots in carried(keeper.left).items():
-        keeper.resumed(lagg, slots, 0)
+        keeper.resume(lagg, slots, 0)
     keeper.watch()
     begun_s = time.monotonic()
     keeper.renew()

@@ -6,7 +6,7 @@ frames of a flow could overtake each other, so then the packet socket sends all.
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from lab import Namespace
 from lagg.kernel.netlink import Netlink, queues
+from lagg.kernel.netlink.generic import Generic
 from lagg.kernel.netlink.wire import Message, Socket
 from lagg.link import Link
 from lagg.model import Proto, Transmit
@@ -107,20 +108,35 @@ def test_a_port_that_has_several_when_it_is_attached_sends_so_from_the_first_fra
 def test_only_the_ports_that_came_are_asked_for_their_queues(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, asked = Netlink.transmits_by_several, list[str]()
+    ask, asked = Netlink.transmit_by_several, list[list[str]]()
 
-    async def asking(netlink: Netlink, link: Link) -> bool:
-        asked.append(link.name)
-        return await ask(netlink, link)
+    async def asking(netlink: Netlink, links: Sequence[Link]) -> set[int]:
+        asked.append([link.name for link in links])
+        return await ask(netlink, links)
 
     world.stop()
     monkeypatch.setattr(KernelEvents, "_look_around", no_look)
-    monkeypatch.setattr(Netlink, "transmits_by_several", asking)
+    monkeypatch.setattr(Netlink, "transmit_by_several", asking)
     world.start()
     world.create("lagg0", "p0", proto=Proto.FAILOVER)
     world.attach("p1")
     world.change(mtu=1400)
-    assert asked == ["p0", "p1"]
+    assert asked == [["p0"], ["p1"]]
+
+
+def test_all_ports_are_asked_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(world)
+    set_queues(world, receive=1, transmit=4)
+    monkeypatch.delattr(Generic, "transmit_queues")
+    # The driver of a TAP does not say how many it has.
+    world.ip("tuntap add d0 mode tap multi_queue")
+    with closing(world.near.inside(Netlink)) as netlink:
+        every = world.do(netlink.links()).values()
+        several = world.do(netlink.transmit_by_several([*every]))
+    found = {link.name for link in every if link.ifindex in several}
+    assert found == {"p0", "d0"}
 
 
 def test_receive_queues_do_not_matter(world: World) -> None:

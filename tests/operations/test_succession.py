@@ -4,7 +4,7 @@
 import asyncio
 from collections.abc import Callable
 from errno import EIO
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
@@ -16,11 +16,12 @@ from lagg.operations.succession import HandingOver
 
 
 class Forwarder:
-    """A keeper whose newcomer always gives up, and a keeping of no lagg."""
+    """A keeper whose newcomer gives up, unless it `gives`, and a keeping of no lagg."""
 
-    def __init__(self, *, saves: bool = True) -> None:
+    def __init__(self, *, saves: bool = True, gives: bool = False) -> None:
         self.calls: list[str] = []
         self._saves = saves
+        self._gives = gives
 
     def yield_by(self, hand_over: Callable[[], object]) -> None:
         self.asked = hand_over
@@ -30,7 +31,7 @@ class Forwarder:
 
     def give(self) -> bool:
         self.calls.append("give")
-        return False
+        return self._gives
 
     def save_all(self) -> None:
         self.calls.append("save")
@@ -38,9 +39,14 @@ class Forwarder:
             raise LaggError("lagg0", "no memory", EIO)
 
 
+def handing_over_of(fake: Forwarder, turn: asyncio.Lock) -> HandingOver:
+    keeper, keeping = cast(Keeper, fake), cast(Keeping, fake)
+    return HandingOver(keeper, keeping, turn, lambda: fake.calls.append("unlock"))
+
+
 async def asked(fake: Forwarder, turn: asyncio.Lock) -> list[str]:
     """What is done when another laggd asks."""
-    handing_over = HandingOver(cast(Keeper, fake), cast(Keeping, fake), turn)
+    handing_over = handing_over_of(fake, turn)
     handing_over.begin()
     task = fake.asked()
     await cast("asyncio.Task[None]", task)
@@ -79,3 +85,40 @@ def test_nothing_is_given_while_a_change_is_under_way(
             assert turn.locked()
 
     asyncio.run(run())
+
+
+class Ended(Exception):
+    """The process would be no more."""
+
+
+def ended(code: int) -> NoReturn:
+    raise Ended(code)
+
+
+def test_who_has_given_all_lets_the_other_one_in_before_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(succession, "_end", ended)
+    fake = Forwarder(gives=True)
+    with pytest.raises(Ended, match="0"):
+        asyncio.run(asked(fake, asyncio.Lock()))
+    assert fake.calls == ["save", "give", "unlock"]
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_it_leaves_if_all_is_saved_and_stays_if_not(
+    monkeypatch: pytest.MonkeyPatch, saves: bool
+) -> None:
+    monkeypatch.setattr(succession, "_end", ended)
+    fake = Forwarder(saves=saves)
+
+    async def leave() -> bool:
+        turn = asyncio.Lock()
+        try:
+            await handing_over_of(fake, turn).leave()
+        except Ended:
+            return True
+        return turn.locked()
+
+    assert asyncio.run(leave()) is saves
+    assert fake.calls == ["save"]

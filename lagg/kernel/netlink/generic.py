@@ -28,7 +28,8 @@ _CHANNELS_GET = 17
 _FEATURES_ACTIVE = 4  # ETHTOOL_A_*
 _CHANNELS_TX, _CHANNELS_COMBINED = 7, 9
 _COUNT = struct.Struct("=I")
-_LINKMODES_HEADER, _LINKMODES_SPEED, _LINKMODES_DUPLEX = 1, 5, 6
+_LINKMODES_SPEED, _LINKMODES_DUPLEX = 5, 6
+_HEADER = 1  # of each answer
 _HEADER_DEV_INDEX = 1
 _VLAN_FILTERS = (b"rx-vlan-filter\0", b"rx-vlan-stag-filter\0")
 
@@ -64,15 +65,8 @@ class Generic:
 
     async def modes_by_link(self) -> dict[int, Modes]:
         """What modes() says of each interface; one without any speed is left out."""
-        body = _command(LinkModes, _LINKMODES_GET)
-        number = await self._family(ETHTOOL)
-        listing = Request(body, number, NLM_F_REQUEST | NLM_F_DUMP)
-        # Of real NICs each lists a hundred modes, so that they are not decoded.
-        parts = (
-            attributes_of(answer, GENL_BYTES)
-            for answer in await self._socket.ask(listing)
-        )
-        return {_ifindex_of(part): _modes_of(part) for part in parts}
+        answers = await self._list(_command(LinkModes, _LINKMODES_GET))
+        return {_ifindex_of(each): _modes_of(each) for each in answers}
 
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
         """Sets speed and duplex without negotiation, as a TAP allows."""
@@ -135,9 +129,17 @@ class Generic:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return None
             raise
-        found = attributes_of(answer, GENL_BYTES)
-        counts = (found.get(kind) for kind in (_CHANNELS_TX, _CHANNELS_COMBINED))
-        return sum(0 if c is None else int(_COUNT.unpack(c)[0]) for c in counts)
+        return _transmit_queues_of(attributes_of(answer, GENL_BYTES))
+
+    async def transmit_queues_by_link(self) -> dict[int, int]:
+        """The transmit queues of each interface whose driver says how many."""
+        try:
+            answers = await self._list(_command(Ethtool, _CHANNELS_GET))
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:  # Linux 5.6
+                return {}
+            raise
+        return {_ifindex_of(each): _transmit_queues_of(each) for each in answers}
 
     async def wireless(self, ifindex: int) -> bool:
         """Whether cfg80211 knows the interface."""
@@ -152,6 +154,16 @@ class Generic:
                 return False
             raise
         return True
+
+    async def _list(self, body: Any) -> list[dict[int, bytes]]:
+        """What ethtool answers of each interface, by attribute and not decoded.
+
+        Of modes a real NIC lists a hundred.
+        """
+        number = await self._family(ETHTOOL)
+        listing = Request(body, number, NLM_F_REQUEST | NLM_F_DUMP)
+        answers = await self._socket.ask(listing)
+        return [attributes_of(answer, GENL_BYTES) for answer in answers]
 
     async def _ask(self, family: str, body: Any) -> list[bytes]:
         return await self._socket.ask(Request(body, await self._family(family)))
@@ -174,8 +186,13 @@ async def family(asked: Socket, name: str) -> Any:
     return decode(ctrlmsg, answer)
 
 
+def _transmit_queues_of(answer: dict[int, bytes]) -> int:
+    counts = (answer.get(kind) for kind in (_CHANNELS_TX, _CHANNELS_COMBINED))
+    return sum(0 if c is None else int(_COUNT.unpack(c)[0]) for c in counts)
+
+
 def _ifindex_of(answer: dict[int, bytes]) -> int:
-    header = attributes_of(answer[_LINKMODES_HEADER], 0)
+    header = attributes_of(answer[_HEADER], 0)
     return int(_COUNT.unpack(header[_HEADER_DEV_INDEX])[0])
 
 

@@ -8,7 +8,7 @@ A request runs in the caller's thread, within the system call that sends it.
 """
 
 import errno
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from lagg.errors import LaggError, done_if
@@ -165,16 +165,23 @@ class Netlink:
         with _blaming(self._name(ifindex), f"set {offload} {'on' if on else 'off'}"):
             await self._generic.set_offload(ifindex, offload, on)
 
-    async def transmits_by_several(self, link: Link) -> bool:
-        """Whether an interface has several transmit queues now, or may for all we know.
+    async def transmit_by_several(self, links: Sequence[Link]) -> set[int]:
+        """The ifindexes of those that have several transmit queues, or may have.
 
-        Any answer may come when the interface is gone.
+        Any answer may come of an interface that is gone.
         """
-        if link.queues == 1:
-            return False
-        with _blaming(link.name, "ask for its transmit queues"):
-            queues = await self._generic.transmit_queues(link.ifindex)
-        return queues is None or queues > 1
+        may = [link.ifindex for link in links if link.queues != 1]
+        with _blaming("netlink", "ask for transmit queues"):
+            found = await self._transmit_queues(may)
+        return {ifindex for ifindex in may if found.get(ifindex) != 1}
+
+    async def _transmit_queues(
+        self, ifindexes: Sequence[int]
+    ) -> Mapping[int, int | None]:
+        if len(ifindexes) > 1:  # all there are, for no more than a few cost
+            return await self._generic.transmit_queues_by_link()
+        ask = self._generic.transmit_queues
+        return {ifindex: await ask(ifindex) for ifindex in ifindexes}
 
     async def link(self, ifindex: int) -> Link:
         """One interface by its index.  LaggError(ENODEV) if there is none."""
