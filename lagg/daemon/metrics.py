@@ -367,7 +367,7 @@ class _Page:
             yield _filled(family, [self._daemon])
         yield GaugeMetricFamily(
             "laggd_ailments",
-            "Workers and upkeep that do not work",
+            "Workers, upkeep and files that do not work",
             value=self._ailments,
         )
         for each in FAMILIES:
@@ -422,21 +422,28 @@ class Metrics:
     """Answers scrapes while it is entered; an async context manager."""
 
     def __init__(
-        self, source: RecordSource, listener: socket.socket | None, life: Life
+        self,
+        listener: socket.socket,
+        source: RecordSource,
+        life: Life,
+        complaints: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """Takes the socket; without one nothing is served."""
+        """Takes the socket, which listens.
+
+        `complaints`: what ails beside laggs and workers.
+        """
         self._source = source
         self._listener = listener
         self._life = life
+        self._complaints = complaints
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         """Serves from now on."""
-        if self._listener is not None:
-            self._server = await asyncio.start_server(
-                self._connected, sock=self._listener, limit=REQUEST_BYTES_MAX
-            )
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._listener, limit=REQUEST_BYTES_MAX
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -492,7 +499,7 @@ class Metrics:
         if request[1:2] != [b"/metrics"]:
             return "404 Not Found", b"here is only /metrics\n"
         laggs = await self._source.records(None)
-        ailments = len(self._source.health().ailments)
+        ailments = len(self._source.health().ailments) + len(self._complaints())
         # In a thread: with many ports it takes longer than a failover may.
         return "200 OK", await asyncio.to_thread(
             text_of, laggs, ailments, self._life.record()

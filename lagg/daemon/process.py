@@ -16,7 +16,13 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -26,7 +32,6 @@ from lagg.config.files import ConfigError, load
 from lagg.control.interface import Operations
 from lagg.control.server import ControlServer
 from lagg.daemon.door import Door, claimed
-from lagg.daemon.metrics import Metrics, listener_of
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
 from lagg.errors import LaggError, UnlikeError
@@ -40,7 +45,7 @@ from lagg.model import (
     Transmit,
     Tuning,
 )
-from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, socket_path
+from lagg.paths import DEFAULT_CONFIG, DEFAULT_STATE_DIR, FORWARDER_SOCKET, socket_path
 from lagg.streams import fill_closed
 from lagg.tasks import Tasks
 
@@ -114,7 +119,7 @@ def main(
         signal.signal(number, signal.SIG_IGN)
     _start_log(settings.log_level)
     try:
-        laggs = _configured(settings.config)
+        files = Files.of(settings)
         if open_operations is None:
             privileges.require()
         with ExitStack() as claims:
@@ -122,7 +127,7 @@ def main(
                 claimed(settings.socket, settings.gid, beside=settings.replace)
             )
             opener = open_operations or partial(_open_commands, settings, door)
-            asyncio.run(_serve(settings, laggs, door.listener, opener))
+            asyncio.run(_serve(settings, files, door.listener, opener))
     except (ConfigError, privileges.MissingError, LaggError) as error:
         for line in str(error).splitlines():
             _log.error("%s", line)
@@ -155,11 +160,12 @@ async def _open_commands(
 
     # To look for garbage in what was loaded, then and ever, is a tenth of the start.
     gc.freeze()
-    gc.enable()
     privileges.confine()  # now, for the socket may have had to be given to its group
     how = Apart(settings.replace, door.take_place, settings.forwarder)
     apart = None if settings.inside else how
-    return await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
+    commands = await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
+    gc.enable()  # now, for what is adopted stays as well
+    return commands
 
 
 def _restrict_calls() -> None:
@@ -171,9 +177,24 @@ def _restrict_calls() -> None:
         raise LaggError.of_os("--seccomp", "filter system calls", error) from error
 
 
+def _scraped(
+    settings: CommandLine,
+) -> Callable[..., AbstractAsyncContextManager[object]]:
+    """What serves metrics, by a socket that listens already; loaded where it is wanted.
+
+    LaggError: it cannot be served.
+    """
+    if settings.metrics is None:
+        return lambda *_: nullcontext()
+    from lagg.daemon.metrics import Metrics, listener_of
+
+    listener = listener_of(*settings.metrics, shared=not settings.inside)
+    return partial(Metrics, listener)
+
+
 async def _serve(
     settings: CommandLine,
-    laggs: Sequence[LaggConfig],
+    files: "Files",
     listener: socket.socket,
     open_operations: OpenOperations,
 ) -> None:
@@ -181,11 +202,7 @@ async def _serve(
     stop = _stop_signal(*((LEAVE_SIGNAL,) if settings.inside else ()))
     kernel = ThreadPoolExecutor(KERNEL_THREADS, "kernel")
     asyncio.get_running_loop().set_default_executor(kernel)
-    scraped = (
-        listener_of(*settings.metrics, shared=not settings.inside)
-        if settings.metrics
-        else None
-    )
+    scraped = _scraped(settings)
     commands = await open_operations(settings.state_dir)
     life.succession = commands.succession
     reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)
@@ -203,15 +220,18 @@ async def _serve(
         way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
         if settings.seccomp:
             _restrict_calls()
-        if not commands.adopted:  # else what runs is what somebody made of the files
-            await commands.reload(laggs)
+        if commands.adopted:  # what runs is what somebody made of the files
+            reloader.note(files.refusal)
+        else:
+            await commands.reload(files.require())
         await server.start(listener)
         # What start-up made stays: to collect it takes longer than a failover may.
         gc.collect()
         gc.freeze()
         notify("READY=1")
-        _log.info("serving %s, %d laggs configured", settings.socket, len(laggs))
-        async with Pulse(commands), Metrics(commands, scraped, life):
+        _log.info("serving %s, %d laggs configured", settings.socket, len(files.laggs))
+        wrong = reloader.complaints
+        async with Pulse(commands, wrong), scraped(commands, life, wrong):
             await stop.wait()
     _log.info("every port is as it was found")
 
@@ -223,6 +243,37 @@ def _stop_signal(*more: signal.Signals) -> asyncio.Event:
     for number in (*STOP_SIGNALS, *more):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the files say when laggd starts."""
+
+    laggs: tuple[LaggConfig, ...]
+    refusal: ConfigError | None  # why they say nothing
+
+    @classmethod
+    def of(cls, settings: CommandLine) -> "Files":
+        """Read.  ConfigError, unless there may be laggs that need no file.
+
+        Those of a laggd that has gone nobody else would control; one that lives does.
+        """
+        try:
+            return cls(_configured(settings.config), None)
+        except ConfigError as error:
+            if settings.replace or settings.inside or not _is_forwarder(settings):
+                raise
+            return cls((), error)
+
+    def require(self) -> tuple[LaggConfig, ...]:
+        """The laggs that they describe.  ConfigError."""
+        if self.refusal is not None:
+            raise self.refusal
+        return self.laggs
+
+
+def _is_forwarder(settings: CommandLine) -> bool:
+    return (settings.forwarder or settings.state_dir / FORWARDER_SOCKET).is_socket()
 
 
 def _configured(config: Path | None) -> tuple[LaggConfig, ...]:

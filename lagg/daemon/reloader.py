@@ -37,6 +37,7 @@ class Reloader:
         self._tasks = Tasks()
         self._signalled: asyncio.Task[None] | None = None
         self._closed = False
+        self._refusal: ConfigError | None = None
 
     async def close(self) -> None:
         """Waits for a reload that runs, and refuses every other from now on."""
@@ -56,11 +57,28 @@ class Reloader:
                 # In a thread: a slow disk must not hold up a failover.
                 wanted = await asyncio.to_thread(self._read)
                 changes = await self._apply(wanted)
+            except ConfigError as error:
+                self._refusal = error
+                raise
             finally:
                 self._notify("READY=1")
+            self._refusal = None
         for line in changes:
             _log.info("reload: %s", line)
         return changes
+
+    def complaints(self) -> tuple[str, ...]:
+        """Why what runs is not what the files say by now; mostly nothing."""
+        if self._refusal is None:
+            return ()
+        first, *more = map(str, self._refusal.complaints)
+        return (f"files refused: {first}{' ...' if more else ''}",)
+
+    def note(self, refusal: ConfigError | None) -> None:
+        """The files were read before, and refused; None: they were not."""
+        self._refusal = refusal
+        if refusal is not None:
+            _complain(refusal)
 
     def signal(self) -> None:
         """Reloads for who gets no answer, as a signal; complaints go to the log."""
@@ -76,8 +94,12 @@ class Reloader:
         try:
             changes = await self.reload()
         except (ConfigError, LaggError) as error:
-            for line in str(error).splitlines():
-                _log.error("reload: %s", line)
-            _log.error("reload: nothing was changed")
+            _complain(error)
         else:
             _log.info("reload: %d changes", len(changes))
+
+
+def _complain(error: ConfigError | LaggError) -> None:
+    for line in str(error).splitlines():
+        _log.error("reload: %s", line)
+    _log.error("reload: nothing was changed")

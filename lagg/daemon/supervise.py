@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, Self
 
@@ -24,6 +24,10 @@ BEATS = 3
 
 STATUS_SECONDS_MIN = 0.5
 """Between two status lines, however much happens."""
+
+AILING_SECONDS = 0.5
+"""Until all is looked at again while something ails: what is well again says so soon.
+A forwarder that is killed for its silence, after 12 s, must cost no laggd its life."""
 
 
 class HealthSource(Protocol):
@@ -58,23 +62,30 @@ def watchdog_seconds() -> float | None:
     return int(words) / 1_000_000 if words.isdecimal() and int(words) > 0 else None
 
 
-def status_of(health: Health) -> str:
-    """One line: "2 laggs, 4 ports, 3 carry", and what ails."""
+def status_of(health: Health, complaints: Sequence[str] = ()) -> str:
+    """One line: "2 laggs, 4 ports, 3 carry", what ails, and what is to be put right."""
     counts = (
         f"{health.laggs} lagg{'' if health.laggs == 1 else 's'}",
         f"{health.ports} port{'' if health.ports == 1 else 's'}",
         f"{health.carrying} carr{'ies' if health.carrying == 1 else 'y'}",
     )
-    return "; ".join((", ".join(counts), *health.ailments))
+    return "; ".join((", ".join(counts), *health.ailments, *complaints))
 
 
 class Pulse:
     """Keeps the supervisor told while it is entered; an async context manager."""
 
-    def __init__(self, source: HealthSource) -> None:
-        """Nothing is told before it is entered, and nothing if nobody supervises."""
+    def __init__(
+        self, source: HealthSource, complaints: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        """Nothing is told before it is entered, and nothing if nobody supervises.
+
+        `complaints`: of what keeps laggd from nothing, but is to be put right.
+        """
         self._source = source
+        self._complaints = complaints
         self._tasks = Tasks()
+        self._status = ""
         self._told: Health | None = None
 
     async def __aenter__(self) -> Self:
@@ -96,8 +107,11 @@ class Pulse:
             while True:
                 self._beat(alive=limit_s is not None)
                 await asyncio.sleep(min(STATUS_SECONDS_MIN, rest_s or 1))
+                ails = self._told is not None and self._told.ailments
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), rest_s)
+                    await asyncio.wait_for(
+                        news.wait(), AILING_SECONDS if ails else rest_s
+                    )
                 news.clear()
         finally:
             unsubscribe()
@@ -105,12 +119,13 @@ class Pulse:
     def _beat(self, *, alive: bool) -> None:
         """The status if it is another, and the sign of life if all is well."""
         health = self._source.health()
-        words = [] if health == self._told else [f"STATUS={status_of(health)}"]
+        status = status_of(health, self._complaints())
+        words = [] if status == self._status else [f"STATUS={status}"]
         if alive and not health.ailments:
             words.append("WATCHDOG=1")
         known = self._told.ailments if self._told else ()
         for ailment in set(health.ailments) - set(known):
             _log.error("%s", ailment)
-        self._told = health
+        self._told, self._status = health, status
         if words:
             notify("\n".join(words))

@@ -140,7 +140,7 @@ def answers(*requests: bytes) -> list[bytes]:
         commands = FakeCommands()
         await commands.create(LAGG)
         door = listener()
-        async with Metrics(commands, door, Life()):
+        async with Metrics(door, commands, Life()):
             where = door.getsockname()
             return [await ask(where, request) for request in requests]
 
@@ -173,7 +173,7 @@ def test_a_question_without_an_end_gets_no_answer() -> None:
 def test_one_client_too_many_is_turned_away_and_the_others_stay() -> None:
     async def run() -> tuple[bytes, bytes]:
         door = listener()
-        async with Metrics(FakeCommands(), door, Life()):
+        async with Metrics(door, FakeCommands(), Life()):
             where = door.getsockname()
             idle = [
                 await asyncio.open_connection(*where)

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a supervisor is told: readiness, status, and signs of life or none."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from lagg.daemon import supervise
+from lagg.events import Event
 from lagg.model import Health
 from tests.control.world import DEADLINE_SECONDS, RawClient
 from tests.tree import ROOT
@@ -174,6 +176,54 @@ def test_a_laggd_that_ails_tells_it_and_gives_no_sign_of_life(
     supervised.heard.settimeout(DEADLINE_SECONDS)
     supervised.ask("Destroy", name="ailing0")
     assert supervised.next() == "STATUS=0 laggs, 0 ports, 0 carry\nWATCHDOG=1"
+
+
+class Well:
+    """Commands of which nothing ails, and nothing is news."""
+
+    ailments: tuple[str, ...] = ()
+
+    def health(self) -> Health:
+        return Health(laggs=1, ports=2, carrying=2, ailments=self.ailments)
+
+    def subscribe(self, _: Callable[[Event], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+def test_what_is_only_to_be_put_right_is_told_and_stops_no_sign_of_life(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", supervised.environment["NOTIFY_SOCKET"])
+    monkeypatch.setenv("WATCHDOG_USEC", str(WATCHDOG_USEC))
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    async def told() -> list[str]:
+        async with supervise.Pulse(Well(), lambda: ["files refused: why"]):
+            return [await asyncio.to_thread(supervised.next) for _ in range(2)]
+
+    status = "STATUS=1 lagg, 2 ports, 2 carry; files refused: why"
+    assert asyncio.run(told()) == [f"{status}\nWATCHDOG=1", "WATCHDOG=1"]
+
+
+def test_what_is_well_again_is_a_sign_of_life_at_once(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", supervised.environment["NOTIFY_SOCKET"])
+    rest_s = 2 * DEADLINE_SECONDS
+    monkeypatch.setenv("WATCHDOG_USEC", str(supervise.BEATS * rest_s * 1_000_000))
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    source = Well()
+    source.ailments = ("it does not answer",)
+
+    async def told() -> list[str]:
+        async with supervise.Pulse(source):
+            first = await asyncio.to_thread(supervised.next)
+            source.ailments = ()
+            return [first, await asyncio.to_thread(supervised.next)]
+
+    status = "STATUS=1 lagg, 2 ports, 2 carry"
+    ails = f"{status}; it does not answer"
+    assert asyncio.run(told()) == [ails, f"{status}\nWATCHDOG=1"]
 
 
 @pytest.mark.parametrize(

@@ -59,19 +59,38 @@ def test_inspection_of_all_modules_does_not_load_the_whole() -> None:
     assert shown == "False False\n"
 
 
-def test_no_garbage_is_looked_for_until_all_is_loaded_nor_in_that_ever() -> None:
+def test_no_garbage_is_looked_for_until_all_is_open_nor_in_what_was_loaded_ever() -> (
+    None
+):
     shown = printed(
         "import gc, lagg.daemon\n"
+        "from types import SimpleNamespace\n"
         "from lagg.daemon import process\n"
         "from lagg.kernel import privileges\n"
+        "async def opened(*_, **__):\n"
+        "    print(gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
         "def main():\n"
         "    print(gc.isenabled(), gc.get_freeze_count())\n"
+        "    from lagg.operations.commands import Commands\n"
+        "    Commands.open = opened\n"
         "    settings = process._settings(['--inside'])\n"
-        "    process._open_commands(settings, None, '').send(None)\n"
-        "def opened():\n"
-        "    print(gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
-        "    raise SystemExit\n"
-        "process.main, privileges.confine = main, opened\n"
+        "    door = SimpleNamespace(take_place=None)\n"
+        "    try:\n"
+        "        process._open_commands(settings, door, '').send(None)\n"
+        "    except StopIteration:\n"
+        "        print(gc.isenabled())\n"
+        "process.main, privileges.confine = main, lambda: None\n"
         "lagg.daemon.main()\n"
     )
-    assert shown == "False 0\nTrue True\n"
+    assert shown == "False 0\nFalse True\nTrue\n"
+
+
+def test_asyncio_is_loaded_without_tls_which_others_still_have() -> None:
+    shown = printed(
+        "import lagg.daemon, sys\n"
+        "lagg.daemon._load_asyncio()\n"
+        "print('asyncio' in sys.modules, 'ssl' in sys.modules)\n"
+        "import ssl\n"
+        "print(ssl.__name__)\n"
+    )
+    assert shown == "True False\nssl\n"

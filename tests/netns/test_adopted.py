@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Lab, wait_until
-from lagg.daemon.process import UNLIKE
+from lab.daemon import Refused
+from lagg.daemon.process import BAD_CONFIG, UNLIKE
 from lagg.forwarder.client import ForwarderClient
 from lagg.handover.slots import SLOT_BYTES, Slots
 from tests.netns.outliving import PORTS, Left, facts
@@ -190,6 +191,31 @@ def test_everything_can_be_changed_after_an_adoption(left: Left) -> None:
     ctl("destroy", LAGG)
     assert left.laggd.stop() == 0
     left.untouched()
+
+
+# ---- files -------------------------------------------------------------------------
+
+
+def test_wrong_files_keep_nobody_from_going_on_with_what_runs(left: Left) -> None:
+    config = left.near.directory / "laggd.toml"
+    config.write_text("nonsense = 1\n")
+    left.create()
+    before, forwarder = left.record(), left.laggd.forwarder()
+    left.kill()
+    left.laggd.configure(config)
+    left.start()
+    after = left.record()
+    assert after["ports"] == before["ports"]
+    assert after["ifindex"] == before["ifindex"]
+    assert left.laggd.forwarder() == forwarder
+    said = f"{config}: nonsense"
+    assert said in left.laggd.log_tail()
+    with pytest.raises(Refused, match="nonsense"):
+        left.laggd.ctl("reload")
+    assert left.record()["generation"] == after["generation"]
+    assert left.laggd.stop() == 0
+    left.untouched()
+    assert left.laggd.refused() == BAD_CONFIG  # there is nothing left to go on with
 
 
 # ---- refused -----------------------------------------------------------------------

@@ -112,7 +112,7 @@ class Daemon:
         self.log = host.directory / "laggd.log"
         self._options = ["--log-level", log_level, *options]
         if config is not None:
-            self._options += ["--config", str(config)]
+            self.configure(config)
         if self._prefix:
             self._options.append("--seccomp")
         self._process: subprocess.Popen[str] | Successor | None = None
@@ -149,6 +149,10 @@ class Daemon:
     def limit(self, *limits: str) -> None:
         """When it is started next, it has these limits: prlimit(1)'s words."""
         self._prefix = ("prlimit", *limits, *self._prefix)
+
+    def configure(self, config: Path) -> None:
+        """When it is started next, it reads this file."""
+        self._options += ["--config", str(config)]
 
     def restart(self) -> dict[str, Any]:
         """`laggctl restart`; what it says.  All that follows is of the next laggd."""
