@@ -15,9 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lagg.daemon import metrics
+from lagg.daemon.families import FAMILIES, OF_DAEMON
 from lagg.daemon.metrics import (
-    FAMILIES,
-    OF_DAEMON,
     Metrics,
     listener_of,
     names,
@@ -65,10 +64,20 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def record() -> LaggRecord:
-    """A lagg whose first port has LACP's counters, too."""
+    """A lagg whose first port has LACP's counters, too, and is watched."""
     found = record_of(LAGG)
     counters = {"lacpdu_rx": 7, "flaps": 1, "bad": {"runt": 2}}
     found["ports"][0]["lacp"] = cast(PortLacpRecord, {"counters": counters})
+    found["ports"][0]["watch"] = [
+        {
+            "kind": "arp",
+            "target": "192.0.2.1",
+            "state": "down",
+            "since": "2017-07-14T02:40:00Z",
+            "reason": "no reply for 3 x 100 ms",
+            "failures": 4,
+        }
+    ]
     return found
 
 
@@ -92,6 +101,9 @@ def test_a_page_says_what_the_record_says() -> None:
     assert page[key("laggd_port_speed_bits_per_second", **eth0)] == 10_000_000_000
     assert page[key("laggd_port_flag", **eth0, flag="active")] == 1
     assert page[key("laggd_port_flag", lagg="lagg0", port="eth1", flag="active")] == 0
+    watch = {"watch": "1", "kind": "arp", "target": "192.0.2.1"}
+    assert page[key("laggd_port_watch_alive", **eth0, **watch)] == 0
+    assert page[key("laggd_port_watch_failures_total", **eth0, **watch)] == 4
     heard = key("laggd_port_lacp_events_total", **eth0, event="lacpdu_rx")
     assert page[heard] == 7
     assert page[key("laggd_port_lacp_bad_frames_total", **eth0, reason="runt")] == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from lagg.cli.importing import watches
 from lagg.cli.importing.draft import Draft, Drafts
 from lagg.cli.importing.text import whole
 
@@ -68,19 +69,12 @@ _NUMBERS = {
 _NO_MAC = "00:00:00:00:00:00"
 
 _LINK = "the kernel tells laggd of a link at once; nothing is polled"
-_NO_ARP = "there is no ARP monitor: a port is lost when its link is, and not before"
 _BY_HASH = "flows are spread by their hash, not by load"
 _WHY = {
     "miimon": _LINK,
     "use_carrier": _LINK,
     "fail_over_mac": "all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
-    "arp_interval": _NO_ARP,
-    "arp_ip_target": _NO_ARP,
-    "arp_validate": _NO_ARP,
-    "arp_all_targets": _NO_ARP,
-    "arp_missed_max": _NO_ARP,
-    "ns_ip6_target": _NO_ARP,
     "tlb_dynamic_lb": _BY_HASH,
     "lp_interval": "there are no learning packets",
 }
@@ -174,8 +168,9 @@ def set_options(draft: Draft, options: Mapping[str, str]) -> None:
     for key, value in options.items():
         if key == "xmit_hash_policy":
             _set_policy(draft, value)
-        elif key != "mode":
+        elif key != "mode" and key not in watches.BONDING:
             _set_option(draft, key, value)
+    watches.set_bonding(draft, options)
     _set_pace(draft, options)
     if proto in _HASHED and "lagghash" not in draft.keys:
         draft.set("lagghash", POLICIES["layer2"])

@@ -14,6 +14,7 @@ from typing import Any
 from lagg.cli.importing.bonding import NO_EQUIVALENT, Bonds
 from lagg.cli.importing.draft import Draft, Drafts
 from lagg.cli.importing.text import Source
+from lagg.cli.importing.watches import probes, team_watch
 
 _RUNNERS = {
     "activebackup": "failover",
@@ -45,7 +46,8 @@ _SETTINGS = {
 """The lacp runner's, which take the same values here."""
 
 _AT_ONCE = "the kernel tells laggd of a link at once; nothing else is asked"
-_NO_PROBE = "no neighbour is asked: a port is lost when its link is, and not before"
+_NO_PROBE = "there is no such link watch"
+_WATCHING = ("link_watch", "link_watch_policy")
 _REPEATED = {
     "notify_peers": {"count": "announce_count", "interval": "announce_interval_ms"},
     "mcast_rejoin": {"count": "rejoin_count"},
@@ -99,12 +101,11 @@ def team(document: Mapping[str, Any], name: str) -> Draft:
     for key, value in document.items():
         if key == "hwaddr":
             draft.set("mac", value, f"hwaddr {value}")
-        elif key == "link_watch" and _is_delay(value):
-            _set_delays(draft, value)
         elif key in _REPEATED and isinstance(value, dict):
             _set_repeated(draft, key, value)
-        elif key not in ("device", "runner", "ports"):
+        elif key not in ("device", "runner", "ports", *_WATCHING):
             _note(draft, key, value)
+    _set_watches(draft, document)
     return draft
 
 
@@ -152,6 +153,8 @@ def _add_port(draft: Draft, port: str, settings: object) -> None:
             draft.set_port(port, "lacp_port_priority", value)
         elif key == "prio" and draft.keys["proto"] == "failover":
             draft.set_port(port, "priority", value)
+        elif key == "link_watch":
+            _note_watches(draft, value, of=f"ports {port} ")
         elif key != "sticky" or not isinstance(value, bool):
             _note(draft, key, value, of=f"ports {port} ")
 
@@ -175,6 +178,43 @@ def _set_sticky(draft: Draft, ports: Mapping[str, Any]) -> None:
         draft.note("sticky true, of some ports", "reselect is of all ports")
 
 
+def _set_watches(draft: Draft, document: Mapping[str, Any]) -> None:
+    """The team's link watches; a port's own stand in their place (teamd.conf(5))."""
+    ports = document.get("ports", {})
+    own = {
+        port: ports[port]["link_watch"]
+        for port in draft.ports
+        if isinstance(ports[port], dict) and "link_watch" in ports[port]
+    }
+    others = [port for port in draft.ports if port not in own] if own else []
+    found = []
+    for each in _watches(document.get("link_watch", [])):
+        if _is_delay(each):
+            _set_delays(draft, each)
+        elif probes(each):
+            found.append(team_watch(draft, each, others))
+        else:
+            _note(draft, "link_watch", each)
+    for port, value in own.items():
+        found += [team_watch(draft, w, [port]) for w in _watches(value) if probes(w)]
+    if found:
+        draft.set("watch", found, f"link_watch {'; '.join(found)}")
+    policy = document.get("link_watch_policy", "any" if len(found) > 1 else "all")
+    if policy != "all":
+        draft.set("watch_policy", policy, f"link_watch_policy {json.dumps(policy)}")
+
+
+def _watches(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _note_watches(draft: Draft, value: object, of: str) -> None:
+    """A port's own that ask nobody."""
+    for each in _watches(value):
+        if not probes(each):
+            _note(draft, "link_watch", each, of)
+
+
 def _is_delay(value: object) -> bool:
     """Whether it is team's watch of a link, whose delays are ours."""
     return isinstance(value, dict) and value.get("name") == "ethtool"
@@ -195,7 +235,5 @@ def _note(draft: Draft, key: str, value: object, of: str = "") -> None:
 
 
 def _why_watch(value: object) -> str:
-    """One link watch, or a list of them."""
-    watches = value if isinstance(value, list) else [value]
-    names = {str(each.get("name")) for each in watches if isinstance(each, dict)}
-    return _AT_ONCE if names <= {"ethtool"} else _NO_PROBE
+    """Of a link watch that asks nobody."""
+    return _AT_ONCE if _is_delay(value) else _NO_PROBE
