@@ -159,22 +159,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="W",
         help="as arp,target=192.0.2.1,interval_ms=100; repeated: several; '': none",
         sentence=(
-            "A list of tables, `[[lagg.watch]]`: how it is found out that the path"
-            " behind a port is dead though its carrier lives.  Nothing is given to"
-            " such a port; with lacp, LACP itself goes on.  `kind` is `arp`, `ns`"
-            " (IPv6), `bfd` or `poll`; `target` an address on the link, or a list of"
-            " which any may answer; `interval_ms` and `missed_max`, by default 1000"
-            " and 3: how often it is asked, and how often in vain; `vlan` an id, or a"
-            " list of the outer and the inner one; `ports` the ports that are watched,"
-            " all unless given; `init_wait_ms` how long a port that comes up is not"
-            " asked; `source` an address that nobody has, for targets that answer"
-            " none without; `target_mac` whose answers alone count; `answer` is `port`,"
-            " or `lagg` where the partner spreads its answers over the ports, as with"
-            " lacp it always may.  `bfd` has a session (RFC 5880) on each port: with"
-            " `target`, the partner's address, and `source`, the lagg's, that of RFC"
-            " 7130; without both, that of Open vSwitch's `bfd` of an interface.  On the"
-            " command line each is words with commas, `vlan` has a dot, and `target`"
-            " and `port` may be repeated."
+            "A list of tables, `[[lagg.watch]]`, that find the path behind a port dead"
+            " though its carrier lives; nothing is given to it then.  `kind` is `arp`,"
+            " `ns` (IPv6), `bfd` or `poll`; `target` an address on the link, or a list"
+            " of which any may answer; `missed_max` probes (3), one each `interval_ms`"
+            " (1000), are without answer; `vlan` an id, or outer and inner one; `ports`"
+            " all unless given; `init_wait_ms` before the first; `source` an address"
+            " that nobody has; `target_mac` whose answers alone count; `answer` `port`,"
+            " or `lagg`: by any, as with lacp.  `bfd`: with `target` and `source`, the"
+            " lagg's, that of RFC 7130; without, Open vSwitch's."
         ),
         protos=_CARRYING,
     ),
@@ -183,9 +176,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.WORD,
         metavar="P",
         help="all or any: how many watches must find a port's path alive",
-        sentence=(
-            "How many of a port's watches must find its path alive: `all` or `any`."
-        ),
+        sentence="How many of a port's watches must find its path alive.",
         protos=_CARRYING,
         usual="all",
     ),

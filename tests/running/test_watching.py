@@ -321,8 +321,7 @@ def test_the_next_one_begins_with_what_was_found() -> None:
         lagg.bundle.give_up()
         nxt = Lagg(Proto.LOADBALANCE, WATCH)
         nxt.far.cut.add(0)
-        nxt.bundle._shape = left
-        nxt.bundle.settle()
+        nxt.bundle.adopt(left)
         assert (nxt.states(), nxt.carries()) == ([["down"], ["up"]], {1})
         await passes(1)
         assert nxt.bundle.shape.ports == left.ports
