@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A laggd whose extension is built under sanitizers, beside the one in .venv.
 
-Owns .venv/lab/sanitized-*: copies of our sources with that extension in them.  What the
-sanitizers say is in the daemon's log, and in its exit code; ASan also ends it.
+Owns .venv/lab/sanitized-*: copies of our C sources, what was made of them, and links to
+the Python of the tree, of which a change needs no compiler.  What the sanitizers say is
+in the daemon's log, and in its exit code; ASan also ends it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,10 @@ from lab.daemon import LAGGD, ROOT, START_SECONDS, Daemon
 from lab.host import CommandError, Host
 from lab.program import CACHE
 from lab.waiting import wait_until
+
+PACKAGE = ROOT / "lagg"
+MADE = frozenset({"_native.abi3.so", "lagg-forwarder"})
+"""What a build makes in the package."""
 
 QUARANTINE_MB = 16
 """What is freed last stays poisoned; ASan's own 256 MB would hide a leak."""
@@ -118,14 +124,23 @@ def build(flags: str) -> Path:
             _make(sources, made, flags)
             _remove_old(kind)
             made.rename(copy)
+    _link(PACKAGE, copy / "lagg")
     return copy
 
 
 def _sources() -> list[Path]:
+    """All that a build reads."""
     single = [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md")]
-    patterns = ("lagg/**/*.py", "lagg/*.varlink", "lagg/py.typed", "native/**/*.[chp]*")
-    found = {path for pattern in patterns for path in ROOT.glob(pattern)}
-    return [*single, *sorted(path for path in found if path.is_file())]
+    found = {path for path in ROOT.glob("native/**/*.[chp]*") if path.is_file()}
+    return [*single, PACKAGE / "__init__.py", *sorted(found)]
+
+
+def _link(package: Path, copy: Path) -> None:
+    """Gives the copy of a package all that it has and the copy has not."""
+    for path in package.iterdir():
+        if path.name not in MADE and path.name != "__pycache__":
+            with suppress(FileExistsError):
+                (copy / path.name).symlink_to(path)
 
 
 def _make(sources: list[Path], copy: Path, flags: str) -> None:
