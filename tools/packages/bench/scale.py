@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from statistics import median
 
 from lab import Daemon, Lab
 from lab.daemon import LAGGCTL
@@ -18,6 +19,7 @@ from lab.waiting import wait_until
 
 IDLE_S = 5.0
 ROUNDS = 20
+ADOPTIONS = 3
 TIMEOUT_S = 1200
 
 
@@ -29,7 +31,9 @@ def main(words: Sequence[str] | None = None) -> None:
     print(
         "| laggs x ports | made, s | ms a port | RSS, MB | one set, ms | one reload, ms"
     )
-    print("| | carrier seen, ms | idle CPU, % | destroyed, s |")
+    print("| | carrier seen, ms | idle CPU, % | restarted: away, s | by laggctl, s")
+    print("| | killed: answers again, s | CPU of a laggd that has adopted, s |")
+    print("| | destroyed, s |")
     for size in chosen.sizes:
         laggs, ports = map(int, size.split("x"))
         with Lab() as lab:
@@ -54,6 +58,7 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
         f"{_median_ms(lambda n: _change_one(daemon, config, laggs, ports, n)):.1f}",
         f"{_median_ms(lambda n: _carrier(daemon, far, n)):.1f}",
         f"{_idle_percent(pids):.1f}",
+        *_adopted(daemon),
     )
     config.write_text("")
     gone_s = _timed(lambda: _reload(daemon))
@@ -111,6 +116,29 @@ def _carrier(daemon: Daemon, far: Host, turn: int) -> None:
     up = ("down", "up")[turn % 2]
     far.set_link("q0", state=up)
     wait_until(lambda: daemon.port("lagg0", "p0")["link"] == up, 10, "it is told")
+
+
+def _adopted(daemon: Daemon) -> tuple[str, ...]:
+    """What it takes that another laggd goes on with all: medians of a few times."""
+    rounds = [(*_restarted(daemon), _followed(daemon)) for _ in range(ADOPTIONS)]
+    away_s, took_s, cpu_s, killed_s = map(median, zip(*rounds, strict=True))
+    return (f"{away_s:.2f}", f"{took_s:.2f}", f"{killed_s:.2f}", f"{cpu_s:.2f}")
+
+
+def _restarted(daemon: Daemon) -> tuple[float, float, float]:
+    """How long control was away and laggctl took; the CPU time of the next one."""
+    began_s = time.monotonic()
+    away_s = float(daemon.restart()["control_away_s"])
+    return away_s, time.monotonic() - began_s, _cpu_s(daemon.pid)
+
+
+def _followed(daemon: Daemon) -> float:
+    """From the next one's start on, when one was killed."""
+    daemon.kill()
+    began_s = time.monotonic()
+    daemon.start()
+    daemon.records()
+    return time.monotonic() - began_s
 
 
 def _median_ms(act: Callable[[int], None]) -> float:
