@@ -132,6 +132,18 @@ def test_what_a_partner_says_anew_and_a_change_of_our_own_are_saved_at_once() ->
     kept(work)
 
 
+def test_what_a_partner_says_anew_of_which_no_plan_depends_is_saved_at_once() -> None:
+    async def work(world: World, mine: Kept) -> None:
+        while not await mine.saves_in(0.05):
+            pass  # what may wait does so for a second from here
+        shape = world.a.bundle.shape
+        world.b.change(lacp_fast_timeout=False)
+        assert await mine.saves_in(0.2)
+        assert world.a.bundle.shape == shape
+
+    kept(work)
+
+
 def test_what_cannot_be_saved_is_tried_again() -> None:
     async def work(world: World, mine: Kept) -> None:
         await world.a.actor.close()  # which would have it saved every second
