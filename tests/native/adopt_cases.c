@@ -302,15 +302,91 @@ an_adopted_port_keeps_its_slot_and_counts(void)
     halves_end(&halves);
 }
 
-int
-main(void)
+/* ---- garbage ----------------------------------------------------------------------
+ */
+
+enum { ROUNDS = 400, ALTERED_MAX = 32, NEAR = 4096 };
+
+/* Bytes of a memory are others behind its head, by half of the times close to it. */
+static void
+memory_alter(uint8_t *memory, size_t bytes, uint64_t *seed)
 {
+    size_t first = sizeof(struct layout);
+    uint64_t count = 1 + check_random(seed) % ALTERED_MAX;
+
+    if (check_random(seed) % 2 == 0 && bytes - first > NEAR) {
+        bytes = first + NEAR;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        memory[first + check_random(seed) % (bytes - first)] =
+            (uint8_t)check_random(seed);
+    }
+}
+
+/* Whatever is there is refused, or only wrong. */
+static bool
+garbage_is_adopted(struct lagg_device *old)
+{
+    const struct lagg_plan plan = plan_with(0, 0);
+    const struct lagg_device_fds fds = device_fds_dup(old);
+    struct lagg_device *fresh = NULL;
+    struct lagg_reading reading;
+    uint64_t ticket = 0;
+    uint32_t worker = 0;
+    int error = lagg_device_adopt(&fds, LAGG_APART, &fresh);
+
+    CHECK(error == 0 || error == -EPROTO);
+    if (error != 0) {
+        fds_close((const int *)&fds, FDS);
+        return false;
+    }
+    lagg_device_read(fresh, &reading);
+    (void)lagg_device_publish(fresh, &plan, &ticket);
+    (void)lagg_device_passed(fresh, ticket, &worker);
+    (void)lagg_device_reclaim(fresh);
+    CHECK(lagg_device_destroy(fresh) == 0);
+    return true;
+}
+
+static void
+garbage_in_a_memory_harms_nobody(uint64_t seed)
+{
+    struct lagg_device *old = device_make(1, LAGG_INSIDE);
+    uint8_t *const memories[] = {(uint8_t *)old->plans, (uint8_t *)old->work};
+    const size_t bytes[] = {plans_bytes(), work_bytes(1)};
+    uint8_t *copies[] = {malloc(bytes[0]), malloc(bytes[1])};
+    uint32_t adopted = 0;
+
+    check_about("garbage", 0);
+    publish(old, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        memcpy(copies[i], memories[i], bytes[i]);
+    }
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        memory_alter(memories[round % 2], bytes[round % 2], &seed);
+        adopted += garbage_is_adopted(old);
+        for (uint32_t i = 0; i < 2; i++) {
+            memcpy(memories[i], copies[i], bytes[i]);
+        }
+    }
+    CHECK(adopted > 0 && adopted < ROUNDS);
+    free(copies[0]);
+    free(copies[1]);
+    CHECK(lagg_device_destroy(old) == 0);
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t seed = check_seed(argc, argv);
+
     namespace_enter();
     link_up("lo");
     whoever_adopts_goes_on_where_the_other_was();
     what_a_dead_writer_left_is_reusable_once_nobody_can_see_it();
     no_descriptor_but_the_right_one_is_taken();
     no_memory_of_another_layout_is_taken();
+    garbage_in_a_memory_harms_nobody(seed);
     a_device_whose_tap_was_deleted_is_adopted();
     a_port_whose_interface_was_deleted_is_adopted_without_xdp();
     no_socket_but_the_right_one_is_taken();
