@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from fcntl import ioctl
 
 from lagg.errors import LaggError
 from lagg.kernel.native import MARK
@@ -34,14 +35,20 @@ _PACKET_DROP_MEMBERSHIP = 2
 _PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
 _PACKET_IGNORE_OUTGOING = 23
-_PACKET_MR_UNICAST = 3
+_PACKET_MR_MULTICAST, _PACKET_MR_UNICAST = 0, 3
 _PACKET_MREQ = struct.Struct("=iHH8s")
 _TPACKET_STATS = struct.Struct("=II")  # packets, drops; reading resets them
 _AUXDATA = struct.Struct("=IIIHHHH")  # status, lengths, offsets, VLAN tag, its TPID
+_ROOM = socket.CMSG_SPACE(_AUXDATA.size)
 _TP_STATUS_VLAN_VALID = 0x10
 _TP_STATUS_VLAN_TPID_VALID = 0x40
 _TPID_CUSTOMER = 0x8100
 _MACS_BYTES = 12
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_GLINK = 0x0A
+_ETHTOOL_VALUE = struct.Struct("=II")
+_IFREQ = struct.Struct("@16sP16x")
 
 _SO_ATTACH_FILTER = 26
 _SOCK_FILTER = struct.Struct("=HBBI")
@@ -50,7 +57,8 @@ _SOCK_FPROG = struct.Struct("@HP")
 _LDH_ABS, _LDB_ABS, _LDH_IND, _LDB_IND = 0x28, 0x30, 0x48, 0x50
 _LDX_IMM, _JA, _JEQ, _JSET, _RET = 0x01, 0x05, 0x15, 0x45, 0x06
 _ARP, _IPV4, _IPV6, _SERVICE_TAG = 0x0806, 0x0800, 0x86DD, 0x88A8
-_UDP, _ICMPV6, _ADVERTISEMENT, _BFD_PORT = 17, 58, 136, 3784
+_UDP, _ICMPV6, _ADVERTISEMENT = 17, 58, 136
+_BFD, _BFD_MICRO = 3784, 6784  # UDP ports
 _FRAGMENT_BITS = 0x1FFF
 
 # By label; a jump names two of them.  The outer tag is beside the frame, wherever it
@@ -73,7 +81,8 @@ _PROGRAM: tuple[_Step, ...] = (
     ("", _LDB_IND, 54, "", ""),  # type
     ("", _JEQ, _ADVERTISEMENT, "probed", "no"),
     ("udp6", _LDH_IND, 56, "", ""),  # destination port
-    ("", _JEQ, _BFD_PORT, "yes", "no"),
+    ("", _JEQ, _BFD, "yes", ""),
+    ("", _JEQ, _BFD_MICRO, "yes", "no"),
     ("ipv4", _LDB_IND, 14, "", ""),  # version 4 and no options
     ("", _JEQ, 0x45, "", "no"),
     ("", _LDB_IND, 23, "", ""),
@@ -81,7 +90,8 @@ _PROGRAM: tuple[_Step, ...] = (
     ("", _LDH_IND, 20, "", ""),
     ("", _JSET, _FRAGMENT_BITS, "no", ""),
     ("", _LDH_IND, 36, "", ""),
-    ("", _JEQ, _BFD_PORT, "yes", "no"),
+    ("", _JEQ, _BFD, "yes", ""),
+    ("", _JEQ, _BFD_MICRO, "yes", "no"),
     ("probed", _LDB_ABS, 0, "", ""),  # an answer to a probe of ours, by its receiver
     ("", _JEQ, PROBE_OCTET, "yes", "no"),
     ("yes", _RET, _FRAME_BYTES_MAX, "", ""),
@@ -164,18 +174,19 @@ class ProbeSocket:
 
     def _member(self, operation: int, mac: str) -> None:
         octets = bytes.fromhex(mac.replace(":", ""))
-        request = _PACKET_MREQ.pack(self._ifindex, _PACKET_MR_UNICAST, 6, octets)
+        kind = _PACKET_MR_MULTICAST if octets[0] & 1 else _PACKET_MR_UNICAST
+        request = _PACKET_MREQ.pack(self._ifindex, kind, 6, octets)
         with suppress(OSError):
             self._socket.setsockopt(_SOL_PACKET, operation, request)
 
     def frames(self) -> Iterator[bytes]:
         """Up to READS_MAX frames that wait, tags in their place, without FCS."""
-        # An error is the link's, which went down or away; netlink tells of it.
-        with suppress(OSError):
-            for _ in range(READS_MAX):
-                room = socket.CMSG_SPACE(_AUXDATA.size)
-                frame, beside, _, _ = self._socket.recvmsg(_FRAME_BYTES_MAX, room)
-                yield _with_tag(frame, beside)
+        for _ in range(READS_MAX):
+            try:
+                frame, beside, _, _ = self._socket.recvmsg(_FRAME_BYTES_MAX, _ROOM)
+            except OSError:  # nothing waits, or the link is away: netlink tells of it
+                return
+            yield _with_tag(frame, beside)
 
     def send(self, frame: bytes) -> bool:
         """Sends a frame; whether the kernel took it."""
@@ -183,6 +194,20 @@ class ProbeSocket:
             return self._socket.send(frame) == len(frame)
         except OSError:
             return False
+
+    def carrier(self) -> bool | None:
+        """Whether the port's driver says that it has one; None: it does not say.
+
+        Takes as long as the driver does, and whoever holds the kernel's lock of all
+        interfaces: to be called in a thread.
+        """
+        asked = ctypes.create_string_buffer(_ETHTOOL_VALUE.pack(_ETHTOOL_GLINK, 0))
+        with suppress(OSError):
+            name = self._socket.getsockname()[0].encode()
+            request = _IFREQ.pack(name, ctypes.addressof(asked))
+            ioctl(self._socket, _SIOCETHTOOL, request)
+            return bool(_ETHTOOL_VALUE.unpack(asked.raw[: _ETHTOOL_VALUE.size])[1])
+        return None
 
     def take_overruns(self) -> int:
         """Frames that found no room since the last call."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from lagg.lacp.lease import Lease, lease_of
+from lagg.lacp.lease import Lease
 from lagg.link import Link
 from lagg.tasks import together
 
@@ -60,17 +60,20 @@ class Ears:
         clock: Callable[[], int],
         received: Callable[[int, list[bytes]], None],
         is_paused: Callable[[], bool] = lambda: False,
+        lease_of: Callable[[bytes], Lease | None] = lambda _: None,
         frames_per_slot: int = FRAMES_PER_SLOT,
     ) -> None:
         """`open_socket` takes ifindex and name; it may run in any thread.
 
         `received` is called with a port's number and its frames; while `is_paused` it
-        is with none, and the frames wait in the kernel.
+        is with none, and the frames wait in the kernel.  `lease_of`: how a frame that
+        was sent is to be repeated while nobody is here; None: as those before it.
         """
         self._open_socket = open_socket
         self._clock = clock
         self._received = received
         self._is_paused = is_paused
+        self._lease_of = lease_of
         self._frames_per_slot = frames_per_slot
         self._ears: dict[int, _Ear] = {}
         self._slot_ends_at: int | None = None  # None: nobody was heard lately
@@ -119,7 +122,7 @@ class Ears:
         ear = self._ears.get(number)
         if ear is not None:
             ear.socket.send(frame)
-            ear.lease = lease_of(frame) or ear.lease
+            ear.lease = self._lease_of(frame) or ear.lease
 
     def waiting(self, number: int) -> list[bytes]:
         """What waits at a port, for who must not judge before that is heard."""
@@ -139,9 +142,9 @@ class Ears:
         if self._slot_ends_at is None or now < self._slot_ends_at:
             return
         for number, ear in self._ears.items():
-            if ear.heard:
-                ear.heard = 0
+            if ear.heard >= self._frames_per_slot:
                 self._hear(number)
+            ear.heard = 0
         self._slot_ends_at = None
 
     def _hear(self, number: int) -> None:

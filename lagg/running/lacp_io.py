@@ -20,6 +20,7 @@ from lagg.events import EventKind
 from lagg.handover.saved import SavedLacp, SavedLacpPort
 from lagg.kernel.slow import SlowSocket
 from lagg.lacp.engine import Engine
+from lagg.lacp.lease import lease_of
 from lagg.lacp.values import (
     NS,
     Bad,
@@ -86,7 +87,9 @@ class LacpIo:
         self._bundle = bundle
         self._changed = changed
         self._clock = clock
-        self.sockets = Ears(open_socket, clock, self._received, lambda: self._held_up)
+        self.sockets = Ears(
+            open_socket, clock, self._received, lambda: self._held_up, lease_of
+        )
         self._ports: dict[int, _Known] = {}  # the engine's, by number
         # The lagg's; while it has ports only the user changes it: when the one that
         # lent it leaves, the others need not come to terms anew.

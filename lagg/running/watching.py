@@ -10,9 +10,10 @@ kept from its work finds no path dead that answered meanwhile.  While nobody is 
 verdicts stand still; the next laggd begins with them.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Protocol
@@ -21,16 +22,18 @@ from lagg.errors import LaggError
 from lagg.kernel.probe import ProbeSocket
 from lagg.lacp.values import NS, Mac
 from lagg.model import Proto
-from lagg.plan.shape import Port
+from lagg.plan.shape import Port, Shape
 from lagg.running.bundle import Bundle
 from lagg.running.ears import Ears, Slow
 from lagg.tasks import Alarm, Tasks, asked
 from lagg.watchers.address import probe_mac
 from lagg.watchers.kinds import MAKERS, Maker
 from lagg.watchers.watcher import Ends, Watcher
-from lagg.watches import Answer, LinkWatch, Verdict, WatchKind
+from lagg.watches import Answer, LinkWatch, Verdict, WatchKind, WatchState
 
 log = logging.getLogger(__name__)
+
+NEVER = 1 << 63
 
 RETRY_NS = NS
 """Before a socket is opened again that could not be; nothing is judged until then."""
@@ -49,6 +52,9 @@ class Probe(Slow, Protocol):
     def admit(self, macs: Collection[Mac]) -> None:
         """Has the NIC let in frames for these MACs."""
 
+    def carrier(self) -> bool | None:
+        """What the driver says; for a thread."""
+
 
 @dataclass(slots=True)
 class _Path:
@@ -61,6 +67,10 @@ class _Path:
     carries: bool = False  # as the machines were told
     probe: Probe | None = None  # None: not open yet
     retry_at: int | None = None
+    due_at: int = NEVER  # the earliest of its machines, or before it
+
+
+_NO_PATH = _Path(0, 0, "")
 
 
 class Watching:
@@ -90,6 +100,12 @@ class Watching:
         self._alarm = Alarm(self._ring)
         self._tasks = Tasks()
         self._working = self._closed = False
+        # What was done already, so that a frame that changes nothing costs little:
+        self._known: Shape | None = None  # the machines are as this shape says
+        self._said: dict[Watcher, tuple[WatchState, str]] = {}  # as the lagg has it
+        self._armed_at: int | None = None  # the timer's; None: it has rung
+        self._has_news = self._wonders = self._asking = False
+        self._by_any = False  # whether an answer may come by another port
 
     def close(self) -> None:
         """Ends at once; its sockets close by and by."""
@@ -108,6 +124,7 @@ class Watching:
             self._work(lambda now: None)
 
     def _ring(self) -> None:
+        self._armed_at = None
         with asked(None):
             self._work(self._tick)
 
@@ -123,44 +140,86 @@ class Watching:
         try:
             now = self._clock()
             self._ears.begin_slot(now)
-            self._reconcile(now)
+            if self._known is not self._bundle.shape:
+                self._known = self._bundle.shape
+                self._reconcile(now)
+                self._has_news, self._armed_at = True, None
             work(now)
-            self._conclude()
+            if self._has_news:
+                self._conclude()
             self._arm(now)
         finally:
             self._working = False
 
     def _tick(self, now: int) -> None:
-        for number in self._paths:
-            self._take(number, self._ears.waiting(number), now)
         for number, path in self._paths.items():
             if path.retry_at is not None and path.retry_at <= now:
                 self._begin_open(number, path)
-            for machine in path.machines.values():
-                due_at = machine.due_at()
-                if due_at is not None and due_at <= now:
-                    self._send(number, machine.tick(now))
+            if self._by_any or path.due_at <= now:
+                self._take(number, self._ears.waiting(number), now)
+        for number, path in self._paths.items():
+            if path.due_at <= now:
+                for machine in path.machines.values():
+                    if _is_due(machine, now):
+                        self._came(number, machine, machine.tick(now))
+                path.due_at = _earliest(path.machines.values())
+        if self._wonders and not self._asking:
+            self._ask()
 
     def _take(self, number: int, frames: Iterable[bytes], now: int) -> None:
         """Frames that came in by a port, for the machines that they may concern."""
         for frame in frames:
             for of, machine in self._hearers(number):
-                self._send(of, machine.heard(frame, now))
+                self._came(of, machine, machine.heard(frame, now))
 
     def _hearers(self, number: int) -> Iterator[tuple[int, Watcher]]:
         """The port's machines; those of other ports whose answer may come by any."""
-        for of, path in self._paths.items():
-            for watch, machine in path.machines.items():
-                if of == number or self._takes_any(watch):
-                    yield of, machine
+        for machine in self._paths.get(number, _NO_PATH).machines.values():
+            yield number, machine
+        if self._by_any:
+            for of, path in self._paths.items():
+                for watch, machine in path.machines.items():
+                    if of != number and self._takes_any(watch, machine):
+                        yield of, machine
 
-    def _takes_any(self, watch: LinkWatch) -> bool:
+    def _takes_any(self, watch: LinkWatch, machine: Watcher) -> bool:
         by_any = self._bundle.shape.proto is Proto.LACP
-        return by_any or watch.answer is Answer.LAGG
+        return machine.strays and (by_any or watch.answer is Answer.LAGG)
 
-    def _send(self, number: int, frames: Iterable[bytes]) -> None:
+    def _came(self, number: int, machine: Watcher, frames: Iterable[bytes]) -> None:
+        """What came of a call: frames that leave, news, and another time to call."""
         for frame in frames:
             self._ears.send(number, frame)
+        if self._said.get(machine) != (machine.state, machine.reason):
+            self._has_news = True
+        self._wonders |= machine.asks
+        due_at = machine.due_at()
+        if due_at is not None and due_at < self._paths[number].due_at:
+            self._paths[number].due_at = due_at
+            self._armed_at = None
+
+    # ---- what drivers say ----------------------------------------------------------
+
+    def _ask(self) -> None:
+        """The drivers whose machines want to know: in a thread, for they may wait."""
+        probes = [
+            (number, path.probe)
+            for number, path in self._paths.items()
+            if path.probe is not None and any(m.asks for m in path.machines.values())
+        ]
+        self._wonders, self._asking = False, True
+        self._tasks.begin(self._ask_drivers, probes)
+
+    async def _ask_drivers(self, probes: Sequence[tuple[int, Probe]]) -> None:
+        answers = await asyncio.to_thread(lambda: [(n, p.carrier()) for n, p in probes])
+        self._asking = False
+        self._work(lambda now: self._tell(answers, now))
+
+    def _tell(self, answers: Iterable[tuple[int, bool | None]], now: int) -> None:
+        for number, carrier in answers:
+            for machine in self._paths.get(number, _NO_PATH).machines.values():
+                machine.told(carrier, now)
+                self._came(number, machine, ())
 
     # ---- in line with the shape ----------------------------------------------------
 
@@ -169,6 +228,8 @@ class Watching:
         for number, path in tuple(self._paths.items()):
             port = ports.get(path.slot)
             if port is None or port.link.ifindex != path.ifindex:
+                for watch in tuple(path.machines):
+                    self._end(number, path, watch, now)
                 del self._paths[number]
                 self._tasks.begin(self._ears.close, (number,))
         known = {path.slot: (n, path) for n, path in self._paths.items()}
@@ -189,7 +250,7 @@ class Watching:
         """The machines begin as the shape says by now, and learn of the carrier."""
         wanted = {verdict.watch: verdict for verdict in port.watched.verdicts}
         for watch in path.machines.keys() - wanted:
-            self._send(number, path.machines.pop(watch).end(now))
+            self._end(number, path, watch, now)
         carries = port.link.active
         if carries != path.carries:
             path.carries = carries
@@ -202,11 +263,21 @@ class Watching:
                 machine.reason = verdict.reason
                 machine.link(carries, now)
                 path.machines[watch] = machine
+        path.due_at = _earliest(path.machines.values())
+
+    def _end(self, number: int, path: _Path, watch: LinkWatch, now: int) -> None:
+        for frame in path.machines.pop(watch).end(now):
+            self._ears.send(number, frame)
 
     def _admit(self) -> None:
         """Each NIC lets in what may come by its port."""
         paths = self._paths.values()
-        shared = {p.mac for p in paths if any(map(self._takes_any, p.machines))}
+        shared = {
+            path.mac
+            for path in paths
+            if any(self._takes_any(*each) for each in path.machines.items())
+        }
+        self._by_any = bool(shared)
         for path in paths:
             if path.probe is not None:
                 wanted = (machine.macs for machine in path.machines.values())
@@ -235,12 +306,16 @@ class Watching:
             path.probe = self._fresh.pop(path.ifindex)
             if self._paths.get(number) is not path:  # it has left meanwhile
                 await self._ears.close((number,))
+        self._known = None
         self._work(lambda now: None)
 
     # ---- what comes of it ----------------------------------------------------------
 
     def _conclude(self) -> None:
         """The shape has what the machines found."""
+        self._has_news = False
+        machines = (m for path in self._paths.values() for m in path.machines.values())
+        self._said = {each: (each.state, each.reason) for each in machines}
         shape = self._bundle.shape.with_verdicts(
             {
                 path.slot: {
@@ -256,12 +331,27 @@ class Watching:
             self._bundle.adopt(shape)
         except LaggError as error:
             log.warning("%s", error)
+            self._has_news = True
             self._bundle.when_free(self.reconcile)
 
     def _arm(self, now: int) -> None:
-        """The one timer, at the earliest of what is due."""
-        due = [self._ears.due_at]
-        for path in self._paths.values():
-            due += [path.retry_at, *(m.due_at() for m in path.machines.values())]
-        at = min((each for each in due if each is not None), default=None)
-        self._alarm.set(None if at is None else max(at - now, TIMER_NS_MIN))
+        """The one timer, at the earliest of what is due; as it is, if that is later."""
+        if self._armed_at is not None:
+            return
+        due = [path.due_at for path in self._paths.values()]
+        due += [path.retry_at for path in self._paths.values() if path.retry_at]
+        self._armed_at = min(due, default=NEVER)
+        if self._ears.due_at is not None:
+            self._armed_at = min(self._armed_at, self._ears.due_at)
+        never = self._armed_at == NEVER
+        self._alarm.set(None if never else max(self._armed_at - now, TIMER_NS_MIN))
+
+
+def _earliest(machines: Iterable[Watcher]) -> int:
+    due = (machine.due_at() for machine in machines)
+    return min((at for at in due if at is not None), default=NEVER)
+
+
+def _is_due(machine: Watcher, now: int) -> bool:
+    due_at = machine.due_at()
+    return due_at is not None and due_at <= now

@@ -66,6 +66,11 @@ class Bfd(Watcher):
         return self._bad
 
     @property
+    def strays(self) -> bool:
+        """Never: what comes in by another port is of that one's session."""
+        return False
+
+    @property
     def macs(self) -> tuple[Mac, ...]:
         """To which the partner sends."""
         return tuple(map(mac_of, self._envelope.heard_at))

@@ -20,9 +20,11 @@ from lagg.watchers.bfd_packet import BadBfd, ControlPacket, Diagnostic, SessionS
 SLOW_NS = NS
 """The least that a session waits between two packets while it is not Up (6.8.3)."""
 
-GRID_NS = 5 * NS_OF_MS
-"""Sessions send at multiples of it, where jitter allows: many then have one timer.  And
-news and Finals are no closer together, so that no storm is answered by another."""
+GRID_NS = 10 * NS_OF_MS
+"""Sessions send at multiples of it, where jitter allows: many then have one timer."""
+
+HASTE_NS = 5 * NS_OF_MS
+"""News and Finals are no closer together, so that no storm is answered by another."""
 
 _NS_OF_US = 1000
 _U32 = 0xFFFF_FFFF
@@ -230,7 +232,7 @@ class Session:
         )
 
     def _final(self, now: Instant) -> ControlPacket | None:
-        if self._answered_at is not None and now < self._answered_at + GRID_NS:
+        if self._answered_at is not None and now < self._answered_at + HASTE_NS:
             return None
         self._answered_at = now
         return replace(self._packet, poll=False, final=True)
@@ -242,7 +244,7 @@ class Session:
             news = replace(made, poll=self._packet.poll) != self._packet
             self._packet = made
             if news and self._pace_ns is not None:
-                sent_at = now if self._sent_at is None else self._sent_at + GRID_NS
+                sent_at = now if self._sent_at is None else self._sent_at + HASTE_NS
                 self._send_at = max(now, sent_at)
                 return
         if self._pace_ns != self._period_ns:

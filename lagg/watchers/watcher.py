@@ -41,6 +41,14 @@ class Watcher(Protocol):
         return ()
 
     @property
+    def strays(self) -> bool:
+        """Whether an answer may come in by another port of the lagg.
+
+        It may where the partner spreads what it sends over the ports.
+        """
+        return True
+
+    @property
     def asks(self) -> bool:
         """Whether the port's driver is to be asked for its carrier; see told()."""
         return False

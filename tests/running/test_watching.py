@@ -15,11 +15,19 @@ import pytest
 from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.kernel.native import Device
+from lagg.lacp.pdu import mac_of
 from lagg.model import Options, Proto
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
 from lagg.running.watching import Watching
 from lagg.watchers.address import probe_mac
+from lagg.watchers.bfd_packet import (
+    MAC_OPEN_VSWITCH,
+    ControlPacket,
+    Diagnostic,
+    Envelope,
+    SessionState,
+)
 from lagg.watches import Answer, LinkWatch, WatchKind
 from tests.plan.test_delays import port_of, with_carrier
 from tests.running.world import (
@@ -46,6 +54,8 @@ class Wire:
         self._near.setblocking(False)
         self.admitted: set[str] = set()
         self.closed = False
+        self.asked: list[bool] = []  # what its driver answered
+        self.has_carrier = True
 
     def close(self) -> None:
         self.closed = True
@@ -69,6 +79,10 @@ class Wire:
 
     def admit(self, macs: Collection[str]) -> None:
         self.admitted = {*macs}
+
+    def carrier(self) -> bool:
+        self.asked.append(self.has_carrier)
+        return self.has_carrier
 
     def deliver(self, frame: bytes) -> None:
         self._there.send(frame)
@@ -253,6 +267,56 @@ def test_an_answer_by_another_port_counts_where_the_partner_spreads(
         lagg.far.cut.add(0)
         await passes(DEAD_S)
         assert lagg.states() == [["down"], ["up"]], "the answer is to one port's probe"
+        lagg.bundle.give_up()
+
+    run(work)
+
+
+def test_a_driver_is_asked_and_a_port_left_for_which_it_has_no_carrier() -> None:
+    async def work() -> None:
+        poll = LinkWatch(WatchKind.POLL, interval_ms=100, missed_max=2)
+        lagg = Lagg(Proto.LOADBALANCE, poll)
+        lagg.attach(0, 1)
+        await passes(1.05)
+        assert (lagg.states(), lagg.carries()) == ([["up"], ["up"]], {0, 1})
+        wires = lagg.far.wires
+        assert [len(wire.asked) for wire in wires.values()] == [11, 11]
+        wires[0].has_carrier = False
+        await passes(0.2)
+        assert (lagg.states(), lagg.carries()) == ([["down"], ["up"]], {1})
+        wires[0].has_carrier = True
+        await passes(0.1)
+        assert (lagg.states(), lagg.carries()) == ([["up"], ["up"]], {0, 1})
+        lagg.carrier(1, up=False)
+        asked = len(wires[1].asked)
+        await passes(1)
+        assert len(wires[1].asked) == asked
+        assert lagg.far.probes == []
+        lagg.bundle.give_up()
+
+    run(work)
+
+
+def test_a_session_hears_its_own_port_alone_and_says_when_it_ends() -> None:
+    async def work() -> None:
+        lagg = Lagg(Proto.LACP, LinkWatch(WatchKind.BFD))
+        lagg.far.cut |= {0, 1}
+        lagg.attach(0, 1)
+        await passes(0.05)
+        down = ControlPacket(
+            SessionState.DOWN, Diagnostic.NONE, 3, 7, 0, 1_000_000, 1_000_000
+        )
+        envelope = Envelope.open_vswitch(HOST, 7)
+        lagg.far.wires[1].deliver(envelope.seal(down))
+        await passes(0.05)
+        reasons = [p.watched.verdicts[0].reason for p in lagg.bundle.shape.ports]
+        assert reasons == ["no packet of the partner yet", "the partner says down"]
+        admitted = [wire.admitted for wire in lagg.far.wires.values()]
+        macs = [probe_mac(p.home_mac, p.slot) for p in lagg.bundle.shape.ports]
+        assert admitted == [{mac, mac_of(MAC_OPEN_VSWITCH)} for mac in macs]
+        lagg.far.probes.clear()
+        lagg.change(watch=())
+        assert lagg.far.probes == [0, 1]
         lagg.bundle.give_up()
 
     run(work)

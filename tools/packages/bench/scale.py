@@ -47,7 +47,7 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
     config.write_text("")
     daemon = lab.daemon(near, config=config, log_level="warning")
     config.write_text(_toml(laggs, ports, rr_limit=1))
-    made_s = _timed(lambda: _reload(daemon))
+    made_s = _timed(lambda: reload(daemon))
     wait_until(lambda: _all_up(daemon, laggs), TIMEOUT_S, "every lagg has carrier")
     pids = {daemon.pid, daemon.carrier}
     numbers = (
@@ -61,7 +61,7 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
         *_adopted(daemon),
     )
     config.write_text("")
-    gone_s = _timed(lambda: _reload(daemon))
+    gone_s = _timed(lambda: reload(daemon))
     return f"| {laggs} x {ports} | {' | '.join(numbers)} | {gone_s:.1f} |"
 
 
@@ -90,8 +90,8 @@ def _toml(laggs: int, ports: int, *, rr_limit: int) -> str:
     )
 
 
-def _reload(daemon: Daemon) -> None:
-    """Laggctl waits as long as laggd takes."""
+def reload(daemon: Daemon) -> None:
+    """Applies its configuration; laggctl waits as long as laggd takes."""
     daemon.host.run(LAGGCTL, "--socket", daemon.socket, "reload", timeout_s=TIMEOUT_S)
 
 
@@ -152,12 +152,13 @@ def _timed(act: Callable[[], None]) -> float:
 
 
 def _idle_percent(pids: Collection[int]) -> float:
-    before_s, began_s = sum(map(_cpu_s, pids)), time.monotonic()
+    before_s, began_s = sum(map(cpu_s, pids)), time.monotonic()
     wait_until(lambda: time.monotonic() - began_s > IDLE_S, 2 * IDLE_S, "time passes")
-    return 100 * (sum(map(_cpu_s, pids)) - before_s) / (time.monotonic() - began_s)
+    return 100 * (sum(map(cpu_s, pids)) - before_s) / (time.monotonic() - began_s)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """The processor time that a process has taken, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

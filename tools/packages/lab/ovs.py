@@ -124,6 +124,32 @@ class OpenVswitch:
         self.vsctl("add-bond", BRIDGE, BOND, *ports, *words, often)
         self.ports = tuple(ports)
 
+    def set_static(self, mode: str, ports: Sequence[str]) -> None:
+        """Begins anew, with a bond of these ports (two or more) without LACP."""
+        self.vsctl("--if-exists", "del-port", BRIDGE, BOND)
+        self.vsctl("add-bond", BRIDGE, BOND, *ports, f"bond_mode={mode}")
+        self.ports = tuple(ports)
+
+    def set_bfd(self, port: str, **settings: object) -> None:
+        """Has a port run BFD with these keys of its column `bfd`; without any, none."""
+        if not settings:
+            self.vsctl("clear", "interface", port, "bfd")
+            return
+        words = (f"bfd:{key}={value}" for key, value in settings.items())
+        self.vsctl("set", "interface", port, "bfd:enable=true", *words)
+
+    def bfd(self, port: str) -> dict[str, str]:
+        """What it says of a port's session, by its words; {}: there is none."""
+        shown = self.appctl("bfd/show", port)
+        lines = (line.partition(":") for line in shown.splitlines())
+        return {key.strip(): value.strip() for key, colon, value in lines if colon}
+
+    def bfd_flaps(self, port: str) -> int:
+        """How often its verdict on a port has changed."""
+        words = ("get", "interface", port, "bfd_status:flap_count")
+        shown = self._run("ovs-vsctl", f"--db={self._socket}", *words)
+        return int(shown.strip().strip('"'))
+
     def set_rate(self, *, fast: bool) -> None:
         """Asks the partner for a PDU every second, or every 30; live."""
         rate = "fast" if fast else "slow"
