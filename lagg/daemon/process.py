@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
@@ -61,6 +62,10 @@ NO_PERMISSION = 77
 """sysexits.h EX_NOPERM: a capability or a device is missing."""
 
 PORT_MAX = 65535
+
+REFUSED_S = 1.0
+"""Before a laggd that is refused ends, if it is supervised: the next one comes at once,
+as it has to when laggd crashes, and would be refused as well."""
 
 KERNEL_THREADS = 32
 """Sockets that open or close at a time: a lagg's ports.  The kernel lets each wait tens
@@ -133,7 +138,10 @@ def main(
             _log.error("%s", line)
         if settings.replace:
             print(error)  # for whoever has started it and hears of no log
-        return _exit_code(error)
+        code = _exit_code(error)
+        if code == FAILED and os.environ.get("NOTIFY_SOCKET"):
+            time.sleep(REFUSED_S)
+        return code
     except Exception:  # noqa: BLE001  the last resort: said in the log, not on a tty
         _log.exception("laggd failed")
         return FAILED

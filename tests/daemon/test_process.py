@@ -315,6 +315,38 @@ def test_a_bad_command_line_is_exit_2(start: Start, words: list[str]) -> None:
     assert "usage: laggd" in said
 
 
+RESTLESS = """
+import sys, time
+time.sleep = lambda pause_s: print("rested", file=sys.stderr)
+from lagg.daemon.process import main
+from tests.control.world import FakeCommands
+sys.exit(main(sys.argv[1:], FakeCommands.open))
+"""
+"""A laggd that says so where it would wait."""
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_one_that_is_refused_rests_if_it_would_be_started_again_at_once(
+    place: Path, supervised: bool
+) -> None:
+    (place / "file").write_text("")
+    words = ["--socket", str(place / "file" / "s"), "--state-dir", str(place / "state")]
+    environment = {"PYTHONPATH": "tools/packages"}
+    if supervised:
+        environment["NOTIFY_SOCKET"] = str(place / "notify")
+    done = subprocess.run(
+        [sys.executable, "-c", RESTLESS, *words],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot listen" in done.stderr
+    assert done.stderr.count("rested") == supervised
+
+
 # The journal
 
 
