@@ -6,7 +6,7 @@ Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
 
 import enum
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -50,6 +50,29 @@ class Offload(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Segments:
+    """The most that a frame may be which the kernel or a NIC is to segment (GSO)."""
+
+    bytes_max: U32
+    count_max: U32
+
+    @classmethod
+    def least(cls, found: "Iterable[Segments | None]") -> "Segments | None":
+        """What all of these take, and a TAP; None: nobody says anything."""
+        said = [each for each in found if each is not None]
+        if not said:
+            return None
+        return cls(
+            min(_TAP_BYTES_MAX, *(each.bytes_max for each in said)),
+            min(_TAP_COUNT_MAX, *(each.count_max for each in said)),
+        )
+
+
+_TAP_BYTES_MAX, _TAP_COUNT_MAX = 65_536, 65_535
+"""The kernel's usual limits (TSO_LEGACY_MAX_SIZE, TSO_MAX_SEGS), which a TAP has."""
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """One interface of this network namespace as the kernel last described it."""
 
@@ -73,6 +96,7 @@ class Link:
     alias: str = ""
     altnames: tuple[str, ...] = ()
     queues: U32 = 1  # to transmit by, the most that it can have
+    segments: Segments | None = None  # None: the kernel does not say
     # A counter is no change of the link, so it does not count in comparisons.
     tx_dropped: Count = field(default=0, compare=False)
 

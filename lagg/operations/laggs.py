@@ -17,7 +17,7 @@ from lagg.kernel.native import Device, programs_at_egress
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
 from lagg.lacp.key import identity_of
-from lagg.link import EgressRules, Link
+from lagg.link import EgressRules, Link, Segments
 from lagg.model import Transmit
 from lagg.operations.rx_wanted import RxWanted
 from lagg.plan.shape import Port
@@ -278,10 +278,27 @@ class Laggs:
         self._tasks.begin(self.show_speed, bundle)
 
     async def show_speed(self, bundle: Bundle) -> None:
-        """ethtool(8) shows what its ports carry together, ip(8) how many carry."""
+        """ethtool(8) shows what its ports carry together, ip(8) how many carry.
+
+        And it has the limits of its ports; see follow_segments().
+        """
+        await self.follow_segments(bundle)
         with logged(log.debug):
             await self.netlink.set_speed(bundle.link.ifindex, bundle.speed_mbps)
             await self._show_alias(bundle)
+
+    async def follow_segments(self, bundle: Bundle) -> None:
+        """lagg0 is given no longer frames to segment than all of its ports take.
+
+        Of longer ones the kernel would make short ones in software.
+        """
+        most = Segments.least(port.link.segments for port in bundle.shape.ports)
+        if most is not None and most != bundle.link.segments:
+            with logged(log.warning):
+                await self.netlink.set_segments(bundle.link.ifindex, most)
+            bundle.note(
+                bundle.link.ifindex, lambda known: replace(known, segments=most)
+            )
 
     async def _show_alias(self, bundle: Bundle) -> None:
         """As "laggd: loadbalance 2/2 ports"; an alias that somebody gave it stays."""

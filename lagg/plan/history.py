@@ -102,7 +102,7 @@ class LaggPast:
 
     def with_carrier(self, before: bool, after: bool, at_ns: int) -> "LaggPast":
         """With what the lagg's own carrier was and is."""
-        if before is after and self.carrier_since_ns:
+        if before is after:
             return self
         losses = self.carrier_losses + (before and not after)
         return replace(self, carrier_since_ns=at_ns, carrier_losses=losses)

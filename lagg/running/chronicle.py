@@ -29,7 +29,7 @@ class Chronicle:
     ) -> None:
         """`emit`: to those who monitor; `history`: that of a laggd before, if any."""
         self._emit = emit
-        self.history = history or LaggPast()
+        self.history = history or LaggPast(carrier_since_ns=time.time_ns())
         self._in_change = False  # see one_change()
 
     def tell(

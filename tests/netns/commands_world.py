@@ -399,7 +399,8 @@ def _still(record: LaggRecord) -> LaggRecord:
     counters = counters_record(Counters(0, 0, 0, 0, {}))
     ports = [_still_port(port) for port in record["ports"]]
     still = {**record, "counters": counters, "generation": 0, "ports": ports}
-    return cast(LaggRecord, {**still, "failovers": 0, "last_failover": None})
+    past = {"failovers": 0, "last_failover": None, "link_since": "", "link_losses": 0}
+    return cast(LaggRecord, {**still, **past})
 
 
 def _still_port(port: PortRecord) -> PortRecord:
@@ -416,5 +417,7 @@ def _still_port(port: PortRecord) -> PortRecord:
         "drops": {},
         "state_since": "",
         "failures": 0,
+        "departures": {},
+        "last_departure": None,
     }
     return still

@@ -43,6 +43,7 @@ UNFAILING = frozenset({"close", "clear", "undeafen", "watch", "watch_closely"})
 
 LOGGED = frozenset(
     {"netlink.set_speed", "netlink.set_alias", "netlink.set_offload"}
+    | {"netlink.set_segments"}
     | {"netlink.tx_dropped", "device.set_carrier"}
     | {"netlink.egress_rules", "netlink.transmit_by_several"}
     | {"uses: netlink.links", "uses: netlink.addresses"}

@@ -112,7 +112,7 @@ def test_who_is_set_down_for_being_held_has_not_failed() -> None:
 
 
 def test_the_lagg_s_own_carrier_is_counted_when_it_goes() -> None:
-    past = LaggPast()
+    past = LaggPast(carrier_since_ns=1)
     steps = [(False, False), (False, True), (True, False), (False, True), (True, True)]
     for at, (was, now) in enumerate(steps, 1):
         past = past.with_carrier(was, now, at)

@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from lagg.link import FOREVER_S, Address, AddrGenMode, Link, Reception
+from lagg.link import FOREVER_S, Address, AddrGenMode, Link, Reception, Segments
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -54,6 +54,7 @@ _TX_DROPPED = struct.Struct("=Q")
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_STATS64 = 16, 18, 20, 23
 _IFLA_AF_SPEC, _IFLA_PROMISCUITY, _IFLA_NUM_TX_QUEUES = 26, 30, 31
+_IFLA_GSO_MAX_SEGS, _IFLA_GSO_MAX_SIZE = 40, 41
 _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 37, 52, 53
 _IFLA_PERM_ADDRESS, _IFLA_ALLMULTI = 54, 61
 _IFLA_INFO_KIND = 1
@@ -124,6 +125,7 @@ def _link_of(raw: bytes) -> Link | None:
         alias=_text(found.get(_IFLA_IFALIAS)),
         altnames=_altnames(found),
         queues=_number(found, _IFLA_NUM_TX_QUEUES) or 1,
+        segments=_segments(found),
         tx_dropped=_tx_dropped(found),
     )
 
@@ -157,6 +159,11 @@ def _altnames(found: dict[int, bytes]) -> tuple[str, ...]:
     raw = found.get(_IFLA_PROP_LIST, b"")
     names = each_attribute(raw, 0)
     return tuple(_text(value) for kind, value in names if kind == _IFLA_ALT_IFNAME)
+
+
+def _segments(found: dict[int, bytes]) -> Segments | None:
+    said = [_number(found, each) for each in (_IFLA_GSO_MAX_SIZE, _IFLA_GSO_MAX_SEGS)]
+    return Segments(*said) if all(said) else None
 
 
 def _tx_dropped(found: dict[int, bytes]) -> int:

@@ -39,6 +39,7 @@ from lagg.link import (
     Modes,
     Offload,
     Reception,
+    Segments,
 )
 
 QUEUE_BYTES = 4 << 20
@@ -226,6 +227,15 @@ class Netlink:
     async def set_queue(self, ifindex: int, frames: int) -> None:
         """Sets txqueuelen, which for a TAP is how many frames may wait to be read."""
         await self._set(ifindex, f"set txqueuelen {frames}", ("IFLA_TXQLEN", frames))
+
+    async def set_segments(self, ifindex: int, most: Segments) -> None:
+        """Sets gso_max_size and gso_max_segs."""
+        body = messages.link_request(
+            ifindex,
+            ("IFLA_GSO_MAX_SIZE", most.bytes_max),
+            ("IFLA_GSO_MAX_SEGS", most.count_max),
+        )
+        await self._do(ifindex, "set gso_max_size", Request(body, messages.RTM_SETLINK))
 
     async def set_up(self, ifindex: int, up: bool) -> None:
         """Sets the interface administratively up or down."""
