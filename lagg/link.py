@@ -126,6 +126,7 @@ class RxFilter:
     promisc: bool = False
     allmulti: bool = False
     multicast: frozenset[Mac] = frozenset()  # groups
+    unicast: frozenset[Mac] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

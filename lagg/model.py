@@ -99,6 +99,14 @@ class MacPolicy(Enum):
 
     STABLE = "stable"  # the first port's, which stays when that port leaves
     PRIMARY = "primary"  # the primary's, whoever that is: lagg(4)'s way (F-DT-1)
+    # Each port keeps its own, and the lagg has
+    ACTIVE = "active"  # that of the port that carries
+    OWN = "own"  # one as with STABLE, which all ports let in beside their own
+
+    @property
+    def keeps_own(self) -> bool:
+        """Whether each port keeps its own MAC."""
+        return self in (MacPolicy.ACTIVE, MacPolicy.OWN)
 
 
 class Reselect(Enum):
@@ -196,6 +204,21 @@ OptionValue = (
     | bool
 ) | None
 """What a field of Options may hold."""
+
+
+def senseless(proto: Proto, options: Options) -> str | None:
+    """Why these options make no sense with the protocol, and what would; None: they do.
+
+    lagg(4)'s options are kept while another protocol runs; this is of what would cut
+    off the lagg.
+    """
+    one = proto in (Proto.FAILOVER, Proto.NONE)
+    if options.mac_policy is not MacPolicy.ACTIVE or one:
+        return None
+    return (
+        f"with laggproto {proto.value} there is no active port whose MAC it could have;"
+        " own leaves each port its MAC, too"
+    )
 
 
 @dataclass(frozen=True, slots=True)

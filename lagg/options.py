@@ -110,12 +110,15 @@ OPTIONS: tuple[Option, ...] = (
         "mac_policy",
         Kind.WORD,
         metavar="M",
-        help="stable: keep the MAC when its port leaves; primary: as lagg(4)",
+        help="whose MAC it has: stable, primary (as lagg(4)), active or own",
         sentence=(
             "Whose MAC the lagg has when `mac` is not given: `stable`, that of the"
             " first port, kept when this port leaves, so that nobody has to learn"
             " another; or `primary`, always the primary's, as lagg(4) and `laggctl"
-            " ifconfig` do it."
+            " ifconfig` do it.  With both all ports have it.  With two others each port"
+            " keeps its own MAC, for NICs that refuse another: `active`, with failover"
+            " alone, the lagg has that of the port that carries; `own`, it has one as"
+            " with `stable`, and the ports let it in beside theirs."
         ),
     ),
     Option(

@@ -21,7 +21,14 @@ from lagg.config.rules import (
     shown,
 )
 from lagg.errors import BadRequestError
-from lagg.model import LaggChange, LaggConfig, Options, OptionValue, PortOptions
+from lagg.model import (
+    LaggChange,
+    LaggConfig,
+    Options,
+    OptionValue,
+    PortOptions,
+    senseless,
+)
 from lagg.options import PORTS_MAX
 from lagg.watches import LinkWatch
 
@@ -160,7 +167,7 @@ def read_lagg(
         reading.complain(f"{title}: altname", f"{name} is its name already", EEXIST)
     if name is None:
         return None
-    return LaggConfig(
+    config = LaggConfig(
         name,
         ports=ports,
         options=Options(**cast(dict[str, Any], options)),
@@ -170,6 +177,10 @@ def read_lagg(
         },
         **cast(dict[str, Any], basics),
     )
+    why = senseless(config.proto, config.options)
+    if why is not None:
+        reading.complain(f"{title}: mac_policy", why)
+    return config
 
 
 def _read_keys(

@@ -50,6 +50,7 @@ class _Membership:
 
 def _memberships(wanted: RxFilter) -> frozenset[_Membership]:
     found = {_Membership(_PACKET_MR_MULTICAST, mac) for mac in wanted.multicast}
+    found |= {_Membership(_PACKET_MR_UNICAST, mac) for mac in wanted.unicast}
     if wanted.promisc:
         found.add(_Membership(_PACKET_MR_PROMISC))
     if wanted.allmulti:
@@ -104,12 +105,15 @@ class Memberships:
     def held(self) -> RxFilter:
         """What the socket has, which nobody can ask it."""
         kinds = {each.type for each in self._held}
-        groups = {e.mac for e in self._held if e.type == _PACKET_MR_MULTICAST}
         return RxFilter(
             promisc=_PACKET_MR_PROMISC in kinds,
             allmulti=_PACKET_MR_ALLMULTI in kinds,
-            multicast=frozenset(groups),
+            multicast=self._macs(_PACKET_MR_MULTICAST),
+            unicast=self._macs(_PACKET_MR_UNICAST),
         )
+
+    def _macs(self, kind: int) -> frozenset[str]:
+        return frozenset(each.mac for each in self._held if each.type == kind)
 
     @property
     def same(self) -> bool:
@@ -140,8 +144,7 @@ class Memberships:
 
         `multicast` and `unicast` are MAC addresses, "01:00:5e:00:00:01".
         """
-        wanted = _memberships(RxFilter(promisc, allmulti, multicast))
-        wanted |= {_Membership(_PACKET_MR_UNICAST, mac) for mac in unicast}
+        wanted = _memberships(RxFilter(promisc, allmulti, multicast, unicast))
         self._add_all(wanted - self._held)
         for each in self._held - wanted:
             self._change(_PACKET_DROP_MEMBERSHIP, each)

@@ -23,10 +23,11 @@ from lagg.kernel.groups import joined_groups
 from lagg.kernel.netlink import stations
 from lagg.lacp.values import Instant
 from lagg.link import Link, Stations
-from lagg.model import Wanted
+from lagg.model import MacPolicy, Wanted
 from lagg.operations.laggs import Laggs
 from lagg.operations.speech import Speech, announced, rejoined
 from lagg.operations.uppers import speakers
+from lagg.plan.shape import Shape
 from lagg.plan.way_in import (
     due_at,
     is_due,
@@ -167,7 +168,7 @@ class Announcer:
         end_s = loop.time() + ABLE_S
         while loop.time() < end_s:
             link = await self._laggs.netlink.link(bundle.link.ifindex)
-            if link.active and link.mac == bundle.shape.mac.address:
+            if link.active and _rules(bundle.shape, link.mac):
                 return True
             await asyncio.sleep(ABLE_POLL_S)
         return False
@@ -199,6 +200,13 @@ def _listed() -> Stations:
         return stations()
     except OSError as error:
         raise LaggError.of_os("netlink", "list who is announced", error) from error
+
+
+def _rules(shape: Shape, mac: str) -> bool:
+    """Whether it is the lagg's, and stays that: no active port's is to follow."""
+    follows = shape.options.mac_policy is MacPolicy.ACTIVE
+    late = follows and shape.wanted_mac != shape.mac
+    return mac == shape.mac.address and not late
 
 
 def _is_same(wanted: Wanted, begun: Wanted) -> bool:

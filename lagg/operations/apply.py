@@ -120,8 +120,7 @@ class Applier:
         before = bundle.shape
         undo.callback(self._order_back, bundle, before)
         bundle.adopt(before.in_order(order))
-        everyone, mac = propagate.members(bundle), bundle.shape.wanted_mac
-        await propagate.rule(self._laggs.netlink, bundle, everyone, mac, undo)
+        await propagate.rule(self._laggs, bundle, bundle.shape, undo)
 
     def _order_back(self, bundle: Bundle, before: Shape) -> None:
         with logged(log.warning, "not undone: %s"):
@@ -146,7 +145,8 @@ class Applier:
         if "mac" in keys:
             nobodys = LaggMac(bundle.shape.mac.address)
             mac = nobodys if primary is None else primary.lends
-            await propagate.rule(netlink, bundle, everyone, mac, undo)
+            wanted = replace(bundle.shape, mac=mac)
+            await propagate.rule(self._laggs, bundle, wanted, undo)
 
     async def _attach(
         self, bundle: Bundle, ports: Sequence[str], undo: AsyncExitStack

@@ -21,8 +21,8 @@ what its peer has sent arrives.  A departed interface skips what needs it to be 
 import asyncio
 import errno
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from lagg.errors import LaggError, logged
@@ -125,12 +125,25 @@ async def _make_alike(
     mtu = link.mtu if gives_mtu else bundle.link.mtu
     await propagate.set_mtu(laggs.netlink, bundle, mtu_links, mtu, undo)
     port = Port(slot, link, home_mac=link.mac, modes=Modes())
-    mac, all_links = bundle.shape.with_port(port).wanted_mac, propagate.members(bundle)
-    await propagate.rule(laggs.netlink, bundle, (*all_links, link), mac, undo)
+    with _naming_own(bundle, link):
+        await propagate.rule(laggs, bundle, bundle.shape.with_port(port), undo)
     with propagate.blaming(bundle, link):
         await laggs.takeover.silence(link.ifindex)  # the new MTU may have brought IPv6
         if bundle.link.up != link.up:
             await laggs.netlink.set_up(link.ifindex, bundle.link.up)
+
+
+@contextmanager
+def _naming_own(bundle: Bundle, link: Link) -> Iterator[None]:
+    """A port that refuses the lagg's MAC may keep its own: the refusal says how."""
+    try:
+        yield
+    except LaggError as error:
+        if error.code == errno.ENODEV or not error.thing.endswith(f"port {link.name}"):
+            raise
+        remedy = f"mac_policy own leaves each port of {bundle.name} its own MAC"
+        cause = f"{error.cause}; {remedy}"
+        raise LaggError(error.thing, cause, error.code) from error
 
 
 async def _open(
@@ -276,6 +289,7 @@ async def detach(
         undo.callback(bundle.lacp.cancel_leave, numbers)
         await bundle.lacp.leave(numbers)
     await withdraw(laggs, bundle, [port.slot for port in leaving], rest)
+    await quietly(log.warning, propagate.follow, laggs, bundle)
     for port in leaving:
         await laggs.takeover.give_back(port.link.ifindex)
         bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
@@ -297,8 +311,7 @@ async def _pass_mac(
     laggs: Laggs, bundle: Bundle, rest: Shape, undo: AsyncExitStack
 ) -> None:
     """Sets the MAC that the lagg is to have with the `rest` of its ports (F-DT-1)."""
-    links = [bundle.link, *(port.link for port in rest.ports)]
-    await propagate.rule(laggs.netlink, bundle, links, rest.wanted_mac, undo)
+    await propagate.rule(laggs, bundle, rest, undo)
 
 
 async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
@@ -309,6 +322,7 @@ async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
             await _pass_mac(laggs, bundle, rest, undo)
             undo.pop_all()
     await withdraw(laggs, bundle, [port.slot], rest)
+    await quietly(log.warning, propagate.follow, laggs, bundle)
     await laggs.takeover.forget(port.link.ifindex)
     laggs.watch_ports()
     await laggs.show_speed(bundle)

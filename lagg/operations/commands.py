@@ -43,8 +43,10 @@ from lagg.model import (
     LaggConfig,
     Proto,
     Tuning,
+    senseless,
 )
 from lagg.operations import propagate
+from lagg.operations.active_mac import ActiveMac
 from lagg.operations.adopt import Left, give_back_rest, go_on, put_right
 from lagg.operations.altname import rename
 from lagg.operations.announce import Announcer
@@ -177,6 +179,7 @@ class Commands:
         await parts.enter_async_context(self._kernel_events)
         await parts.enter_async_context(Announcer(self._laggs))
         await parts.enter_async_context(HeldLinks(self._laggs, self.whole))
+        await parts.enter_async_context(ActiveMac(self._laggs, self.whole))
         self._parts = parts.pop_all()
 
     async def _put_right(self, left: Left) -> None:
@@ -366,15 +369,17 @@ class Commands:
     ) -> None:
         proto = change.proto or bundle.shape.proto
         netlink = self._laggs.netlink
-        await propagate.set_wanted(netlink, bundle, change.mac, change.mtu, undo)
+        _refuse_senseless(bundle, _changed(bundle.shape, change))
+        await propagate.set_wanted(self._laggs, bundle, change.mac, change.mtu, undo)
         if "altname" in dict(change.options):
             ours = bundle.shape.options.altname
             wanted = change.options_after(bundle.shape.options).altname
             await rename(netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
-        everyone, mac = propagate.members(bundle), changed(bundle.shape).wanted_mac
-        await propagate.rule(netlink, bundle, everyone, mac, undo)
+        await propagate.rule(self._laggs, bundle, changed(bundle.shape), undo)
         await change_protocol(self._laggs, bundle, proto, changed, undo)
+        await propagate.follow(self._laggs, bundle)
+        await self._laggs.rx_wanted.update(bundle)
         await self._laggs.show_speed(bundle)
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
@@ -440,6 +445,13 @@ def _refuse_pick(bundle: Bundle, change: LaggChange) -> None:
         why = reason(after, slot, ())
         thing = f"{bundle.name}: port {change.active}"
         raise LaggError(thing, f"cannot carry: {why}", errno.ENETDOWN)
+
+
+def _refuse_senseless(bundle: Bundle, after: Shape) -> None:
+    cause = senseless(after.proto, after.options)
+    if cause is not None:
+        thing = f"{bundle.name}: mac_policy {after.options.mac_policy.value}"
+        raise LaggError(thing, cause, errno.EINVAL)
 
 
 def _changed(shape: Shape, change: LaggChange) -> Shape:

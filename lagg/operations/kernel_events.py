@@ -248,7 +248,7 @@ class KernelEvents:
             self._adopt_link(bundle, known, port.modes)
         if link.master != port.link.master:
             self._look_at_use(link.ifindex)
-        elif link != port.link or _is_foreign(bundle, link):
+        elif link != port.link or _is_foreign(bundle, port, link):
             self._look_at(link.ifindex)
 
     def _look_at_use(self, ifindex: int) -> None:
@@ -342,7 +342,7 @@ class KernelEvents:
         await in_turn(
             partial(self._silence, link),
             partial(self._put_mtu_right, bundle, port, link),
-            partial(self._put_mac_right, bundle, port, link),
+            partial(self._put_mac_right, bundle, link),
             partial(self._adopt_newest, bundle, link),
             partial(self._laggs.show_speed, bundle),
         )
@@ -370,11 +370,11 @@ class KernelEvents:
             await self._laggs.netlink.set_mtu(link.ifindex, bundle.link.mtu)
             bundle.emit(EventKind.PORT_MTU, f"{link.mtu} put back", port.link.name)
 
-    async def _put_mac_right(self, bundle: Bundle, port: Port, link: Link) -> None:
-        """Sets a port's MAC to its lagg's again."""
-        mac = bundle.shape.mac.address
-        if link.mac != mac:
-            await self._laggs.netlink.set_mac(link.ifindex, mac)
+    async def _put_mac_right(self, bundle: Bundle, link: Link) -> None:
+        """Sets a port's MAC to what it is to be again."""
+        port = bundle.shape.find(link.ifindex)
+        if port is not None and link.mac != bundle.shape.mac_of(port):
+            await self._laggs.netlink.set_mac(link.ifindex, bundle.shape.mac_of(port))
             bundle.emit(EventKind.PORT_MAC, f"{link.mac} put back", port.link.name)
 
     async def _lagg_lost(self, bundle: Bundle) -> None:
@@ -422,10 +422,9 @@ class KernelEvents:
     async def _propagate_mac(self, bundle: Bundle, mac: str) -> None:
         """Someone set the lagg's MAC: all ports, or it is put back (F-PR-MAC)."""
         async with AsyncExitStack() as undo:
-            netlink, wanted = self._laggs.netlink, LaggMac(mac, fixed=True)
-            propagate.note_mac(netlink, bundle, mac, undo)
-            links = propagate.members(bundle)
-            await propagate.rule(netlink, bundle, links, wanted, undo)
+            propagate.note_mac(self._laggs.netlink, bundle, mac, undo)
+            wanted = replace(bundle.shape, mac=LaggMac(mac, fixed=True))
+            await propagate.rule(self._laggs, bundle, wanted, undo)
             undo.pop_all()
 
 
@@ -435,6 +434,6 @@ def _has_other_master(bundle: Bundle, before: Port) -> bool:
     return port is not None and port.link.master != before.link.master
 
 
-def _is_foreign(bundle: Bundle, link: Link) -> bool:
+def _is_foreign(bundle: Bundle, port: Port, link: Link) -> bool:
     """Whether a port is not as its lagg wants it, whatever it was when seen last."""
-    return (link.mac, link.mtu) != (bundle.shape.mac.address, bundle.link.mtu)
+    return (link.mac, link.mtu) != (bundle.shape.mac_of(port), bundle.link.mtu)

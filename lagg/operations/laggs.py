@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from lagg.errors import LaggError, logged
-from lagg.events import Event
+from lagg.events import Event, EventKind
 from lagg.kernel.native import Device, programs_at_egress
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import listeners
@@ -174,6 +174,18 @@ class Laggs:
         if not self.takeover.holds(link.ifindex):
             for bundle in self.bundles.values():
                 bundle.warn_of_shared_mac(link)
+
+    def warn_of_twins(self, bundle: Bundle) -> None:
+        """Warns other laggs that this one has their MAC: a port gave it to both."""
+        mac = bundle.shape.mac
+        for other in self.bundles.values():
+            theirs = other.shape.mac
+            if other is not bundle and theirs.address == mac.address and mac.donor:
+                remedy = "give one of them another"
+                details = f"{bundle.name} has {mac.address} as well: {remedy}"
+                other.emit(
+                    EventKind.MAC_SHARED, details, mac.donor, level=logging.WARNING
+                )
 
     def ports_by_tap(self) -> dict[int, list[int]]:
         """The ifindexes of each lagg's ports by that of its own interface."""

@@ -40,7 +40,7 @@ async def make(laggs: Laggs, config: LaggConfig, undo: AsyncExitStack) -> Bundle
     if laggs.named(config.name) is not None:
         raise LaggError(config.name, "already exists", errno.EEXIST)
     bundle = await _make_bundle(laggs, config, undo)
-    await propagate.set_wanted(laggs.netlink, bundle, config.mac, config.mtu, undo)
+    await propagate.set_wanted(laggs, bundle, config.mac, config.mtu, undo)
     for port in config.ports:
         await attach(laggs, bundle, port, undo)
     return bundle

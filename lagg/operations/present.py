@@ -52,7 +52,7 @@ class Present:
     def _port_changed(self, bundle: Bundle, port: Port, link: Link | None) -> bool:
         if link is None or link != port.link:
             return True
-        wanted = bundle.shape.mac.address, bundle.link.mtu, AddrGenMode.NONE
+        wanted = bundle.shape.mac_of(port), bundle.link.mtu, AddrGenMode.NONE
         found = link.mac, link.mtu, link.addr_gen_mode or AddrGenMode.NONE
         modes = self.modes.get(link.ifindex, Modes())
         return found != wanted or modes != port.modes or self._used(port, link)

@@ -14,7 +14,8 @@ from dataclasses import replace
 from lagg.errors import LaggError, logged
 from lagg.kernel.netlink import Netlink
 from lagg.link import Link
-from lagg.plan.shape import LaggMac
+from lagg.operations.laggs import Laggs
+from lagg.plan.shape import LaggMac, Shape
 from lagg.running.bundle import Bundle
 from lagg.tasks import quietly
 
@@ -83,16 +84,17 @@ def _mtu_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, int], Operatio
     return step
 
 
-async def set_mac(
+async def _set_macs(
     netlink: Netlink,
     bundle: Bundle,
-    links: Iterable[Link],
-    mac: str,
+    macs: Iterable[tuple[Link, str]],
     undo: AsyncExitStack,
 ) -> None:
-    """The MAC on all of `links`, or on none (F-PR-MAC).  Raises as set_mtu()."""
+    """Each link's MAC, or none (F-PR-MAC).  Raises as set_mtu()."""
     step = _mac_step(netlink, bundle)
-    for link in (link for link in links if link.mac != mac):
+    for link, mac in macs:
+        if link.mac == mac:
+            continue
         undo.push_async_callback(quietly, log.warning, step, link.ifindex, link.mac)
         with blaming(bundle, link), _unless_gone(bundle, link):
             await step(link.ifindex, mac)
@@ -109,23 +111,36 @@ def _mac_step(netlink: Netlink, bundle: Bundle) -> Callable[[int, str], Operatio
 
 
 async def rule(
-    netlink: Netlink,
-    bundle: Bundle,
-    links: Iterable[Link],
-    mac: LaggMac,
-    undo: AsyncExitStack,
+    laggs: Laggs, bundle: Bundle, wanted: Shape, undo: AsyncExitStack
 ) -> None:
-    """Sets the MAC of the lagg and all its ports, which are `links`; see set_mac().
+    """Sets the MAC that the lagg and its ports are to have as `wanted` has it.
 
-    Whoever follows the lagg is told when all have it, on the way back, too.
+    `wanted`: the shape that is to be, or at least that with its ports and policy.
+    Whoever follows the lagg is told when all have it, on the way back, too.  Raises as
+    set_mtu().
     """
+    mac = wanted.wanted_mac
+    wanted = replace(wanted, mac=mac)
+    undo.push_async_callback(quietly, log.warning, laggs.rx_wanted.update, bundle)
     undo.callback(bundle.rule, bundle.shape.mac)
-    await set_mac(netlink, bundle, links, mac.address, undo)
+    laggs.rx_wanted.let_in(wanted)
+    ports = [(port.link, wanted.mac_of(port)) for port in wanted.ports]
+    everyone = [(bundle.link, mac.address), *ports]
+    await _set_macs(laggs.netlink, bundle, everyone, undo)
     bundle.rule(mac)
+    laggs.warn_of_twins(bundle)
+
+
+async def follow(laggs: Laggs, bundle: Bundle) -> None:
+    """Gives the lagg the MAC that its shape wants by now: another port carries it."""
+    async with AsyncExitStack() as undo:
+        if bundle.shape.wanted_mac != bundle.shape.mac:
+            await rule(laggs, bundle, bundle.shape, undo)
+        undo.pop_all()
 
 
 async def set_wanted(
-    netlink: Netlink,
+    laggs: Laggs,
     bundle: Bundle,
     mac: str | None,
     mtu: int | None,
@@ -138,10 +153,10 @@ async def set_wanted(
     everyone = members(bundle)
     if mtu is not None:
         fix_mtu(bundle, True, undo)
-        await set_mtu(netlink, bundle, everyone, mtu, undo)
+        await set_mtu(laggs.netlink, bundle, everyone, mtu, undo)
     if mac is not None:
-        wanted = LaggMac(mac, fixed=True)
-        await rule(netlink, bundle, everyone, wanted, undo)
+        wanted = replace(bundle.shape, mac=LaggMac(mac, fixed=True))
+        await rule(laggs, bundle, wanted, undo)
 
 
 async def set_up(netlink: Netlink, bundle: Bundle, up: bool) -> None:

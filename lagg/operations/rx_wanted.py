@@ -2,19 +2,22 @@
 """What a lagg is to receive, and that its ports receive it (F-PR-FLAGS, F-PR-MC).
 
 Owns when the kernel is asked, for it tells little of this by itself, and what a port
-holds for its lagg: all multicast, groups, and promiscuity, which it needs when the lagg
-is promiscuous (also for another MAC above it), and when VLANs stand on the lagg and the
-port's NIC keeps out tags that nobody registered with it.  Knows no memberships.
+holds for its lagg: all multicast, groups, the lagg's MAC where the port has its own,
+and promiscuity, which it needs when the lagg is promiscuous (also for another MAC above
+it), and when VLANs stand on the lagg and the port's NIC keeps out tags that nobody
+registered with it.  Knows no memberships.
 """
 
 import logging
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from lagg.errors import LaggError
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import multicast
+from lagg.link import Link, RxFilter
 from lagg.operations.uppers import UPPERS, taggers
+from lagg.plan.shape import Shape
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 
@@ -30,6 +33,9 @@ class Wish:
     groups: frozenset[str]
     taggers: tuple[str, ...]  # what stands on it and takes tagged frames
     filters: frozenset[int]  # ifindexes of ports whose NIC would keep these out
+    # What ports let in beside their own MAC, by ifindex.  A NIC that has no filter of
+    # several is made promiscuous by the kernel.
+    unicast: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def opening(self, ifindex: int) -> str | None:
         """Why this port is to be promiscuous, in words."""
@@ -72,6 +78,17 @@ class RxWanted:
         for wish in (await self._wishes([bundle], ifindex)).values():
             self._apply_to_port(bundle, wish, ifindex)
 
+    def let_in(self, wanted: Shape) -> None:
+        """Has ports let in what they must once the shape is the one that is wanted.
+
+        Beside what they let in now, until that is adopted and update() called.
+        LaggError: one does not.
+        """
+        for port in wanted.ports:
+            macs = wanted.lets_in(port.home_mac)
+            if macs:
+                self._takeover.let_in(port.link.ifindex, macs)
+
     async def _wishes(self, bundles: Collection[Bundle], *more: int) -> dict[int, Wish]:
         """By the lagg's ifindex; `more`: interfaces that are to be ports."""
         taps = {bundle.link.ifindex for bundle in bundles}
@@ -81,6 +98,7 @@ class RxWanted:
         near = {
             i: link for i, link in links.items() if link.kind in UPPERS or i in taps
         }
+        coming = [links[each] for each in more if each in links]
         found = {}
         for bundle in bundles:
             tap = bundle.link.ifindex
@@ -95,6 +113,7 @@ class RxWanted:
                 groups=groups.get(tap, frozenset()),
                 taggers=above,
                 filters=await self._filters([*ports, *more] if above else []),
+                unicast=_unicast(bundle.shape, coming),
             )
         return found
 
@@ -116,10 +135,15 @@ class RxWanted:
 
     def _apply_to_port(self, bundle: Bundle, wish: Wish, ifindex: int) -> None:
         opening = wish.opening(ifindex)
-        self._takeover.set_rx_filter(
-            ifindex,
-            promisc=opening is not None,
-            allmulti=wish.allmulti,
-            multicast=wish.groups,
-        )
+        macs = wish.unicast.get(ifindex, frozenset())
+        rx = RxFilter(opening is not None, wish.allmulti, wish.groups, macs)
+        self._takeover.set_rx_filter(ifindex, rx)
         bundle.note_opening(ifindex, opening)
+
+
+def _unicast(shape: Shape, coming: Iterable[Link]) -> dict[int, frozenset[str]]:
+    """What each port lets in; of `coming`, which are to be ports, likewise."""
+    homes = {port.link.ifindex: port.home_mac for port in shape.ports}
+    homes |= {link.ifindex: link.mac for link in coming}
+    found = {ifindex: shape.lets_in(mac) for ifindex, mac in homes.items()}
+    return {ifindex: macs for ifindex, macs in found.items() if macs}

@@ -146,11 +146,30 @@ class Shape:
     @property
     def wanted_mac(self) -> LaggMac:
         """What the lagg's MAC is to be, with these ports and its policy."""
-        primary = self.primary_port
+        primary, policy = self.primary_port, self.options.mac_policy
         if self.mac.fixed or primary is None:
             return self.mac
-        keeps = self.options.mac_policy is MacPolicy.STABLE and self._keeps_mac(primary)
+        if policy is MacPolicy.ACTIVE and self.mac.donor is not None:
+            carrying = (port for port in self.ports if port.slot == self.incumbent)
+            return next((port.lends for port in carrying), self.mac)
+        keeps = policy in (MacPolicy.STABLE, MacPolicy.OWN) and self._keeps_mac(primary)
         return self.mac if keeps else primary.lends
+
+    def mac_of(self, port: Port) -> Mac:
+        """What a port's own MAC is to be."""
+        keeps_own = self.options.mac_policy.keeps_own
+        return port.home_mac if keeps_own else self.mac.address
+
+    def lets_in(self, home_mac: Mac) -> frozenset[Mac]:
+        """The MACs that a port with this one must let in beside its own."""
+        options = self.options
+        if not options.mac_policy.keeps_own or home_mac == self.mac.address:
+            return frozenset()
+        # Of who carries it is the own one, and by the others nothing is taken.
+        by_others = self.mac.fixed or options.failover_rx_all
+        if options.mac_policy is MacPolicy.ACTIVE and not by_others:
+            return frozenset()
+        return frozenset({self.mac.address})
 
     def _keeps_mac(self, primary: Port) -> bool:
         """Whether the port that gave the lagg its MAC keeps that role.

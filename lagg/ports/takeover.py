@@ -162,14 +162,25 @@ class Takeover:
         self._originals[ifindex] = replace(original, name=name)
         await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
 
-    def set_rx_filter(
-        self, ifindex: int, *, promisc: bool, allmulti: bool, multicast: frozenset[str]
-    ) -> None:
+    def set_rx_filter(self, ifindex: int, rx: RxFilter) -> None:
         """Sets what the port receives besides its MAC.  LaggError: nothing changed."""
         memberships = self._memberships.get(ifindex)
         if memberships is None:
             raise _was_put_back(ifindex)
-        memberships.apply(promisc=promisc, allmulti=allmulti, multicast=multicast)
+        memberships.apply(
+            promisc=rx.promisc,
+            allmulti=rx.allmulti,
+            multicast=rx.multicast,
+            unicast=rx.unicast,
+        )
+
+    def let_in(self, ifindex: int, macs: frozenset[str]) -> None:
+        """Has the port receive what is for these MACs, too.  As set_rx_filter()."""
+        memberships = self._memberships.get(ifindex)
+        if memberships is not None:
+            held = memberships.held
+            more = replace(held, unicast=held.unicast | macs)
+            self.set_rx_filter(ifindex, more)
 
     def to_be_down(self, ifindex: int) -> bool:
         """Whether the interface is there, and was down before it became a port."""

@@ -436,3 +436,44 @@ def test_teams_link_watches_are_watches_and_a_ports_own_stand_in_their_place() -
     assert found.keys["watch_policy"] == "any"
     assert found.keys["up_delay_ms"] == 50
     assert [note.what for note in found.notes] == ['link_watch source_host "192.0.2.9"']
+
+
+# ---- MACs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ("mode=1 fail_over_mac=0", "stable"),
+        ("mode=active-backup fail_over_mac=active", "active"),
+        ("mode=1 fail_over_mac=2", "own"),
+        ("mode=4 fail_over_mac=1", None),  # which bonding ignores
+    ],
+)
+def test_bonding_s_fail_over_mac_is_a_mac_policy(
+    options: str, policy: str | None
+) -> None:
+    draft = Draft("bond0")
+    set_options(draft, dict(pairs(options.split())))
+    assert draft.keys.get("mac_policy") == policy
+    assert [note.what for note in draft.notes] == {
+        "own": ["fail_over_mac follow"],
+        None: ["fail_over_mac active"],
+    }.get(policy, [])
+
+
+@pytest.mark.parametrize(
+    ("runner", "policy"),
+    [("activebackup", "active"), ("roundrobin", None)],
+)
+def test_team_s_hwaddr_policy_is_a_mac_policy(runner: str, policy: str | None) -> None:
+    document = {
+        "runner": {"name": runner, "hwaddr_policy": "by_active"},
+        "notify_peers": {"count": 4, "interval": 50},
+        "mcast_rejoin": {"count": 2, "interval": 300},
+    }
+    draft = team(document, "team0")
+    assert draft.keys.get("mac_policy") == policy
+    keys = ("announce_count", "announce_interval_ms", "rejoin_count")
+    assert [draft.keys[key] for key in keys] == [4, 50, 2]
+    assert "mcast_rejoin interval 300" in [note.what for note in draft.notes]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from lab import Host
+from lab import Host, Namespace
 
 ETH_P_ALL, ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 0x0003, 0x0800, 0x0806, 0x86DD
 ETH_P_8021Q, ETH_P_8021AD, ETH_P_LLDP = 0x8100, 0x88A8, 0x88CC
@@ -133,7 +133,12 @@ class Capture:
     """
 
     def __init__(
-        self, host: Host, name: str, *, offloads: bool = False, outgoing: bool = False
+        self,
+        host: Namespace,
+        name: str,
+        *,
+        offloads: bool = False,
+        outgoing: bool = False,
     ) -> None:
         # Protocol 0: it sees nothing before it is bound to its interface.
         self._socket = host.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0)

@@ -105,7 +105,7 @@ class Partner:
 
 @contextmanager
 def partner(world: World, name: str) -> Iterator[Partner]:
-    with Capture(world.far, name) as wire:  # type: ignore[arg-type]
+    with Capture(world.far, name) as wire:
         yield Partner(wire)
 
 

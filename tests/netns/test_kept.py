@@ -193,7 +193,7 @@ def test_a_port_is_put_back_by_who_goes_on_with_it(
                 netlink, DeafPorts(mark=1), StateFile(tmp_path)
             )
             await before.take(await netlink.link(index))
-            before.set_rx_filter(index, promisc=True, allmulti=False, multicast=NONE)
+            before.set_rx_filter(index, RxFilter(promisc=True))
             await netlink.set_mtu(index, 1400)
             with closing(await resumed(netlink, before, deaf)) as after:
                 with pytest.raises(LaggError, match="in use by another laggd"):

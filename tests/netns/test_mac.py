@@ -2,6 +2,7 @@
 """Whose MAC a lagg has, what becomes of it when that port leaves, and who is told."""
 
 import fcntl
+import json
 import socket
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from lagg.kernel.native import Device, PortSockets
 from lagg.model import LaggConfig, MacPolicy, Options
 from lagg.operations.commands import Commands
 from tests.netns.commands_world import World
+from tests.netns.frames import Capture
 from tests.netns.partners import lost_nothing
 from tests.netns.steer import DEADLINE_S, Steer, Tally
 from tests.waiting import wait_until
@@ -321,6 +323,60 @@ def address(name: str) -> str:
     return found[18:24].hex(":")
 
 
+# ---- who says nothing --------------------------------------------------------------
+
+ADDRESS, SILENT = "192.0.2.77", "192.0.2.1"
+
+
+def active_follows(world: World) -> None:
+    world.change(options=(("mac_policy", MacPolicy.ACTIVE),))
+    world.carrier(0, up=False)
+
+
+WAYS = [
+    *(set_by_laggctl, set_by_ip, set_by_file, released_by_file, other_order),
+    *(other_policy, primary_detached, primary_deleted, primary_moved, active_follows),
+]
+"""By which a lagg's MAC becomes another, while the lagg stays."""
+
+
+@pytest.mark.parametrize("change", WAYS)
+def test_a_silent_host_learns_the_new_mac_whichever_way_it_came(
+    world: World, change: Callable[[World], None]
+) -> None:
+    """Behind a switch.  It asks nobody, and nobody says the old MAC any more."""
+    # Its own MAC stays when a port of it goes, or it would forget its neighbours.
+    world.far_ip("link add switch address 02:00:5e:00:53:01 type bridge")
+    for name in ("q0", "q1", "q2"):
+        world.far_ip(f"link set {name} master switch")
+    world.far_ip("link set switch up")
+    world.far_ip(f"addr add {SILENT}/24 dev switch")
+    world.create("lagg0", *NAMES)
+    (before,) = macs(world, "lagg0")
+    world.ip(f"addr add {ADDRESS}/24 dev lagg0")
+    world.far_ip(f"neigh replace {ADDRESS} lladdr {before} dev switch nud stale")
+    world.events.clear()
+    with Capture(world.far, "switch") as wire:
+        change(world)
+        after = world.wait_event("mac").details
+        if change is released_by_file:
+            assert after == before
+        world.wait(lambda: neighbour(world) == after, "it knows the new MAC")
+        frames = [each.wire for each in wire.take()]
+    said = [f[22:28].hex(":") for f in frames if f[12:14] == ARP and f[28:32] == SELF]
+    # It may be said that another port carries before there is another MAC.
+    assert {*said[said.index(after) :]} == {after}
+
+
+ARP, SELF = b"\x08\x06", socket.inet_aton(ADDRESS)
+
+
+def neighbour(world: World) -> str:
+    """The MAC that the silent host has for lagg0's address."""
+    (row,) = json.loads(world.far_ip(f"-j neigh show {ADDRESS} dev switch"))
+    return str(row["lladdr"])
+
+
 # ---- traffic -----------------------------------------------------------------------
 
 RATE = 40_000
@@ -353,6 +409,51 @@ def test_the_port_that_gave_the_mac_comes_and_goes_and_nothing_is_lost(
         result = stream.result()
         print(result, [tally.drops for tally in tallies])
         lost_nothing(tallies, result)
+        pair.conserved()
+        for each in (steer, partner):
+            each.close()
+
+
+def given_up(steer: Steer, pair: Pair) -> None:
+    steer.detach("p0")
+
+
+def deleted(steer: Steer, pair: Pair) -> None:
+    pair.a.host.netlink("link", "del", index=pair.a.host.ifindex("p0"))
+
+
+def moved(steer: Steer, pair: Pair) -> None:
+    pair.a.host.set_link("p0", net_ns_fd=pair.b.host.descriptor)
+
+
+def renamed(steer: Steer, pair: Pair) -> None:
+    pair.a.host.set_link("p0", ifname="other0")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("way", [given_up, deleted, moved, renamed])
+def test_whatever_becomes_of_the_port_that_gave_the_mac_nothing_is_lost(
+    way: Callable[[Steer, Pair], None], long_run: bool
+) -> None:
+    """One way, to us, while another port carries."""
+    with Lab() as lab:
+        pair = Pair(lab, cables=2)
+        steer, partner = Steer(pair.a.laggd), Steer(pair.b.laggd)
+        mac = pair.a.host.link("lagg0").mac
+        pair.cables[0].cut()
+        for each, port in ((steer, "p0"), (partner, "q0")):
+            each.wait_link(port, up=False)
+        tallies = [Tally(steer), Tally(partner)]
+        rate = RATE if long_run else RATE // 4
+        ends = pair.b.host, pair.a.host, pair.a.address
+        stream = Stream(*ends, rate=rate, flows=FLOWS)
+        taken(steer, rate // 100)
+        way(steer, pair)
+        wait_until(lambda: "p0" not in steer.ports(), DEADLINE_S, "p0 is no port")
+        taken(steer, rate // 20)
+        assert pair.a.host.link("lagg0").mac == mac
+        stream.stop()
+        lost_nothing(tallies, stream.result())
         pair.conserved()
         for each in (steer, partner):
             each.close()

@@ -45,6 +45,9 @@ AD_SELECT = {
 RESELECT = {"always": "always", "better": "better", "failure": "failure"}
 """By BOND_PRI_RESELECT_*: the place of each is its number."""
 
+FAIL_OVER_MAC = {"none": "stable", "active": "active", "follow": "own"}
+"""By BOND_FOM_*: the place of each is its number."""
+
 _ON = {"on": True, "1": True, "off": False, "0": False}
 _SWITCHES = {
     "lacp_rate": (
@@ -73,7 +76,7 @@ _BY_HASH = "flows are spread by their hash, not by load"
 _WHY = {
     "miimon": _LINK,
     "use_carrier": _LINK,
-    "fail_over_mac": "all ports have the lagg's MAC",
+    "fail_over_mac": "of mode active-backup alone: all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
     "tlb_dynamic_lb": _BY_HASH,
     "lp_interval": "there are no learning packets",
@@ -222,6 +225,8 @@ def _set_option(draft: Draft, key: str, value: str) -> None:
         draft.set("ad_select", AD_SELECT[str(_by_number(AD_SELECT, value))])
     elif key == "primary_reselect" and _by_number(RESELECT, value):
         draft.set("reselect", RESELECT[str(_by_number(RESELECT, value))])
+    elif key == "fail_over_mac" and _by_number(FAIL_OVER_MAC, value):
+        _set_fail_over_mac(draft, str(_by_number(FAIL_OVER_MAC, value)))
     elif key == "ad_actor_system" and value != _NO_MAC:  # which is the bond's own
         draft.set("lacp_system", value, said)
     elif key == "primary" and value:
@@ -239,6 +244,17 @@ def _set_number(draft: Draft, key: str, number: int) -> None:
         draft.note(f"{key} {number}", "a port is not drawn by chance")
     else:
         draft.set(_NUMBERS[key], number, f"{key} {number}")
+
+
+def _set_fail_over_mac(draft: Draft, word: str) -> None:
+    if draft.keys.get("proto") != "failover" and word != "none":
+        draft.note(f"fail_over_mac {word}", _WHY["fail_over_mac"])
+        return
+    draft.set("mac_policy", FAIL_OVER_MAC[word])
+    if word == "follow":
+        draft.note(
+            "fail_over_mac follow", "ports keep their MACs, and let in the lagg's"
+        )
 
 
 def _set_pace(draft: Draft, options: Mapping[str, str]) -> None:

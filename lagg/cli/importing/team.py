@@ -48,6 +48,7 @@ _SETTINGS = {
 _AT_ONCE = "the kernel tells laggd of a link at once; nothing else is asked"
 _NO_PROBE = "there is no such link watch"
 _WATCHING = ("link_watch", "link_watch_policy")
+_HWADDR_POLICIES = {"same_all": "stable", "by_active": "active", "only_active": "own"}
 _REPEATED = {
     "notify_peers": {"count": "announce_count", "interval": "announce_interval_ms"},
     "mcast_rejoin": {"count": "rejoin_count"},
@@ -56,7 +57,7 @@ _WHY = {
     "mcast_rejoin interval": "groups are reported every 200 ms",
     "tx_balancer": "flows are spread by their hash, not by load",
     "prio": "says who carries with the runner activebackup alone",
-    "hwaddr_policy": "all ports have the lagg's MAC",
+    "hwaddr_policy": "of runner activebackup alone: all ports have the lagg's MAC",
     "lacp_key": "a lagg has one key for all its ports: lacp_key",
     "fallback": "see lacp_fallback_timeout, which is in seconds",
     "queue_id": "a TAP has one queue",
@@ -136,6 +137,12 @@ def _add_runner(draft: Draft, key: str, value: object) -> None:
         none = key == "min_ports" and value == 0 and value is not False
         wanted = 1 if none else value
         draft.set(_SETTINGS[key], wanted, f"runner {key} {json.dumps(value)}")
+    elif (
+        key == "hwaddr_policy"
+        and draft.keys["proto"] == "failover"
+        and str(value) in _HWADDR_POLICIES
+    ):
+        draft.set("mac_policy", _HWADDR_POLICIES[str(value)])
     elif key == "agg_select_policy" and str(value) in _AGG_SELECT:
         draft.set("ad_select", _AGG_SELECT[str(value)])
         if value == "lacp_prio":
