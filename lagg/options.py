@@ -115,10 +115,9 @@ OPTIONS: tuple[Option, ...] = (
             "Whose MAC the lagg has when `mac` is not given: `stable`, that of the"
             " first port, kept when this port leaves, so that nobody has to learn"
             " another; or `primary`, always the primary's, as lagg(4) and `laggctl"
-            " ifconfig` do it.  With both all ports have it.  With two others each port"
-            " keeps its own MAC, for NICs that refuse another: `active`, with failover"
-            " alone, the lagg has that of the port that carries; `own`, it has one as"
-            " with `stable`, and the ports let it in beside theirs."
+            " ifconfig` do it.  With two others each port keeps its own MAC, for NICs"
+            " that refuse another: `active`, with failover alone, that of the port that"
+            " carries; `own`, one as with `stable`, which ports let in beside theirs."
         ),
     ),
     Option(
@@ -228,11 +227,10 @@ OPTIONS: tuple[Option, ...] = (
         Whole(0, ROUNDS_MAX),
         help="how often another way to it is announced; 0: never",
         sentence=(
-            "How often, 0 to 255, the network is told when frames for the lagg are to"
-            " take another way: another port or group carries it, one of its ports is"
-            " out, or its MAC is another.  Each time gratuitous ARP and unsolicited"
-            " neighbour advertisements for all addresses of it and of what stands on"
-            " it, and a frame from each other MAC behind it."
+            "How often, 0 to 255, the network is told when another port or group"
+            " carries, a port is out, or the MAC is another: by gratuitous ARP and"
+            " neighbour advertisement for all addresses of the lagg and of what stands"
+            " on it, and a frame from each other MAC behind it."
         ),
         protos=_CARRYING,
         usual=1,
@@ -250,9 +248,8 @@ OPTIONS: tuple[Option, ...] = (
         Whole(0, ROUNDS_MAX),
         help="how often multicast groups are reported then; 0: never",
         sentence=(
-            "How often, 0 to 255 and every 200 ms, the multicast groups that it and"
-            " what stands on it have joined are reported (IGMP, MLD) when other ports"
-            " carry, so that switches send them there."
+            "How often, 0 to 255 and every 200 ms, the multicast groups of it and of"
+            " what stands on it are reported (IGMP, MLD) when other ports carry."
         ),
         protos=_CARRYING,
         usual=1,

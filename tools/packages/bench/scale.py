@@ -129,7 +129,7 @@ def _restarted(daemon: Daemon) -> tuple[float, float, float]:
     """How long control was away and laggctl took; the CPU time of the next one."""
     began_s = time.monotonic()
     away_s = float(daemon.restart()["control_away_s"])
-    return away_s, time.monotonic() - began_s, _cpu_s(daemon.pid)
+    return away_s, time.monotonic() - began_s, cpu_s(daemon.pid)
 
 
 def _followed(daemon: Daemon) -> float:
