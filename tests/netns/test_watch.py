@@ -177,7 +177,6 @@ def test_any_and_all_of_several_watches(world: WatchedLagg) -> None:
 def test_what_is_set_on_a_port_that_carries_is_trusted_at_first(
     world: WatchedLagg,
 ) -> None:
-    world.watch()
     world.steer.set(watch=["arp,target=10.77.0.99,interval_ms=3600000"])
     assert world.states() == [["init"], ["init"]]
     assert world.carrying() == ["p0"]
