@@ -125,8 +125,7 @@ class Watching:
 
     def _ring(self) -> None:
         self._armed_at = None
-        with asked(None):
-            self._work(self._tick)
+        self._work(self._tick)
 
     def _heard(self, number: int, frames: list[bytes]) -> None:
         with asked(None):  # the target did, whoever had the socket opened
