@@ -21,6 +21,7 @@ from lab import Lab, wait_until
 from lab.daemon import LAGGCTL
 from lagg.control.client import LOOKS, Client, NoDaemonError
 from lagg.errors import LaggError
+from lagg.handover.slots import Slots
 from tests.netns.outliving import steady
 from tests.netns.steer import DEADLINE_S, LAGG
 from tests.netns.test_handover import House
@@ -157,6 +158,25 @@ def test_a_successor_that_stops_on_its_way_is_too_late_when_it_wakes(
     assert asked.returncode == 1
     assert "COMMIT" in not_replaced(said, before["pid"])
     house.goes_on(before)
+
+
+def test_a_state_that_somebody_forges_is_refused_until_it_is_written_anew(
+    house: House,
+) -> None:
+    before = house.status
+    with house.client() as anybody:
+        kept = anybody.list()
+    (name,) = [each for each in kept if each.endswith("/state")]
+    state = Slots(kept[name], LAGG)
+    for _ in range(2):  # in both of its slots, and newer than laggd's next
+        state.write(b"forged")
+    for fd in kept.values():
+        os.close(fd)
+    refused = house.laggd.try_ctl("restart")
+    assert refused.returncode == 1
+    assert "begins with 'forged'" in not_replaced(refused.stderr, before["pid"])
+    house.goes_on(before)  # by changes, of which each is saved
+    house.laggd.restart()
 
 
 # ---- clients meanwhile ---------------------------------------------------------------
