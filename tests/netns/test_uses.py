@@ -3,6 +3,7 @@
 
 import errno
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,3 +220,27 @@ def test_an_attach_stands_though_nobody_can_say_what_the_port_is_used_for(
     assert "netlink: list the addresses: sabotaged (EIO)" in caplog.messages
     world.ip(MACVLAN)
     assert "macvlan top" in world.wait_event("port-warning", "p0").details
+
+
+def test_an_address_that_a_port_is_given_later_is_told_and_not_served(
+    world: World,
+) -> None:
+    """What the host would send by the port is dropped there, its answers as well."""
+    world.create("lagg0", "p0", "p1")
+    world.ip("address add 10.56.0.9/24 dev p0")
+    world.wait_event("port-warning", "p0")
+    for network in ("10.55.0", "10.56.0"):
+        world.far_ip(f"address add {network}.1/24 dev q0")
+    world.ip("address add 10.55.0.8/24 dev lagg0")
+    world.wait(lambda: answers(world, "10.55.0.8"), "lagg0 is served")
+    assert not answers(world, "10.56.0.9")
+    (words,) = warnings(world)
+    assert words.startswith("has the address 10.56.0.9/24 (ip address del")
+
+
+def answers(world: World, address: str) -> bool:
+    words = ["ping", "-c1", "-W1", address]
+    ping = world.far.inside(
+        lambda: subprocess.run(words, capture_output=True, check=False)
+    )
+    return ping.returncode == 0

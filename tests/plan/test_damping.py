@@ -19,6 +19,7 @@ from lagg.plan.explain import explain
 from lagg.plan.penalty import HALF_LIFE_NS, PENALTY_MAX, REUSE, SUPPRESS, Penalty
 from lagg.plan.plan import Plan, plan, standings
 from lagg.plan.shape import Shape
+from lagg.watches import LinkWatch, Verdict, Watched, WatchKind, WatchState
 from tests.plan.test_delays import with_carrier
 from tests.plan.test_election import SPREADS, shape_of
 
@@ -222,3 +223,16 @@ def test_one_port_makes_a_few_publications_in_any_five_seconds(
     found = publications(steps(shape_of(damping=True), changes))
     for first in found:
         assert sum(first <= at < first + 5 * NS for at in found) <= 6
+
+
+def test_a_path_that_a_watch_finds_dead_is_a_loss_as_well() -> None:
+    shape = shape_of(damping=True)
+    watch = LinkWatch(WatchKind.ARP, ("192.0.2.1",))
+    for at in range(6):
+        state = WatchState.UP if at % 2 else WatchState.DOWN
+        said = Watched((Verdict(watch, state, "no reply"),))
+        first = replace(shape.at(0), watched=said)
+        after = replace(shape, ports=(first, *shape.ports[1:]))
+        shape = settled(shape, after, at * NS_OF_MS)
+    assert shape.at(0).damped
+    assert election.elected(shape) == 1
