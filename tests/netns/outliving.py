@@ -172,6 +172,11 @@ class Outliving(Steered):
             found.append((len(os.listdir(f"/proc/{pid}/fd")), len(mapped)))
         return found
 
+    def forwarder_kib(self) -> int:
+        """What the forwarder has for itself: heap, stacks, data of libraries."""
+        status = Path(f"/proc/{self.forwarder}/status").read_text()
+        return int(status.partition("\nVmData:")[2].split()[0])
+
     def passed(self, frames: int) -> None:
         """Until so many more have left and come by a's lagg0, which counts copies."""
         sent, came = self._frames()

@@ -148,18 +148,19 @@ RESTARTS, RESTARTS_LONG = 30, 1000
 
 
 @pytest.mark.parametrize("world", ["loadbalance"], indirect=True)
-def test_many_restarts_cost_no_frame_no_descriptor_and_no_mapping(
+def test_many_restarts_cost_no_frame_no_descriptor_no_mapping_and_no_byte(
     world: Outliving, long_run: bool
 ) -> None:
     tallies = [Tally(steer) for steer in world.steers]
     with world.pair.streaming(rate=TRICKLE, flows=FLOWS) as run:
         world.kill()
         world.start()
-        begun = world.held()
+        begun, kib = world.held(), world.forwarder_kib()
         for _ in range(RESTARTS_LONG if long_run else RESTARTS):
             world.kill()
             world.start()
         wait_until(lambda: world.held() == begun, DEADLINE_S, f"{begun} again")
+        assert world.forwarder_kib() == kib
     for result in run.results:
         lossless(world, result, sum(tally.overload for tally in tallies))
 
