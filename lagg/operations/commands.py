@@ -69,7 +69,7 @@ from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 from lagg.records import LaggRecord
 from lagg.running.bundle import Bundle
-from lagg.tasks import Tasks, asked, asker, in_turn, together
+from lagg.tasks import Tasks, asked, asker, in_turn, quietly, together
 
 log = logging.getLogger(__name__)
 
@@ -376,10 +376,13 @@ class Commands:
             wanted = change.options_after(bundle.shape.options).altname
             await rename(netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
-        await propagate.rule(self._laggs, bundle, changed(bundle.shape), undo)
+        before, after = bundle.shape, changed(bundle.shape)
+        policies = before.options.mac_policy, after.options.mac_policy
+        await propagate.rule(self._laggs, bundle, after, undo)
         await change_protocol(self._laggs, bundle, proto, changed, undo)
         await propagate.follow(self._laggs, bundle)
-        await self._laggs.rx_wanted.update(bundle)
+        if any(policy.keeps_own for policy in policies):  # else nothing was let in
+            await quietly(log.warning, self._laggs.rx_wanted.update, bundle)
         await self._laggs.show_speed(bundle)
 
     async def _attach(self, name: str, ports: Sequence[str]) -> None:
