@@ -76,8 +76,20 @@ device_map(struct lagg_device *device, uint32_t where)
     return 0;
 }
 
-/* The other memory need not be writable for us, so its beginning is written as to a
- * file; all else of it begins as 0. */
+/* The memory that another process writes need not be writable for us, so its beginning
+ * is written as to a file; all else of it begins as 0. */
+static int
+device_make_work(struct lagg_device *device, const struct layout *layout)
+{
+    device->fds.work = memory_make("lagg-work", work_bytes(device->workers_count));
+    if (device->fds.work < 0) {
+        return device->fds.work;
+    }
+    return pwrite(device->fds.work, layout, sizeof *layout, 0) == sizeof *layout
+               ? 0
+               : -ENOMEM;
+}
+
 static int
 device_make_memory(struct lagg_device *device, uint32_t where)
 {
@@ -88,15 +100,11 @@ device_make_memory(struct lagg_device *device, uint32_t where)
     if (device->fds.plans < 0) {
         return device->fds.plans;
     }
-    device->fds.work = memory_make("lagg-work", work_bytes(device->workers_count));
-    if (device->fds.work < 0) {
-        return device->fds.work;
-    }
     layout_write(&layout, device->workers_count);
-    if (pwrite(device->fds.work, &layout, sizeof layout, 0) != sizeof layout) {
-        return -ENOMEM;
+    error = device_make_work(device, &layout);
+    if (error == 0) {
+        error = device_map(device, where);
     }
-    error = device_map(device, where);
     if (error == 0) {
         device->plans->layout = layout;
         snapshot_store_init(&device->store);

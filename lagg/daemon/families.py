@@ -95,7 +95,7 @@ def _lacp_bad(each: LaggRecord) -> Iterable[Sample]:
 def _watches(
     value: Callable[[WatchRecord], float],
 ) -> Callable[[LaggRecord], Iterable[Sample]]:
-    """Of each port's watches, by their number: two may have one kind and target."""
+    """A value of each port's watches, by number: two may have one kind and target."""
 
     def samples(each: LaggRecord) -> Iterable[Sample]:
         for port in each["ports"]:

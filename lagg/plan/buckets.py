@@ -25,7 +25,7 @@ Homes = Annotated[tuple[Slot, ...], range(BUCKETS + 1)]
 """The slot that each of the BUCKETS belongs to; empty while there is no port."""
 
 Weights = Mapping[Slot, int]
-"""Of the ports that share, in their order."""
+"""How much each port counts, by slot; in the order in which they take turns."""
 
 
 def rehome(homes: Homes, weights: Weights) -> Homes:

@@ -291,12 +291,12 @@ class Shape:
         return replace(self, homes=rehome(self.homes, self.weights(self.ports)))
 
     def rehomed_since(self, before: "Shape") -> "Shape":
-        """The same, where a weight or a speed is another than it was."""
+        """rehomed(), where a weight or a speed is another than in `before`."""
         was, now = (shape.weights(shape.ports) for shape in (before, self))
         return self if was == now else self.rehomed()
 
     def weights(self, ports: Iterable[Port]) -> dict[Slot, int]:
-        """Of these ports by slot, in thousandths: one that counts by speed has Mbit/s.
+        """What these ports weigh, by slot, in thousandths; by speed that is in Mbit/s.
 
         A speed that is not known counts as 1.
         """

@@ -242,5 +242,5 @@ def _note(draft: Draft, key: str, value: object, of: str = "") -> None:
 
 
 def _why_watch(value: object) -> str:
-    """Of a link watch that asks nobody."""
+    """Why a link watch that asks nobody has no equivalent."""
     return _AT_ONCE if _is_delay(value) else _NO_PROBE
