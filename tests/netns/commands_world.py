@@ -365,7 +365,10 @@ def _kernel() -> dict[str, Any]:
         "groups": sorted(
             (row[1], row[4]) for row in _proc("dev_mcast") if row[1] in up
         ),
-        "packet sockets": sorted(row[2:5] for row in _proc("packet")[1:]),
+        # Bound to an interface: announcements are sent by one that is not.
+        "packet sockets": sorted(
+            row[2:5] for row in _proc("packet")[1:] if row[4] != "0"
+        ),
     }
 
 

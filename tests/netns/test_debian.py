@@ -409,11 +409,20 @@ def test_what_systemd_does_with_either_half_costs_no_frame(
             assert "no frame flows" not in upgrade(machine, root, deb)
 
 
-def test_what_would_not_help_to_try_again_is_not_tried(
-    machine: Machine, root: Root
+def test_wrong_files_end_no_lagg_and_a_start_with_them_is_not_tried_again(
+    machine: Machine, root: Root, near: Host
 ) -> None:
+    held = near.ifindex("lagg0")
     (root.directory / "etc/laggd/laggd.toml").write_text("[[lagg]]\nname = 1\n")
-    machine.run("sh", "-c", "systemctl restart laggd.service || true")
+    with replaced(machine, LAGGD):
+        machine.run("systemctl", "restart", LAGGD)
+    assert near.ifindex("lagg0") == held
+    assert "name: 1 is not an interface name" in machine.property_of(
+        LAGGD, "StatusText"
+    )
+    machine.run("systemctl", "stop", LAGGD)
+    assert not near.has_link("lagg0")
+    machine.run("sh", "-c", "systemctl start laggd.service || true")
     wait_until(
         lambda: machine.property_of("laggd", "ActiveState") == "failed",
         DEADLINE_S,
