@@ -121,7 +121,9 @@ def run(lab: Lab, arguments: argparse.Namespace) -> bool:
     laggd = lab.daemon(near)
     ports = [word for i in range(PORTS) for word in ("--port", f"p{i}")]
     options = ["--proto", arguments.proto, "--lagghash", arguments.lagghash]
-    laggd.ctl("create", "lagg0", *options, "--hash", arguments.hash, *ports)
+    options += ["--hash", arguments.hash]
+    options += ["--announce-count", "0"]  # the lagg is new, and would say so by a frame
+    laggd.ctl("create", "lagg0", *options, *ports)
 
     crafted = flows()
     copies = PORTS if arguments.proto == "broadcast" else 1

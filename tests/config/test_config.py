@@ -153,7 +153,7 @@ BAD_FILES = [
     (lagg("lacp_fallback_timeout = -1"), "-1 is not a whole number from 0 to 3600"),
     (
         lagg("mac_policy = 'prime'"),
-        "mac_policy: 'prime' is not one of stable, primary (did you mean primary?)",
+        "mac_policy: 'prime' is not one of stable, primary, active, own (did you mean",
     ),
     (
         lagg("ad_select = 'bandwith'"),
