@@ -26,7 +26,7 @@ PUBLICATIONS = 2 * LOSSES - 1
 
 @dataclass
 class Flapping:
-    """Pulls and plugs the cable of p0 and q0."""
+    """Pulls and plugs the cable of p0 and q0, until laggd has had enough of it."""
 
     partners: Partners
     flaps: int = 0
@@ -38,8 +38,15 @@ class Flapping:
             cable.cut()
             cable.mend()
             self.flaps += 1
-            if self.flaps >= times and self.seconds >= at_least_s:
+            # Of flaps that it hears of together laggd sees no more than the last.
+            enough = self.flaps >= times and self.seconds >= at_least_s
+            if self.is_damped() and enough:
                 return
+
+    def is_damped(self) -> bool:
+        """Asked after each flap, which lets laggd hear of it by itself, too."""
+        damped: bool = self.partners.a.record()["ports"][0]["damping"]["suppressed"]
+        return damped
 
     @property
     def seconds(self) -> float:

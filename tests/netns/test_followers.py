@@ -20,7 +20,7 @@ from tests.netns.frames import ether
 from tests.netns.test_capture import Packet, packets
 
 DEADLINE_S = 60.0
-CONFIG = '[[lagg]]\nname = "lagg0"\nports = ["p0"]\n'
+CONFIG = '[[lagg]]\nname = "lagg0"\nports = ["p0"]\nannounce_count = 0\n'
 SAID = "laggctl: laggd is gone; waiting\nlaggctl: laggd is back\n"
 
 
