@@ -22,6 +22,8 @@ from lagg.plan.buckets import Homes, Slot, rehome
 from lagg.plan.penalty import Penalty
 from lagg.watches import LinkWatch, Verdict, Watched
 
+_UNSET = PortOptions()  # of a port for which nothing is set
+
 
 @dataclass(frozen=True, slots=True)
 class LaggMac:
@@ -196,7 +198,7 @@ class Shape:
 
     def options_of(self, port: str) -> PortOptions:
         """What is set for the port of that name."""
-        return self.port_options.get(port, PortOptions())
+        return self.port_options.get(port, _UNSET)
 
     def rank(self, port: str) -> int:
         """The place that the file gives a port by its name, 0 the first.
