@@ -7,37 +7,33 @@ of a frame only where its outer VLAN tag was.
 """
 
 import ctypes
-import errno
 import socket
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from fcntl import ioctl
 
-from lagg.errors import LaggError
 from lagg.kernel.native import MARK
-from lagg.kernel.proc import ifindex_of
+from lagg.kernel.port_socket import (
+    PACKET_ADD_MEMBERSHIP,
+    PACKET_MR_MULTICAST,
+    PACKET_MREQ,
+    SOL_PACKET,
+    PortSocket,
+    Step,
+)
 from lagg.watches import PROBE_OCTET
 
 READS_MAX = 64
 """Frames in one go, which is more than wait."""
 
 _FRAME_BYTES_MAX = 256  # of a longer one the rest is not read
-_QUEUE_BYTES = 32 << 10
-"""SO_RCVBUF, which the kernel doubles: some fifty frames, and no storm."""
 
 _PRIORITY = 7  # TC_PRIO_CONTROL: a probe does not wait behind the lagg's frames
 
-_ETH_P_ALL = 0x0003
-_SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP = 1
 _PACKET_DROP_MEMBERSHIP = 2
-_PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
-_PACKET_IGNORE_OUTGOING = 23
-_PACKET_MR_MULTICAST, _PACKET_MR_UNICAST = 0, 3
-_PACKET_MREQ = struct.Struct("=iHH8s")
-_TPACKET_STATS = struct.Struct("=II")  # packets, drops; reading resets them
+_PACKET_MR_UNICAST = 3
 _AUXDATA = struct.Struct("=IIIHHHH")  # status, lengths, offsets, VLAN tag, its TPID
 _ROOM = socket.CMSG_SPACE(_AUXDATA.size)
 _TP_STATUS_VLAN_VALID = 0x10
@@ -49,10 +45,6 @@ _SIOCETHTOOL = 0x8946
 _ETHTOOL_GLINK = 0x0A
 _ETHTOOL_VALUE = struct.Struct("=II")
 _IFREQ = struct.Struct("@16sP16x")
-
-_SO_ATTACH_FILTER = 26
-_SOCK_FILTER = struct.Struct("=HBBI")
-_SOCK_FPROG = struct.Struct("@HP")
 
 _LDH_ABS, _LDB_ABS, _LDH_IND, _LDB_IND = 0x28, 0x30, 0x48, 0x50
 _LDX_IMM, _JA, _JEQ, _JSET, _RET = 0x01, 0x05, 0x15, 0x45, 0x06
@@ -99,66 +91,36 @@ _PROGRAM: tuple[_Step, ...] = (
 )
 
 
-def _assembled(program: tuple[_Step, ...]) -> bytes:
+def _assembled(program: tuple[_Step, ...]) -> tuple[Step, ...]:
     places = {label: at for at, (label, *_) in enumerate(program) if label}
 
     def way(to: str, at: int) -> int:
         return places[to] - at - 1 if to else 0
 
-    return b"".join(
-        _SOCK_FILTER.pack(code, way(true, at), way(false, at), k)
+    return tuple(
+        (code, way(true, at), way(false, at), k)
         for at, (_, code, k, true, false) in enumerate(program)
     )
 
 
-_FILTER = _assembled(_PROGRAM)
+class ProbeSocket(PortSocket):
+    """The probes of one port."""
 
-
-class ProbeSocket:
-    """The probes of one port.  Opened in any thread, used in one."""
+    WHAT = "probe"
+    QUEUE_BYTES = 32 << 10  # some fifty frames
+    FILTER = _assembled(_PROGRAM)
 
     def __init__(self, ifindex: int, name: str) -> None:
-        """Binds to the interface `ifindex`, called `name`.  LaggError when it cannot.
-
-        To all protocols, as slow.SlowSocket.
-        """
-        self._ifindex = ifindex
+        """Binds to the interface `ifindex`, called `name`.  LaggError if it cannot."""
         self._admitted: frozenset[str] = frozenset()
-        try:
-            self._socket = socket.socket(
-                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
-            )
-        except OSError as error:
-            raise LaggError.of_os(name, "open a probe socket", error) from error
-        try:
-            self._set_options()
-            self._socket.bind((name, _ETH_P_ALL))
-            if ifindex_of(self._socket.getsockname()[0]) != ifindex:
-                raise OSError(errno.ENODEV, "the port has another name by now")
-        except OSError as error:
-            self._socket.close()
-            raise LaggError.of_os(name, "bind a probe socket", error) from error
+        super().__init__(ifindex, name)
 
     def _set_options(self) -> None:
-        # All before bind(), for until then nothing comes in.
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
+        super()._set_options()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
         # Or the port, which is dumb, would not let ARP and IP out.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-        memory = ctypes.create_string_buffer(_FILTER, len(_FILTER))
-        program = _SOCK_FPROG.pack(len(_PROGRAM), ctypes.addressof(memory))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-
-    def close(self) -> None:
-        """Closes the socket.  Takes tens of milliseconds: to be called in a thread."""
-        self._socket.close()
-
-    def fileno(self) -> int:
-        """The descriptor, which is readable when a frame waits."""
-        return self._socket.fileno()
+        self._socket.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
 
     def admit(self, macs: Collection[str]) -> None:
         """Has the NIC let in frames for these MACs beside its own, and for no others.
@@ -167,17 +129,17 @@ class ProbeSocket:
         """
         wanted = frozenset(macs)
         for mac in wanted - self._admitted:
-            self._member(_PACKET_ADD_MEMBERSHIP, mac)
+            self._member(PACKET_ADD_MEMBERSHIP, mac)
         for mac in self._admitted - wanted:
             self._member(_PACKET_DROP_MEMBERSHIP, mac)
         self._admitted = wanted
 
     def _member(self, operation: int, mac: str) -> None:
         octets = bytes.fromhex(mac.replace(":", ""))
-        kind = _PACKET_MR_MULTICAST if octets[0] & 1 else _PACKET_MR_UNICAST
-        request = _PACKET_MREQ.pack(self._ifindex, kind, 6, octets)
+        kind = PACKET_MR_MULTICAST if octets[0] & 1 else _PACKET_MR_UNICAST
+        request = PACKET_MREQ.pack(self._ifindex, kind, 6, octets)
         with suppress(OSError):
-            self._socket.setsockopt(_SOL_PACKET, operation, request)
+            self._socket.setsockopt(SOL_PACKET, operation, request)
 
     def frames(self) -> Iterator[bytes]:
         """Up to READS_MAX frames that wait, tags in their place, without FCS."""
@@ -187,13 +149,6 @@ class ProbeSocket:
             except OSError:  # nothing waits, or the link is away: netlink tells of it
                 return
             yield _with_tag(frame, beside)
-
-    def send(self, frame: bytes) -> bool:
-        """Sends a frame; whether the kernel took it."""
-        try:
-            return self._socket.send(frame) == len(frame)
-        except OSError:
-            return False
 
     def carrier(self) -> bool | None:
         """Whether the port's driver says that it has one; None: it does not say.
@@ -209,19 +164,11 @@ class ProbeSocket:
             return bool(_ETHTOOL_VALUE.unpack(asked.raw[: _ETHTOOL_VALUE.size])[1])
         return None
 
-    def take_overruns(self) -> int:
-        """Frames that found no room since the last call."""
-        with suppress(OSError):
-            size = _TPACKET_STATS.size
-            found = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, size)
-            return int(_TPACKET_STATS.unpack(found)[1])
-        return 0
-
 
 def _with_tag(frame: bytes, beside: list[tuple[int, int, bytes]]) -> bytes:
     """The frame with the VLAN tag that the kernel took out of it, if it did."""
     for level, kind, content in beside:
-        if (level, kind) != (_SOL_PACKET, _PACKET_AUXDATA):
+        if (level, kind) != (SOL_PACKET, _PACKET_AUXDATA):
             continue
         status, *_, tag, tpid = _AUXDATA.unpack_from(content)
         if status & _TP_STATUS_VLAN_VALID:
