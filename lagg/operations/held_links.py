@@ -11,24 +11,16 @@ dies, is put back as he was found (ports/originals.py).  Knows not when a port i
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Self
 
 from lagg.errors import LaggError
-from lagg.events import Event, EventKind
-from lagg.operations.laggs import Laggs
+from lagg.events import EventKind
+from lagg.operations.attendant import Attendant
 from lagg.plan.gate import misplaced, with_lowered
 from lagg.plan.shape import Port
 from lagg.running.bundle import Bundle
-from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
-
-NEWS = frozenset(
-    {EventKind.PORT_HOLD, EventKind.PORT_ATTACHED, EventKind.OPTION, EventKind.PROTO}
-)
-"""The events after which a port may be misplaced."""
 
 LOOK_S = 0.02
 """A port by which nothing came for so long is silent."""
@@ -36,36 +28,14 @@ LOOK_S = 0.02
 SILENT_S_MAX = 1.0
 """So long a partner may take to move away: one that learns nothing never does."""
 
-Operation = Coroutine[Any, Any, None]
 
+class HeldLinks(Attendant):
+    """Follows the laggs' gates."""
 
-class HeldLinks:
-    """Follows the laggs' gates; an async context manager."""
-
-    def __init__(
-        self, laggs: Laggs, whole: Callable[[Callable[[], Operation]], Operation]
-    ) -> None:
-        """`whole` runs an operation in its turn."""
-        self._laggs = laggs
-        self._whole = whole
-        self._tasks = Tasks()
-
-    async def __aenter__(self) -> Self:
-        """Listens to the laggs' events, and looks at what came before."""
-        self._unsubscribe = self._laggs.subscribe(self._on_event)
-        for bundle in self._laggs.bundles.values():
-            self._look_at(bundle)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Listens no more."""
-        self._unsubscribe()
-        await self._tasks.close()
-
-    def _on_event(self, event: Event) -> None:
-        bundle = self._laggs.bundles.get(event.lagg)
-        if event.event in NEWS and bundle is not None:
-            self._look_at(bundle)
+    NEWS = frozenset(
+        {EventKind.PORT_HOLD, EventKind.PORT_ATTACHED}
+        | {EventKind.OPTION, EventKind.PROTO}
+    )
 
     def _look_at(self, bundle: Bundle) -> None:
         if misplaced(bundle.shape):
