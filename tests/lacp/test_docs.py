@@ -4,13 +4,12 @@
 import re
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.lacp_pdu import one_input
 from tests.tree import ROOT
 
 PAGE = (ROOT / "docs" / "LACP.md").read_text(encoding="utf-8")
@@ -53,21 +52,6 @@ def test_a_test_named_in_the_page_exists(name: str) -> None:
 def test_the_page_has_every_row_of_lacp() -> None:
     rows = [int(row) for row in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
     assert rows == list(range(31, 54))
-
-
-TARGET = ROOT / "tests" / "fuzz" / "lacp_pdu.py"
-
-
-def _load() -> Any:  # noqa: ANN401
-    spec = spec_from_file_location("fuzz_lacp_pdu", TARGET)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-one_input = _load().one_input
 
 
 @given(st.binary(max_size=800))
