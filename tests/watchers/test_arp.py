@@ -8,28 +8,13 @@ import pytest
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 
 from lagg.watchers.address import probe_mac
-from lagg.watchers.arp import arp
-from lagg.watchers.asking import Asking
 from lagg.watchers.watcher import Ends
 from lagg.watches import PROBE_OCTET, LinkWatch, WatchKind, WatchState
+from tests.watchers.asking_world import ENDS, HOST, THIRD, asked, found
 
 TARGET, OTHER = "192.0.2.1", "192.0.2.9"
-HOST, THIRD = "02:00:5e:00:53:01", "02:00:5e:00:53:03"
-ENDS = Ends(probe_mac("02:00:5e:00:53:aa", 0), slot=0)
 BESIDE = Ends(probe_mac("02:00:5e:00:53:ab", 1), slot=1)
 WATCH = LinkWatch(WatchKind.ARP, targets=(TARGET,))
-
-
-def asked(watch: LinkWatch = WATCH) -> tuple[Asking, list[bytes]]:
-    machine = arp(watch, ENDS, WatchState.DOWN)
-    machine.link(up=True, now=0)
-    return machine, machine.tick(0)
-
-
-def found(frame: Any, watch: LinkWatch = WATCH) -> WatchState:  # noqa: ANN401
-    machine, _ = asked(watch)
-    machine.heard(bytes(frame), 1)
-    return machine.state
 
 
 def reply(
@@ -45,7 +30,7 @@ def reply(
 
 
 def test_a_probe_is_that_of_rfc_5227_from_the_ports_own_mac() -> None:
-    _, (frame,) = asked()
+    _, (frame,) = asked(WATCH)
     body = ARP(op=1, hwsrc=ENDS.mac, psrc="0.0.0.0", pdst=TARGET)
     made = bytes(Ether(src=ENDS.mac, dst="ff:ff:ff:ff:ff:ff") / body)
     assert frame == made.ljust(60, b"\0")
@@ -89,7 +74,7 @@ def test_a_probe_and_its_answer_are_in_the_vlan(
 def test_a_tag_of_priority_alone_is_no_vlan() -> None:
     bare = reply()
     tagged = Ether(src=bare.src, dst=bare.dst) / Dot1Q(vlan=0, prio=6) / bare[ARP]
-    assert found(tagged) is WatchState.UP
+    assert found(tagged, WATCH) is WatchState.UP
 
 
 NO_ANSWERS = {
@@ -101,7 +86,7 @@ NO_ANSWERS = {
     / ARP(op=1, hwsrc=THIRD, psrc=TARGET, pdst=TARGET),
     "the target's own question": Ether(src=HOST, dst=ENDS.mac)
     / ARP(op=1, hwsrc=HOST, psrc=TARGET, hwdst=ENDS.mac, pdst="0.0.0.0"),
-    "our own probe, back by a loop": Ether(asked()[1][0]),
+    "our own probe, back by a loop": Ether(asked(WATCH)[1][0]),
     "flooded: to us in its body alone": Ether(src=HOST, dst="ff:ff:ff:ff:ff:ff")
     / reply()[ARP],
     "to us on the wire alone": Ether(src=HOST, dst=ENDS.mac)
@@ -116,16 +101,16 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("what", NO_ANSWERS)
 def test_this_is_no_answer(what: str) -> None:
-    assert found(NO_ANSWERS[what]) is WatchState.DOWN
+    assert found(NO_ANSWERS[what], WATCH) is WatchState.DOWN
 
 
 @pytest.mark.parametrize("size", range(len(bytes(reply()))))
 def test_an_answer_that_is_cut_short_is_none(size: int) -> None:
-    assert found(bytes(reply())[:size]) is WatchState.DOWN
+    assert found(bytes(reply())[:size], WATCH) is WatchState.DOWN
 
 
 def test_of_hosts_with_one_address_a_pinned_mac_alone_answers() -> None:
-    assert found(reply(mac=THIRD)) is WatchState.UP
+    assert found(reply(mac=THIRD), WATCH) is WatchState.UP
     pinned = replace(WATCH, target_mac=HOST)
     assert found(reply(mac=THIRD), pinned) is WatchState.DOWN
     assert found(reply(), pinned) is WatchState.UP

@@ -14,29 +14,12 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
-from lagg.watchers.address import probe_mac
-from lagg.watchers.asking import Asking
-from lagg.watchers.ns import ns
-from lagg.watchers.watcher import Ends
 from lagg.watches import LinkWatch, WatchKind, WatchState
+from tests.watchers.asking_world import ENDS, HOST, THIRD, asked, found
 
 TARGET, OTHER = "2001:db8::1:2:3", "2001:db8::9"
-HOST, THIRD = "02:00:5e:00:53:01", "02:00:5e:00:53:03"
-ENDS = Ends(probe_mac("02:00:5e:00:53:aa", 0), slot=0)
 OURS = "fe80::60ff:28ff:fe58:c478"
 WATCH = LinkWatch(WatchKind.NS, targets=(TARGET,))
-
-
-def asked(watch: LinkWatch = WATCH) -> tuple[Asking, list[bytes]]:
-    machine = ns(watch, ENDS, WatchState.DOWN)
-    machine.link(up=True, now=0)
-    return machine, machine.tick(0)
-
-
-def found(frame: Any, watch: LinkWatch = WATCH) -> WatchState:  # noqa: ANN401
-    machine, _ = asked(watch)
-    machine.heard(bytes(frame), 1)
-    return machine.state
 
 
 def packet(
@@ -62,7 +45,7 @@ def probe(tags: Any = None, source: str = OURS) -> bytes:  # noqa: ANN401
 
 
 def test_a_probe_is_a_solicitation_from_the_ports_own_link_local_address() -> None:
-    _, (frame,) = asked()
+    _, (frame,) = asked(WATCH)
     assert frame == probe()
 
 
@@ -122,16 +105,16 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("what", NO_ANSWERS)
 def test_this_is_no_answer(what: str) -> None:
-    assert found(NO_ANSWERS[what]) is WatchState.DOWN
+    assert found(NO_ANSWERS[what], WATCH) is WatchState.DOWN
 
 
 def test_the_answer_that_those_were_made_of_is_one() -> None:
-    assert found(reply()) is WatchState.UP
+    assert found(reply(), WATCH) is WatchState.UP
 
 
 @pytest.mark.parametrize("size", range(len(bytes(reply()))))
 def test_an_answer_that_is_cut_short_is_none(size: int) -> None:
-    assert found(bytes(reply())[:size]) is WatchState.DOWN
+    assert found(bytes(reply())[:size], WATCH) is WatchState.DOWN
 
 
 def test_of_hosts_with_one_address_a_pinned_mac_alone_answers() -> None:
