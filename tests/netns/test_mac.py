@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -393,18 +394,28 @@ FLOWS = 16
 TIMES, TIMES_LONG = 10, 100
 
 
+@contextmanager
+def donor_without_carrier() -> Iterator[tuple[Pair, Steer, Steer]]:
+    """Two laggs, of which ours has the MAC of p0, and p1 carries; and who steers."""
+    with Lab() as lab:
+        pair = Pair(lab, cables=2)
+        steer, partner = Steer(pair.a.laggd), Steer(pair.b.laggd)
+        pair.cables[0].cut()
+        for each, port in ((steer, "p0"), (partner, "q0")):
+            each.wait_link(port, up=False)
+        yield pair, steer, partner
+        pair.conserved()
+        for each in (steer, partner):
+            each.close()
+
+
 @pytest.mark.alone
 def test_the_port_that_gave_the_mac_comes_and_goes_and_nothing_is_lost(
     long_run: bool,
 ) -> None:
     """While another carries; what leaves with a port that does is another test."""
-    with Lab() as lab:
-        pair = Pair(lab, cables=2)
-        steer, partner = Steer(pair.a.laggd), Steer(pair.b.laggd)
+    with donor_without_carrier() as (pair, steer, partner):
         mac = pair.a.host.link("lagg0").mac
-        pair.cables[0].cut()
-        for each, port in ((steer, "p0"), (partner, "q0")):
-            each.wait_link(port, up=False)
         tallies = [Tally(steer), Tally(partner)]
         stream = Stream(
             pair.b.host, pair.a.host, pair.a.address, rate=RATE, flows=FLOWS
@@ -418,9 +429,6 @@ def test_the_port_that_gave_the_mac_comes_and_goes_and_nothing_is_lost(
         result = stream.result()
         print(result, [tally.drops for tally in tallies])
         lost_nothing(tallies, result)
-        pair.conserved()
-        for each in (steer, partner):
-            each.close()
 
 
 def given_up(steer: Steer, pair: Pair) -> None:
@@ -445,13 +453,8 @@ def test_whatever_becomes_of_the_port_that_gave_the_mac_nothing_is_lost(
     way: Callable[[Steer, Pair], None], long_run: bool
 ) -> None:
     """One way, to us, while another port carries."""
-    with Lab() as lab:
-        pair = Pair(lab, cables=2)
-        steer, partner = Steer(pair.a.laggd), Steer(pair.b.laggd)
+    with donor_without_carrier() as (pair, steer, partner):
         mac = pair.a.host.link("lagg0").mac
-        pair.cables[0].cut()
-        for each, port in ((steer, "p0"), (partner, "q0")):
-            each.wait_link(port, up=False)
         tallies = [Tally(steer), Tally(partner)]
         rate = RATE if long_run else RATE // 4
         ends = pair.b.host, pair.a.host, pair.a.address
@@ -463,9 +466,6 @@ def test_whatever_becomes_of_the_port_that_gave_the_mac_nothing_is_lost(
         assert pair.a.host.link("lagg0").mac == mac
         stream.stop()
         lost_nothing(tallies, stream.result())
-        pair.conserved()
-        for each in (steer, partner):
-            each.close()
 
 
 def taken(steer: Steer, frames: int) -> None:

@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _row(lab: Lab, laggs: int, ports: int) -> str:
     near, far = lab.host("near"), lab.host("far")
-    _plug(near, far, laggs * ports)
+    plug(near, far, laggs * ports)
     config = near.directory / "laggd.toml"
     config.write_text("")
     daemon = lab.daemon(near, config=config, log_level="warning")
@@ -57,7 +57,7 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
         f"{_median_ms(lambda n: _set(daemon, n)):.1f}",
         f"{_median_ms(lambda n: _change_one(daemon, config, laggs, ports, n)):.1f}",
         f"{_median_ms(lambda n: _carrier(daemon, far, n)):.1f}",
-        f"{_idle_percent(pids):.1f}",
+        f"{cpu_percent(pids, IDLE_S):.1f}",
         *_adopted(daemon),
     )
     config.write_text("")
@@ -65,16 +65,19 @@ def _row(lab: Lab, laggs: int, ports: int) -> str:
     return f"| {laggs} x {ports} | {' | '.join(numbers)} | {gone_s:.1f} |"
 
 
-def _plug(near: Host, far: Host, cables: int) -> None:
-    """By ip -batch, for a command each would take minutes."""
+def plug(near: Host, far: Host, cables: int, *, end: str = "q") -> None:
+    """Cables from p0, p1 ... to q0, q1 ..., or what the `end`s are called.
+
+    By ip -batch, for a command each would take minutes.
+    """
     batch = near.directory / "batch"
     lines = (
-        f"link add p{n} up type veth peer name q{n} netns {far.netns}\n"
+        f"link add p{n} up type veth peer name {end}{n} netns {far.netns}\n"
         for n in range(cables)
     )
     batch.write_text("".join(lines))
     near.run("ip", "-batch", batch, timeout_s=TIMEOUT_S)
-    batch.write_text("".join(f"link set q{n} up\n" for n in range(cables)))
+    batch.write_text("".join(f"link set {end}{n} up\n" for n in range(cables)))
     far.run("ip", "-batch", batch, timeout_s=TIMEOUT_S)
 
 
@@ -151,9 +154,10 @@ def _timed(act: Callable[[], None]) -> float:
     return time.monotonic() - began_s
 
 
-def _idle_percent(pids: Collection[int]) -> float:
+def cpu_percent(pids: Collection[int], seconds: float) -> float:
+    """What these processes take together of a CPU, in so much time."""
     before_s, began_s = sum(map(cpu_s, pids)), time.monotonic()
-    wait_until(lambda: time.monotonic() - began_s > IDLE_S, 2 * IDLE_S, "time passes")
+    wait_until(lambda: time.monotonic() - began_s > seconds, 2 * seconds, "time passes")
     return 100 * (sum(map(cpu_s, pids)) - before_s) / (time.monotonic() - began_s)
 
 

@@ -7,10 +7,9 @@ without watches and with them, all found up.
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 
-from bench.scale import cpu_s, reload
+from bench.scale import cpu_percent, plug, reload
 from lab import Daemon, Lab
 from lab.host import Host
 from lab.waiting import wait_until
@@ -40,12 +39,12 @@ def _row(kind: str, chosen: argparse.Namespace) -> str:
     watch = "" if kind == "none" else _watch(kind, chosen)
     with Lab("bench") as lab:
         near, far = lab.host("near"), lab.host("far")
-        _plug(near, far, ports)
+        plug(near, far, ports, end="p")
         daemons = [_daemon(lab, host, ports, watch) for host in (near, far)]
         for each in daemons:
             wait_until(lambda d=each: _all_up(d, ports, kind), UP_S, "all is up")  # type: ignore[misc]
         laggd = daemons[0]
-        spent = [_percent(pid, seconds) for pid in (laggd.pid, laggd.carrier)]
+        spent = [cpu_percent([pid], seconds) for pid in (laggd.pid, laggd.carrier)]
         assert _all_up(laggd, ports, kind), "a watch went down"
     return f"| {kind} | {ports} | {spent[0]:.1f} | {spent[1]:.1f} |"
 
@@ -55,19 +54,6 @@ def _watch(kind: str, chosen: argparse.Namespace) -> str:
         f"[[lagg.watch]]\nkind = '{kind}'\ninterval_ms = {chosen.interval_ms}\n"
         f"missed_max = {chosen.missed_max}\n"
     )
-
-
-def _plug(near: Host, far: Host, ports: int) -> None:
-    """By ip -batch, for a command each would take minutes."""
-    batch = near.directory / "batch"
-    lines = (
-        f"link add p{n} up type veth peer name p{n} netns {far.netns}\n"
-        for n in range(ports)
-    )
-    batch.write_text("".join(lines))
-    near.run("ip", "-batch", batch, timeout_s=UP_S)
-    batch.write_text("".join(f"link set p{n} up\n" for n in range(ports)))
-    far.run("ip", "-batch", batch, timeout_s=UP_S)
 
 
 def _daemon(lab: Lab, host: Host, ports: int, watch: str) -> Daemon:
@@ -91,12 +77,6 @@ def _all_up(daemon: Daemon, ports: int, kind: str) -> bool:
     found = [port for lagg in daemon.records() for port in lagg["ports"]]
     watched = [watch["state"] for port in found for watch in port["watch"]]
     return len(found) == ports and watched == ["up"] * (ports * (kind != "none"))
-
-
-def _percent(pid: int, seconds: float) -> float:
-    began_s, before_s = time.monotonic(), cpu_s(pid)
-    wait_until(lambda: time.monotonic() - began_s > seconds, 2 * seconds, "time passes")
-    return 100 * (cpu_s(pid) - before_s) / (time.monotonic() - began_s)
 
 
 if __name__ == "__main__":
