@@ -49,12 +49,13 @@ ARROWS_MAX = 60
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "errors": (),
+    "ethernet": ("lacp",),
     "events": ("lacp",),
     "model": ("errors", "lacp", "options", "watches"),
     "options": (),
     "records": ("lacp", "model", "options"),
     "streams": (),
-    "watchers": ("lacp", "watches"),
+    "watchers": ("ethernet", "lacp", "watches"),
     "watches": ("lacp",),
     "tasks": ("errors", "events"),
     "handover.saved": (TOP, "lacp", "plan"),
@@ -95,7 +96,7 @@ SOLE_IMPORTERS = {
 PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
-    *("codec", "handover.saved", "watches", "watchers"),
+    *("codec", "ethernet", "handover.saved", "watches", "watchers"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}

@@ -10,6 +10,13 @@ and MLD of version 2 (RFC 3810).  Addresses are packed, MACs are words.  Pure.
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
+from lagg.ethernet import (
+    BROADCAST,
+    framed,
+    icmpv6_checksum,
+    internet_checksum,
+    mac_bytes,
+)
 from lagg.link import Group, HostAddress
 
 RECORDS_MAX = 48
@@ -18,9 +25,7 @@ RECORDS_MAX = 48
 SOURCES_MAX = 32
 """Sources of one group in a report; with more of them the group is asked for whole."""
 
-_FRAME_BYTES_MIN = 60  # without FCS
-
-_BROADCAST = b"\xff" * 6
+_IPV4, _REVERSE_ARP = 0x0800, 0x8035  # EtherTypes
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _ALL_NODES = bytes.fromhex("ff02" + 26 * "0" + "01")
 _MLD_ROUTERS = bytes.fromhex("ff02" + 26 * "0" + "16")
@@ -53,7 +58,7 @@ def announcements(
 
     `router`: as its advertisements say, or its neighbours would take it for none.
     """
-    source = _packed(mac)
+    source = mac_bytes(mac)
     return [
         _arp(source, each.packed)
         if len(each.packed) == len(_ANY)
@@ -69,11 +74,10 @@ def learning_frame(mac: str, vlan: int = 0) -> bytes:
     A reverse ARP request (RFC 903), as Open vSwitch and QEMU send; nobody answers one.
     `vlan`: 0 for none.
     """
-    source = _packed(mac)
-    tag = struct.pack("!HH", 0x8100, vlan) if vlan else b""
+    source = mac_bytes(mac)
     body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, _REVERSE_REQUEST)
     body += source + _ANY + source + _ANY
-    return _padded(_BROADCAST + source + tag + b"\x80\x35" + body)
+    return framed(BROADCAST, source, (vlan,) if vlan else (), _REVERSE_ARP, body)
 
 
 def reports(
@@ -83,7 +87,7 @@ def reports(
 
     Groups that no router and switch is told of by anyone are left out.
     """
-    source, told = _packed(mac), [each for each in groups if _is_told(each)]
+    source, told = mac_bytes(mac), [each for each in groups if _is_told(each)]
     ip = _first(addresses, _ANY)
     by_version: dict[int, list[Group]] = {}
     for group in told:
@@ -119,7 +123,7 @@ def _batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
 def _arp(mac: bytes, ip: bytes) -> bytes:
     """A request for one's own address, which every receiver takes as news."""
     head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return _BROADCAST + mac + b"\x08\x06" + head + mac + ip + bytes(6) + ip
+    return BROADCAST + mac + b"\x08\x06" + head + mac + ip + bytes(6) + ip
 
 
 def _advertisement(mac: bytes, ip: bytes, *, router: bool) -> bytes:
@@ -141,15 +145,15 @@ def _igmp3(mac: bytes, ip: bytes, groups: Sequence[Group]) -> bytes:
 
 
 def _of_igmp(mac: bytes, ip: bytes, to: bytes, body: bytes) -> bytes:
-    body = body[:2] + struct.pack("!H", _checksum(body)) + body[4:]
+    body = body[:2] + struct.pack("!H", internet_checksum(body)) + body[4:]
     total = 24 + len(body)
     head = struct.pack(
         *("!BBHHHBBH", 0x46, _INTERNET_CONTROL, total, 0, _DONT_FRAGMENT, 1, _IGMP, 0),
     )
     whole = head + ip + to + _ROUTER_ALERT
-    whole = whole[:10] + struct.pack("!H", _checksum(whole)) + whole[12:]
-    ether = b"\x01\x00\x5e" + bytes((to[1] & 0x7F,)) + to[2:] + mac + b"\x08\x00"
-    return _padded(ether + whole + body)
+    whole = whole[:10] + struct.pack("!H", internet_checksum(whole)) + whole[12:]
+    group_mac = b"\x01\x00\x5e" + bytes((to[1] & 0x7F,)) + to[2:]
+    return framed(group_mac, mac, (), _IPV4, whole + body)
 
 
 def _mld(mac: bytes, ip: bytes, groups: Sequence[Group]) -> bytes:
@@ -173,22 +177,5 @@ def _record(group: Group) -> bytes:
 
 
 def _icmpv6(ip: bytes, to: bytes, kind: int, rest: bytes) -> bytes:
-    pseudo = ip + to + struct.pack("!II", 4 + len(rest), _ICMPV6)
-    check = _checksum(pseudo + bytes([kind, 0, 0, 0]) + rest)
+    check = icmpv6_checksum(ip, to, bytes([kind, 0, 0, 0]) + rest)
     return struct.pack("!BBH", kind, 0, check) + rest
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071, over an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def _padded(frame: bytes) -> bytes:
-    return frame.ljust(_FRAME_BYTES_MIN, b"\0")
-
-
-def _packed(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))

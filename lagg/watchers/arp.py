@@ -11,8 +11,8 @@ probe was asked.
 import struct
 from ipaddress import IPv4Address
 
+from lagg.ethernet import BROADCAST, MAC_BYTES, framed, mac_bytes, parsed
 from lagg.watchers.asking import Asking
-from lagg.watchers.ethernet import BROADCAST, MAC_BYTES, framed, mac_bytes, parsed
 from lagg.watchers.watcher import Ends
 from lagg.watches import LinkWatch, WatchState
 

@@ -12,6 +12,7 @@ from enum import Enum, IntEnum
 from ipaddress import ip_address
 from typing import Annotated
 
+from lagg.ethernet import internet_checksum
 from lagg.lacp.values import U32
 
 VERSION = 1
@@ -218,7 +219,8 @@ class Envelope:
         pseudo = _pseudo(self.source, self.destination)
         ports = self.udp_source, self.udp_destination
         bare = _UDP.pack(*ports, _UDP_BYTES, 0) + payload
-        check = _checksum(pseudo + bare) or 0xFFFF  # 0 would say that there is none
+        # 0 would say that there is none.
+        check = internet_checksum(pseudo + bare) or 0xFFFF
         udp = _UDP.pack(*ports, _UDP_BYTES, check) + payload
         return self._ethernet() + self._ip() + udp
 
@@ -244,7 +246,8 @@ class Envelope:
             return _IPV6.pack(first, _UDP_BYTES, _PROTOCOL_UDP, TTL, *ends)
         total = _IPV4.size + _UDP_BYTES
         words = 0x45, _CLASS_CONTROL, total, 0, 0, TTL, _PROTOCOL_UDP
-        return _IPV4.pack(*words, _checksum(_IPV4.pack(*words, 0, *ends)), *ends)
+        check = internet_checksum(_IPV4.pack(*words, 0, *ends))
+        return _IPV4.pack(*words, check, *ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +281,9 @@ def _of_ipv4(octets: bytes) -> _Datagram | None:
     head = (first & 0xF) * 4
     if first >> 4 != 4 or not _IPV4.size <= head <= total <= len(octets):
         return None
-    if fragment & _FRAGMENTED or protocol != _PROTOCOL_UDP or _checksum(octets[:head]):
+    if fragment & _FRAGMENTED or protocol != _PROTOCOL_UDP:
+        return None
+    if internet_checksum(octets[:head]) != 0:
         return None
     return _of_udp(ttl, source, octets[head:total])
 
@@ -306,14 +311,6 @@ def _of_udp(ttl: int, source: bytes, octets: bytes) -> _Datagram | None:
 def _pseudo(source: bytes, destination: bytes) -> bytes:
     """The pseudo-header of a datagram with a packet; of IPv6 it has the same sum."""
     return source + destination + struct.pack("!HH", _PROTOCOL_UDP, _UDP_BYTES)
-
-
-def _checksum(octets: bytes) -> int:
-    """The Internet checksum of an even number of bytes; 0 of what contains its own."""
-    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def _udp_source(discriminator: int) -> int:

@@ -11,8 +11,8 @@ limit 255, of the target, to that address and MAC, in this VLAN.
 import struct
 from ipaddress import IPv6Address
 
+from lagg.ethernet import framed, icmpv6_checksum, mac_bytes, parsed
 from lagg.watchers.asking import Asking
-from lagg.watchers.ethernet import framed, mac_bytes, parsed
 from lagg.watchers.watcher import Ends
 from lagg.watches import LinkWatch, WatchState
 
@@ -35,15 +35,6 @@ _MULTICAST = b"\x33\x33"
 def link_local(mac: bytes) -> bytes:
     """The link-local address that an interface with this MAC makes itself."""
     return _LINK_LOCAL + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]
-
-
-def checksum(source: bytes, destination: bytes, message: bytes) -> int:
-    """The sum of an ICMPv6 message (RFC 4443, 2.3); 0 when it has the right one."""
-    pseudo = source + destination + struct.pack("!II", len(message), _ICMPV6)
-    words = pseudo + message + b"\0" * (len(message) % 2)
-    total: int = sum(struct.unpack(f"!{len(words) // 2}H", words))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
 
 
 def ns(watch: LinkWatch, ends: Ends, state: WatchState) -> Asking:
@@ -74,7 +65,7 @@ def _packed(address: str) -> bytes:
 def _probe(watch: LinkWatch, ours: bytes, source: bytes, target: bytes) -> bytes:
     group = _SOLICITED_NODE + target[-3:]
     bare = _ND.pack(_SOLICITATION, 0, 0, 0, target) + _SOURCE_LINK_ADDRESS + ours
-    total = checksum(source, group, bare)
+    total = icmpv6_checksum(source, group, bare)
     message = bare[:2] + struct.pack("!H", total) + bare[4:]
     header = _HEADER.pack(
         _VERSION << _VERSION_SHIFT, len(message), _ICMPV6, _HOPS, source, group
@@ -95,4 +86,4 @@ def _advertised(packet: bytes, receiver: bytes) -> bytes | None:
         return None
     kind, code, _, flags, target = _ND.unpack_from(message)
     is_one = (kind, code) == (_ADVERTISEMENT, 0) and flags & _SOLICITED
-    return target if is_one and checksum(source, to, message) == 0 else None
+    return target if is_one and icmpv6_checksum(source, to, message) == 0 else None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Ethernet headers with up to two VLAN tags, as probes have them.
+"""Frames that laggd itself makes and reads, as they are on the wire.
 
-Owns how tags are put on and taken off.  Pure.
+Owns Ethernet headers with up to two VLAN tags, how these are put on and taken off, and
+the sums in the headers of IP and ICMPv6.  Pure.
 """
 
 import struct
@@ -19,6 +20,8 @@ _VLAN_BITS = 0xFFF
 _TAG = struct.Struct("!HH")
 _TYPE = struct.Struct("!H")
 _FRAME_BYTES_MIN = 60  # without FCS; a NIC pads, and a veth does not
+
+_ICMPV6 = 58
 
 MAC_BYTES = 6
 
@@ -68,3 +71,18 @@ def parsed(frame: bytes) -> Frame | None:
             vlan.append(tag & _VLAN_BITS)
         at += _TAG.size
     return None
+
+
+def internet_checksum(octets: bytes) -> int:
+    """The sum of RFC 1071; 0 of what contains its own.  An odd byte is the high one."""
+    words = octets + b"\0" * (len(octets) % 2)
+    total: int = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def icmpv6_checksum(source: bytes, destination: bytes, message: bytes) -> int:
+    """The sum of a message (RFC 4443, 2.3); 0 when it has the right one."""
+    pseudo = source + destination + struct.pack("!II", len(message), _ICMPV6)
+    return internet_checksum(pseudo + message)
