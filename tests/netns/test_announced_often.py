@@ -18,6 +18,7 @@ from scapy.packet import Packet
 from lagg.kernel.netlink import stations
 from lagg.model import LaggChange, Proto
 from lagg.operations.announce import BATCH_FRAMES, Announcer
+from lagg.options import ANNOUNCE_MS_MAX
 from lagg.plan.way_in import due_at
 from tests.netns.commands_world import World
 from tests.netns.frames import Capture, ether
@@ -45,6 +46,13 @@ def said_all(world: World) -> bool:
     lagg = bundle.link.ifindex
     quiet = lagg not in announcer(world)._speaking
     return due_at(bundle.wanted) is None and quiet
+
+
+def said_some(world: World, *, left: int) -> bool:
+    """Whether so many announcements of lagg0 are left, and none is being said."""
+    bundle = world.commands._laggs.bundles["lagg0"]
+    quiet = bundle.link.ifindex not in announcer(world)._speaking
+    return bundle.wanted.announcements.left == left and quiet
 
 
 def announcer(world: World) -> Announcer:
@@ -130,10 +138,14 @@ def test_a_failover_is_announced_as_often_as_is_set(world: World, count: int) ->
 def test_news_while_it_is_announced_has_all_its_rounds(world: World) -> None:
     world.create("lagg0", "p0", "p1", "p2")
     world.ip(f"addr add {ADDRESS}/24 dev lagg0")
-    set_options(world, announce_count=10, announce_interval_ms=20)
+    world.wait(lambda: said_all(world), "all is said")
+    set_options(world, announce_count=10, announce_interval_ms=ANNOUNCE_MS_MAX)
     with partner(world, "q2") as heard:
         world.carrier(0, up=False)
         world.wait(lambda: world.carrying() == ["p1"], "p1 carries")
+        # None is on its way, or it would leave by p2, too.
+        world.wait(lambda: said_some(world, left=9), "one is said")
+        set_options(world, announce_interval_ms=20)
         world.carrier(1, up=False)
         world.wait(lambda: world.carrying() == ["p2"], "p2 carries")
         world.wait(lambda: said_all(world), "all is said")
