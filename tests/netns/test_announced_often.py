@@ -16,6 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
 from lagg.kernel.netlink import stations
+from lagg.kernel.netlink.wire import Message, Socket
 from lagg.model import LaggChange, Proto
 from lagg.operations.announce import BATCH_FRAMES, Announcer
 from lagg.options import ANNOUNCE_MS_MAX
@@ -262,6 +263,27 @@ def test_thousands_are_taught_each_once_and_the_loop_goes_on(world: World) -> No
         taught = heard.taught
         assert {taught[mac] for mac in macs} == {1}
         assert turns > MANY // BATCH_FRAMES
+
+
+def test_a_guest_that_is_learnt_while_they_are_listed_makes_none_be_listed_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create("lagg0", "p0", "p1")
+    with_guest(world)
+    macs = [f"02:00:5e:01:{n >> 8:02x}:{n & 255:02x}" for n in range(MANY)]
+    add = "fdb add {} dev g0 master static\n".format
+    world.near.inside(lambda: _bridge("".join(map(add, macs))))
+    late = (f"02:00:5e:02:00:{n:02x}" for n in range(256))
+    receive = Socket.receive_now
+
+    def receive_and_learn(source: Socket) -> list[Message]:
+        found = receive(source)
+        _bridge(add(next(late)))
+        return found
+
+    monkeypatch.setattr(Socket, "receive_now", receive_and_learn)
+    listed = Counter(world.near.inside(lambda: _fdb("g0")))
+    assert {listed[mac] for mac in macs} == {1}
 
 
 async def turns_until(done: Callable[[], bool]) -> int:

@@ -48,16 +48,18 @@ _BRIDGE_VLAN_INFO_UNTAGGED = 0x4
 
 
 def stations() -> Stations:
-    """All of this thread's namespace.  OSError.
+    """All of this thread's namespace, each once.  OSError.
 
-    What changes meanwhile may be there or not.
+    What changes meanwhile may be there or not.  The kernel counts its way through a
+    list: whenever it hands out the next part, it tells the last of the part before
+    again if something has come to the front since.
     """
     source = Socket(NETLINK_ROUTE)
     try:
         addresses: defaultdict[int, tuple[HostAddress, ...]] = defaultdict(tuple)
-        for ifindex, address in _addresses(source):
+        for ifindex, address in dict.fromkeys(_addresses(source)):
             addresses[ifindex] += (address,)
-        macs = tuple(_entries(source))
+        macs = tuple(dict.fromkeys(_entries(source)))
         bridges = any(each.master for each in macs)
         ports = dict(_bridge_ports(source)) if bridges else {}
         routers = frozenset(_routers(source))
