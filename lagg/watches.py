@@ -99,6 +99,21 @@ class LinkWatch:
         return replace(self, ports=ports)
 
     @property
+    def question(self) -> tuple[object, ...]:
+        """What it asks of one port, whatever it asks how often.
+
+        A port has one watch with this question; what that found outlives a change of
+        the rest.
+        """
+        asked = self.kind, self.targets, self.vlan
+        return *asked, self.source, self.target_mac, self.answer
+
+    def overlaps(self, other: "LinkWatch") -> bool:
+        """Whether both would ask a port the same."""
+        apart = self.ports and other.ports and not {*self.ports} & {*other.ports}
+        return not apart and self.question == other.question
+
+    @property
     def target(self) -> str:
         """What is asked, in words."""
         return "/".join(self.targets)
@@ -139,8 +154,10 @@ class Watched:
     policy: WatchPolicy = WatchPolicy.ALL
 
     def of(self, watch: LinkWatch) -> Verdict | None:
-        """What this watch says."""
-        return next((each for each in self.verdicts if each.watch == watch), None)
+        """What this watch says, or did when it asked the same at another pace."""
+        question = watch.question
+        found = (each for each in self.verdicts if each.watch.question == question)
+        return next(found, None)
 
     def told(self, said: Mapping[LinkWatch, "Verdict"]) -> "Watched":
         """With what these watches say now."""

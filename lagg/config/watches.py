@@ -119,6 +119,9 @@ def watches(value: object) -> tuple[LinkWatch, ...]:
     for at, each in enumerate(found):
         if each in found[:at]:
             raise BadValueError("is given more than once", EEXIST, f"[{at}]")
+        for other in filter(each.overlaps, found[:at]):
+            cause = f"asks a port what {other} does"
+            raise BadValueError(cause, EEXIST, f"[{at}]")
     return tuple(found)
 
 

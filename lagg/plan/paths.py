@@ -3,8 +3,8 @@
 
 Owns that each port has one verdict for each watch that applies to it, and how it
 begins: a port that carries is trusted until it is found dead; one that comes, or whose
-carrier returns, is proved first.  Pure; the time of day is an argument, in nanoseconds
-since 1970.
+carrier returns, is proved first.  What was found stands when a watch asks the same at
+another pace.  Pure; the time of day is an argument, in nanoseconds since 1970.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ def _settled(port: Port, old: Port | None, shape: Shape, at_ns: int) -> Port:
 def _verdict(watch: LinkWatch, port: Port, old: Port | None, at_ns: int) -> Verdict:
     said = port.watched.of(watch)
     before = None if old is None else old.watched.of(watch)
-    known = said if before is None else before  # one that is renamed has but the first
+    known = said if before is None else before
     if not port.link.active:
         said = Verdict(watch, WatchState.DOWN, "no carrier")
     elif said is None:
@@ -51,6 +51,7 @@ def _verdict(watch: LinkWatch, port: Port, old: Port | None, at_ns: int) -> Verd
     fails = said.state is WatchState.DOWN and known.state is not WatchState.DOWN
     return replace(
         said,
+        watch=watch,
         since_ns=known.since_ns if known.state is said.state else at_ns,
         failures=known.failures + (fails and port.link.active),
     )

@@ -249,7 +249,7 @@ class Watching:
         """The machines begin as the shape says by now, and learn of the carrier."""
         wanted = {verdict.watch: verdict for verdict in port.watched.verdicts}
         for watch in path.machines.keys() - wanted:
-            self._end(number, path, watch, now)
+            self._change_or_end(number, path, watch, port, now)
         carries = port.link.active
         if carries != path.carries:
             path.carries = carries
@@ -263,6 +263,17 @@ class Watching:
                 machine.link(carries, now)
                 path.machines[watch] = machine
         path.due_at = _earliest(path.machines.values())
+
+    def _change_or_end(
+        self, number: int, path: _Path, watch: LinkWatch, port: Port, now: int
+    ) -> None:
+        """What is asked the same at another pace goes on by its machine."""
+        said = port.watched.of(watch)
+        if said is None:
+            self._end(number, path, watch, now)
+            return
+        path.machines[said.watch] = machine = path.machines.pop(watch)
+        machine.change(said.watch, now)
 
     def _end(self, number: int, path: _Path, watch: LinkWatch, now: int) -> None:
         for frame in path.machines.pop(watch).end(now):

@@ -36,6 +36,7 @@ class Asking(Watcher):
         self._probes = tuple(probes)
         self._is_answer = is_answer
         self._interval = watch.interval_ms * NS_OF_MS
+        self._begins: Instant = 0
         self._due: Instant | None = None
         self._asks = False  # since the last answer
         self._missed = 0
@@ -49,11 +50,18 @@ class Asking(Watcher):
     def link(self, up: bool, now: Instant) -> None:
         """Begins to ask, after init_wait_ms; or ends, for there is no carrier."""
         self._asks, self._missed = False, 0
-        self._due = now + self._watch.init_wait_ms * NS_OF_MS if up else None
+        self._begins = now + self._watch.init_wait_ms * NS_OF_MS
+        self._due = self._begins if up else None
         if not up:
             self.state, self.reason = WatchState.DOWN, NO_CARRIER
         elif self.reason == NO_CARRIER:
             self.reason = NO_REPLY
+
+    def change(self, watch: LinkWatch, now: Instant) -> None:
+        """Another interval, or as many to miss; none that is longer is waited out."""
+        self._watch, self._interval = watch, watch.interval_ms * NS_OF_MS
+        if self._due is not None:
+            self._due = max(self._begins, min(self._due, now + self._interval))
 
     def tick(self, now: Instant) -> list[bytes]:
         """Judges the last probe, and asks anew."""

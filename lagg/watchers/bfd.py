@@ -123,7 +123,7 @@ class Bfd(Watcher):
         self.state, self.reason = WatchState.DOWN, "carrier down"
 
     def change(self, watch: LinkWatch, now: Instant) -> None:
-        """Another interval, or as many to miss; the session goes on."""
+        """Another interval, or as many to miss: by a Poll, if the session is up."""
         self._wants = Wants(watch.interval_ms * NS_OF_MS, watch.missed_max)
         self._session.change(self._wants, now)
 

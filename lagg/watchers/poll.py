@@ -37,6 +37,12 @@ class Poll(Watcher):
             self._asks, self._ask_at = True, None
         return []
 
+    def change(self, watch: LinkWatch, now: Instant) -> None:
+        """Another interval, or as many to miss; none that is longer is waited out."""
+        self._watch = watch
+        if self._ask_at is not None:
+            self._ask_at = min(self._ask_at, now + watch.interval_ms * NS_OF_MS)
+
     def heard(self, frame: bytes, now: Instant) -> list[bytes]:
         """Nothing: of a carrier no frame tells."""
         return []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lagg.lacp.values import Instant, Mac
-from lagg.watches import WatchState
+from lagg.watches import LinkWatch, WatchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ class Watcher(Protocol):
 
     def link(self, up: bool, now: Instant) -> None:
         """The port has a carrier from now on, or has none.  At first it has none."""
+
+    def change(self, watch: LinkWatch, now: Instant) -> None:
+        """Asks the same question at another pace; its verdict stands."""
 
     def end(self, now: Instant) -> list[bytes]:
         """Watches no more; the frames that are to leave by the port yet."""

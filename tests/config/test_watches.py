@@ -186,3 +186,22 @@ def test_a_watch_of_a_port_that_is_none_is_a_slip() -> None:
     assert str(refused.value) == (
         "file: lagg0: watch[0].ports: eth7 is not in ports (did you mean eth1?)"
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("bfd", "bfd,interval_ms=100"),
+        ("bfd,port=eth0,port=eth1", "bfd,missed_max=5,port=eth1"),
+        ("arp,target=192.0.2.1", "arp,target=192.0.2.1,init_wait_ms=9,port=eth1"),
+    ],
+)
+def test_a_port_is_asked_the_same_by_one_watch(first: str, second: str) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        parse_set("lagg0", {"watch": [first, second]})
+    assert str(refused.value).startswith(f"lagg0: watch[1]: asks a port what {first}")
+
+
+def test_of_each_port_the_same_may_be_asked_at_a_pace_of_its_own() -> None:
+    watches = ["bfd,interval_ms=100,port=eth0", "bfd,port=eth1", "arp,target=192.0.2.1"]
+    assert len(dict(parse_set("lagg0", {"watch": watches}).options)["watch"]) == 3  # type: ignore[arg-type]

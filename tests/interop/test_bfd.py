@@ -111,6 +111,29 @@ def test_a_partner_that_stops_is_left_and_we_end_ours_by_hand(world: World) -> N
     wait_until(lambda: verdict(world, 1) == "down", DEADLINE_S, "nobody is heard")
 
 
+def test_another_interval_is_agreed_on_and_the_partner_sees_no_flap(
+    world: World,
+) -> None:
+    form(world, interval_ms=1000)
+    flaps = [switch(world).bfd_flaps(end) for end in ENDS[:COUNT]]
+
+    def agreed_ms() -> list[str]:
+        """How often they believe that we send, by their words."""
+        shown = (switch(world).bfd(end) for end in ENDS[:COUNT])
+        return [each["Remote Minimum TX Interval"] for each in shown]
+
+    for interval_ms in (200, 1000):
+        world.set(watch=[f"bfd,interval_ms={interval_ms},missed_max=5"])
+        wait_until(
+            lambda ms=interval_ms: agreed_ms() == [f"{ms}ms"] * COUNT,  # type: ignore[misc]
+            DEADLINE_S,
+            "they were told",
+        )
+    assert is_up(world)
+    assert [switch(world).bfd_flaps(end) for end in ENDS[:COUNT]] == flaps
+    assert [port(world, n)["watch"][0]["failures"] for n in range(COUNT)] == [0] * COUNT
+
+
 def test_a_successor_goes_on_and_the_partner_sees_no_flap(world: World) -> None:
     form(world, interval_ms=1000)
     flaps = [switch(world).bfd_flaps(end) for end in ENDS[:COUNT]]

@@ -1,12 +1,32 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Watches `bfd` and `poll`, live between two laggds."""
 
+from typing import Any
+
 import pytest
 
-from lab import Lab, wait_until
+from lab import Host, Lab, wait_until
+from lagg.watchers.bfd_packet import CONTROL_BYTES, ControlPacket, decode_control
+from tests.netns.frames import Capture
 
 DEADLINE_S = 60.0
 """Far longer than anything takes; reached only by what never happens."""
+
+
+def wait_until_agreed(host: Host, port: str, interval_ms: int) -> None:
+    """Until what comes in there says this interval, and polls no more."""
+    with Capture(host, port) as seen:
+
+        def said() -> bool:
+            packets = (decode_control(s.wire[-CONTROL_BYTES:]) for s in seen.take())
+            return any(
+                isinstance(packet, ControlPacket)
+                and packet.desired_min_tx_us == interval_ms * 1000
+                and not (packet.poll or packet.final)
+                for packet in packets
+            )
+
+        wait_until(said, DEADLINE_S, f"{interval_ms} ms are agreed on")
 
 
 @pytest.mark.parametrize(
@@ -34,3 +54,15 @@ def test_two_laggds_have_micro_sessions_on_each_cable_and_ask_their_drivers(
             return [watch["state"] for port in ports for watch in port["watch"]]
 
         wait_until(lambda: states() == ["up"] * 8, DEADLINE_S, "every watch is up")
+
+        def sessions() -> list[dict[str, Any]]:
+            ports = [p for each in daemons for p in each.record("lagg0")["ports"]]
+            return [port["watch"][0] for port in ports]
+
+        before = sessions()
+        ours, theirs = ends
+        for interval_ms in (1000, 50):
+            watch = f"bfd,target={theirs},source={ours},interval_ms={interval_ms}"
+            daemons[0].ctl("set", "lagg0", "--watch", watch, "--watch", "poll")
+            wait_until_agreed(hosts[1], "p1", interval_ms)
+        assert sessions() == before, "no session has left Up"

@@ -67,8 +67,20 @@ def test_one_that_comes_or_whose_carrier_returns_is_proved_first() -> None:
 
 def test_a_changed_watch_trusts_no_path_that_was_dead() -> None:
     shape = told(watched_by(shape_of(ports=2), ONE), 0, DOWN)
-    shape = watched_by(shape, replace(ONE, interval_ms=50))
+    shape = watched_by(shape, replace(ONE, targets=("192.0.2.2",)))
     assert states(shape) == [[DOWN], [INIT]]
+
+
+def test_what_asks_the_same_at_another_pace_stands_as_it_was_found() -> None:
+    shape = told(watched_by(shape_of(ports=2), ONE), 0, DOWN)
+    shape = told(told(shape, 1, UP, at_ns=2_000), 0, UP, at_ns=3_000)
+    other = replace(ONE, interval_ms=50, missed_max=9, ports=("eth0",))
+    after = watched_by(shape, other)
+    (was,) = shape.at(0).watched.verdicts
+    assert [port.watched.verdicts for port in after.ports] == [
+        (replace(was, watch=other),),
+        (),
+    ]
 
 
 def test_what_is_watched_no_more_is_alive() -> None:

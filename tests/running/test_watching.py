@@ -23,11 +23,13 @@ from lagg.running.bundle import Bundle
 from lagg.running.watching import Watching
 from lagg.watchers.address import probe_mac
 from lagg.watchers.bfd_packet import (
+    CONTROL_BYTES,
     MAC_OPEN_VSWITCH,
     ControlPacket,
     Diagnostic,
     Envelope,
     SessionState,
+    decode_control,
 )
 from lagg.watches import Answer, LinkWatch, WatchKind
 from tests.plan.test_delays import port_of, with_carrier
@@ -44,6 +46,7 @@ TARGET = "192.0.2.1"
 WATCH = LinkWatch(WatchKind.ARP, targets=(TARGET,), interval_ms=100)
 HOST = bytes.fromhex("02005e0053fe")
 DEAD_S = 0.45
+SEAL = Envelope.open_vswitch(HOST, 7)
 
 
 class Wire:
@@ -97,6 +100,7 @@ class Far:
         self.cut: set[int] = set()
         self.by: dict[int, int] = {}  # the answer to a port's probe comes by this one
         self.probes: list[int] = []
+        self.frames: list[bytes] = []  # as they left
         self.refused = 0
         self.noise = 0  # frames that come before each answer
 
@@ -110,6 +114,7 @@ class Far:
 
     def heard(self, slot: int, probe: bytes) -> None:
         self.probes.append(slot)
+        self.frames.append(probe)
         if slot not in self.cut:
             asker, target = probe[22:28], probe[38:42]
             body = probe[14:20] + b"\0\2" + HOST + target + asker + bytes(4)
@@ -311,8 +316,7 @@ def test_a_session_hears_its_own_port_alone_and_says_when_it_ends() -> None:
         down = ControlPacket(
             SessionState.DOWN, Diagnostic.NONE, 3, 7, 0, 1_000_000, 1_000_000
         )
-        envelope = Envelope.open_vswitch(HOST, 7)
-        lagg.far.wires[1].deliver(envelope.seal(down))
+        lagg.far.wires[1].deliver(SEAL.seal(down))
         await passes(0.05)
         reasons = [p.watched.verdicts[0].reason for p in lagg.bundle.shape.ports]
         assert reasons == ["no packet of the partner yet", "the partner says down"]
@@ -322,6 +326,60 @@ def test_a_session_hears_its_own_port_alone_and_says_when_it_ends() -> None:
         lagg.far.probes.clear()
         lagg.change(watch=())
         assert lagg.far.probes == [0, 1]
+        lagg.bundle.give_up()
+
+    run(work)
+
+
+def session_up(lagg: Lagg) -> ControlPacket:
+    """Has the partner of the first port be up with us; what it says."""
+    ours = decode_control(lagg.far.frames[-1][-CONTROL_BYTES:])
+    assert isinstance(ours, ControlPacket)
+    up = ControlPacket(
+        SessionState.UP, Diagnostic.NONE, 3, 7, ours.my_discriminator, 100_000, 100_000
+    )
+    for state in (SessionState.INIT, SessionState.UP):
+        lagg.far.wires[0].deliver(SEAL.seal(replace(up, state=state)))
+    return up
+
+
+def test_a_session_goes_on_at_another_pace_by_a_poll() -> None:
+    async def work() -> None:
+        lagg = Lagg(Proto.LOADBALANCE, LinkWatch(WatchKind.BFD, interval_ms=100))
+        lagg.far.cut.add(0)
+        lagg.attach(0)
+        await passes(0.05)
+        up = session_up(lagg)
+        await passes(0.01)
+        lagg.far.wires[0].deliver(SEAL.seal(replace(up, final=True)))
+        await passes(0.01)
+        assert lagg.states() == [["up"]]
+        del lagg.far.frames[:]
+        lagg.change(watch=(LinkWatch(WatchKind.BFD, interval_ms=50, missed_max=5),))
+        await passes(0.2)
+        said = [decode_control(f[-CONTROL_BYTES:]) for f in lagg.far.frames]
+        assert {
+            (s.state, s.poll, s.desired_min_tx_us, s.multiplier)
+            for s in said
+            if isinstance(s, ControlPacket)
+        } == {(SessionState.UP, True, 50_000, 5)}
+        assert lagg.states() == [["up"]]
+        assert [details for _, details, _ in lagg.told()] == ["bfd: down -> up"]
+        lagg.bundle.give_up()
+
+    run(work)
+
+
+def test_an_answer_goes_on_counting_at_another_pace() -> None:
+    async def work() -> None:
+        lagg = Lagg(Proto.LOADBALANCE, replace(WATCH, interval_ms=3_600_000))
+        lagg.attach(0, 1)
+        await passes(0.05)
+        lagg.far.cut.add(0)
+        lagg.change(watch=(WATCH,))
+        assert lagg.states() == [["up"], ["up"]]
+        await passes(DEAD_S)
+        assert (lagg.states(), lagg.carries()) == ([["down"], ["up"]], {1})
         lagg.bundle.give_up()
 
     run(work)

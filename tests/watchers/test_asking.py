@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How many probes in a row may stay unanswered, on a clock that waits for nobody."""
 
+from dataclasses import replace
+
 import pytest
 
 from lagg.lacp.values import NS_OF_MS
@@ -150,3 +152,22 @@ def test_who_was_kept_from_looking_has_missed_one_probe_and_sends_one() -> None:
     due = path.machine.due_at()
     assert due is not None
     assert 0 < due - path.now <= INTERVAL * NS_OF_MS
+
+
+def test_at_another_pace_it_waits_for_no_longer_one_and_counts_on() -> None:
+    path = Path(DOWN)
+    path.passes(150, answered=True)
+    path.passes(200, answered=False)
+    path.machine.change(replace(watch(), interval_ms=10, missed_max=2), path.now)
+    assert path.machine.state is UP
+    assert path.until(DOWN) == 10
+    path.machine.change(replace(watch(), interval_ms=50), path.now)
+    path.passes(200, answered=True)
+    assert path.machine.state is UP
+    assert path.sent_at[-2:] == [470, 520]
+
+
+def test_another_pace_does_not_shorten_the_wait_before_the_first() -> None:
+    path = Path(DOWN, watch(init_wait_ms=500))
+    path.machine.change(replace(watch(), interval_ms=10), path.now)
+    assert path.machine.due_at() == path.begun + 500 * NS_OF_MS

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A driver that is asked for its carrier, on an integer clock."""
 
+from dataclasses import replace
+
 import pytest
 
 from lagg.lacp.values import NS_OF_MS as MS
@@ -75,3 +77,11 @@ def test_without_the_kernel_s_carrier_nobody_is_asked(state: WatchState) -> None
     )
     machine.link(True, 3)
     assert (machine.state, machine.due_at()) == (WatchState.DOWN, 3)
+
+
+def test_at_another_pace_it_waits_for_no_longer_one_and_counts_on() -> None:
+    machine = poll()
+    answer(machine, True, False)
+    machine.change(replace(WATCH, interval_ms=10, missed_max=3), 100 * MS)
+    assert machine.due_at() == 110 * MS
+    assert answer(machine, False, False) == [WatchState.UP, WatchState.DOWN]
