@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from lagg.lacp.values import Party, PortCounts, PortStatus, State, View
 from lagg.model import Counters, Drop, Options, OptionValue
-from lagg.options import OPTIONS, Kind, Option, Whole
+from lagg.option_row import Kind, Option, Whole
+from lagg.options import OPTIONS
 
 _TYPES_OF_KIND: Mapping[Kind, type] = {
     Kind.SWITCH: bool,

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import lagg.model
 import lagg.options
-from lagg.options import FreeBSD, Option, Whole
+from lagg.option_row import FreeBSD, Option, Whole
 
 COLOUR = Option(
     "lacp_colour",

@@ -52,8 +52,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ethernet": ("lacp",),
     "events": ("lacp",),
     "model": ("errors", "lacp", "options", "watches"),
-    "options": (),
-    "records": ("lacp", "model", "options"),
+    "option_row": (),
+    "options": ("option_row",),
+    "records": ("lacp", "model", "option_row", "options"),
     "streams": (),
     "watchers": ("ethernet", "lacp", "watches"),
     "watches": ("lacp",),
@@ -94,7 +95,8 @@ SOLE_IMPORTERS = {
 
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
-    *("lacp", "plan", "config", "errors", "events", "model", "options", "records"),
+    *("lacp", "plan", "config", "errors", "events", "model", "option_row", "options"),
+    "records",
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("codec", "ethernet", "handover.saved", "watches", "watchers"),
 )

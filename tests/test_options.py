@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from lagg.model import Options, PortOptions, Proto
-from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
+from lagg.option_row import Kind, Option, Whole
+from lagg.options import OPTIONS, PORT_OPTIONS
 from tests.tree import ROOT
 
 Defaults = Options | PortOptions

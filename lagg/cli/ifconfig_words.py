@@ -16,7 +16,8 @@ from typing import NamedTuple
 from lagg.cli.ifconfig_elsewhere import ELSEWHERE, INET6_WORDS
 from lagg.cli.output import UsageError
 from lagg.cli.words import whole
-from lagg.options import OPTIONS, Kind, Option, Whole
+from lagg.option_row import Kind, Option, Whole
+from lagg.options import OPTIONS
 
 
 class Step(NamedTuple):

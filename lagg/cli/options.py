@@ -13,7 +13,8 @@ from typing import Any
 
 from lagg.cli.output import UsageError
 from lagg.cli.words import listed, number, seconds
-from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
+from lagg.option_row import Kind, Option, Whole
+from lagg.options import OPTIONS, PORT_OPTIONS
 
 PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
 

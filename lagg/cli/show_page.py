@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lagg.options import OPTIONS, Kind
+from lagg.option_row import Kind
+from lagg.options import OPTIONS
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
     from lagg.control.messages import AskerJson, EventJson

@@ -17,7 +17,8 @@ from lagg.cli.output import DONE, UsageError, say
 from lagg.cli.words import whole
 from lagg.control.client import Client
 from lagg.errors import LaggError
-from lagg.options import OPTIONS, Kind
+from lagg.option_row import Kind
+from lagg.options import OPTIONS
 
 if TYPE_CHECKING:
     import argparse

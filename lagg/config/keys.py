@@ -27,7 +27,8 @@ from lagg.config.rules import (
 )
 from lagg.config.watches import watches
 from lagg.model import Options, OptionValue, PortOptions
-from lagg.options import OPTIONS, PORT_OPTIONS, Kind, Option, Whole
+from lagg.option_row import Kind, Option, Whole
+from lagg.options import OPTIONS, PORT_OPTIONS
 
 _RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
     Kind.SWITCH: switch,

@@ -16,14 +16,8 @@ from lagg.lacp.saved import SavedEngine
 from lagg.lacp.values import NS_OF_MS, U32, Count, Instant, PortNumber
 from lagg.link import Ifindex, Link, RxFilter
 from lagg.model import BUCKETS, Drop, Options, PortOptions, Proto, Wanted
-from lagg.options import (
-    ANNOUNCE_MS_MAX,
-    OPTIONS,
-    PORT_OPTIONS,
-    PORTS_MAX,
-    Option,
-    Whole,
-)
+from lagg.option_row import Option, Whole
+from lagg.options import ANNOUNCE_MS_MAX, OPTIONS, PORT_OPTIONS, PORTS_MAX
 from lagg.plan.buckets import Slot
 from lagg.plan.flow_moves import Moves
 from lagg.plan.history import LaggPast

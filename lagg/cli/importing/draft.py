@@ -17,7 +17,8 @@ from lagg.config.rules import (
     BadValueError,
     parse_name,
 )
-from lagg.options import OPTIONS, PORTS_MAX, Kind
+from lagg.option_row import Kind
+from lagg.options import OPTIONS, PORTS_MAX
 
 _RULES: Mapping[str, Callable[[object], object]] = {**BASIC_RULES, **OPTION_RULES}
 _MACS = ("mac", *(row.key for row in OPTIONS if row.value is Kind.MAC))

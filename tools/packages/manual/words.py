@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from lagg.cli.parser import COMMANDS, make_parser
 from lagg.model import Options
-from lagg.options import OPTIONS, Kind
+from lagg.option_row import Kind
+from lagg.options import OPTIONS
 
 WORDS_OF_FLAG = {
     row.flag: tuple(str(word.value) for word in type(getattr(Options(), row.key)))
