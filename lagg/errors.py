@@ -6,7 +6,7 @@ one.
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -51,6 +51,14 @@ class BadRequestError(LaggError):
 
 class UnlikeError(LaggError):
     """What another laggd has, or has left, this one cannot go on with, now or later."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """As " (did you mean ...?)"; empty when none of the known words is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 Log = Callable[[str, LaggError], object]

@@ -250,7 +250,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "flowid_shift",
         Whole(0, FLOWID_SHIFT_MAX),
-        help="bits",
+        help="bits by which a flow id is shifted",
         sentence="0 to 31; as `use_flowid`.",
         protos=("loadbalance",),
         freebsd=FreeBSD(word="flowid_shift", knob="default_flowid_shift"),

@@ -96,12 +96,12 @@ def of_client() -> dict[str, Any]:
     from lagg.cli.ifconfig_page import _option_lines as verbose_lines
     from lagg.cli.ifconfig_words import parse_line
     from lagg.cli.options import wanted, wanted_of_port
-    from lagg.cli.parser import make_parser
+    from lagg.cli.parser import parsed
     from lagg.cli.show_page import _option_lines
     from lagg.cli.sysctl import KNOBS
 
     words = "set lagg0 --lacp-colour 7 --port eth0 --lacp-weight 80"
-    line = make_parser().parse_args(words.split())
+    line = parsed(words.split())
     record: Any = {"ports": [], "proto": "lacp", "lacp": None}
     record["options"] = {"flowid_shift": 16, "lacp_colour": 7}
     return {

@@ -8,6 +8,7 @@ them, and `check` uses laggd's own reader.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -24,8 +25,9 @@ from lagg.cli.output import (
     finish,
     open_streams,
     run_as_ifconfig,
+    say_refusal,
 )
-from lagg.cli.parser import make_parser
+from lagg.cli.parser import parsed
 from lagg.control.client import NoDaemonError
 from lagg.errors import LaggError
 
@@ -33,14 +35,17 @@ from lagg.errors import LaggError
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     open_streams()
+    line = _line(words)
     try:
-        return _run(_line(words))
+        return _run(line)
     except LaggError as error:
-        return complain(str(error), REFUSED)
+        return _refused(line, error, REFUSED)
     except UsageError as error:
-        return complain(str(error), USAGE)
+        told = LaggError("laggctl", str(error), errno.EINVAL)
+        return _refused(line, told, USAGE, str(error))
     except NoDaemonError as error:
-        return complain(str(error), NO_DAEMON)
+        told = LaggError("laggd", str(error), errno.ECONNREFUSED)
+        return _refused(line, told, NO_DAEMON, str(error))
     except KeyboardInterrupt:
         return DONE
     except BrokenPipeError:
@@ -48,9 +53,18 @@ def main(words: Sequence[str] | None = None) -> int:
         return DONE
 
 
+def _refused(
+    line: Sequence[str], error: LaggError, code: int, words: str | None = None
+) -> int:
+    """Says why on stderr, and to a program on stdout, too; answers the exit code."""
+    if "--json" in line:
+        say_refusal(error)
+    return complain(str(error) if words is None else words, code)
+
+
 def _run(line: Sequence[str]) -> int:
     try:
-        arguments = make_parser(line).parse_args(line)
+        arguments = parsed(line)
     finally:
         finish()  # for --help, which prints and leaves
     code = cast(int, arguments.run(arguments))

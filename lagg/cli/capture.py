@@ -16,7 +16,7 @@ from lagg.cli.capture_sources import Place, Places
 from lagg.cli.explain import HEAD_BYTES
 from lagg.cli.follower import Follower
 from lagg.cli.output import DONE, UsageError, on_terminal, say_bytes
-from lagg.config.rules import nearest
+from lagg.errors import nearest
 from lagg.model import Drop
 from lagg.plan.plan import PLANNED_DROPS
 
@@ -72,7 +72,7 @@ def capture(arguments: argparse.Namespace) -> int:
 
 
 def _check_drops(reason: str | None) -> None:
-    if reason in (None, ANY_DROP, *CAPTURED_DROPS):
+    if reason is None or reason in (ANY_DROP, *CAPTURED_DROPS):
         return
     allowed = ", ".join(CAPTURED_DROPS)
     if reason in [drop.value for drop in Drop]:

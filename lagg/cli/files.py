@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagg.cli.output import DONE, REFUSED, complain, say, say_file
+from lagg.cli.output import DONE, REFUSED, complain, say, say_file, say_refusal
 from lagg.config.files import ConfigError, load
-from lagg.control.client import Client, ComplaintsError
-from lagg.errors import LaggError
+from lagg.control.client import START_S, Client, ComplaintsError
+from lagg.errors import BadRequestError, LaggError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ def check(arguments: argparse.Namespace) -> int:
     try:
         laggs = load(Path(arguments.file))
     except ConfigError as error:
-        return _complain_of_all(map(str, error.complaints))
+        return _complain_of_all(map(str, error.complaints), for_program=arguments.json)
     names = [lagg.name for lagg in laggs]
     if arguments.json:
         say(json.dumps({"file": arguments.file, "laggs": names}))
@@ -39,11 +39,11 @@ def check(arguments: argparse.Namespace) -> int:
 
 def reload(arguments: argparse.Namespace) -> int:
     """Makes what runs be what the files say, and prints each change."""
-    with Client(arguments.socket) as laggd:
+    with Client(arguments.socket, START_S) as laggd:
         try:
             changes: list[str] = laggd.call("Reload")["changes"]
         except ComplaintsError as error:
-            return _complain_of_all(error.lines)
+            return _complain_of_all(error.lines, for_program=arguments.json)
     if arguments.json:
         say(json.dumps({"changes": changes}))
     else:
@@ -53,7 +53,7 @@ def reload(arguments: argparse.Namespace) -> int:
 
 def save(arguments: argparse.Namespace) -> int:
     """Writes what runs as TOML, to stdout or a file."""
-    with Client(arguments.socket) as laggd:
+    with Client(arguments.socket, START_S) as laggd:
         toml: str = laggd.call("Save")["toml"]
     if arguments.file is not None:
         _write(Path(arguments.file), toml)
@@ -105,7 +105,11 @@ def _sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def _complain_of_all(lines: Iterable[str]) -> int:
-    for line in lines:
+def _complain_of_all(lines: Iterable[str], *, for_program: bool) -> int:
+    found = list(lines)
+    if for_program:
+        error = BadRequestError("configuration", "; ".join(found))
+        say_refusal(error, complaints=found)
+    for line in found:
         complain(line, REFUSED)
     return REFUSED

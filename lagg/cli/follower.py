@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from lagg.cli.output import warn
-from lagg.control.client import LOOKS, Client, NoDaemonError
+from lagg.control.client import LOOKS, START_S, Client, NoDaemonError
 from lagg.events import EventKind
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Follower:
     def __init__(self, path: str) -> None:
         """Connects when it is first asked for something, as Client does.
 
-        Only who was there is waited for: until then NoDaemonError is raised.
+        Only who was there is waited for, and who starts just now: else NoDaemonError.
         """
         self._path = path
         self._asked: Client | None = None
@@ -82,14 +82,17 @@ class Follower:
             return True
         return self._gap is not None or self._heard.unread
 
+    def _client(self) -> Client:
+        return Client(self._path, 0 if self._was_there else START_S)
+
     def _caller(self) -> Client:
         if self._asked is None:
-            self._asked = Client(self._path)
+            self._asked = self._client()
         return self._asked
 
     def _listen(self) -> Client:
         if self._heard is None:
-            self._heard = Client(self._path)
+            self._heard = self._client()
             self._events = self._heard.stream("Monitor")
             next(self._events)  # says only that events follow
         return self._heard

@@ -19,7 +19,7 @@ from lagg.cli import interface
 from lagg.cli.ifconfig_page import facts_of, interface_page
 from lagg.cli.ifconfig_words import Elsewhere, Line, Step, parse_line
 from lagg.cli.output import DONE, REFUSED, UsageError, complain, say
-from lagg.control.client import Client
+from lagg.control.client import START_S, Client
 from lagg.errors import LaggError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ CLONER = "lagg"
 def ifconfig(arguments: argparse.Namespace) -> int:
     """Does what a line asks for, or shows."""
     line = parse_line(arguments.words)
-    with Client(arguments.socket) as laggd:
+    with Client(arguments.socket, START_S) as laggd:
         if line.steps and line.name is not None:
             return _Run(laggd, line.name).all(line)
         laggs = {lagg["name"]: lagg for lagg in _laggs(laggd)}

@@ -16,14 +16,18 @@ from lagg.cli.words import listed, number, seconds
 from lagg.option_row import Kind, Option, Whole
 from lagg.options import OPTIONS, PORT_OPTIONS
 
-PROTO_WORDS = "failover, roundrobin, loadbalance, lacp, broadcast or none"
+PROTO_WORDS = (
+    "failover (a new lagg's), roundrobin, loadbalance, lacp, broadcast or none"
+)
 
 
 def add_lagg_options(command: argparse.ArgumentParser) -> None:
     """What `create` and `set` have in common."""
     command.add_argument("--proto", metavar="P", help=PROTO_WORDS)
-    command.add_argument("--mac", metavar="M", help="02:00:5e:00:53:01")
-    command.add_argument("--mtu", metavar="N", type=number, help="bytes")
+    command.add_argument(
+        "--mac", metavar="M", help="its MAC address, as 02:00:5e:00:53:01"
+    )
+    command.add_argument("--mtu", metavar="N", type=number, help="its MTU in bytes")
     for row in OPTIONS:
         _add(command, row)
 

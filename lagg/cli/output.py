@@ -14,6 +14,7 @@ import io
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lagg.cli.show_page import Paint, coloured, plain
@@ -128,6 +129,13 @@ def complain(line: str, code: int) -> int:
     """The one line that says why, on stderr; answers the exit code."""
     warn(line)
     return code
+
+
+def say_refusal(error: LaggError, **more: object) -> None:
+    """For a program, on stdout if that can be written."""
+    told = {"thing": error.thing, "cause": error.cause, "errno": error.code}
+    with suppress(LaggError, BrokenPipeError):
+        say(json.dumps({"error": told | more}))
 
 
 def run_as_ifconfig() -> bool:

@@ -8,13 +8,16 @@ command: `run` of a parsed line does, for a start-up in a script counts.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from keyword import iskeyword
-from typing import NamedTuple, cast
+from typing import NamedTuple, NoReturn, cast
 
+from lagg import __version__
 from lagg.cli.options import add_lagg_options, add_port_options
+from lagg.cli.output import UsageError
 from lagg.cli.words import count, seconds
+from lagg.errors import nearest
 from lagg.paths import socket_path
 
 Run = Callable[[argparse.Namespace], int]
@@ -43,7 +46,10 @@ class Command(NamedTuple):
 
 def _create_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--port", action="append", metavar="IF", help="may be repeated"
+        "ports", nargs="*", default=[], metavar="IF", help="a network interface"
+    )
+    command.add_argument(
+        "--port", action="append", metavar="IF", help="another, as IF; may be repeated"
     )
     add_lagg_options(command)
 
@@ -58,7 +64,12 @@ def _port_words(command: argparse.ArgumentParser) -> None:
 
 
 def _show_words(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-v", dest="verbose", action="store_true", help="more of it")
+    command.add_argument(
+        "-v",
+        dest="verbose",
+        action="store_true",
+        help="every option, and what else is known of laggs, ports and laggd",
+    )
     command.add_argument(
         "--bonding", action="store_true", help="in the words of /proc/net/bonding"
     )
@@ -195,56 +206,86 @@ COMMANDS = (
 )
 
 
-def make_parser(line: Collection[str] | None = None) -> argparse.ArgumentParser:
-    """The whole command line; a parsed one has `run`.
+def parsed(line: Sequence[str]) -> argparse.Namespace:
+    """The line's words; its `run` runs the command.  UsageError."""
+    head = vars(head_parser().parse_args(line))
+    rest: list[str] = head.pop("rest")
+    row = _row(head["command"])
+    found = command_parser(row).parse_intermixed_args(rest, argparse.Namespace(**head))
+    found.run = row.run
+    return found
 
-    With `line`, the one to be parsed, commands that are not in it lack their words, for
-    to make all of them takes longer than many a command.
-    """
-    parser = argparse.ArgumentParser(
+
+def _row(word: str | None) -> Command:
+    if word is None:
+        raise UsageError(f"which command?\n\n{head_parser().format_help().rstrip()}")
+    for row in COMMANDS:
+        if row.word == word:
+            return row
+    near = nearest(word, [row.word for row in COMMANDS])
+    raise UsageError(f"no command {word!r}{near}; see laggctl --help")
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError with one line: all the words before it would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        """UsageError."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def head_parser() -> Parser:
+    """What stands before a command, and the command; `rest` is its own affair."""
+    width = max(len(row.word) for row in COMMANDS)
+    table = "".join(f"  {row.word:{width}}  {row.purpose}\n" for row in COMMANDS)
+    parser = Parser(
         prog="laggctl",
+        usage="laggctl [--socket PATH] [--json] COMMAND ...",
         description="Control laggd: lagg(4) link aggregation for Linux.",
-        epilog="Exit: 0 done, 1 refused, 2 usage, 3 no daemon.",
+        epilog=f"commands:\n{table}\n"
+        "`laggctl COMMAND --help` has its words.\n"
+        "Exit: 0 done, 1 refused, 2 usage, 3 no daemon.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     _add_globals(parser, socket=socket_path(), json=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        _add(commands, command, with_words=line is None or command.word in line)
+    version = f"laggctl {__version__}"
+    parser.add_argument(
+        "--version", action="version", version=version, help="laggctl's version"
+    )
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    row: Command,
-    *,
-    with_words: bool,
-) -> None:
-    command = commands.add_parser(
-        row.word,
-        help=row.purpose,
+def command_parser(row: Command) -> Parser:
+    """What stands after a command, in any order."""
+    parser = Parser(
+        prog=f"laggctl {row.word}",
         description=row.purpose,
         allow_abbrev=False,
         add_help=not row.raw,
         prefix_chars="\0" if row.raw else "-",
     )
     if not row.raw:
-        # After the command too, where they must not undo what stood before it.
-        _add_globals(command, socket=argparse.SUPPRESS, json=argparse.SUPPRESS)
+        # Here, too, where they must not undo what stood before the command.
+        _add_globals(parser, socket=argparse.SUPPRESS, json=argparse.SUPPRESS)
     if row.name is not None:
         nargs = None if row.name == "1" else row.name
-        command.add_argument("name", metavar="NAME", nargs=nargs, help="of a lagg")
-    if with_words:
-        row.add_words(command)
-    command.set_defaults(run=row.run)
+        parser.add_argument(
+            "name", metavar="NAME", nargs=nargs, help="a lagg, as lagg0"
+        )
+    row.add_words(parser)
+    return parser
 
 
-def _add_globals(
-    parser: argparse.ArgumentParser, *, socket: object, json: object
-) -> None:
+def _add_globals(parser: Parser, *, socket: object, json: object) -> None:
     parser.add_argument(
         "--socket", metavar="PATH", default=socket, help="where laggd listens"
     )
     parser.add_argument(
-        "--json", action="store_true", default=json, help="for programs"
+        "--json",
+        action="store_true",
+        default=json,
+        help="for programs: a record, and of a refusal its error, on stdout",
     )

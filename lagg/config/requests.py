@@ -15,12 +15,11 @@ from lagg.config.rules import (
     SHOWN_CHARS,
     BadValueError,
     listed,
-    nearest,
     parse_any_name,
     parse_name,
     shown,
 )
-from lagg.errors import BadRequestError
+from lagg.errors import BadRequestError, nearest
 from lagg.model import (
     LaggChange,
     LaggConfig,

@@ -5,13 +5,13 @@ Owns the wording of what is allowed, once for files and for requests.  Pure; key
 says which key has which rule.
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from errno import EEXIST, EINVAL, ENOSPC, EPROTONOSUPPORT
 from functools import partial
 from typing import TypeVar
 
+from lagg.errors import nearest
 from lagg.model import HashLayer, Proto
 
 _Word = TypeVar("_Word", bound=Enum)
@@ -92,7 +92,7 @@ def parse_proto(value: object) -> Proto:
         return Proto(value)
     if not isinstance(value, str):
         raise BadValueError(f"{shown(value)} is not one of {listed(words)}")
-    cause = f"no such protocol {shown(value)}{nearest(value, words)}"
+    cause = f"no such protocol {shown(value)}{nearest(str(value), words)}"
     raise BadValueError(f"{cause}; one of {listed(words)}", EPROTONOSUPPORT)
 
 
@@ -134,7 +134,7 @@ def word_of(value: object, *, kind: type[_Word]) -> _Word:
     words = [str(each.value) for each in kind]
     if value not in words:
         cause = f"{shown(value)} is not one of {listed(words)}"
-        raise BadValueError(cause + nearest(value, words))
+        raise BadValueError(cause + nearest(str(value), words))
     return kind(value)
 
 
@@ -177,9 +177,3 @@ def shown(value: object) -> str:
 def listed(words: Iterable[str]) -> str:
     """The words as a complaint names them."""
     return ", ".join(words)
-
-
-def nearest(word: object, words: Sequence[str]) -> str:
-    """As " (did you mean ...?)"; empty when none is near."""
-    near = difflib.get_close_matches(str(word), words, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

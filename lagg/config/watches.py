@@ -16,13 +16,13 @@ from typing import Any
 from lagg.config.rules import (
     BadValueError,
     listed,
-    nearest,
     parse_mac,
     parse_name,
     shown,
     whole_number,
     word_of,
 )
+from lagg.errors import nearest
 from lagg.options import PORTS_MAX
 from lagg.watches import (
     INTERVAL_MS_MAX,

@@ -10,6 +10,7 @@ import errno
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,10 @@ as its ports and the changes before it do: thousands of ports take minutes."""
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 """Thousands of laggs with 32 ports each; more is no laggd."""
 
+START_S = 1.0
+"""What a command has for a laggd that starts: both are often in one script."""
+
+_LOOK_S = 0.02
 _READ_BYTES = 64 * 1024
 _ALIVE = b'{"method": "org.varlink.service.GetInfo"}\0'
 _TIMEVAL = struct.Struct("ll")
@@ -36,6 +41,10 @@ _UCRED = struct.Struct("iII")
 
 class NoDaemonError(Exception):
     """Nobody answers on the socket, or not any more."""
+
+
+class NobodyError(NoDaemonError):
+    """Nobody listens, but somebody may yet."""
 
 
 class ComplaintsError(Exception):
@@ -49,12 +58,15 @@ class ComplaintsError(Exception):
 class Client:
     """One connection to laggd, for one call after another."""
 
-    def __init__(self, path: str) -> None:
-        """Connects.  Raises NoDaemonError, or LaggError when it is not allowed."""
+    def __init__(self, path: str, patience_s: float = 0) -> None:
+        """Connects; waits so long for a laggd to come.
+
+        Raises NoDaemonError, or LaggError when it is not allowed.
+        """
         self._path = path
         self._asked = ""  # the method of the call under way
         self._unread = b""
-        self._socket = _connected(path)
+        self._socket = _awaited(path, patience_s)
 
     def __enter__(self) -> Self:
         """The client itself; its connection ends with the block."""
@@ -171,6 +183,17 @@ def _is_alive(path: str) -> bool:
         return False  # whatever it is, that is no answer
 
 
+def _awaited(path: str, patience_s: float) -> socket.socket:
+    end_s = time.monotonic() + patience_s
+    while True:
+        try:
+            return _connected(path)
+        except NobodyError:
+            if time.monotonic() >= end_s:
+                raise
+            time.sleep(_LOOK_S)
+
+
 def _connected(path: str) -> socket.socket:
     # Not settimeout(): Python would make the socket non-blocking, and connect() then
     # fails when a crowd is waiting, in place of waiting with it.
@@ -188,6 +211,9 @@ def _connected(path: str) -> socket.socket:
         raise NoDaemonError(f"{path}: laggd does not listen") from error
     except OSError as error:
         connection.close()
+        if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            remedy = "start it: systemctl start laggd"
+            raise NobodyError(f"{path}: no laggd runs here; {remedy}") from error
         raise NoDaemonError(f"{path}: no laggd: {error.strerror or error}") from error
     return connection
 

@@ -29,6 +29,7 @@ from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
+from lagg import __version__
 from lagg.config.files import ConfigError, load
 from lagg.control.interface import Operations
 from lagg.control.server import ControlServer
@@ -326,6 +327,10 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Exit: 0 done, 1 failed, 2 usage, 76 unlike what another laggd has,"
         " 77 may not, 78 bad configuration.",
         allow_abbrev=False,
+    )
+    version = f"laggd {__version__}"
+    parser.add_argument(
+        "--version", action="version", version=version, help="laggd's version"
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="laggs to create at start, TOML"

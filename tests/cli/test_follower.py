@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lagg.cli import follower
 from lagg.cli.follower import Follower
 from lagg.control.client import NoDaemonError
 from lagg.errors import LaggError
@@ -72,14 +73,19 @@ def names(laggd: Follower) -> list[str]:
     return [each["name"] for each in laggd.call("List")["laggs"]]
 
 
-def test_where_there_never_was_a_laggd_nobody_waits(
-    host: Host, laggd: Follower, capsys: pytest.CaptureFixture[str]
+def test_where_there_never_was_a_laggd_nobody_waits_long(
+    host: Host,
+    laggd: Follower,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(follower, "START_S", 0)
     host.die()
     for ask in (lambda: laggd.call("List"), laggd.next_event):
         with pytest.raises(NoDaemonError) as caught:
             ask()
-        assert str(caught.value) == f"{host.path}: no laggd: No such file or directory"
+        cause = "no laggd runs here; start it: systemctl start laggd"
+        assert str(caught.value) == f"{host.path}: {cause}"
     assert capsys.readouterr().err == ""
 
 

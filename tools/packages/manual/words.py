@@ -7,7 +7,7 @@ Owns the way into argparse's parsers, which keep these in attributes of their ow
 import argparse
 from dataclasses import dataclass
 
-from lagg.cli.parser import COMMANDS, make_parser
+from lagg.cli.parser import COMMANDS, command_parser, head_parser
 from lagg.model import Options
 from lagg.option_row import Kind
 from lagg.options import OPTIONS
@@ -52,24 +52,18 @@ class Words:
 
 def commands() -> tuple[Words, ...]:
     """Each command of laggctl, without the options that all have."""
-    parser = make_parser()
-    everywhere = {option.flags for option in words_of(parser).options}
-    (choices,) = (
-        action.choices
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
+    everywhere = {option.flags for option in globals_of_laggctl()}
     found = []
     for row in COMMANDS:
-        words = words_of(choices[row.word], row.word, row.purpose)
+        words = words_of(command_parser(row), row.word, row.purpose)
         own = tuple(each for each in words.options if each.flags not in everywhere)
         found.append(Words(row.word, row.purpose, own, words.places))
     return tuple(found)
 
 
 def globals_of_laggctl() -> tuple[Option, ...]:
-    """The options that stand before or after any command."""
-    return words_of(make_parser()).options
+    """The options that stand before any command, and most after it, too."""
+    return words_of(head_parser()).options
 
 
 def words_of(
@@ -78,7 +72,7 @@ def words_of(
     """A parser's own words; `--help` is nobody's."""
     options, places = [], []
     for action in parser._actions:
-        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+        if isinstance(action, argparse._HelpAction):
             continue
         if action.option_strings:
             options.append(_option(action))
