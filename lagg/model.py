@@ -170,6 +170,7 @@ class Options:
     lagghash: tuple[HashLayer, ...] = ALL_LAYERS  # non-empty, in this order
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # None: random, drawn at creation
+    hash_symmetric: bool = False  # both directions of a flow have one hash
     use_flowid: bool = False
     flowid_shift: int = 16
     rr_limit: int = 1  # frames per port and turn

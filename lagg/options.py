@@ -238,6 +238,19 @@ OPTIONS: tuple[Option, ...] = (
         protos=_BY_FLOW,
     ),
     Option(
+        "hash_symmetric",
+        Kind.SWITCH,
+        help="both directions of a flow take one port",
+        sentence=(
+            "Both directions of a flow have one hash: of each pair of MACs, addresses"
+            " and ports the order does not count.  What passes a lagg both ways takes"
+            " one port then; both ends of a link agree on it with the same `lagghash`,"
+            " `hash`, `hash_seed` and order of ports.  Off by default, as lagg(4)."
+        ),
+        protos=_BY_FLOW,
+        usual=False,
+    ),
+    Option(
         "use_flowid",
         Kind.SWITCH,
         help="kept for lagg(4)'s sake; a TAP gives no flow id",

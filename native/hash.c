@@ -2,7 +2,8 @@
 /*
  * The flow hash, of two kinds: FNV-1 as in lagg(4), and CRC32C.
  *
- * Owns which fields count under which layers, and in which order.  Pure; knows no frame
+ * Owns which fields count under which layers, and in which order; which may be that of
+ * their values, so that both directions have one hash.  Pure; knows no frame
  * and no port.  Not a defence: who may choose addresses and ports can find flows that
  * share a port, whatever the seed.
  */
@@ -259,6 +260,28 @@ flow_crc32c(const struct flow *flow, const struct hash_policy *policy)
     }
 #endif
     return mix(fold_flow(flow, policy->layers, hash_crc32c_portable) ^ policy->seed);
+}
+
+static void
+order(uint8_t *first, uint8_t *second, size_t size)
+{
+    uint8_t larger[sizeof(((struct flow *)NULL)->addr_src)];
+
+    if (memcmp(first, second, size) > 0) {
+        memcpy(larger, first, size);
+        memcpy(first, second, size);
+        memcpy(second, larger, size);
+    }
+}
+
+/* Each pair by itself: a router on the way back may have other MACs, and then they
+ * still say nothing of the direction. */
+void
+hash_order(struct flow *flow)
+{
+    order(flow->ether_src, flow->ether_dst, sizeof(flow->ether_src));
+    order(flow->addr_src, flow->addr_dst, sizeof(flow->addr_src));
+    order(flow->port_src, flow->port_dst, sizeof(flow->port_src));
 }
 
 uint32_t

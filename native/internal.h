@@ -130,6 +130,13 @@ struct hash_policy {
     uint32_t seed;
 };
 
+/* What the hash of plain layers reads; other bits of LAGG_LAYER_* change what it is
+ * given. */
+enum { LAYERS_PLAIN = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4 };
+
+/* Orders each pair of a flow's fields, so that both directions are one flow. */
+void hash_order(struct flow *flow);
+
 /* The flow hash.  Pure: the same on every machine, whichever instructions it has. */
 uint32_t hash_flow(const struct flow *flow, const struct hash_policy *policy);
 

@@ -61,7 +61,13 @@ enum lagg_drop {
 
 enum lagg_hash_kind { LAGG_HASH_FNV1, LAGG_HASH_CRC32C, LAGG_HASH_COUNT };
 
-enum lagg_hash_layer { LAGG_LAYER_L2 = 1, LAGG_LAYER_L3 = 2, LAGG_LAYER_L4 = 4 };
+/* Which headers count; EITHER_WAY beside them: alike in both directions. */
+enum lagg_hash_layer {
+    LAGG_LAYER_L2 = 1,
+    LAGG_LAYER_L3 = 2,
+    LAGG_LAYER_L4 = 4,
+    LAGG_LAYER_EITHER_WAY = 8
+};
 
 /* How frames leave a port.  With LAGG_TRANSMIT_XDP, those that are short and not to be
  * segmented leave by AF_XDP, which passes the port's queueing discipline, egress
@@ -77,7 +83,7 @@ struct lagg_plan {
     uint32_t ports;          /* bit s: slot s is read from; the slot must be open */
     uint32_t rx_accept;      /* bit s: frames from slot s go up; a subset of ports */
     uint32_t hash_kind;      /* enum lagg_hash_kind */
-    uint32_t hash_layers;    /* LAGG_LAYER_* or-ed, at least one */
+    uint32_t hash_layers;    /* LAGG_LAYER_* or-ed, at least one of L2 ... L4 */
     uint32_t hash_seed;      /* any */
     uint32_t rx_bytes_max;   /* of a frame in that is not to be segmented, with its
                               * Ethernet header; a longer one is LAGG_DROP_OVERSIZE */

@@ -47,14 +47,15 @@ held_sound(const struct lagg_plan *plan)
 static bool
 plan_sound(const struct lagg_plan *plan)
 {
-    const uint32_t layers = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4;
+    const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY;
 
     return plan->spread < LAGG_SPREAD_COUNT && plan->tx_drop < LAGG_DROP_COUNT &&
            plan->rx_drop < LAGG_DROP_COUNT && plan->stride >= 1 &&
            (plan->rx_accept & ~plan->ports) == 0 && plan->hash_kind < LAGG_HASH_COUNT &&
-           plan->hash_layers != 0 && (plan->hash_layers & ~layers) == 0 &&
-           plan->rx_bytes_max >= ETHER_BYTES && plan->tx_slots_count <= LAGG_BUCKETS &&
-           slots_sound(plan) && held_sound(plan);
+           (plan->hash_layers & LAYERS_PLAIN) != 0 &&
+           (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&
+           plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&
+           held_sound(plan);
 }
 
 /* The control thread's own word, unless another process wrote into its memory. */

@@ -95,8 +95,22 @@ lagg_flow_hash(
     if (plan->hash_kind >= LAGG_HASH_COUNT || !frame_parse(bytes, size, &flow)) {
         return -EINVAL;
     }
+    if ((plan->hash_layers & LAGG_LAYER_EITHER_WAY) != 0) {
+        hash_order(&flow);
+    }
     *hash = flow_hash(plan, &flow);
     return 0;
+}
+
+/* Of layers that are not plain: apart, for the others are not to pay for it. */
+__attribute__((cold, noinline)) static uint32_t
+frame_hash_further(const struct lagg_plan *plan, const struct frame *frame)
+{
+    uint32_t hash = 0;
+
+    lagg_flow_hash(
+        plan, frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &hash);
+    return hash;
 }
 
 /* Flat: whether the parser is called or is part of this, the compiler decides by sizes
@@ -117,7 +131,9 @@ distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     uint32_t index;
 
     if (plan->spread == LAGG_SPREAD_FLOW) {
-        hash = frame_hash(plan, &worker->frames[frame]);
+        hash = plan->hash_layers <= LAYERS_PLAIN
+                   ? frame_hash(plan, &worker->frames[frame])
+                   : frame_hash_further(plan, &worker->frames[frame]);
     }
     index = distribute_index(plan, &worker->work->turn, hash);
     if (plan->held[index / 8] >> index % 8 & 1) {

@@ -472,6 +472,12 @@ def _port_counters(port: Any) -> PortCounters:
     )
 
 
+def _layers(plan: Plan) -> int:
+    layers: int = sum(_LAYERS[layer] for layer in plan.hash_layers)
+    either_way: int = lib.LAGG_LAYER_EITHER_WAY
+    return layers | either_way if plan.hash_symmetric else layers
+
+
 def _lower(plan: Plan) -> Any:
     lowered = ffi.new("struct lagg_plan *")
     lowered.spread = plan.spread.value
@@ -481,7 +487,7 @@ def _lower(plan: Plan) -> Any:
     lowered.ports = _bits(plan.ports)
     lowered.rx_accept = _bits(plan.rx_accept)
     lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
-    lowered.hash_layers = sum(_LAYERS[layer] for layer in plan.hash_layers)
+    lowered.hash_layers = _layers(plan)
     lowered.hash_seed = plan.hash_seed
     lowered.rx_bytes_max = plan.rx_bytes_max
     lowered.tx_slots_count = len(plan.tx_slots)

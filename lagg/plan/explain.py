@@ -157,6 +157,8 @@ _NOBODY = {
 
 def _hashed(running: Plan, flow_hash: int) -> str:
     layers = ",".join(layer.value for layer in running.hash_layers)
+    if running.hash_symmetric:
+        layers += ", alike both ways,"
     count = len(running.tx_slots)
     return (
         f"{running.hash_kind.value} of {layers} with seed {running.hash_seed:#x} is"

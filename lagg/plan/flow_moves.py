@@ -56,5 +56,6 @@ def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Mo
 
 def _policy(plan: Plan) -> tuple[object, ...]:
     """The fields that must be equal for an index to mean one flow in two plans."""
-    hashing = (plan.hash_kind, plan.hash_layers, plan.hash_seed)
+    fields = (plan.hash_layers, plan.hash_symmetric)
+    hashing = (plan.hash_kind, plan.hash_seed, *fields)
     return plan.spread, len(plan.tx_slots), hashing

@@ -55,6 +55,7 @@ class Plan:
     hash_kind: HashKind
     hash_layers: tuple[HashLayer, ...]
     hash_seed: int
+    hash_symmetric: bool = False  # both directions of a flow have one hash
     held: frozenset[int] = frozenset()  # indices whose frames wait; FLOW only
     mtu: int = ETHER_MTU  # the lagg's, in bytes
 
@@ -93,6 +94,7 @@ def plan(shape: Shape) -> Plan:
         hash_kind=options.hash,
         hash_layers=options.lagghash,
         hash_seed=options.hash_seed or 0,
+        hash_symmetric=options.hash_symmetric,
     )
 
 

@@ -32,6 +32,7 @@ RECORD = {
         "lagghash": ["l2", "l3", "l4"],
         "hash": "crc32c",
         "hash_seed": None,
+        "hash_symmetric": False,
         "use_flowid": False,
         "flowid_shift": 16,
         "rr_limit": 1,

@@ -1,46 +1,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The door to C: a device's life, the plans it refuses, and the flow hash.
-
-The hash is compared with a model that shares nothing with hash.c and frame.c: scapy
-makes the frames and says what is in them.
-"""
+"""The door to C: a device's life, and the plans it refuses."""
 
 import errno
 import os
-import random
 import re
 import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import (
-    IPv6,
-    IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop,
-    IPv6ExtHdrRouting,
-)
-from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
-from scapy.layers.sctp import SCTP
-from scapy.packet import Packet, Raw
 
 from bench.publish import EMPTY
 from lab import Namespace
 from lagg import _native
-from lagg.kernel.native import Device, flow_hash
+from lagg.kernel.native import Device
 from lagg.model import (
-    ALL_LAYERS,
     BUCKETS,
     Drop,
     HashKind,
-    HashLayer,
     Spread,
     Tuning,
 )
@@ -307,180 +287,3 @@ def receive_two(device: Device, far: socket.socket) -> None:
 
 def readable(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
-
-
-# ---- the flow hash -----------------------------------------------------------------
-
-MACS = {"src": "02:00:5e:00:53:01", "dst": "02:00:5e:00:53:02"}
-V4 = {"src": "192.0.2.1", "dst": "198.51.100.2"}
-V6 = {"src": "2001:db8::1", "dst": "2001:db8:0:1::2"}
-PORTS = {"sport": 1234, "dport": 80}
-DATA = Raw(b"payload of some length")
-
-FRAMES = {
-    "ARP": Ether(**MACS) / ARP(),
-    "unknown type": Ether(type=0x88B5, **MACS) / DATA,
-    "TCP": Ether(**MACS) / IP(**V4) / TCP(**PORTS) / DATA,
-    "UDP": Ether(**MACS) / IP(**V4) / UDP(**PORTS) / DATA,
-    "SCTP": Ether(**MACS) / IP(**V4) / SCTP(**PORTS) / DATA,
-    "ICMP": Ether(**MACS) / IP(**V4) / ICMP() / DATA,
-    "IPv4 options": Ether(**MACS) / IP(options=b"\1" * 8, **V4) / UDP(**PORTS) / DATA,
-    "don't fragment": Ether(**MACS) / IP(flags="DF", **V4) / UDP(**PORTS) / DATA,
-    "first fragment": Ether(**MACS) / IP(flags="MF", **V4) / UDP(**PORTS) / DATA,
-    "last fragment": Ether(**MACS) / IP(frag=9, proto=17, **V4) / DATA,
-    "VLAN": Ether(**MACS) / Dot1Q(vlan=5) / IP(**V4) / TCP(**PORTS),
-    "VLAN with priority": Ether(**MACS)
-    / Dot1Q(vlan=5, prio=6)
-    / IP(**V4)
-    / TCP(**PORTS),
-    "QinQ": Ether(**MACS) / Dot1AD(vlan=7) / Dot1Q(vlan=9) / IP(**V4) / UDP(**PORTS),
-    "TCP over IPv6": Ether(**MACS) / IPv6(**V6) / TCP(**PORTS),
-    "flow label": Ether(**MACS) / IPv6(fl=77, **V6) / TCP(**PORTS),
-    "IPv6 extensions": Ether(**MACS)
-    / IPv6(**V6)
-    / IPv6ExtHdrHopByHop()
-    / IPv6ExtHdrRouting(addresses=["2001:db8::9"])
-    / IPv6ExtHdrDestOpt()
-    / UDP(**PORTS)
-    / DATA,
-    "IPv6 fragment": Ether(**MACS)
-    / IPv6(**V6)
-    / IPv6ExtHdrFragment(offset=0, m=1)
-    / UDP(**PORTS)
-    / DATA,
-    "VLAN and IPv6": Ether(**MACS) / Dot1Q(vlan=4094) / IPv6(**V6) / SCTP(**PORTS),
-}
-
-
-def fields(
-    frame: Packet, layers: tuple[HashLayer, ...], tag_order: Literal["little", "big"]
-) -> bytes:
-    """What tells the flow apart, as lagg(4) orders it."""
-    found = b""
-    if HashLayer.L2 in layers:
-        found += bytes.fromhex((frame.src + frame.dst).replace(":", ""))
-        tags = [tag for tag in (Dot1AD, Dot1Q) if frame.getlayer(tag).__class__ is tag]
-        found += b"".join(frame[tag].vlan.to_bytes(2, tag_order) for tag in tags)
-    if HashLayer.L3 in layers:
-        for family, version in ((socket.AF_INET, IP), (socket.AF_INET6, IPv6)):
-            if version in frame:
-                found += socket.inet_pton(family, frame[version].src)
-                found += socket.inet_pton(family, frame[version].dst)
-    if HashLayer.L4 in layers and not fragmented(frame):
-        for transport in (TCP, UDP, SCTP):
-            if transport in frame:
-                found += frame[transport].sport.to_bytes(2, "big")
-                found += frame[transport].dport.to_bytes(2, "big")
-    return found
-
-
-def fragmented(frame: Packet) -> bool:
-    if IP in frame:
-        return bool(frame[IP].flags.MF or frame[IP].frag)
-    return IPv6ExtHdrFragment in frame
-
-
-def fnv1(frame: Packet, layers: tuple[HashLayer, ...], seed: int) -> int:
-    # FreeBSD hashes a tag as an integer; its hosts are little-endian.
-    whole = seed.to_bytes(4, "little") + fields(frame, layers, "little")
-    return reduce(lambda h, byte: h * 16777619 % 2**32 ^ byte, whole, 2166136261)
-
-
-def crc32c(frame: Packet, layers: tuple[HashLayer, ...], seed: int) -> int:
-    """Bit by bit, and then murmur3's finaliser."""
-    crc = 0xFFFFFFFF
-    for byte in fields(frame, layers, "big"):
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    mixed = crc ^ seed
-    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B % 2**32
-    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 % 2**32
-    return mixed ^ mixed >> 16
-
-
-MODELS = {HashKind.FNV1: fnv1, HashKind.CRC32C: crc32c}
-
-
-@pytest.mark.parametrize("layers", [ALL_LAYERS, *((layer,) for layer in HashLayer)])
-@pytest.mark.parametrize("name", FRAMES)
-@pytest.mark.parametrize("kind", HashKind)
-def test_the_flow_hash_is_the_model_s(
-    kind: HashKind, name: str, layers: tuple[HashLayer, ...]
-) -> None:
-    raw = bytes(FRAMES[name])
-    parsed = Ether(raw)  # so that scapy has filled in what it computes
-    for seed in (0, 1, 0xDEADBEEF):
-        asked = replace(EMPTY, hash_kind=kind, hash_layers=layers, hash_seed=seed)
-        assert flow_hash(asked, raw) == MODELS[kind](parsed, layers, seed)
-
-
-# Written down, so that model and code cannot err together: a flow stays on its port
-# from one release to the next.
-KNOWN = {
-    (HashKind.FNV1, "TCP"): 3267729572,
-    (HashKind.CRC32C, "TCP"): 2732625999,
-    (HashKind.CRC32C, "QinQ"): 2799180246,
-    (HashKind.CRC32C, "TCP over IPv6"): 740800257,
-}
-
-
-@pytest.mark.parametrize(("kind", "name"), KNOWN)
-def test_known_values_never_change(kind: HashKind, name: str) -> None:
-    asked = replace(EMPTY, hash_kind=kind, hash_seed=0x12345678)
-    assert flow_hash(asked, bytes(FRAMES[name])) == KNOWN[kind, name]
-
-
-def same_flow(kind: HashKind, *names: str) -> bool:
-    asked = replace(EMPTY, hash_kind=kind, hash_seed=3)
-    return len({flow_hash(asked, bytes(FRAMES[name])) for name in names}) == 1
-
-
-@pytest.mark.parametrize("kind", HashKind)
-def test_what_belongs_together_takes_one_port(kind: HashKind) -> None:
-    assert same_flow(kind, "first fragment", "last fragment")
-    assert same_flow(kind, "UDP", "don't fragment", "IPv4 options")
-    assert same_flow(kind, "VLAN", "VLAN with priority")
-    assert same_flow(kind, "TCP over IPv6", "flow label")
-    assert not same_flow(kind, "UDP", "first fragment")
-    assert not same_flow(kind, "TCP", "VLAN")
-
-
-@pytest.mark.parametrize("kind", HashKind)
-def test_a_thousand_flows_spread_evenly_over_the_buckets(
-    kind: HashKind, rng: random.Random
-) -> None:
-    asked = replace(EMPTY, hash_kind=kind, hash_seed=rng.getrandbits(32))
-    frame = bytearray(bytes(FRAMES["UDP"]))
-    counts = [0] * 4
-    for _ in range(4000):
-        frame[26:38] = rng.randbytes(12)  # addresses and ports
-        counts[flow_hash(asked, bytes(frame)) % BUCKETS // 64] += 1
-    # Five standard deviations of a fair spread.
-    assert all(abs(count - 1000) < 140 for count in counts)
-
-
-def test_the_seed_moves_flows_apart() -> None:
-    for kind in HashKind:
-        frame = bytes(FRAMES["TCP"])
-        plans = [replace(EMPTY, hash_kind=kind, hash_seed=seed) for seed in range(64)]
-        assert len({flow_hash(each, frame) for each in plans}) == 64
-
-
-@pytest.mark.parametrize("size", [0, 1, 13])
-def test_a_runt_has_no_hash(size: int) -> None:
-    with pytest.raises(ValueError, match="shorter than an Ethernet header"):
-        flow_hash(EMPTY, bytes(size))
-
-
-@pytest.mark.parametrize("kind", HashKind)
-def test_any_bytes_have_a_hash(kind: HashKind, rng: random.Random) -> None:
-    asked = replace(EMPTY, hash_kind=kind)
-    for frame in FRAMES.values():
-        raw = bytes(frame)
-        for size in range(14, len(raw)):
-            flow_hash(asked, raw[:size])
-        for _ in range(50):
-            broken = bytearray(raw)
-            broken[rng.randrange(12, len(raw))] = rng.randrange(256)
-            flow_hash(asked, bytes(broken))

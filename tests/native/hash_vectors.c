@@ -328,6 +328,30 @@ check_each_bit(const char *name, const struct span *spans)
     }
 }
 
+/* Both directions are one flow once ordered, and what was one stays as it is. */
+static void
+check_order(const struct row *row)
+{
+    struct flow there = row_flow(row), back = there, again;
+
+    memcpy(back.ether_src, there.ether_dst, sizeof(back.ether_src));
+    memcpy(back.ether_dst, there.ether_src, sizeof(back.ether_dst));
+    memcpy(back.addr_src, there.addr_dst, sizeof(back.addr_src));
+    memcpy(back.addr_dst, there.addr_src, sizeof(back.addr_dst));
+    memcpy(back.port_src, there.port_dst, sizeof(back.port_src));
+    memcpy(back.port_dst, there.port_src, sizeof(back.port_dst));
+    hash_order(&there);
+    hash_order(&back);
+    again = there;
+    hash_order(&again);
+    check_about(row->name, 0);
+    CHECK_EQ_BYTES(&there, &back, sizeof(there));
+    CHECK_EQ_BYTES(&again, &there, sizeof(there));
+    CHECK(memcmp(there.ether_src, there.ether_dst, sizeof(there.ether_src)) <= 0);
+    CHECK(memcmp(there.addr_src, there.addr_dst, sizeof(there.addr_src)) <= 0);
+    CHECK(memcmp(there.port_src, there.port_dst, sizeof(there.port_src)) <= 0);
+}
+
 /* H-32: a tag in the frame, and one that the kernel delivered beside it. */
 static void
 check_tag_put_back(const char *tagged_name, const char *bare_name, uint16_t tci)
@@ -447,6 +471,9 @@ main(int argc, char **argv)
         check_golden(&goldens[i]);
     }
     check_portable_flows(seed);
+    for (uint32_t i = 0; i < ROWS_COUNT; i++) {
+        check_order(&rows[i]);
+    }
     check_each_bit("802.1Q", ipv4_spans);
     check_each_bit("UDP v6", ipv6_spans);
     check_tag_put_back("802.1Q", "TCP", 5);

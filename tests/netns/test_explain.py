@@ -61,6 +61,37 @@ def test_a_flow_takes_the_port_that_explain_names(
 
 
 @pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
+@pytest.mark.parametrize("layers", [["l2"], ["l3", "l4"], ["l2", "l3", "l4"]])
+def test_with_hash_symmetric_both_directions_of_a_flow_take_one_port(
+    bare: Bare, rng: Random, kind: str, layers: list[str]
+) -> None:
+    seed = rng.randrange(2**32)
+    bare.steer.set(proto="loadbalance", hash=kind, hash_seed=seed, lagghash=layers)
+    bare.steer.set(hash_symmetric=True)
+    there, back = both_directions(rng)
+    said = told(bare, there)
+    assert bare.ways(there) == bare.ways(back) == ways(said) == ways(told(bare, back))
+    assert "alike both ways" in said[0]["why"]
+    assert len({each["choice"]["ports"][0] for each in said}) == len(PORTS)
+
+
+def both_directions(rng: Random) -> tuple[list[bytes], list[bytes]]:
+    """Datagrams between many, and their answers."""
+    there: list[bytes] = []
+    back: list[bytes] = []
+    for number in range(FLOWS):
+        ends = [
+            (b"\x02" + rng.randbytes(5), f"198.18.0.{number}", rng.randrange(1, 65536)),
+            (b"\x02" + rng.randbytes(5), f"198.19.0.{number}", 53),
+        ]
+        for found, (one, other) in ((there, ends), (back, reversed(ends))):
+            ports = udp(bytes([number]), sport=one[2], dport=other[2])
+            packet = ipv4(ports, src=one[1], dst=other[1])
+            found.append(ether(packet, ETH_P_IP, dst=other[0], src=one[0]))
+    return there, back
+
+
+@pytest.mark.parametrize("kind", ["crc32c", "fnv1"])
 def test_when_a_port_goes_down_each_flow_goes_where_explain_said(
     bare: Bare, frames: list[bytes], kind: str
 ) -> None:

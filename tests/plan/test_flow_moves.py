@@ -61,6 +61,7 @@ def test_flows_move_at_once_with_another_hash_or_without_a_port() -> None:
     for fresh in (
         replace(table(1, 0), hash_seed=2),
         replace(table(1, 0), hash_layers=(HashLayer.L3,)),
+        replace(table(1, 0), hash_symmetric=True),
         replace(table(1, 0), spread=Spread.TURN),
         table(),
         table(1, 0, 1),
