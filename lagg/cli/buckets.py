@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.cli.show_page import count_words
+from lagg.cli.show_page import BOLD, count_words
 
 if TYPE_CHECKING:
     from lagg.cli.show_page import Paint
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 BUSIEST_MAX = 8
 """More rows than flows that fill a port by themselves."""
 
-_BOLD = "1"
-
 
 def buckets_page(name: str, buckets: Sequence[BucketJson], paint: Paint) -> str:
     """The ports in the order of the table, then the busiest buckets."""
@@ -28,7 +26,7 @@ def buckets_page(name: str, buckets: Sequence[BucketJson], paint: Paint) -> str:
     size = sum(each["port"] is not None for each in buckets)
     return "\n".join(
         [
-            f"{paint(name, _BOLD)}: {count_words(frames)} frames by {size} buckets",
+            f"{paint(name, BOLD)}: {count_words(frames)} frames by {size} buckets",
             *_port_lines(buckets, size, frames),
             *_busiest_lines(buckets, frames),
         ]

@@ -17,6 +17,7 @@ from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
+from lagg.cli.show_page import BOLD
 from lagg.control.client import START_S, Client
 from lagg.errors import LaggError
 from lagg.kernel.proc import rows_of
@@ -36,7 +37,6 @@ CAPTURE_BYTES_MAX = 64 << 20
 
 _NO_MAC = "00:00:00:00:00:00"
 _HEX = frozenset(string.hexdigits + ": ")
-_BOLD = "1"
 
 
 def explain(arguments: argparse.Namespace) -> int:
@@ -150,7 +150,7 @@ def explain_line(found: ExplanationJson) -> str:
 
 def explain_page(found: ExplanationJson, paint: Paint) -> str:
     """What `explain` prints of one flow."""
-    carried = paint(choice_words(found["choice"]), _BOLD)
+    carried = paint(choice_words(found["choice"]), BOLD)
     lines = [f"{found['lagg']}: {found['proto']}: {carried}", f"  {found['why']}"]
     if found["hash"] is not None:
         bucket = "none" if found["bucket"] is None else found["bucket"]

@@ -33,8 +33,8 @@ NO_DAEMON = 3
 IFCONFIG = "ifconfig"
 """The name of a link to laggctl under which it speaks FreeBSD's grammar alone."""
 
-STAND_INS = dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True))
-"""For the characters of a page that a locale lacks: the bars of `top`, in ASCII."""
+STAND_INS = dict(zip("▁▂▃▄▅▆▇█├└─│", ".:-=+*#@|`-|", strict=True))
+"""For the characters of a page that a locale lacks: bars and branches, in ASCII."""
 
 _STAND_IN_ERRORS = "laggctl"
 
@@ -153,6 +153,11 @@ def done(arguments: argparse.Namespace) -> int:
 def on_terminal() -> bool:
     """Whether a person's terminal is what we write to."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def width() -> int | None:
+    """Characters in a line of that terminal; None without one."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if on_terminal() else None
 
 
 def paint() -> Paint:

@@ -68,7 +68,10 @@ def _show_words(command: argparse.ArgumentParser) -> None:
         "-v",
         dest="verbose",
         action="store_true",
-        help="every option, and what else is known of laggs, ports and laggd",
+        help="each lagg whole, and what else is known of laggs, ports and laggd",
+    )
+    command.add_argument(
+        "--tree", action="store_true", help="host, laggs, ports and partners, drawn"
     )
     command.add_argument(
         "--bonding", action="store_true", help="in the words of /proc/net/bonding"
@@ -165,7 +168,13 @@ COMMANDS = (
     Command("release", "end LACP's hold of ports", "change", "1", _port_words),
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
-    Command("show", "what is there and how it does", "show", "?", _show_words),
+    Command(
+        "show",
+        "what is there and how it does",
+        "show",
+        "?",
+        _show_words,
+    ),
     Command("status", "laggd itself: version, pid, since when", "show", None),
     Command(
         "restart",

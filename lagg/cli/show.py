@@ -7,9 +7,10 @@ Owns which call each makes; the pages are lagg/cli/show_page.py's.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, cast
 
-from lagg.cli.output import DONE, UsageError, paint, say
+from lagg.cli.output import DONE, UsageError, paint, say, width
 from lagg.cli.show_page import (
     counter_part,
     event_line,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Prints each lagg, its ports and its traffic."""
+    """Prints each lagg, its ports and its traffic; of several a line each."""
     laggs = laggs_of(arguments)
     if arguments.json:
         say(json.dumps(laggs))
@@ -35,11 +36,21 @@ def show(arguments: argparse.Namespace) -> int:
         from lagg.cli.bonding import bonding_page  # of no use to the usual `show`
 
         say("\n\n".join(map(bonding_page, laggs)) or "no laggs")
+    elif arguments.tree or (len(laggs) > 1 and not arguments.verbose):
+        say(_at_a_glance(laggs, tree=arguments.tree))
     else:
         if arguments.verbose:
             say(f"{status_line(_status(arguments))}\n")
         say(show_page(laggs, paint(), verbose=arguments.verbose))
     return DONE
+
+
+def _at_a_glance(laggs: list[LaggRecord], *, tree: bool) -> str:
+    from lagg.cli.brief_page import brief_page, tree_page  # as --bonding's
+
+    if tree:
+        return tree_page(os.uname().nodename, laggs, paint())
+    return brief_page(laggs, width(), paint())
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:  # at run time they would cost a command a third of its start-
 Paint = Callable[[str, str | None], str]
 """Gives a text an SGR colour, or not."""
 
-_LIGHT = {"up": "32", "down": "31"}
-_BOLD = "1"
-_WARNING = "33"
+# SGR colours.
+LIGHT = {"up": "32", "down": "31"}
+BOLD = "1"
+WARNING = "33"
 
 _OPTIONS_IN_LINE = 5
 """The most options in a line, so that it is no longer than a terminal is wide."""
@@ -115,7 +116,7 @@ def event_line(event: EventJson, clock: str, paint: Paint) -> str:
     details = f": {event['details']}" if event["details"] else ""
     why = f" ({event['cause']})" if event["cause"] else ""
     who = f", by {_asker(event['by'])}" if event["by"] else ""
-    return f"{clock} {paint(place, _BOLD)} {event['event']}{details}{why}{who}"
+    return f"{clock} {paint(place, BOLD)} {event['event']}{details}{why}{who}"
 
 
 def _asker(by: AskerJson) -> str:
@@ -172,14 +173,14 @@ def byte_words(size: int) -> str:
 
 def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
     reason = carrier_reason(lagg)
-    link = paint(f"link {lagg['link']}", _LIGHT.get(lagg["link"]))
+    link = paint(f"link {lagg['link']}", LIGHT.get(lagg["link"]))
     title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
     if lagg["speed_mbps"] > 0:
         title.append(speed_words(lagg["speed_mbps"]))
     if not lagg["up"]:
-        title.append(paint("administratively down", _WARNING))
+        title.append(paint("administratively down", WARNING))
     return [
-        f"{paint(lagg['name'], _BOLD)}: {', '.join(title)}",
+        f"{paint(lagg['name'], BOLD)}: {', '.join(title)}",
         f"  mac {lagg['mac']}  mtu {lagg['mtu']}  ifindex {lagg['ifindex']}"
         f"  generation {lagg['generation']}",
         *_limbo_lines(lagg["limbo"], verbose),
@@ -310,8 +311,8 @@ def _port_lines(ports: Sequence[PortRecord], paint: Paint, verbose: bool) -> lis
         return ["  no ports"]
     head = ("port", "link", "speed", "flags", "sent", "received", "")
     rows = [head, *(_port_row(port) for port in ports)]
-    colours = [None, *(_LIGHT.get(port["link"]) for port in ports)]
-    lines = _columns(rows, lambda row: colours[row], paint)
+    colours = [None, *(LIGHT.get(port["link"]) for port in ports)]
+    lines = columns(rows, lambda row: colours[row], paint)
     return ["", lines[0], *_with_details(lines[1:], ports, paint, verbose)]
 
 
@@ -327,7 +328,7 @@ def _port_row(port: PortRecord) -> tuple[str, ...]:
     )
 
 
-def _columns(
+def columns(
     rows: Sequence[tuple[str, ...]], colour: Callable[[int], str | None], paint: Paint
 ) -> list[str]:
     """Rows as wide as their widest cells; the second column is coloured by row."""
@@ -349,13 +350,13 @@ def _with_details(
         found.append(line)
         if port["lacp"] is not None:
             found += _port_lacp_lines(port["lacp"], verbose)
-        found += [paint(f"    warning: {each}", _WARNING) for each in port["warnings"]]
+        found += [paint(f"    warning: {each}", WARNING) for each in port["warnings"]]
         drops = drop_words(port["drops"])
         if port["rings_reopened"]:
             times = f"{port['rings_reopened']} times"
-            found.append(paint(f"    receive ring opened anew: {times}", _WARNING))
+            found.append(paint(f"    receive ring opened anew: {times}", WARNING))
         if drops:
-            found.append(paint(f"    dropped: {drops}", _WARNING))
+            found.append(paint(f"    dropped: {drops}", WARNING))
     return found
 
 
@@ -389,7 +390,7 @@ def _traffic_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
         f" {count_words(counters['rx_out'])} to {lagg['name']}",
     ]
     drops = drop_words(counters["drops"])
-    return [*lines, paint(f"  dropped   {drops}", _WARNING)] if drops else lines
+    return [*lines, paint(f"  dropped   {drops}", WARNING)] if drops else lines
 
 
 def drop_words(drops: dict[str, int]) -> str:
@@ -399,9 +400,9 @@ def drop_words(drops: dict[str, int]) -> str:
 
 
 def _stats_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
-    lines = [paint(lagg["name"], _BOLD), *_counter_lines({**lagg["counters"]})]
+    lines = [paint(lagg["name"], BOLD), *_counter_lines({**lagg["counters"]})]
     for port in _loose(lagg["ports"]):
-        lines.append(f"  {paint('port ' + str(port['name']), _BOLD)}")
+        lines.append(f"  {paint('port ' + str(port['name']), BOLD)}")
         numbers = {key: port[key] for key in port if key.startswith(("tx_", "rx_"))}
         numbers["drops"] = port["drops"]
         lines += [f"  {line}" for line in _counter_lines(numbers)]

@@ -7,13 +7,11 @@ Owns the rhythm and the terminal; the page is top_page.py's.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.follower import Follower
-from lagg.cli.output import DONE, on_terminal, paint, say
+from lagg.cli.output import DONE, on_terminal, paint, say, width
 from lagg.cli.top_page import History, rates_json, top_page
 
 if TYPE_CHECKING:
@@ -47,11 +45,6 @@ def _show(history: History, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps(rates_json(history)))
         return
-    page = top_page(history, time.strftime("%H:%M:%S"), _width(), paint())
+    columns = width() or _WIDTH_WITHOUT_TERMINAL
+    page = top_page(history, time.strftime("%H:%M:%S"), columns, paint())
     say(f"{_HOME_AND_CLEAR}{page}" if on_terminal() else page)
-
-
-def _width() -> int:
-    if not on_terminal():
-        return _WIDTH_WITHOUT_TERMINAL
-    return os.get_terminal_size(sys.stdout.fileno()).columns

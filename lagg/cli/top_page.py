@@ -11,7 +11,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from lagg.cli.show_page import carrier_reason, count_words, speed_words
+from lagg.cli.show_page import (
+    BOLD,
+    LIGHT,
+    WARNING,
+    carrier_reason,
+    count_words,
+    speed_words,
+)
 
 if TYPE_CHECKING:
     from lagg.cli.show_page import Paint
@@ -21,8 +28,6 @@ HISTORY = 60
 """Pages that a port's history goes back."""
 
 BARS = " ▁▂▃▄▅▆▇█"
-_BOLD, _WARNING = "1", "33"
-_LIGHT = {"up": "32", "down": "31"}
 _NS = 1_000_000_000
 
 
@@ -129,8 +134,8 @@ def _lagg_lines(
     reason = carrier_reason(lagg)
     link = f"link {lagg['link']}" + (f" ({reason})" if reason else "")
     title = (
-        f"{paint(lagg['name'], _BOLD)}  {lagg['proto']}"
-        f"  {paint(link, _LIGHT.get(lagg['link']))}  {speed_words(lagg['speed_mbps'])}"
+        f"{paint(lagg['name'], BOLD)}  {lagg['proto']}"
+        f"  {paint(link, LIGHT.get(lagg['link']))}  {speed_words(lagg['speed_mbps'])}"
     )
     past = [history.of(lagg["name"], port["name"]) for port in lagg["ports"]]
     total = sum(rates[-1].tx_frames for rates in past)
@@ -141,7 +146,7 @@ def _lagg_lines(
     ]
     lines = _columns(rows)
     room = max(0, min(HISTORY, width - len(lines[0]) - 2))
-    colours = [_LIGHT.get(port["link"]) for port in lagg["ports"]]
+    colours = [LIGHT.get(port["link"]) for port in lagg["ports"]]
     return [
         title,
         f"{lines[0]}  {'both ways'[:room]}".rstrip(),
@@ -206,7 +211,7 @@ def _drop_lines(
         ((n, why) for why, n in lagg["counters"]["drops"].items() if n), reverse=True
     )
     words = ", ".join(f"{why} {count_words(n)}" for n, why in counted)
-    return [paint(f"  dropped so far: {words}", _WARNING)] if words else []
+    return [paint(f"  dropped so far: {words}", WARNING)] if words else []
 
 
 def spark(rates: Sequence[Rates], most: float, room: int) -> str:

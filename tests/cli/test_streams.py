@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from lagg.cli.brief_page import tree_page
 from lagg.cli.output import STAND_INS
+from lagg.cli.show_page import plain
 from lagg.cli.top_page import BARS
 from lagg.records import LaggRecord
-from tests.control.world import DEADLINE_SECONDS, FakeCommands, World
+from tests.control.world import DEADLINE_SECONDS, FakeCommands, World, a_record
 from tests.tree import ROOT
 
 FULL = "laggctl: stdout: write: No space left on device (ENOSPC)\n"
@@ -25,6 +27,7 @@ PAGES = {
     "show": "show",
     "show --json": "--json show",
     "show --bonding": "show --bonding",
+    "show --tree": "show --tree",
     "stats": "stats",
     "stats --buckets": "stats lagg0 --buckets",
     "top": "top --count 1 --interval 0.1",
@@ -112,8 +115,9 @@ def test_top_draws_in_any_locale(locale: dict[str, str]) -> None:
     assert done.stdout.decode().rstrip("\n")[-1] in STAND_INS.values()
 
 
-def test_every_bar_has_a_stand_in_of_ascii() -> None:
-    assert {bar for bar in BARS if not bar.isascii()} == STAND_INS.keys()
+def test_every_bar_and_branch_has_a_stand_in_of_ascii() -> None:
+    drawn = {*BARS, *tree_page("host", [a_record(), a_record()], plain)}
+    assert {each for each in drawn if not each.isascii()} == STAND_INS.keys()
     assert all(each.isascii() and len(each) == 1 for each in STAND_INS.values())
 
 

@@ -53,6 +53,10 @@ change.
 """
 
 COMMANDS = {
+    "show": (
+        "Without NAME, and with more than one lagg, a line for each: how many of its"
+        " ports carry, which, and why the others do not, cut at the terminal's width."
+    ),
     "capture": (
         "Standard output gets an interface block for the lagg and for each port, when"
         " it is attached, and each frame with a comment: direction, bucket, port, and"
