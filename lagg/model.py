@@ -173,7 +173,7 @@ class Options:
     hash_symmetric: bool = False  # both directions of a flow have one hash
     use_flowid: bool = False
     flowid_shift: int = 16
-    rr_limit: int = 1  # frames per port and turn
+    rr_limit: int = 1  # frames per port and turn; 0: each by a port drawn by chance
     failover_rx_all: bool = False
     lacp_strict: bool = True
     lacp_fast_timeout: bool = False

@@ -270,9 +270,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "rr_limit",
-        Whole(1, U32_MAX),
-        help="frames a turn",
-        sentence="Roundrobin: frames by each port in its turn, 1 to 4294967295.",
+        Whole(0, U32_MAX, zero="random"),
+        help="frames a turn; 0 or random: each by any port",
+        sentence=(
+            "Roundrobin: frames by each port in its turn, 1 to 4294967295; 0 (on the"
+            " command line also `random`) is no turn at all: each frame takes a port"
+            " drawn by chance, by `weight`, as with bonding's packets_per_slave 0."
+        ),
         protos=("roundrobin",),
         freebsd=FreeBSD(word="rr_limit"),
     ),

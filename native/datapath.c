@@ -31,6 +31,7 @@ worker_make(
         worker->tap_fd = fds->tap[drains ? 0 : index];
         worker->wake_fd = drains ? -1 : fds->wake[index];
         worker->queues_begun = UINT32_MAX; /* for all that is known */
+        turn_seed(&worker->work->turn, index);
     }
     return worker;
 }

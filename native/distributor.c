@@ -8,12 +8,37 @@
  */
 #include "internal.h"
 
+/* splitmix64 (Steele, Lea and Flood, 2014), whose state counts up and cannot get
+ * stuck. */
+static uint64_t
+chance_draw(struct turn *turn, uint32_t seed)
+{
+    uint64_t drawn = (turn->chance += 0x9e3779b97f4a7c15) ^ seed;
+
+    drawn = (drawn ^ drawn >> 30) * 0xbf58476d1ce4e5b9;
+    drawn = (drawn ^ drawn >> 27) * 0x94d049bb133111eb;
+    return drawn ^ drawn >> 31;
+}
+
+/* The upper half of a product in place of a remainder: no division, and an entry is at
+ * most one in 2^24 likelier than another. */
+static uint32_t
+chance_take(struct turn *turn, const struct lagg_plan *plan)
+{
+    uint64_t drawn = chance_draw(turn, plan->hash_seed) >> 32;
+
+    return (uint32_t)(drawn * plan->tx_slots_count >> 32);
+}
+
 /* A turn is counted, not divided: no modulus of a count that could be 0, and no unfair
  * step when a sequence number wraps, as lagg(4)'s round robin has at 2^32. */
 static uint32_t
 turn_take(struct turn *turn, const struct lagg_plan *plan)
 {
     if (turn->used >= plan->stride) {
+        if (plan->stride == 0) {
+            return chance_take(turn, plan);
+        }
         turn->used = 0;
         turn->index++;
     }
@@ -22,6 +47,12 @@ turn_take(struct turn *turn, const struct lagg_plan *plan)
     }
     turn->used++;
     return turn->index;
+}
+
+void
+turn_seed(struct turn *turn, uint32_t index)
+{
+    turn->chance += index * 0xd1342543de82ef95;
 }
 
 uint32_t

@@ -335,9 +335,13 @@ void pace_moved(struct pace *pace, uint64_t now_ns);
 
 /* Where LAGG_SPREAD_TURN stands.  One for each worker. */
 struct turn {
-    uint32_t index; /* (w) into tx_slots; may be past the end after a plan shrank */
-    uint32_t used;  /* (w) frames already sent in this turn */
+    uint32_t index;  /* (w) into tx_slots; may be past the end after a plan shrank */
+    uint32_t used;   /* (w) frames already sent in this turn */
+    uint64_t chance; /* (w) the generator's state; any will do */
 };
+
+/* Has the turns of worker 'index' draw other numbers than those of its neighbours. */
+void turn_seed(struct turn *turn, uint32_t index);
 
 /* The index into plan->tx_slots for one frame.  The table must not be empty; not for
  * LAGG_SPREAD_ALL. */

@@ -30,7 +30,7 @@ enum lagg_limit {
 /* How the index into tx_slots[] is formed. */
 enum lagg_spread {
     LAGG_SPREAD_FIRST, /* failover: entry 0, the others stand in for it */
-    LAGG_SPREAD_TURN,  /* roundrobin: 'stride' frames each, in turn */
+    LAGG_SPREAD_TURN,  /* roundrobin: 'stride' frames each, in turn or by chance */
     LAGG_SPREAD_FLOW,  /* loadbalance, lacp: by flow hash */
     LAGG_SPREAD_ALL,   /* broadcast: a copy to each */
     LAGG_SPREAD_COUNT
@@ -79,7 +79,7 @@ struct lagg_plan {
     uint32_t spread;         /* enum lagg_spread */
     uint32_t tx_drop;        /* enum lagg_drop, counted while tx_slots_count is 0 */
     uint32_t rx_drop;        /* enum lagg_drop, counted where rx_accept says no */
-    uint32_t stride;         /* frames per turn, at least 1 */
+    uint32_t stride;         /* frames per turn; 0: each by an entry drawn by chance */
     uint32_t ports;          /* bit s: slot s is read from; the slot must be open */
     uint32_t rx_accept;      /* bit s: frames from slot s go up; a subset of ports */
     uint32_t hash_kind;      /* enum lagg_hash_kind */

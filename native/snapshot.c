@@ -50,8 +50,8 @@ plan_sound(const struct lagg_plan *plan)
     const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY;
 
     return plan->spread < LAGG_SPREAD_COUNT && plan->tx_drop < LAGG_DROP_COUNT &&
-           plan->rx_drop < LAGG_DROP_COUNT && plan->stride >= 1 &&
-           (plan->rx_accept & ~plan->ports) == 0 && plan->hash_kind < LAGG_HASH_COUNT &&
+           plan->rx_drop < LAGG_DROP_COUNT && (plan->rx_accept & ~plan->ports) == 0 &&
+           plan->hash_kind < LAGG_HASH_COUNT &&
            (plan->hash_layers & LAYERS_PLAIN) != 0 &&
            (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&
            plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&

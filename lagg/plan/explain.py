@@ -130,8 +130,7 @@ def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
         case Spread.FIRST:
             return why(shape)
         case Spread.TURN:
-            turns = f"the ports take turns of {_counted(running.stride, 'frame')}"
-            return f"{turns}{_grouped(shape)}"
+            return f"{_turns(running)}{_grouped(shape)}"
         case Spread.FLOW:
             hashed = _hashed(running, flow_hash)
             return f"{hashed}{_moved(shape, running, flow_hash)}{_grouped(shape)}"
@@ -182,6 +181,12 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     port = shape.at(home)
     state = "not in use" if port.active else "down"
     return f"; its port, {port.link.name}, is {state}, and this one stands in"
+
+
+def _turns(running: Plan) -> str:
+    if running.stride == 0:
+        return "each frame takes one of the ports by chance"
+    return f"the ports take turns of {_counted(running.stride, 'frame')}"
 
 
 def _counted(count: int, noun: str) -> str:

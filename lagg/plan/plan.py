@@ -51,7 +51,7 @@ class Plan:
     rx_drop: Drop  # counted where rx_accept says no
     rx_accept: frozenset[int]  # slots
     ports: frozenset[int]  # slots that are read from
-    stride: int
+    stride: int  # frames a turn; 0: each by an entry drawn by chance
     hash_kind: HashKind
     hash_layers: tuple[HashLayer, ...]
     hash_seed: int

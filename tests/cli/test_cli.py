@@ -172,9 +172,9 @@ def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> Non
             " loadbalance, lacp, broadcast, none (EPROTONOSUPPORT)",
         ),
         (
-            "set lagg0 --rr-limit 0",
-            "laggctl: lagg0: rr_limit: 0 is not a whole number from 1 to 4294967295"
-            " (EINVAL)",
+            "set lagg0 --rr-limit 4294967296",
+            "laggctl: lagg0: rr_limit: 4294967296 is not a whole number from 0 to"
+            " 4294967295 (EINVAL)",
         ),
         (
             "set lagg0 --flowid-shift -1",

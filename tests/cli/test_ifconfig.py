@@ -221,7 +221,7 @@ def test_a_port_that_is_refused_does_not_stop_the_line(
         ("lagg9 destroy", "lagg9: no such lagg (ENXIO)"),
         ("lagg9 laggport eth0", "lagg9: no such lagg (ENXIO)"),
         ("lagg0 create", "lagg0: exists already (EEXIST)"),
-        ("lagg0 rr_limit 0", "lagg0: rr_limit: 0 is not a whole number from 1 to"),
+        ("lagg0 rr_limit -1", "lagg0: rr_limit: -1 is not a whole number from 0 to"),
         ("lagg0 -laggport eth9", "lagg0: port eth9: no port of it (ENOENT)"),
         ("nowhere0 up", "nowhere0: no such interface (ENODEV)"),
         ("nowhere0", "nowhere0: no such interface (ENODEV)"),

@@ -220,8 +220,8 @@ BAD_FILES = [
     (lagg("use_flowid = 'yes'"), "lagg0: use_flowid: 'yes' is neither true nor false"),
     (lagg("flowid_shift = 32"), "flowid_shift: 32 is not a whole number from 0 to 31"),
     (lagg("flowid_shift = -1"), "flowid_shift: -1 is not a whole number from 0 to 31"),
-    (lagg("rr_limit = 0"), "rr_limit: 0 is not a whole number from 1 to 4294967295"),
-    (lagg("rr_limit = true"), "lagg0: rr_limit: true is not a whole number from 1"),
+    (lagg("rr_limit = -1"), "rr_limit: -1 is not a whole number from 0 to 4294967295"),
+    (lagg("rr_limit = true"), "lagg0: rr_limit: true is not a whole number from 0"),
     (lagg("rr_limit = 4294967296"), "rr_limit: 4294967296 is not a whole number"),
     (lagg("failover_rx_all = 0"), "failover_rx_all: 0 is neither true nor false"),
     (lagg("port = 1"), "lagg0: port: write [lagg.port.NAME]"),
@@ -273,7 +273,7 @@ def test_a_bad_file_gets_one_line_that_names_file_key_and_what_is_allowed(
 
 
 def test_every_complaint_is_made_at_once() -> None:
-    text = lagg("mtu = 1", "rr_limit = 0", "proto = 'x'", "what = 1")
+    text = lagg("mtu = 1", "rr_limit = -1", "proto = 'x'", "what = 1")
     with pytest.raises(ConfigError) as caught:
         parse_toml(text, "bad.toml")
     keys = [complaint.key for complaint in caught.value.complaints]
@@ -326,8 +326,8 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
             " (EPROTONOSUPPORT)",
         ),
         (
-            {"rr_limit": 0},
-            "lagg0: rr_limit: 0 is not a whole number from 1 to 4294967295",
+            {"rr_limit": -1},
+            "lagg0: rr_limit: -1 is not a whole number from 0 to 4294967295",
         ),
         ({"ports": ["a", "a"]}, "lagg0: port a: is listed twice (EEXIST)"),
         ({"ports": ["a"] * 64}, "lagg0: port a: is listed twice (EEXIST)"),

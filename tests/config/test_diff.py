@@ -170,7 +170,7 @@ def options(draw: st.DrawFn, seed: st.SearchStrategy[int | None]) -> Options:
         hash=draw(st.sampled_from(list(HashKind))),
         hash_seed=draw(seed),
         use_flowid=draw(st.booleans()),
-        rr_limit=draw(st.integers(1, 3)),
+        rr_limit=draw(st.integers(0, 3)),
     )
 
 

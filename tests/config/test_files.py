@@ -80,12 +80,12 @@ def test_a_port_in_two_files_is_refused_naming_both(etc: Path) -> None:
 
 def test_complaints_about_all_files_are_made_at_once(etc: Path) -> None:
     main = write(etc / "laggd.toml", "name = 'lagg0'\nmtu = 1")
-    write(etc / "laggd.d/10.toml", "name = 'lagg0'\nrr_limit = 0")
+    write(etc / "laggd.d/10.toml", "name = 'lagg0'\nrr_limit = -1")
     (etc / "laggd.d/20.toml").write_text("][")
     (etc / "laggd.d/30.toml").mkdir()
     first, second, third, fourth, fifth = complaints(main)
     assert first.startswith(f"{etc}/laggd.toml: lagg0: mtu: 1 is not a whole number")
-    assert second.startswith(f"{etc}/laggd.d/10.toml: lagg0: rr_limit: 0 is not")
+    assert second.startswith(f"{etc}/laggd.d/10.toml: lagg0: rr_limit: -1 is not")
     assert third.startswith(f"{etc}/laggd.d/10.toml: lagg0: name: there is a lagg")
     assert fourth.startswith(f"{etc}/laggd.d/20.toml: not TOML: ")
     assert fifth == f"{etc}/laggd.d/30.toml: cannot be read: Is a directory"

@@ -56,12 +56,12 @@ def test_the_table_of_bad_files_is_long_enough() -> None:
 
 
 def test_a_client_prints_every_complaint_and_exits_1(world: World) -> None:
-    world.file.write_text("[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = 0\n")
+    world.file.write_text("[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = -1\n")
     done = laggctl(world, "reload")
     assert (done.returncode, done.stdout) == (1, "")
     first, second = done.stderr.splitlines()
     assert first.startswith(f"laggctl: {world.file}: lagg0: mtu: 1 is not a whole")
-    assert second.startswith(f"laggctl: {world.file}: lagg0: rr_limit: 0 is not")
+    assert second.startswith(f"laggctl: {world.file}: lagg0: rr_limit: -1 is not")
 
 
 def test_a_good_file_that_is_refused_is_one_line(world: World) -> None:

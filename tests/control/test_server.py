@@ -100,7 +100,7 @@ def test_a_refusal_names_thing_cause_and_errno(world: World) -> None:
         ("List", {"name": "lagg9"}, "ENXIO"),
         ("List", {"name": "x" * 5000}, "EINVAL"),
         ("Create", {"name": "lagg0", "proto": "7"}, "EPROTONOSUPPORT"),
-        ("Set", {"name": "lagg0", "options": {"rr_limit": 0}}, "EINVAL"),
+        ("Set", {"name": "lagg0", "options": {"rr_limit": -1}}, "EINVAL"),
         ("Set", {"name": "lagg0", "options": {"rr_limit": 2**32}}, "EINVAL"),
         ("Set", {"name": "lagg0", "options": {"flowid_shift": 32}}, "EINVAL"),
         ("Set", {"name": "lagg0", "options": {"flowid_shift": -1}}, "EINVAL"),

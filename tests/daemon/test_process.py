@@ -184,13 +184,13 @@ def test_sighup_with_a_bad_configuration_changes_nothing_and_says_all(
     notify = {"NOTIFY_SOCKET": str(place / "notify")}
     laggd = start("--config", str(path), env=notify)
     wait_until(lambda: answers(place / "s"))
-    path.write_text("[[lagg]]\nname = 'lagg1'\nmtu = 1\nrr_limit = 0\n")
+    path.write_text("[[lagg]]\nname = 'lagg1'\nmtu = 1\nrr_limit = -1\n")
     reload_told(supervisor, laggd)
     laggd.terminate()
     code, said = ended(laggd)
     assert code == 0
     assert f"{path}: lagg1: mtu: 1 is not a whole number" in said
-    assert f"{path}: lagg1: rr_limit: 0 is not a whole number" in said
+    assert f"{path}: lagg1: rr_limit: -1 is not a whole number" in said
     assert "ERROR laggd: reload: nothing was changed" in said
     assert (place / "state/closed").read_text() == "lagg0"
 
@@ -270,11 +270,11 @@ def test_a_bad_configuration_is_exit_78_with_every_complaint(
     place: Path, start: Start
 ) -> None:
     path = place / "laggd.toml"
-    path.write_text("[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = 0\n")
+    path.write_text("[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = -1\n")
     code, said = ended(start("--config", str(path)))
     assert code == 78
     assert f"{path}: lagg0: mtu: 1 is not a whole number from 68 to 65521" in said
-    assert f"{path}: lagg0: rr_limit: 0 is not a whole number" in said
+    assert f"{path}: lagg0: rr_limit: -1 is not a whole number" in said
     assert not (place / "s").exists()
 
 

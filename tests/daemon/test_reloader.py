@@ -13,7 +13,7 @@ from lagg.daemon.reloader import Reloader
 from lagg.model import LaggConfig
 
 GOOD = "[[lagg]]\nname = 'lagg0'\n"
-BAD = "[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = 0\n"
+BAD = "[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = -1\n"
 SAID = "lagg0: mtu: 1 is not a whole number from 68 to 65521"
 
 

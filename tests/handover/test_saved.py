@@ -107,7 +107,7 @@ def laggs(draw: st.DrawFn) -> SavedLagg:
             lagghash=draw(st.sampled_from([ALL_LAYERS, ALL_LAYERS[1:]])),
             hash=draw(st.sampled_from(HashKind)),
             hash_seed=draw(st.integers(0, 2**32 - 1)),
-            rr_limit=draw(st.integers(1, 2**32 - 1)),
+            rr_limit=draw(st.integers(0, 2**32 - 1)),
             failover_rx_all=draw(st.booleans()),
             lacp_system=draw(st.sampled_from([None, MAC])),
         ),

@@ -212,7 +212,6 @@ UNSOUND = {
     "a slot beyond the last": {"tx_slots": (PORTS_MAX,), "ports": BOTH},
     "a port that is not open": {"ports": frozenset({0, 2})},
     "accepts from no port": {"ports": frozenset({0}), "rx_accept": BOTH},
-    "a stride of nothing": {"stride": 0},
     "no hash layer": {"hash_layers": ()},
     "a port twice in a broadcast": {
         "spread": Spread.ALL,

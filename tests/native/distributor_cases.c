@@ -161,6 +161,96 @@ every_turn_survives_a_change(void)
     }
 }
 
+/* ---- TURN by chance ---------------------------------------------------------------
+ */
+
+enum { DRAWS = 100000 };
+
+/* Each entry expects DRAWS / count, with a deviation below its root: 6 of those
+ * allowed.
+ */
+static void
+check_drawn(const uint32_t *frames, uint32_t count)
+{
+    uint32_t expected = DRAWS / count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t off =
+            frames[i] > expected ? frames[i] - expected : expected - frames[i];
+
+        CHECK(off * off <= 36 * expected);
+    }
+}
+
+static void
+chance_is_fair(uint32_t count, uint32_t seed)
+{
+    struct lagg_plan plan = plan_of(LAGG_SPREAD_TURN, count, 0);
+    uint32_t frames[LAGG_BUCKETS] = {0};
+    struct turn turn = {.index = 3, .used = 1};
+
+    plan.hash_seed = seed;
+    check_about("chance", count);
+    turn_seed(&turn, count % LAGG_WORKERS_MAX);
+    turn.used = 0;
+    for (uint32_t n = 0; n < DRAWS; n++) {
+        uint32_t index = distribute_index(&plan, &turn, 0);
+
+        CHECK(index < count);
+        frames[index % LAGG_BUCKETS]++;
+    }
+    check_drawn(frames, count);
+    CHECK(turn.index == 3 && turn.used == 0);
+}
+
+/* Of two generators both draw the same of 256 entries once in so many frames. */
+static uint32_t
+drawn_alike(uint32_t worker, uint32_t seed)
+{
+    struct lagg_plan one = plan_of(LAGG_SPREAD_TURN, LAGG_BUCKETS, 0), other = one;
+    struct turn first = {0}, second = {0};
+    uint32_t alike = 0;
+
+    other.hash_seed = seed;
+    turn_seed(&second, worker);
+    for (uint32_t n = 0; n < DRAWS; n++) {
+        alike +=
+            distribute_index(&one, &first, 0) == distribute_index(&other, &second, 0);
+    }
+    return alike;
+}
+
+static void
+chance_differs_by_worker_and_seed(void)
+{
+    check_about("chance apart", 0);
+    CHECK_EQ_U32(drawn_alike(0, 0), DRAWS);
+    for (uint32_t worker = 1; worker < LAGG_WORKERS_MAX; worker++) {
+        CHECK(drawn_alike(worker, 0) < DRAWS / LAGG_BUCKETS * 2);
+    }
+    CHECK(drawn_alike(0, 1) < DRAWS / LAGG_BUCKETS * 2);
+    CHECK(drawn_alike(0, 0x80000000) < DRAWS / LAGG_BUCKETS * 2);
+}
+
+static void
+chance_takes_over_in_a_turn(void)
+{
+    const struct lagg_plan turns = plan_of(LAGG_SPREAD_TURN, 3, 7);
+    const struct lagg_plan chance = plan_of(LAGG_SPREAD_TURN, 2, 0);
+    struct turn turn = {0};
+
+    check_about("chance after turns", 0);
+    for (uint32_t n = 0; n < 16; n++) {
+        CHECK_EQ_U32(distribute_index(&turns, &turn, 0), n / 7);
+    }
+    for (uint32_t n = 0; n < 100; n++) {
+        CHECK(distribute_index(&chance, &turn, 0) < 2);
+    }
+    for (uint32_t n = 16; n < 30; n++) {
+        CHECK_EQ_U32(distribute_index(&turns, &turn, 0), n / 7 % 3);
+    }
+}
+
 static void
 a_shorter_stride_ends_the_turn(void)
 {
@@ -265,6 +355,12 @@ main(void)
     every_turn_is_exact();
     every_turn_survives_a_change();
     a_shorter_stride_ends_the_turn();
+    for (uint32_t count = 1; count <= LAGG_BUCKETS; count = count * 5 / 3 + 1) {
+        chance_is_fair(count, count * 2654435761u);
+    }
+    chance_is_fair(LAGG_BUCKETS, 0);
+    chance_differs_by_worker_and_seed();
+    chance_takes_over_in_a_turn();
     the_next_usable_slot_stands_in();
     stand_in_walks_the_whole_table();
     a_frame_counts_under_its_entry();

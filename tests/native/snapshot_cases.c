@@ -52,7 +52,7 @@ static const struct plan_case plan_cases[] = {
     {"rx_drop last", FIELD(rx_drop), LAGG_DROP_COUNT - 1, SOUND},
     {"rx_drop beyond", FIELD(rx_drop), LAGG_DROP_COUNT, -EINVAL},
     {"rx_drop largest", FIELD(rx_drop), UINT32_MAX, -EINVAL},
-    {"stride 0", FIELD(stride), 0, -EINVAL},
+    {"stride 0", FIELD(stride), 0, SOUND},
     {"stride largest", FIELD(stride), UINT32_MAX, SOUND},
     {"ports: a slot not open", FIELD(ports), PORTS | 1u << 6, -EINVAL},
     {"ports: all", FIELD(ports), UINT32_MAX, -EINVAL},

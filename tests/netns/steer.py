@@ -29,6 +29,7 @@ OPTIONS: dict[str, object] = {
     "lagghash": ["l2", "l3", "l4"],
     "hash": "crc32c",
     "hash_seed": 1,
+    "hash_symmetric": False,
     "use_flowid": False,
     "flowid_shift": 16,
     "rr_limit": 1,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Which port a frame leaves by, seen at the far ends of the cables."""
 
+import math
 from collections import Counter
-from itertools import groupby
+from itertools import groupby, pairwise
 from random import Random
 
 import pytest
@@ -68,6 +69,21 @@ def test_round_robin_gives_each_port_exactly_its_turn(
     shares = Counter(ways)
     assert len(shares) == len(PORTS)
     assert max(shares.values()) - min(shares.values()) <= rr_limit
+
+
+def test_with_rr_limit_0_each_frame_takes_a_port_by_chance_and_by_weight(
+    bare: Bare,
+) -> None:
+    bare.steer.set_port(PORTS[0], weight=3)
+    bare.steer.set(proto="roundrobin", rr_limit=0)
+    ways = bare.ways(numbered(FRAMES))
+    shares = Counter(ways)
+    for port, sixths in enumerate((3, 1, 1, 1)):
+        expected = FRAMES * sixths / 6
+        assert abs(shares[port,] - expected) < 6 * math.sqrt(expected), shares
+    # No order repeats: of two frames in a row 12 of 36 pairs are of one port.
+    alike = sum(one == other for one, other in pairwise(ways))
+    assert abs(alike - FRAMES / 3) < 6 * math.sqrt(FRAMES / 3)
 
 
 @pytest.mark.parametrize("proto", ["loadbalance", "none"])

@@ -240,8 +240,6 @@ def _set_number(draft: Draft, key: str, number: int) -> None:
         draft.set("lacp_min_links", max(number, 1), f"{key} {number}")
     elif number == 0 and key == "peer_notif_delay":
         return  # as without it
-    elif number == 0 and key == "packets_per_slave":
-        draft.note(f"{key} {number}", "a port is not drawn by chance")
     else:
         draft.set(_NUMBERS[key], number, f"{key} {number}")
 

@@ -114,8 +114,10 @@ def _set_runner(draft: Draft, runner: dict[str, Any]) -> None:
     """The protocol and its hash; what is left in `runner` are its settings."""
     name = str(runner.pop("name", "roundrobin"))
     draft.set("proto", _RUNNERS.get(name, "failover"))
-    if name not in _RUNNERS or name == "random":
+    if name not in _RUNNERS:
         draft.note(f"runner {name}", NO_EQUIVALENT)
+    if name == "random":
+        draft.set("rr_limit", 0)
     if name in _HASHED or "tx_hash" in runner:
         words = runner.pop("tx_hash", list(_TX_HASH_DEFAULT))
         _set_hash(draft, words if isinstance(words, list) else [words])
