@@ -47,8 +47,8 @@ Name={name}
 NOT_IN_TREE = shutil.ignore_patterns(
     *(".git", ".*_cache", ".hypothesis", ".verify", ".fuzz", "build", "dist"),
     *("bench-results", "vm-*"),
-    # What others build at the moment, and rename.
-    "tmp*",
+    # What others build at the moment, and rename: as tempfile names it.
+    f"tmp{8 * '[a-z0-9_]'}",
     # The linters stay outside.
     *("ruff*", "mypy*", "clang[-_]format*", "nodeenv*", "virtualenv*"),
 )
