@@ -168,6 +168,16 @@ def test_ethtool_is_asked_of_one_interface(
     assert read(ethtool_linkmode_msg, asked) == LINK
 
 
+@pytest.mark.parametrize(
+    "ask", [Generic.modes_by_link, Generic.transmit_queues_by_link]
+)
+def test_ethtool_is_asked_of_all_with_a_header_which_linux_before_6_6_wants(
+    request_of: RequestOf, ask: Callable[[Generic], Coroutine[Any, Any, object]]
+) -> None:
+    asked = request_of(ask)
+    assert read(ethtool_linkmode_msg, asked) == {"ETHTOOL_A_LINKMODES_HEADER": {}}
+
+
 def test_nl80211_is_asked_of_one_interface(request_of: RequestOf) -> None:
     asked = request_of(lambda generic: generic.wireless(IFINDEX))
     assert read(nl80211cmd, asked) == {"NL80211_ATTR_IFINDEX": IFINDEX}

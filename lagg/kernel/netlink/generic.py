@@ -65,7 +65,7 @@ class Generic:
 
     async def modes_by_link(self) -> dict[int, Modes]:
         """What modes() says of each interface; one without any speed is left out."""
-        answers = await self._list(_command(LinkModes, _LINKMODES_GET))
+        answers = await self._list(_ethtool(LinkModes, _LINKMODES_GET))
         return {_ifindex_of(each): _modes_of(each) for each in answers}
 
     async def set_modes(self, ifindex: int, modes: Modes) -> None:
@@ -134,7 +134,7 @@ class Generic:
     async def transmit_queues_by_link(self) -> dict[int, int]:
         """The transmit queues of each interface whose driver says how many."""
         try:
-            answers = await self._list(_command(Ethtool, _CHANNELS_GET))
+            answers = await self._list(_ethtool(Ethtool, _CHANNELS_GET))
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:  # Linux 5.6
                 return {}
@@ -205,14 +205,11 @@ def _modes_of(answer: dict[int, bytes]) -> Modes:
     )
 
 
-def _ethtool(kind: Any, command: int, ifindex: int) -> Any:
-    body = _command(kind, command)
-    body["attrs"] = [("HEADER", {"attrs": [("DEV_INDEX", ifindex)]})]
-    return body
-
-
-def _command(kind: Any, command: int) -> Any:
+def _ethtool(kind: Any, command: int, ifindex: int | None = None) -> Any:
+    """Asks about one interface, or all: with a header, too, for Linux before 6.6."""
     body = kind()
     body["cmd"] = command
     body["version"] = _ETHTOOL_VERSION
+    which = [] if ifindex is None else [("DEV_INDEX", ifindex)]
+    body["attrs"] = [("HEADER", {"attrs": which})]
     return body
