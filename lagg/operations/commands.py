@@ -377,11 +377,10 @@ class Commands:
             await rename(netlink, bundle, ours, wanted, undo)
         changed = partial(_changed, change=change)
         before, after = bundle.shape, changed(bundle.shape)
-        policies = before.options.mac_policy, after.options.mac_policy
         await propagate.rule(self._laggs, bundle, after, undo)
         await change_protocol(self._laggs, bundle, proto, changed, undo)
         await propagate.follow(self._laggs, bundle)
-        if any(policy.keeps_own for policy in policies):  # else nothing was let in
+        if any(map(_lets_in_more, (before, after))):
             await quietly(log.warning, self._laggs.rx_wanted.update, bundle)
         await self._laggs.show_speed(bundle)
 
@@ -467,3 +466,8 @@ def _changed(shape: Shape, change: LaggChange) -> Shape:
     said = {port for port, keys in change.port_options.items() if "hold" in dict(keys)}
     shape = held_for(without_end(shape, said), change.hold_for_ms, time.monotonic_ns())
     return shape if change.active is None else shape.with_pick(change.active)
+
+
+def _lets_in_more(shape: Shape) -> bool:
+    """Whether ports let in what they would not by the lagg's MAC alone."""
+    return shape.options.mac_policy.keeps_own or bool(shape.asked_in_vlans)

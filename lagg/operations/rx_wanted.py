@@ -4,8 +4,8 @@
 Owns when the kernel is asked, for it tells little of this by itself, and what a port
 holds for its lagg: all multicast, groups, the lagg's MAC where the port has its own,
 and promiscuity, which it needs when the lagg is promiscuous (also for another MAC above
-it), and when VLANs stand on the lagg and the port's NIC keeps out tags that nobody
-registered with it.  Knows no memberships.
+it), and when VLANs stand on the lagg, or are asked in by a watch, and the port's NIC
+keeps out tags that nobody registered with it.  Knows no memberships.
 """
 
 import logging
@@ -31,7 +31,7 @@ class Wish:
     promisc: bool
     allmulti: bool
     groups: frozenset[str]
-    taggers: tuple[str, ...]  # what stands on it and takes tagged frames
+    taggers: tuple[str, ...]  # what takes tagged frames, in words
     filters: frozenset[int]  # ifindexes of ports whose NIC would keep these out
     # What ports let in beside their own MAC, by ifindex.  A NIC that has no filter of
     # several is made promiscuous by the kernel.
@@ -105,14 +105,14 @@ class RxWanted:
             counts = self._netlink.reception(tap)
             if counts is None:
                 continue  # it is gone, and we are not told yet
-            above = tuple(taggers(near, tap))
+            tagged = (*taggers(near, tap), *bundle.shape.asked_in_vlans)
             ports = [port.link.ifindex for port in bundle.shape.ports]
             found[tap] = Wish(
                 promisc=counts.promiscuity > 0,
                 allmulti=counts.allmulti > 0,
                 groups=groups.get(tap, frozenset()),
-                taggers=above,
-                filters=await self._filters([*ports, *more] if above else []),
+                taggers=tagged,
+                filters=await self._filters([*ports, *more] if tagged else []),
                 unicast=_unicast(bundle.shape, coming),
             )
         return found

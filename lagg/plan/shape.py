@@ -162,6 +162,12 @@ class Shape:
         keeps_own = self.options.mac_policy.keeps_own
         return port.home_mac if keeps_own else self.mac.address
 
+    @property
+    def asked_in_vlans(self) -> tuple[str, ...]:
+        """The watches whose answers come with a tag, in words."""
+        watches = self.options.watch
+        return tuple(f"the watch of {each.target}" for each in watches if each.vlan)
+
     def lets_in(self, home_mac: Mac) -> frozenset[Mac]:
         """The MACs that a port with this one must let in beside its own."""
         options = self.options

@@ -16,6 +16,7 @@ from lagg.kernel.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
 from lagg.kernel.netlink.wire import Socket
 from lagg.operations import kernel_events, uppers
 from lagg.operations.laggs import Laggs
+from lagg.watches import LinkWatch, WatchKind
 from tests.netns.commands_world import World
 
 PORTS = ("p0", "p1")
@@ -156,3 +157,35 @@ def test_a_port_that_filters_vlans_is_open_while_a_lagg_has_any(world: World) ->
     world.ip("link del lagg0.5")
     world.wait(lambda: promiscuous(world) == set(), "and shut again")
     assert reasons(world) == dict.fromkeys(PORTS)
+
+
+@pytest.mark.usefixtures("without_poll", "p0_filters")
+def test_a_port_that_filters_vlans_is_open_while_a_watch_asks_in_one(
+    world: World,
+) -> None:
+    def watch(*watches: LinkWatch) -> None:
+        world.change(options=(("watch", watches),))
+
+    def p0_is_more_open(by: int, why: str | None) -> None:
+        assert reasons(world) == {"p0": why, "p1": None}
+        # Both are, some time after, for each MAC that a watch lets a veth hear.
+        world.wait(
+            lambda: (
+                world.link("p0")["promiscuity"] - by == world.link("p1")["promiscuity"]
+            ),
+            f"p0 is open {by} times more than p1",
+        )
+
+    start(world)
+    target = ("192.0.2.1",)
+    watch(LinkWatch(WatchKind.ARP, target))
+    p0_is_more_open(0, None)
+    watch(LinkWatch(WatchKind.ARP, target, vlan=(5,)))
+    why = "its NIC filters VLANs, and the watch of 192.0.2.1 needs them"
+    p0_is_more_open(1, why)
+
+    world.detach("p0")
+    world.attach("p0")
+    p0_is_more_open(1, why)
+    watch()
+    p0_is_more_open(0, None)
