@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A held port that is set down, so that a partner that is told nothing leaves it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from lab import Host, Lab, Stream, ping, wait_until
 from lagg.model import HoldLink, Proto
+from lagg.operations import held_links
+from lagg.running.bundle import Bundle
 from tests.netns.commands_world import World
 from tests.netns.outliving import Left
 from tests.netns.partners import Partners, flowed, know, lost_nothing
@@ -15,6 +18,8 @@ from tests.netns.steer import DEADLINE_S, LAGG, Steer, Tally
 
 RATE, FLOWS = 10_000, 16
 BETWEEN = RATE // 20
+STILL_SENT = 8
+"""Looks, each of which finds more frames than the last."""
 
 NEAR, FAR, SWITCH = "10.77.0.1", "10.77.0.2", "br0"
 
@@ -55,6 +60,26 @@ def test_it_is_down_while_it_is_held_and_says_so(world: World) -> None:
     world.change(port_options={"p0": (("hold", False),)})
     wait_link(world, up=True)
     world.wait(lambda: world.carrying() == ["p0", "p1"], "both carry")
+
+
+def test_it_is_set_down_once_a_look_finds_that_nothing_came_since_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partner that sends between all of some looks, and then no more."""
+    ups: list[bool] = []
+    received = held_links._received
+
+    def look(bundle: Bundle) -> list[int]:
+        ups.append(is_up(world))
+        if ups[STILL_SENT:]:
+            return received(bundle)
+        return [len(ups)]
+
+    monkeypatch.setattr(held_links, "_received", look)
+    monkeypatch.setattr(held_links, "SILENT_S_MAX", DEADLINE_S)
+    hold(world)
+    assert ups[:STILL_SENT] == [True] * STILL_SENT
+    assert world.record()["ports"][0]["reason"] == "held, its link set down"
 
 
 def test_by_itself_a_hold_ends_with_the_link_up(world: World) -> None:
@@ -167,9 +192,13 @@ def came(tally: Tally, frames: int) -> None:
 def test_a_partner_that_does_not_learn_loses_what_it_gives_to_a_dead_link(
     partners: Partners, tallies: list[Tally], proto: str
 ) -> None:
-    """What we send arrives, and so does all that the partner's kernel has sent."""
+    """What we send arrives, and so does all that the partner's kernel has sent.
+
+    What is lost its driver has dropped and counted, for its link was down.
+    """
     partners.set(proto=proto, failover_rx_all=True)
     a, b = partners.a, partners.b
+    before = dropped(partners.pair.b.host, "q0")
     with partners.pair.streaming(rate=RATE, flows=FLOWS) as run:
         for held in (True, False) * 3:
             flowed(partners, BETWEEN)
@@ -182,4 +211,14 @@ def test_a_partner_that_does_not_learn_loses_what_it_gives_to_a_dead_link(
     lost_nothing(tallies, run.there)
     given = tallies[1].ports("tx_frames")["q0"]
     dead = given - tallies[0].ports("rx_frames")["p0"]
-    assert run.back.lost <= dead + sum(tally.overload for tally in tallies)
+    overload = sum(tally.overload for tally in tallies)
+    assert run.back.lost <= dead + overload
+    now = dropped(partners.pair.b.host, "q0")
+    assert run.back.lost <= now - before + overload
+
+
+def dropped(host: Host, port: str) -> int:
+    """Frames that a port's driver, or the kernel before it, was given and sent not."""
+    (link,) = json.loads(host.run("ip", "-j", "-s", "link", "show", port).stdout)
+    count: int = link["stats64"]["tx"]["dropped"]
+    return count
