@@ -68,22 +68,64 @@ post_notices(struct forwarder *forwarder, const struct notices *notices,
 /* ---- steps ------------------------------------------------------------------------
  */
 
-/* Leases begin with the last owner's end, and looks at the ports. */
+/* Leases begin with the last owner's end. */
 static void
 look_for_owner(struct forwarder *forwarder, uint64_t now_ns)
 {
     bool alone = forwarder->alone_ns != NEVER_NS;
 
-    if (forwarder->ownership.owner != NOBODY && alone) {
+    if (forwarder->ownership.owner != NOBODY) {
         forwarder->alone_ns = NEVER_NS;
-        forwarder->trust_ns = now_ns + LOOK_ON_NS;
-    } else if (forwarder->ownership.owner == NOBODY && !alone) {
-        forwarder->alone_ns = forwarder->look_ns = now_ns;
-        forwarder->trust_ns = NEVER_NS;
+    } else if (!alone) {
+        forwarder->alone_ns = now_ns;
         for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
             id = forwarder_next(forwarder, id + 1)) {
             leases_begin(forwarder->laggs[id - 1].leases, now_ns);
         }
+    }
+}
+
+/* The owner asks by a connection of its own whether we live, which shows that he does.
+ */
+static void
+hear_owner(struct forwarder *forwarder, const struct parcel *parcel, uint64_t now_ns)
+{
+    int owner = forwarder->ownership.owner;
+
+    if (parcel->client == owner) {
+        forwarder->owner_pid = parcel->pid;
+    }
+    if (owner != NOBODY && parcel->pid == forwarder->owner_pid) {
+        forwarder->heard_ns = now_ns;
+    }
+}
+
+/* When an owner that says nothing more counts as one that is not there; NEVER_NS. */
+static uint64_t
+silence_due_ns(const struct forwarder *forwarder)
+{
+    return forwarder->ownership.owner == NOBODY ? NEVER_NS
+                                                : forwarder->heard_ns + SILENCE_NS;
+}
+
+static bool
+looks_for_good(const struct forwarder *forwarder)
+{
+    return forwarder->look_ns != NEVER_NS && forwarder->trust_ns == NEVER_NS;
+}
+
+/* Looks at the ports begin when nobody plans by them any more. */
+static void
+look_for_planner(struct forwarder *forwarder, uint64_t now_ns)
+{
+    bool planned =
+        forwarder->ownership.owner != NOBODY && now_ns < silence_due_ns(forwarder);
+
+    if (planned && looks_for_good(forwarder)) {
+        forwarder->trust_ns = now_ns + LOOK_ON_NS;
+    } else if (!planned && !looks_for_good(forwarder)) {
+        forwarder->look_ns = now_ns;
+        forwarder->trust_ns = NEVER_NS;
     }
 }
 
@@ -155,7 +197,9 @@ forwarder_handle(struct forwarder *forwarder, const struct parcel *parcel,
     call.answer->reply.generation = forwarder->store.generation;
     outbox->count = call.unanswered ? 0 : 1;
     post_notices(forwarder, &call.notices, request.name, now_ns, outbox);
+    hear_owner(forwarder, parcel, now_ns);
     look_for_owner(forwarder, now_ns);
+    look_for_planner(forwarder, now_ns);
     return call.kept;
 }
 
@@ -169,6 +213,7 @@ forwarder_gone(
     ownership_gone(&forwarder->ownership, client, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
     look_for_owner(forwarder, now_ns);
+    look_for_planner(forwarder, now_ns);
 }
 
 /* To the partners of one lagg's ports, what is due. */
@@ -215,7 +260,8 @@ forwarder_end(struct forwarder *forwarder)
     forwarder->ended = true;
 }
 
-/* Whoever plans has gone, so a port that dies must not keep its share. */
+/* Whoever plans has gone or stands still, so a port that dies must not keep its share.
+ */
 static void
 look_at_ports(struct forwarder *forwarder, uint64_t now_ns)
 {
@@ -238,6 +284,7 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
 {
     struct notices notices = {0};
 
+    look_for_planner(forwarder, now_ns);
     look_at_ports(forwarder, now_ns);
     ownership_tick(&forwarder->ownership, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
@@ -277,11 +324,21 @@ lease_due_ns(const struct forwarder *forwarder)
     return due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
 }
 
+/* When the ports are looked at, or would be if the owner says nothing more. */
+static uint64_t
+look_due_ns(const struct forwarder *forwarder)
+{
+    if (!has_laggs(forwarder)) {
+        return NEVER_NS;
+    }
+    return looks_for_good(forwarder)
+               ? forwarder->look_ns
+               : first_of(forwarder->look_ns, silence_due_ns(forwarder));
+}
+
 uint64_t
 forwarder_due_ns(const struct forwarder *forwarder)
 {
-    uint64_t look_ns = has_laggs(forwarder) ? forwarder->look_ns : NEVER_NS;
-
-    return first_of(first_of(lease_due_ns(forwarder), look_ns),
+    return first_of(first_of(lease_due_ns(forwarder), look_due_ns(forwarder)),
         first_of(end_due_ns(forwarder), forwarder->ownership.deadline_ns));
 }

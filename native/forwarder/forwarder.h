@@ -34,6 +34,10 @@ enum {
 #define LOOK_NS 100000000u
 #define LOOK_ON_NS 2000000000u
 
+/* An owner is heard every 2 s, for he asks whether we live; one that is not stands
+ * still, and plans as little as one that is dead. */
+#define SILENCE_NS UINT64_C(4000000000)
+
 #define WHY_SILENT "the owner does not answer; end it first"
 
 static_assert(sizeof(struct lagg_request) == 192, "no hole: it crosses as it lies");
@@ -246,6 +250,8 @@ struct forwarder {
     struct ownership ownership;
     bool greeted[CLIENTS_MAX]; /* said HELLO, and is understood */
     uint64_t alone_ns; /* since when there is no owner; NEVER_NS while there is */
+    pid_t owner_pid;   /* its process */
+    uint64_t heard_ns; /* when that said something last, by whichever connection */
     uint64_t look_ns;  /* when the ports' carriers are looked at next; NEVER_NS */
     uint64_t trust_ns; /* when they are not any more, for the plan says it; NEVER_NS */
     uint64_t idle_ns;  /* since when nobody is there and nothing carried; NEVER_NS */
@@ -257,6 +263,7 @@ struct forwarder {
 /* What came from a client. */
 struct parcel {
     int client;
+    pid_t pid; /* of its process */
     const void *bytes;
     size_t bytes_count;
     const int *fds;

@@ -27,6 +27,7 @@ static struct server {
     struct forwarder *forwarder;
     int listener;
     int clients[CLIENTS_MAX]; /* connections; -1 where there is none */
+    pid_t pids[CLIENTS_MAX];  /* whose they are */
     sigset_t unblocked;       /* while it waits */
 } server;
 
@@ -181,6 +182,7 @@ receive(int client)
     }
     handle(&(struct parcel){
         .client = client,
+        .pid = server.pids[client],
         .bytes = received.bytes,
         .bytes_count = (size_t)size,
         .fds = received.fds,
@@ -191,28 +193,34 @@ receive(int client)
 /* ---- connections ------------------------------------------------------------------
  */
 
-/* Whether whoever connected runs as we do. */
+/* Whether whoever connected runs as we do; then '*pid' is its process. */
 static bool
-peer_is_ours(int fd)
+peer_is_ours(int fd, pid_t *pid)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
 
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           peer.uid == geteuid();
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        peer.uid != geteuid()) {
+        return false;
+    }
+    *pid = peer.pid;
+    return true;
 }
 
 static void
 accept_client(void)
 {
     int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    pid_t pid;
 
     if (fd < 0) {
         return;
     }
-    for (int client = 0; client < CLIENTS_MAX && peer_is_ours(fd); client++) {
+    for (int client = 0; client < CLIENTS_MAX && peer_is_ours(fd, &pid); client++) {
         if (server.clients[client] < 0) {
             server.clients[client] = fd;
+            server.pids[client] = pid;
             return;
         }
     }

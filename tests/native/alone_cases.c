@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The forwarder while it has no owner: for how long, who is told of it, and when it
- * looks at its ports in the owner's place.  Leases are in forwarder_cases.c.
+ * The forwarder while it has no owner, or one that stands still: for how long, who is
+ * told of it, and when it looks at its ports in the owner's place.  Leases are in
+ * forwarder_cases.c.
  */
 #include "forwarder.h"
 
 #include "check.h"
 
-enum { OWNER = 1, NEW = 2 };
+enum { OWNER = 1, NEW = 2, ASKING = 3 /* the owner's, by which it asks */ };
 
 #define T0 1000000000u
 #define MS ((uint64_t)1000000)
@@ -25,8 +26,10 @@ say(int client, uint32_t what, uint64_t now_ns)
         .argument =
             what == LAGG_HELLO ? LAGG_PROTOCOL_MAJOR << 16 | LAGG_PROTOCOL_MINOR : 0,
     };
-    const struct parcel parcel = {
-        .client = client, .bytes = &request, .bytes_count = sizeof request};
+    const struct parcel parcel = {.client = client,
+        .pid = client == NEW ? 200 : 100,
+        .bytes = &request,
+        .bytes_count = sizeof request};
 
     outbox.count = 0;
     CHECK(forwarder_handle(&forwarder, &parcel, now_ns, &outbox) == 0);
@@ -90,6 +93,7 @@ static void
 ports_are_looked_at_while_there_is_no_owner(void)
 {
     begin("look");
+    say(OWNER, LAGG_HELLO, FAR - 2 * MS);
     tick(FAR - MS);
     CHECK_EQ_U32(none.dark, 1);
     outbox.count = 0;
@@ -117,9 +121,50 @@ a_new_owner_has_2_s_to_plan_by_what_he_finds(void)
     tick(FAR + MS + LOOK_ON_NS - 1);
     CHECK(forwarder_due_ns(&forwarder) == FAR + MS + LOOK_ON_NS - 1 + LOOK_NS);
     tick(FAR + MS + LOOK_ON_NS + LOOK_NS);
-    CHECK(none.dark == 0 && forwarder_due_ns(&forwarder) == NEVER_NS);
-    tick(2 * FAR);
+    CHECK(none.dark == 0 && forwarder_due_ns(&forwarder) == FAR + MS + SILENCE_NS);
+    tick(FAR + MS + SILENCE_NS - 1);
     CHECK_EQ_U32(none.dark, 1);
+}
+
+static void
+ports_are_looked_at_while_the_owner_stands_still(void)
+{
+    begin("silence");
+    CHECK(forwarder_due_ns(&forwarder) == T0 + SILENCE_NS);
+    tick(T0 + SILENCE_NS - 1);
+    CHECK_EQ_U32(none.dark, 1);
+    say(NEW, LAGG_HELLO, T0 + SILENCE_NS - 1); /* somebody else */
+    tick(T0 + SILENCE_NS);
+    CHECK(none.dark == 0 && forwarder_due_ns(&forwarder) == T0 + SILENCE_NS + LOOK_NS);
+    tick(FAR);
+    CHECK(none.dark == 0 && forwarder_due_ns(&forwarder) == FAR + LOOK_NS);
+    CHECK(forwarder.alone_ns == NEVER_NS); /* so no lease speaks */
+}
+
+static void
+an_owner_that_goes_on_has_2_s_to_plan_by_what_he_finds(void)
+{
+    begin("heard");
+    tick(FAR);
+    say(ASKING, LAGG_HELLO, FAR + MS);
+    tick(FAR + MS + LOOK_ON_NS - 1);
+    CHECK_EQ_U32(none.dark, 0);
+    tick(FAR + MS + LOOK_ON_NS + LOOK_NS);
+    CHECK(none.dark == 0 && forwarder_due_ns(&forwarder) == FAR + MS + SILENCE_NS);
+    tick(FAR + MS + LOOK_ON_NS + 2 * LOOK_NS);
+    CHECK_EQ_U32(none.dark, 1);
+}
+
+static void
+an_owner_that_asks_whether_we_live_is_never_silent(void)
+{
+    begin("asks");
+    for (uint64_t now_ns = T0; now_ns < FAR; now_ns += SILENCE_NS - 1) {
+        say(ASKING, LAGG_HELLO, now_ns);
+        tick(now_ns);
+        CHECK_EQ_U32(none.dark, 1);
+        CHECK(forwarder_due_ns(&forwarder) == now_ns + SILENCE_NS);
+    }
 }
 
 int
@@ -129,5 +174,8 @@ main(void)
     who_claims_from_one_that_lives_is_told_that_nobody_was_away();
     ports_are_looked_at_while_there_is_no_owner();
     a_new_owner_has_2_s_to_plan_by_what_he_finds();
+    ports_are_looked_at_while_the_owner_stands_still();
+    an_owner_that_goes_on_has_2_s_to_plan_by_what_he_finds();
+    an_owner_that_asks_whether_we_live_is_never_silent();
     return check_report();
 }

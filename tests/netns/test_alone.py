@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A port dies while laggd is away: the others carry its share.
+"""A port dies while laggd is away or stands still: the others carry its share.
 
 Under numbered frames, so no other test runs.  Nobody is there to make another plan;
 what is lost is what was sent until the forwarder looked.
@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lab import wait_until
+from tests.forwarder.world import stopped
 from tests.netns.outliving import CABLES, PROTOS, Outliving, outliving
-from tests.netns.steer import Tally
+from tests.netns.steer import DEADLINE_S, Tally
 
 pytestmark = pytest.mark.alone
 
@@ -70,6 +72,19 @@ def test_a_port_that_dies_while_nobody_controls_keeps_no_share(
     for result in run.results:
         assert result.lost <= overload + RATE * (LOOK_S + LATE_S) / share(world)
         assert result.received > AFTER
+
+
+@pytest.mark.parametrize("world", ["failover"], indirect=True)
+def test_a_port_that_dies_while_laggd_stands_still_is_stood_in_for(
+    world: Outliving,
+) -> None:
+    """No supervisor is here that would end it."""
+    with world.pair.streaming(rate=RATE, flows=FLOWS):
+        with stopped(world.pair.a.laggd.pid):
+            pulled(world)
+            world.passed(AFTER)
+        world.passed(BEFORE)
+    wait_until(lambda: world.a.record()["active"] == "p1", DEADLINE_S, "it goes on")
 
 
 def share(world: Outliving) -> int:
