@@ -335,6 +335,7 @@ enum lagg_word {
     LAGG_YIELD,  /* to the owner: somebody claims; GO or REFUSE is to answer it */
     LAGG_DONE,   /* to the former owner: another is */
     LAGG_RESUME, /* to the owner, after YIELD or GO: the claim is over, it stays */
+    LAGG_LEAVE,  /* the owner is none any more, and ends; whoever comes may be one */
     LAGG_WORDS_COUNT
 };
 

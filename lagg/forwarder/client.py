@@ -289,6 +289,10 @@ class ForwarderClient:
             _close_all(message.fds)
             raise self._broken(f"descriptors that nobody asked for: {request}")
         return message.reply
+    def leave(self) -> None:
+        """The forwarder has no owner, and waits for one even if it is asked to end."""
+        self._ask(ForwarderRequest(Word.LEAVE))
+
 
     def _ask_each(self, requests: Sequence[ForwarderRequest]) -> None:
         """All of them, whatever is refused; then the first refusal is raised.

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from lagg.errors import LaggError, logged
+from lagg.errors import LaggError, done_if, logged
 from lagg.forwarder.client import ForwarderClient, GoneError, Order
 from lagg.forwarder.line import ForwarderLine
 from lagg.forwarder.load import Lent, Load, ids_of
@@ -203,6 +203,14 @@ class Keeper:
                 if error.code != errno.ENOMSG:  # else the other one had gone already
                     raise
         return False
+
+    def leave(self) -> None:
+        """Leaves all to whoever comes.  LaggError: the forwarder may be about to end.
+
+        Then all that it had is here alone, until the next one has it.
+        """
+        with self._lock, done_if(errno.ENOSYS):  # one of an earlier version
+            self._client.leave()
 
     def _verdict(self) -> Word:
         """DONE or RESUME; from a forwarder that is stopped, when it runs again."""

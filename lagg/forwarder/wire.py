@@ -38,6 +38,7 @@ class Word(IntEnum):
     YIELD = 19
     DONE = 20
     RESUME = 21
+    LEAVE = 22
 
 
 UNASKED = frozenset({Word.YIELD, Word.DONE, Word.RESUME})

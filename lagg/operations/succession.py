@@ -20,6 +20,13 @@ from lagg.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+FORWARDER_S = 60.0
+"""How long a laggd that is to leave waits for a forwarder; no longer than a supervisor
+waits for that."""
+
+PAUSE_S = 0.05
+"""From one question to the next, meanwhile."""
+
 TURN_S = 1.1
 """How long whoever asks for the laggs may wait for an operation, of its 2 s."""
 
@@ -56,17 +63,30 @@ class HandingOver:
     async def leave(self) -> None:
         """Ends this process, and nothing else: the next laggd goes on with all.
 
-        Stays when that could not, for its state is not saved.  There may be no
-        forwarder, and this laggd is who gives the next one all.
+        Stays when that could not, for its state is not saved.  While there is no
+        forwarder, or one that ends, all is here alone: then it waits for the next one.
         """
         async with self._turn:
             try:
                 self._keeping.save_all()
+                await self._leave()
             except LaggError as error:
-                log.error("stays, for its state cannot be saved: %s", error)
+                log.error("stays, for the next laggd could not go on: %s", error)
                 return
             log.info("left all as it is, for the next laggd")
             _end(0)
+
+    async def _leave(self) -> None:
+        """LaggError: no forwarder has all, and none has come."""
+        deadline_s = time.monotonic() + FORWARDER_S
+        while True:
+            try:
+                return self._keeper.leave()
+            except LaggError as error:
+                if time.monotonic() > deadline_s:
+                    raise
+                log.debug("waits for lagg-forwarder: %s", error)
+            await asyncio.sleep(PAUSE_S)
 
     async def _give(self) -> None:
         try:

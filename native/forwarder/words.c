@@ -169,6 +169,14 @@ lease(struct call *call)
 }
 
 static int
+leave(struct call *call)
+{
+    ownership_gone(
+        &call->forwarder->ownership, call->client, call->now_ns, &call->notices);
+    return 0;
+}
+
+static int
 end(struct call *call)
 {
     forwarder_end(call->forwarder);
@@ -193,7 +201,7 @@ static const struct rule {
     int (*act)(struct call *call);
     uint32_t takes;
     uint32_t argument_max;
-} RULES[LAGG_YIELD] = {
+} RULES[LAGG_WORDS_COUNT] = {
     [LAGG_HELLO] = {hello, FOR_ALL | FOR_NEW, UINT32_MAX},
     [LAGG_LIST] = {list, FOR_ALL, LAGG_NAMES_MAX},
     [LAGG_CLAIM] = {claim, FOR_ALL, 0},
@@ -213,6 +221,7 @@ static const struct rule {
     [LAGG_CLOSE] = {close_lagg, TAKES_LAGG, 0},
     [LAGG_LEASE] = {lease, TAKES_LAGG | TAKES_SLOT | TAKES_BYTES, 3600000},
     [LAGG_END] = {end, 0, 0},
+    [LAGG_LEAVE] = {leave, 0, 0},
 };
 
 /* Whether a field that the word does not take is 0, and one that it takes in range. */
@@ -293,7 +302,8 @@ call_judge(struct call *call, const struct parcel *parcel)
         return -EBADMSG;
     }
     call->answer->reply.what = call->request->what;
-    if (call->request->what >= LAGG_YIELD) {
+    if (call->request->what >= LAGG_WORDS_COUNT ||
+        RULES[call->request->what].act == NULL) {
         say_why(call->answer, -ENOSYS, "no such word");
         return -ENOSYS;
     }

@@ -224,6 +224,22 @@ a_claim_is_answered_when_the_owner_goes(void)
 }
 
 static void
+an_owner_that_leaves_is_none_any_more(void)
+{
+    const struct lagg_request leave = {.what = LAGG_LEAVE};
+
+    begin("leave");
+    CHECK(say(NEW, leave) == -EPERM);
+    CHECK(say(OWNER, leave) == 0);
+    CHECK_EQ_U32(outbox.count, 1);
+    CHECK(put("late", make_fd()) == -EPERM);
+    CHECK(say(OWNER, leave) == -EPERM);
+    CHECK(say(NEW, (struct lagg_request){.what = LAGG_CLAIM}) == 0);
+    CHECK(say(NEW, (struct lagg_request){.what = LAGG_COMMIT}) == 0);
+    CHECK_EQ_U32(outbox.count, 1);
+}
+
+static void
 a_refusal_says_why(void)
 {
     const struct lagg_request claim = {.what = LAGG_CLAIM};
@@ -397,9 +413,11 @@ what_a_word_does_not_take_must_be_nought(void)
         check_about("wrong", i);
         CHECK(say(OWNER, wrong[i]) == -EINVAL);
     }
-    for (uint32_t what = LAGG_YIELD; what < LAGG_YIELD + 10; what++) {
-        check_about("no word", what);
-        CHECK(say(OWNER, (struct lagg_request){.what = what}) == -ENOSYS);
+    for (uint32_t what = LAGG_YIELD; what < LAGG_WORDS_COUNT + 10; what++) {
+        if (what != LAGG_LEAVE) {
+            check_about("no word", what);
+            CHECK(say(OWNER, (struct lagg_request){.what = what}) == -ENOSYS);
+        }
     }
     CHECK(say(OWNER, (struct lagg_request){.what = UINT32_MAX}) == -ENOSYS);
 }
@@ -427,7 +445,8 @@ garbage_is_answered_and_changes_nothing(uint64_t seed)
             bytes[4 + check_random(&state) % (sizeof request - 4)] =
                 (uint8_t)check_random(&state);
         }
-        if (request.what == LAGG_END || request.what == LAGG_CLAIM) {
+        if (request.what == LAGG_END || request.what == LAGG_CLAIM ||
+            request.what == LAGG_LEAVE) {
             continue;
         }
         CHECK(!say_with(step % 2 == 0 ? OWNER : STRANGER, &request, -1, T0));
@@ -448,6 +467,7 @@ main(int argc, char **argv)
     a_descriptor_is_kept_replaced_and_closed();
     the_list_comes_in_pages();
     a_claim_is_answered_when_the_owner_goes();
+    an_owner_that_leaves_is_none_any_more();
     a_refusal_says_why();
     a_silent_owner_is_named_after_two_seconds();
     the_end_closes_all();

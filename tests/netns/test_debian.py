@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,16 @@ from lab import Host, Lab, wait_until
 from lab.debian import MissingError
 from tests.debian_root import Machine, Root
 from tests.netns.crossing import DEADLINE_S, Crossing, wait_for_status
+from tests.netns.units import (
+    FORWARDER,
+    IN_UNIT,
+    LAGGD,
+    OPEN,
+    SEND,
+    SOCKET,
+    pid_of,
+    replaced,
+)
 from tests.tree import ROOT
 
 CONFIG = """
@@ -129,29 +138,6 @@ def machine(root: Root, near: Host) -> Iterator[Machine]:
 
 LOCKED_BYTES = 64 << 20
 CAP_SYS_RESOURCE = 24
-
-IN_UNIT = 'echo 0 >/sys/fs/cgroup/system.slice/laggd.service/cgroup.procs; exec "$@"'
-"""Becomes a process of the unit as far as devices and addresses go."""
-
-SEND = """
-import socket, sys
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-    for address in sys.argv[1:]:
-        try:
-            sending.sendto(b"", (address, 9))
-            print(address, "sent")
-        except OSError as error:
-            print(address, error.strerror)
-"""
-OPEN = """
-import os, sys
-for path in sys.argv[1:]:
-    try:
-        os.close(os.open(path, os.O_RDWR))
-        print(path, "opened")
-    except OSError as error:
-        print(path, error.strerror)
-"""
 
 
 def test_the_unit_may_open_tun_and_lock_memory_and_nothing_else(
@@ -315,28 +301,6 @@ def configure(root: Root, proto: str) -> None:
     (root.directory / "etc/laggd/laggd.toml").write_text(CONFIG.format(proto=proto))
 
 
-LAGGD, FORWARDER = "laggd.service", "lagg-forwarder.service"
-
-
-def pid_of(machine: Machine, unit: str = LAGGD) -> int:
-    return int(machine.property_of(unit, "MainPID"))
-
-
-@contextmanager
-def replaced(machine: Machine, unit: str) -> Iterator[None]:
-    """Returns when a unit has another process than before, and serves."""
-    pid = pid_of(machine, unit)
-    yield
-    wait_until(
-        lambda: (
-            pid_of(machine, unit) not in (0, pid)
-            and machine.property_of(unit, "ActiveState") == "active"
-        ),
-        DEADLINE_S,
-        f"{unit} is started anew",
-    )
-
-
 def macs(near: Host) -> list[str]:
     return [near.link(name).mac for name in ("p0", "p1")]
 
@@ -407,6 +371,61 @@ def test_what_systemd_does_with_either_half_costs_no_frame(
             replaced(machine, FORWARDER),
         ):
             assert "no frame flows" not in upgrade(machine, root, deb)
+
+
+# ---- what no lagg ends by ----------------------------------------------------------
+
+LAGGS = ("lagg0", "byhand0")
+
+
+@pytest.fixture
+def held(machine: Machine, near: Host) -> Iterator[list[int]]:
+    """Two laggs, of which no file names one; they are the same at the end."""
+    machine.run("laggctl", "create", "byhand0")
+    wait_for_status(machine, BOTH)
+    found = [near.ifindex(name) for name in LAGGS]
+    yield found
+    wait_for_status(machine, BOTH)
+    assert [near.ifindex(name) for name in LAGGS] == found
+
+
+BOTH = "2 laggs, 2 ports, 1 carries"
+
+
+@pytest.mark.usefixtures("held")
+def test_both_halves_are_restarted_at_once_and_no_lagg_ends(machine: Machine) -> None:
+    for units in (LAGGD, FORWARDER), (FORWARDER, LAGGD), ("lagg*.service",):
+        with replaced(machine, LAGGD), replaced(machine, FORWARDER):
+            machine.run("systemctl", "restart", *units)
+        wait_for_status(machine, BOTH)
+
+
+@pytest.mark.usefixtures("held")
+def test_where_systemd_listens_for_laggd_is_not_restarted_by_hand(
+    machine: Machine,
+) -> None:
+    before = [pid_of(machine, unit) for unit in (LAGGD, FORWARDER)]
+    for what in "restart", "stop":
+        said = machine.run("sh", "-c", f"! systemctl {what} {SOCKET} 2>&1")
+        assert "Operation refused" in said
+    assert [pid_of(machine, unit) for unit in (LAGGD, FORWARDER)] == before
+    assert machine.property_of(SOCKET, "ActiveState") == "active"
+
+
+@pytest.mark.usefixtures("held")
+def test_a_forwarder_that_cannot_be_started_is_tried_until_it_can(
+    machine: Machine, root: Root
+) -> None:
+    program = root.directory / "usr/lib/laggd/lagg/lagg-forwarder"
+    away = program.rename(program.with_name("away"))
+    with replaced(machine, FORWARDER):
+        machine.run("systemctl", "kill", "--signal=KILL", FORWARDER)
+        wait_until(
+            lambda: int(machine.property_of(FORWARDER, "NRestarts")) > 2,
+            DEADLINE_S,
+            "it was tried",
+        )
+        away.rename(program)
 
 
 def test_wrong_files_end_no_lagg_and_a_start_with_them_is_not_tried_again(

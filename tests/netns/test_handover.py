@@ -23,6 +23,7 @@ from lab.daemon import INSIDE, LAGGD
 from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.forwarder.client import ForwarderClient
+from tests.forwarder.world import status as proc_status
 from tests.netns.outliving import (
     PROTOS,
     Conversation,
@@ -199,6 +200,25 @@ def test_laggd_that_leaves_is_followed(house: House) -> None:
     now = house.status
     assert now["adoptions"] == 1
     assert 0 < now["control_away_s"] < time.monotonic() - began_s
+    house.goes_on(now)
+
+
+def test_laggd_that_leaves_when_its_forwarder_dies_waits_for_the_next_one(
+    house: House,
+) -> None:
+    ifindex, before = house.host.ifindex(LAGG), house.status
+    pid = before["forwarder"]["pid"]
+    with stopped(int(proc_status(pid)["PPid"])):  # by whom the standby would serve
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not house.status["forwarder"]["answers"], DEADLINE_S, "gone")
+        os.kill(house.laggd.pid, signal.SIGUSR2)
+        for _ in range(2):  # it has taken the signal when it answers the second
+            assert house.status["pid"] == before["pid"]
+    assert house.laggd.leave() == 0
+    house.laggd.start()
+    assert house.host.ifindex(LAGG) == ifindex
+    now = house.status
+    assert now["forwarder"]["pid"] != before["forwarder"]["pid"]
     house.goes_on(now)
 
 

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Callable
-from errno import EIO
+from errno import EIO, EPIPE
 from typing import NoReturn, cast
 
 import pytest
@@ -18,8 +18,12 @@ from lagg.operations.succession import HandingOver
 class Forwarder:
     """A keeper whose newcomer gives up, unless it `gives`, and a keeping of no lagg."""
 
-    def __init__(self, *, saves: bool = True, gives: bool = False) -> None:
+    def __init__(
+        self, *, saves: bool = True, gives: bool = False, deaths: int = 0
+    ) -> None:
+        """`deaths`: so often there is no forwarder that it could be left to."""
         self.calls: list[str] = []
+        self._deaths = deaths
         self._saves = saves
         self._gives = gives
 
@@ -32,6 +36,12 @@ class Forwarder:
     def give(self) -> bool:
         self.calls.append("give")
         return self._gives
+
+    def leave(self) -> None:
+        self.calls.append("leave")
+        if self._deaths:
+            self._deaths -= 1
+            raise LaggError("lagg-forwarder", "the connection has ended", EPIPE)
 
     def save_all(self) -> None:
         self.calls.append("save")
@@ -105,20 +115,41 @@ def test_who_has_given_all_lets_the_other_one_in_before_it_ends(
     assert fake.calls == ["save", "give", "unlock"]
 
 
-@pytest.mark.parametrize("saves", [True, False])
-def test_it_leaves_if_all_is_saved_and_stays_if_not(
-    monkeypatch: pytest.MonkeyPatch, saves: bool
+async def left(fake: Forwarder) -> bool:
+    """Whether it leaves."""
+    turn = asyncio.Lock()
+    try:
+        await handing_over_of(fake, turn).leave()
+    except Ended:
+        return True
+    return turn.locked()
+
+
+def test_it_leaves_when_all_is_saved_and_the_forwarder_knows(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(succession, "_end", ended)
-    fake = Forwarder(saves=saves)
+    fake = Forwarder()
+    assert asyncio.run(left(fake))
+    assert fake.calls == ["save", "leave"]
 
-    async def leave() -> bool:
-        turn = asyncio.Lock()
-        try:
-            await handing_over_of(fake, turn).leave()
-        except Ended:
-            return True
-        return turn.locked()
 
-    assert asyncio.run(leave()) is saves
+def test_it_stays_when_its_state_cannot_be_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(succession, "_end", ended)
+    fake = Forwarder(saves=False)
+    assert not asyncio.run(left(fake))
     assert fake.calls == ["save"]
+
+
+def test_it_waits_for_a_forwarder_and_stays_when_none_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(succession, "_end", ended)
+    monkeypatch.setattr(succession, "PAUSE_S", 0)
+    fake = Forwarder(deaths=2)
+    assert asyncio.run(left(fake))
+    assert fake.calls == ["save", "leave", "leave", "leave"]
+    monkeypatch.setattr(succession, "FORWARDER_S", 0)
+    assert not asyncio.run(left(Forwarder(deaths=10**9)))
