@@ -156,7 +156,6 @@ class Commands:
             for bundle, each in zip(adopted, left.laggs, strict=True):
                 keeping.resume(bundle, each.state)
             claim.complete()
-            keeping.begin()
             laggs.watch_ports()
             for bundle, each in zip(adopted, left.laggs, strict=True):
                 await go_on(bundle, each)
@@ -169,6 +168,7 @@ class Commands:
         commands.adopted = len(left.laggs)
         if left.laggs:
             await commands.whole(partial(commands._put_right, left))
+        keeping.begin()  # until now what the one before has saved says enough
         commands.succession = claim.succession(len(left.laggs))
         return commands
 

@@ -93,7 +93,9 @@ class Keeping:
         self._alarm = Alarm(self._flush)
 
     def begin(self) -> None:
-        """From now on."""
+        """From now on; what there is by now is saved at once."""
+        for bundle in self._laggs.bundles.values():
+            self._add(bundle, 0)
         self._laggs.changed = lambda bundle: self._add(bundle, 0)
         self._laggs.refreshed = lambda bundle: self._add(bundle, REFRESH_NS)
         self._laggs.settled = self.settle

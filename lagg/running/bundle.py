@@ -265,8 +265,9 @@ class Bundle:
 
         See operations/rx_wanted.py.
         """
-        self._openings[ifindex] = why
-        self._changed()
+        if (ifindex, why) not in self._openings.items():
+            self._openings[ifindex] = why
+            self._changed()
 
     def want(self, wanted: Wanted) -> None:
         """What files and users want from now on; the caller sees to it."""

@@ -218,6 +218,19 @@ def test_wrong_files_keep_nobody_from_going_on_with_what_runs(left: Left) -> Non
     assert left.laggd.refused() == BAD_CONFIG  # there is nothing left to go on with
 
 
+def test_an_adoption_saves_a_lagg_once(left: Left) -> None:
+    left.create()
+    for end in left.kill, left.laggd.leave:
+        end()
+        with saved_state(left) as state:
+            before = state._sequence
+        left.start()
+        left.laggd.ctl("set", LAGG, "--rr-limit", "2")  # once more, when all is quiet
+        left.laggd.ctl("set", LAGG, "--rr-limit", "1")
+        with saved_state(left) as state:
+            assert state._sequence == before + 3
+
+
 # ---- refused -----------------------------------------------------------------------
 
 
