@@ -42,6 +42,7 @@ _UCRED = struct.Struct("=iII")
 _FDS_MAX = 253  # the kernel's SCM_MAX_FD: however many come, all are closed
 _INT = struct.Struct("=i")
 _ROOT = 0
+_Enclosing = tuple[ForwarderRequest, tuple[int, ...]]  # and its descriptors
 _HELLO = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16 | wire.MINOR)
 
 Heard = Callable[[Word], object]
@@ -169,6 +170,12 @@ class ForwarderClient:
         self._ask(ForwarderRequest(Word.DEL, name=name))
 
     def list(self) -> dict[str, int]:
+    def put_each(self, fds: Mapping[str, int]) -> None:
+        """Puts each of them, by its name, and raises the first refusal at the end."""
+        self._ask_each(
+            [(ForwarderRequest(Word.PUT, name=name), (fd,)) for name, fd in fds.items()]
+        )
+
         """All that it keeps, by name: duplicates, which are the caller's to close."""
         deadline_ns = time.monotonic_ns() + ANSWER_NS_MAX
         while True:
@@ -249,7 +256,7 @@ class ForwarderClient:
         """What each id and slot repeats while there is no owner, 10 s at most."""
         self._ask_each(
             [
-                ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame)
+                (ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame), ())
                 for (lagg, slot), (frame, period_ms) in orders.items()
             ]
         )
@@ -294,7 +301,7 @@ class ForwarderClient:
         self._ask(ForwarderRequest(Word.LEAVE))
 
 
-    def _ask_each(self, requests: Sequence[ForwarderRequest]) -> None:
+    def _ask_each(self, requests: Sequence[_Enclosing]) -> None:
         """All of them, whatever is refused; then the first refusal is raised.
 
         To be told of each before the next one takes two turns of the CPU for it.
@@ -302,9 +309,9 @@ class ForwarderClient:
         refusals = []
         for first in range(0, len(requests), AHEAD_MAX):
             some = requests[first : first + AHEAD_MAX]
-            for request in some:
-                self._send(request, (), time.monotonic_ns() + ANSWER_NS_MAX)
-            for request in some:
+            for request, fds in some:
+                self._send(request, fds, time.monotonic_ns() + ANSWER_NS_MAX)
+            for request, _ in some:
                 try:
                     self._awaited(request, ANSWER_NS_MAX)
                 except LaggError as error:

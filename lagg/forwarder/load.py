@@ -52,7 +52,7 @@ class Load:
         A lagg that it carries stops and begins anew.  LaggError: it lacks something.
         """
         kept = _names(client)
-        self._put_all(client)
+        client.put_each(self.lent)
         for lagg in sorted(ids_of(kept) | self.at_work.keys()):
             _let_go(client, lagg)
             if lagg in self.at_work:
@@ -73,7 +73,7 @@ class Load:
         both is found that has all, and carries it or can be made to.  LaggError, also
         of `take_place`: the first is to be given all again.
         """
-        self._put_all(after)
+        after.put_each(self.lent)
         for lagg in self.at_work:
             _let_go(before, lagg)
         take_place()
@@ -94,10 +94,6 @@ class Load:
                 if error.code != errno.ENXIO:
                     raise
                 self._carry(client, lagg)
-
-    def _put_all(self, client: ForwarderClient) -> None:
-        for name, fd in self.lent.items():
-            client.put(name, fd)
 
     def _carry(self, client: ForwarderClient, lagg: int) -> None:
         """A lagg that another process carried, or this one otherwise."""
