@@ -154,6 +154,11 @@ class ForwarderClient:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def parent(self) -> int:
+        """The process that listens, and waits for the ends of those that serve."""
+        return _peer(self._socket)[0]
+
     def listen(self) -> None:
         """Hears what was said unasked, and does not wait for it.  GoneError."""
         while (message := self._receive(0)) is not None:
@@ -165,17 +170,17 @@ class ForwarderClient:
         """The forwarder keeps a duplicate of `fd`; what had the name is closed."""
         self._ask(ForwarderRequest(Word.PUT, name=name), (fd,))
 
-    def delete(self, name: str) -> None:
-        """The forwarder closes it.  ENOENT."""
-        self._ask(ForwarderRequest(Word.DEL, name=name))
-
-    def list(self) -> dict[str, int]:
     def put_each(self, fds: Mapping[str, int]) -> None:
         """Puts each of them, by its name, and raises the first refusal at the end."""
         self._ask_each(
             [(ForwarderRequest(Word.PUT, name=name), (fd,)) for name, fd in fds.items()]
         )
 
+    def delete(self, name: str) -> None:
+        """The forwarder closes it.  ENOENT."""
+        self._ask(ForwarderRequest(Word.DEL, name=name))
+
+    def list(self) -> dict[str, int]:
         """All that it keeps, by name: duplicates, which are the caller's to close."""
         deadline_ns = time.monotonic_ns() + ANSWER_NS_MAX
         while True:
@@ -284,6 +289,10 @@ class ForwarderClient:
         """The owner's other answer, with its reason, of which 47 bytes count."""
         self._ask(ForwarderRequest(Word.REFUSE, name=_cut(why)))
 
+    def leave(self) -> None:
+        """The forwarder has no owner, and waits for one even if it is asked to end."""
+        self._ask(ForwarderRequest(Word.LEAVE))
+
     def end(self) -> None:
         """The forwarder closes everything and exits."""
         self._ask(ForwarderRequest(Word.END))
@@ -296,10 +305,6 @@ class ForwarderClient:
             _close_all(message.fds)
             raise self._broken(f"descriptors that nobody asked for: {request}")
         return message.reply
-    def leave(self) -> None:
-        """The forwarder has no owner, and waits for one even if it is asked to end."""
-        self._ask(ForwarderRequest(Word.LEAVE))
-
 
     def _ask_each(self, requests: Sequence[_Enclosing]) -> None:
         """All of them, whatever is refused; then the first refusal is raised.
@@ -430,13 +435,19 @@ def _connected(path: Path) -> socket.socket:
 
 def _require_ours(connection: socket.socket, path: Path) -> None:
     """Who listens there must run as we do; root may, for it is a supervisor then."""
-    credentials = connection.getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
-    )
-    _, uid, _ = _UCRED.unpack(credentials)
+    _, uid = _peer(connection)
     if uid not in (os.geteuid(), _ROOT):
         cause = f"uid {uid} listens there, and not uid {os.geteuid()}"
         raise LaggError(str(path), cause, errno.EPERM)
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """The pid and uid of who listened when this was connected."""
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
+    )
+    pid, uid, _ = _UCRED.unpack(credentials)
+    return pid, uid
 
 
 def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:

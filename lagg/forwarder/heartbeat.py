@@ -27,8 +27,11 @@ SILENCES_MAX = 3
 class Heartbeat:
     """Asks as long as it is open.  Event loop's thread only."""
 
-    def __init__(self, path: Path, given_up: Callable[[], object]) -> None:
-        """`given_up` is called when whoever is at `path` was silent for too long."""
+    def __init__(self, path: Path, given_up: Callable[[int], object]) -> None:
+        """`given_up` is called when whoever is at `path` was silent for too long.
+
+        With the pid of the parent of who serves there.
+        """
         self.silences = 0
         """Questions in a row that had no answer."""
         self._path = path
@@ -74,9 +77,11 @@ class Heartbeat:
         self._rest()
 
     def _on_silence(self) -> None:
+        assert self._asked is not None
+        parent = self._asked.parent
         self._hang_up()
         self.silences += 1
         if self.silences >= SILENCES_MAX:
             self.silences = 0
-            self._given_up()
+            self._given_up(parent)
         self._rest()

@@ -19,7 +19,7 @@ from threading import Lock
 from lagg.errors import LaggError, logged
 from lagg.forwarder.client import ForwarderClient, GoneError, Heard
 from lagg.forwarder.heartbeat import Heartbeat
-from lagg.forwarder.process import Process
+from lagg.forwarder.process import Process, wake
 
 log = logging.getLogger(__name__)
 
@@ -164,16 +164,19 @@ class ForwarderLine:
             log.error("%s", self._broken)
             self._knock()
 
-    def _on_silence(self) -> None:
+    def _on_silence(self, parent: int) -> None:
         """Kills the forwarder: it carries nothing, and its standby would.
 
         Nobody else does that.  A supervisor that is told of no life ends us, and the
-        next laggd would have no answer either.
+        next laggd would have no answer either.  If all of the forwarder was stopped,
+        its `parent` has to run to see that end.
         """
         pid = self.process.pid
         log.critical("lagg-forwarder (pid %d) does not answer: killed", pid)
         with logged(log.error):
             self.process.kill()
+        with logged(log.warning):
+            wake(parent)
 
     # ---- while it is broken --------------------------------------------------------
 

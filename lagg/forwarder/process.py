@@ -76,16 +76,30 @@ class Process:
 
     def kill(self) -> None:
         """Ends it at once, even if it is stopped.  LaggError."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it has not ended.  LaggError."""
         try:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
-            return  # it has ended
+            return
         except OSError as error:
-            raise LaggError.of_os("lagg-forwarder", "kill it", error) from error
+            cause = f"send it {number.name}"
+            raise LaggError.of_os("lagg-forwarder", cause, error) from error
 
     def close(self) -> None:
         """Watches it no more; it goes on."""
         os.close(self._pidfd)
+
+
+def wake(pid: int) -> None:
+    """Has a process go on that was stopped.  LaggError."""
+    process = Process(pid)
+    try:
+        process.send(signal.SIGCONT)
+    finally:
+        process.close()
 
 
 def is_readable(fd: int, wait_ms: int) -> bool:

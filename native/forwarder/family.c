@@ -109,7 +109,8 @@ standby_forget(void)
     family.standby.pid = 0;
 }
 
-/* If it has died by now, it ends as one that serves does. */
+/* If it has died by now, it ends as one that serves does.  It may have been stopped
+ * with the one before. */
 static void
 standby_serve(void)
 {
@@ -117,6 +118,7 @@ standby_serve(void)
     ssize_t written = write(family.word, &now, sizeof now);
 
     (void)written;
+    kill(family.standby.pid, SIGCONT);
     family.serving = (struct child){.pid = family.standby.pid, .since_ns = clock_ns()};
     standby_forget();
 }

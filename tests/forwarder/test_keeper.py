@@ -157,6 +157,34 @@ def test_a_forwarder_that_does_not_answer_is_told_of_killed_and_followed(
     asyncio.run(run())
 
 
+def everybody(forwarder: Running) -> set[int]:
+    forwarder.wait_whole()
+    return {forwarder.process.pid} | forwarder.family()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_of_a_family_that_is_stopped_the_standby_serves_all_the_same(
+    forwarder: Running, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    """Whether who served is stopped as well or dies, as a unit's processes are."""
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
+
+    async def run() -> None:
+        async with kept(forwarder.path) as keeper:
+            pid = keeper.pid
+            for each in everybody(forwarder):
+                os.kill(each, signal.SIGSTOP)
+            if dies:
+                os.kill(pid, signal.SIGKILL)
+            await until(lambda: keeper.pid != pid, "another one")
+            await until(lambda: keeper.ailments() == (), "all is well")
+            assert keeper.deaths == 1
+            assert has_all(forwarder, keeper)
+
+    asyncio.run(run())
+
+
 def test_a_forwarder_that_was_stopped_for_a_moment_goes_on(
     forwarder: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ Each is the laggd that is installed, with one thing in it that is otherwise: wha
 interpreter runs before it (sitecustomize).
 """
 
+import errno
 import json
 import os
 import signal
@@ -160,6 +161,34 @@ def test_a_successor_that_stops_on_its_way_is_too_late_when_it_wakes(
     house.goes_on(before)
 
 
+def test_a_laggd_that_stops_when_it_has_let_go_finds_itself_replaced_when_it_wakes(
+    house: House, hook: Path
+) -> None:
+    hook.write_text(signalled("lagg.forwarder.keeper:Keeper._verdict", signal.SIGSTOP))
+    house.laggd.restart()
+    pid = hook.with_name("pid")
+    pid.unlink(missing_ok=True)
+    hook.unlink()
+    old = house.status["pid"]
+    asked = house.host.popen(*restarts(house), stdout=subprocess.PIPE)
+    wait_until(lambda: has_stopped(pid), DEADLINE_S, "it has let go")
+    assert int(pid.read_text()) == old
+    wait_until(lambda: claimed(house) == errno.ETIMEDOUT, DEADLINE_S, "it is another's")
+    os.kill(old, signal.SIGCONT)
+    said, _ = asked.communicate(timeout=DEADLINE_S)
+    assert asked.returncode == 0
+    house.laggd.followed(json.loads(said)["pid"])
+    wait_until(lambda: not Path(f"/proc/{old}").exists(), DEADLINE_S, "it ends")
+    house.goes_on(house.status)
+
+
+def claimed(house: House) -> int:
+    """Why we get nothing: EBUSY while another claims, ETIMEDOUT once it has it."""
+    with house.client() as anybody, pytest.raises(LaggError) as refusal:
+        anybody.claim()
+    return refusal.value.code
+
+
 def test_a_state_that_somebody_forges_is_refused_until_it_is_written_anew(
     house: House,
 ) -> None:
@@ -191,12 +220,17 @@ def standing(house: House, hook: Path) -> Iterator["subprocess.Popen[str]"]:
     pid = hook.with_name("pid")
     pid.unlink(missing_ok=True)
     hook.write_text(signalled(f"{CLAIM}:adopt_device", signal.SIGSTOP))
-    ctl = (LAGGCTL, "--socket", house.laggd.socket, "--json", "restart")
-    asked = house.host.popen(*ctl, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    asked = house.host.popen(
+        *restarts(house), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     wait_until(lambda: has_stopped(pid), DEADLINE_S, "it has stopped")
     hook.unlink()
     yield asked
     os.kill(int(pid.read_text()), signal.SIGCONT)
+
+
+def restarts(house: House) -> tuple[str | Path, ...]:
+    return (LAGGCTL, "--socket", house.laggd.socket, "--json", "restart")
 
 
 def has_stopped(pid: Path) -> bool:
