@@ -27,15 +27,16 @@ def serve(path: str) -> None:
     """One request after the other."""
     for pipe in (ASK, ANSWER):
         os.mkfifo(pipe)
-    with Client(path) as client:
-        while True:
-            request = json.loads(Path(ASK).read_text())
-            Path(ANSWER).write_text(json.dumps(_answer(client, request)) + "\n")
+    while True:
+        request = json.loads(Path(ASK).read_text())
+        Path(ANSWER).write_text(json.dumps(_answer(path, request)) + "\n")
 
 
-def _answer(client: Client, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(path: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The reply of the laggd that is there now."""
     try:
-        return client.call(request.pop("method"), **request)
+        with Client(path) as client:
+            return client.call(request.pop("method"), **request)
     except LaggError as error:
         return {"error": str(error)}
 

@@ -13,7 +13,7 @@ from tests.kernels.world import DEADLINE_S, Machine
 
 long = pytest.mark.long
 
-VETH = "ip link add d0 {} type veth peer name d1; ip link set d1 up"
+VETH = "ip link add d{0} {2} type veth peer name d{1}; ip link set d{1} up"
 BY_XDP, BY_PACKET = "xdp+packet", "packet"
 
 
@@ -43,22 +43,29 @@ def test_large_receive_offload_is_off_while_an_interface_is_a_port(
 def test_offloads_that_stop_a_ring_are_off_while_an_interface_is_a_port(
     machine: Machine, offload: str
 ) -> None:
-    machine.run(VETH.format(""))
+    machine.run(VETH.format(0, 1, ""))
     machine.run(f"ethtool -K d0 gro on {offload} on")
     taken_and_given_back(machine, "d0", offload)
 
 
+@pytest.mark.parametrize("ports", [["d0"], ["d0", "d2"]])
 def test_a_port_that_gets_several_queues_sends_by_the_packet_socket(
-    machine: Machine,
+    machine: Machine, ports: list[str]
 ) -> None:
-    def sends_by(way: str) -> bool:
-        (port,) = machine.call("List", name="lagg0")["laggs"][0]["ports"]
-        return bool(port["tx"] == way)
+    """One port is asked for by itself, of several all there are."""
 
-    machine.run(VETH.format("numtxqueues 4 numrxqueues 4"))
-    machine.run("ethtool -L d0 rx 1 tx 1")
-    machine.call("Create", name="lagg0", ports=["d0"], options={})
-    assert sends_by(BY_XDP)
+    def send_by(way: str) -> bool:
+        found = machine.call("List", name="lagg0")["laggs"][0]["ports"]
+        return [port["tx"] for port in found] == [way] * len(ports)
+
+    def give(queues: int) -> None:
+        machine.run("".join(f"ethtool -L {port} tx {queues};" for port in ports))
+
+    for number in (0, 2):
+        machine.run(VETH.format(number, number + 1, "numtxqueues 4 numrxqueues 4"))
+        machine.run(f"ethtool -L d{number} rx 1 tx 1")
+    machine.call("Create", name="lagg0", ports=ports, options={})
+    assert send_by(BY_XDP)
     for queues, way in ((4, BY_PACKET), (1, BY_XDP)):
-        machine.run(f"ethtool -L d0 tx {queues}")
-        wait_until(partial(sends_by, way), DEADLINE_S, way)
+        give(queues)
+        wait_until(partial(send_by, way), DEADLINE_S, way)

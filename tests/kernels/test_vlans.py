@@ -6,8 +6,9 @@ A tcpdump makes a NIC promiscuous and hides all of this.
 
 import pytest
 
+from lab import wait_until
 from lab.vm import nic
-from tests.kernels.world import Machine
+from tests.kernels.world import DEADLINE_S, Machine
 
 HERE, THERE = "10.5.0.1", "10.5.0.2"
 PINGS = 5
@@ -51,6 +52,21 @@ def test_a_vlan_above_the_lagg_receives(machine: Machine, kind: str) -> None:
     peer_vlan(machine)
     vlan_above(machine)
     assert reachable(machine) == PINGS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_watch_in_a_vlan_hears_its_answer(machine: Machine, kind: str) -> None:
+    """Though no VLAN stands on the lagg, nobody registered one with its NIC."""
+
+    def alive() -> bool:
+        ports = machine.call("List", name="lagg0")["laggs"][0]["ports"]
+        return {each["state"] for port in ports for each in port["watch"]} == {"up"}
+
+    machine.lagg(machine.nics(kind), proto="failover")
+    peer_vlan(machine)
+    watch = f"arp,target={THERE},vlan=5"
+    machine.call("Set", name="lagg0", options={"watch": [watch]})
+    wait_until(alive, DEADLINE_S, "both ports are answered")
 
 
 @long

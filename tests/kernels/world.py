@@ -36,8 +36,9 @@ MEMORY_MB = 1536
 PROCESSORS = 2
 LOG_LINES = 40
 
-SOCKET, LOG = "/run/laggd.sock", "/run/laggd.log"
+SOCKET, LOG, PID = "/run/laggd.sock", "/run/laggd.log", "/run/laggd.pid"
 LAGGD = f"{ROOT}/.venv/bin/laggd --socket {SOCKET} --state-dir /run/laggd"
+START = f"{LAGGD} >>{LOG} 2>&1 & echo $! >{PID}"
 INSIDE = f"cd {ROOT}; .venv/bin/python -m tests.kernels.inside {SOCKET}"
 
 PREPARE = f"""
@@ -50,7 +51,7 @@ udevadm settle
 sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
 ip netns add peer
 ip -n peer link set lo up
-{LAGGD} >{LOG} 2>&1 &
+{START}
 ( until [ -S {SOCKET} ]; do sleep 0.1; done; {INSIDE} ) >>{LOG} 2>&1 &
 """
 
@@ -135,6 +136,19 @@ class Machine:
         answer = json.loads(said)
         assert "error" not in answer, answer["error"]
         return answer
+
+    def crash(self, meanwhile: str) -> None:
+        """Kills laggd, runs a script, and starts the next one, which takes over."""
+        self.run(f"""
+            set -e
+            pid=$(cat {PID})
+            kill -9 $pid
+            while kill -0 $pid 2>/dev/null; do sleep {LOOK_S}; done
+            rm {SOCKET}
+            {meanwhile}
+            {START}
+        """)
+        self.until(f"[ -S {SOCKET} ]", START_S)
 
     def log(self) -> str:
         """The last lines of laggd's."""
