@@ -44,6 +44,7 @@ class HashLayer(Enum):
     L2 = "l2"
     L3 = "l3"
     L4 = "l4"
+    INNER = "inner"  # beside them: those of what tunnels carry
 
 
 class HashKind(Enum):

@@ -208,10 +208,13 @@ OPTIONS: tuple[Option, ...] = (
         "lagghash",
         Kind.LAYERS,
         metavar="L",
-        help="as l2,l3,l4",
+        help="as l2,l3,l4; with inner: those inside of tunnels",
         sentence=(
             "The header layers by which flows are told apart: one or more of `l2`, `l3`"
-            " and `l4`."
+            " and `l4`.  With `inner` beside them they are those of the innermost frame"
+            " or packet that VXLAN, GENEVE, GRE (NVGRE), IP in IP, MPLS (8 labels),"
+            " PPPoE or GTP-U carry, up to four in each other, if they are not"
+            " fragmented.  Off by default, as lagg(4)."
         ),
         protos=_BY_FLOW,
         freebsd=FreeBSD(word="lagghash"),

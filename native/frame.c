@@ -91,13 +91,16 @@ parse_ports(const uint8_t *bytes, uint32_t size, uint8_t protocol, struct flow *
     flow->port_bytes = sizeof(flow->port_src);
 }
 
-static void
+static const struct payload nothing = {.kind = PAYLOAD_NONE};
+
+/* Both of IP answer with what they carry, unless it is a fragment. */
+static struct payload
 parse_ipv4(const uint8_t *bytes, uint32_t size, struct flow *flow)
 {
     uint32_t header_bytes, end;
 
     if (size < IPV4_BYTES || bytes[0] >> 4 != 4) {
-        return;
+        return nothing;
     }
     memcpy(flow->addr_src, bytes + 12, 4);
     memcpy(flow->addr_dst, bytes + 16, 4);
@@ -108,14 +111,16 @@ parse_ipv4(const uint8_t *bytes, uint32_t size, struct flow *flow)
     header_bytes = (bytes[0] & 0x0fu) * 4;
     end = min_u32(size, load_be16(bytes + 2));
     if (header_bytes < IPV4_BYTES || header_bytes > end) {
-        return;
+        return nothing;
     }
     /* Only a datagram's first fragment has ports; using them would part it from the
      * others, and fragments would overtake each other. */
     if ((load_be16(bytes + 6) & IPV4_FRAGMENT) != 0) {
-        return;
+        return nothing;
     }
     parse_ports(bytes + header_bytes, end - header_bytes, bytes[9], flow);
+    return (struct payload){
+        bytes + header_bytes, end - header_bytes, PAYLOAD_PROTOCOL, bytes[9]};
 }
 
 /* The length of an extension header to walk over, from its length field; 0 when
@@ -167,14 +172,14 @@ skip_extensions(const uint8_t *bytes, uint32_t size, uint8_t *protocol)
     return offset;
 }
 
-static void
+static struct payload
 parse_ipv6(const uint8_t *bytes, uint32_t size, struct flow *flow)
 {
     uint32_t end, offset;
     uint8_t protocol;
 
     if (size < IPV6_BYTES || bytes[0] >> 4 != 6) {
-        return;
+        return nothing;
     }
     memcpy(flow->addr_src, bytes + 8, sizeof(flow->addr_src));
     memcpy(flow->addr_dst, bytes + 24, sizeof(flow->addr_dst));
@@ -186,6 +191,7 @@ parse_ipv6(const uint8_t *bytes, uint32_t size, struct flow *flow)
     bytes += IPV6_BYTES;
     offset = skip_extensions(bytes, end, &protocol);
     parse_ports(bytes + offset, end - offset, protocol, flow);
+    return (struct payload){bytes + offset, end - offset, PAYLOAD_PROTOCOL, protocol};
 }
 
 static bool
@@ -217,26 +223,89 @@ parse_vlans(
     return offset;
 }
 
+static struct payload
+parse_network(
+    uint32_t ether_type, const uint8_t *bytes, uint32_t size, struct flow *flow)
+{
+    if (ether_type == ETH_P_IP) {
+        return parse_ipv4(bytes, size, flow);
+    }
+    if (ether_type == ETH_P_IPV6) {
+        return parse_ipv6(bytes, size, flow);
+    }
+    return (struct payload){bytes, size, PAYLOAD_ETHER_TYPE, ether_type};
+}
+
+/* Of no runt. */
+static struct payload
+parse_frame(const uint8_t *bytes, uint32_t size, struct flow *flow)
+{
+    uint16_t ether_type = load_be16(bytes + 12);
+    uint32_t offset = ETHER_BYTES;
+
+    memcpy(flow->ether_dst, bytes, sizeof(flow->ether_dst));
+    memcpy(flow->ether_src, bytes + 6, sizeof(flow->ether_src));
+    offset += parse_vlans(bytes + offset, size - offset, &ether_type, flow);
+    return parse_network(ether_type, bytes + offset, size - offset, flow);
+}
+
 bool
 frame_parse(const uint8_t *bytes, uint32_t size, struct flow *flow)
 {
-    uint16_t ether_type;
-    uint32_t offset;
-
     memset(flow, 0, sizeof(*flow));
     if (size < ETHER_BYTES) {
         return false;
     }
-    memcpy(flow->ether_dst, bytes, sizeof(flow->ether_dst));
-    memcpy(flow->ether_src, bytes + 6, sizeof(flow->ether_src));
-    ether_type = load_be16(bytes + 12);
-    offset = ETHER_BYTES;
-    offset += parse_vlans(bytes + offset, size - offset, &ether_type, flow);
+    parse_frame(bytes, size, flow);
+    return true;
+}
 
-    if (ether_type == ETH_P_IP) {
-        parse_ipv4(bytes + offset, size - offset, flow);
-    } else if (ether_type == ETH_P_IPV6) {
-        parse_ipv6(bytes + offset, size - offset, flow);
+/* The flow of what a tunnel carries, and what that carries in turn.  False when there
+ * is no more of it than its name: then it is the flow of what carries it. */
+static bool
+parse_carried(struct payload *payload, struct flow *flow)
+{
+    struct flow inner = {0};
+
+    if (payload->kind == PAYLOAD_FRAME) {
+        if (payload->size < ETHER_BYTES) {
+            return false;
+        }
+        *payload = parse_frame(payload->bytes, payload->size, &inner);
+        *flow = inner;
+        return true;
+    }
+    memcpy(&inner, flow, offsetof(struct flow, addr_src)); /* MACs and tags */
+    inner.vlan_count = flow->vlan_count;
+    *payload = parse_network(payload->number, payload->bytes, payload->size, &inner);
+    if (inner.addr_bytes == 0) {
+        return false;
+    }
+    *flow = inner;
+    return true;
+}
+
+bool
+frame_parse_inner(
+    const uint8_t *bytes, uint32_t size, struct flow *flow, struct tunnels *tunnels)
+{
+    struct payload payload = {bytes, size, PAYLOAD_FRAME, 0};
+
+    memset(flow, 0, sizeof(*flow));
+    memset(tunnels, 0, sizeof(*tunnels));
+    if (!parse_carried(&payload, flow)) {
+        return false;
+    }
+    for (uint32_t count = 0; count < LAGG_TUNNELS_MAX; count++) {
+        uint32_t kind = tunnel_enter(&payload);
+
+        if (kind == LAGG_TUNNEL_NONE) {
+            break;
+        }
+        tunnels->kinds[count] = (uint8_t)kind;
+        if (parse_carried(&payload, flow)) {
+            tunnels->count = count + 1;
+        }
     }
     return true;
 }

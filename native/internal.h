@@ -6,7 +6,7 @@
  *   (w) its one worker     (x) control thread         (a) atomic, see the comment
  *
  * Dependencies point one way:
- *   memory, epoch, frame, hash, hold, pace <- snapshot, distributor <- tap <-
+ *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor <- tap <-
  *   filter, packet, ring, txring, xdp <- port <- counts, journal, transmit, receive <-
  *   worker <- layout <- datapath <- roster, device
  * From filter on: port.h; from counts on: worker.h; from layout on: device.h.
@@ -88,6 +88,18 @@ static_assert(sizeof(struct flow) == 56, "no padding: the flow is hashed as it l
  * False only for a runt. */
 bool frame_parse(const uint8_t *bytes, uint32_t size, struct flow *flow);
 
+/* The tunnels that lead to a flow, the outermost first. */
+struct tunnels {
+    uint8_t kinds[LAGG_TUNNELS_MAX]; /* enum lagg_tunnel */
+    uint32_t count;
+};
+
+/* As frame_parse(), but of the innermost frame or packet that LAGG_TUNNELS_MAX tunnels
+ * lead to: its headers take the place of those that carry it, but for the MACs where
+ * it has none.  What is fragmented is not looked into. */
+bool frame_parse_inner(
+    const uint8_t *bytes, uint32_t size, struct flow *flow, struct tunnels *tunnels);
+
 /* Whether the offload header in front of 'frame' can be true of it.  The kernel checks
  * too; a frame it would refuse is counted here by its reason. */
 bool frame_offload_valid(const struct frame *frame);
@@ -120,6 +132,29 @@ frame_bytes(const struct frame *frame)
 {
     return frame->head_bytes + frame->rest_bytes - VNET_BYTES;
 }
+
+/* ---- tunnel.c ---------------------------------------------------------------------
+ */
+
+/* What lies behind headers that were read. */
+enum payload_kind {
+    PAYLOAD_NONE,       /* nothing that could be read */
+    PAYLOAD_FRAME,      /* a frame, from its Ethernet destination on */
+    PAYLOAD_ETHER_TYPE, /* what an ether type, 'number', stands for */
+    PAYLOAD_PROTOCOL,   /* what a protocol of IP, 'number', stands for */
+};
+
+struct payload {
+    const uint8_t *bytes;
+    uint32_t size;
+    uint32_t kind; /* enum payload_kind */
+    uint32_t number;
+};
+
+/* Goes on to what the tunnel at the payload's front carries, a frame or an ether type.
+ * Says which it is; LAGG_TUNNEL_NONE, and the payload is nothing any more, when there
+ * is none. */
+uint32_t tunnel_enter(struct payload *payload);
 
 /* ---- hash.c -----------------------------------------------------------------------
  */

@@ -61,13 +61,29 @@ enum lagg_drop {
 
 enum lagg_hash_kind { LAGG_HASH_FNV1, LAGG_HASH_CRC32C, LAGG_HASH_COUNT };
 
-/* Which headers count; EITHER_WAY beside them: alike in both directions. */
+/* Which headers count.  Beside them, INNER: those of the frame or packet that tunnels
+ * carry; EITHER_WAY: alike in both directions. */
 enum lagg_hash_layer {
     LAGG_LAYER_L2 = 1,
     LAGG_LAYER_L3 = 2,
     LAGG_LAYER_L4 = 4,
-    LAGG_LAYER_EITHER_WAY = 8
+    LAGG_LAYER_EITHER_WAY = 8,
+    LAGG_LAYER_INNER = 16
 };
+
+/* What carries a frame or a packet in another one. */
+enum lagg_tunnel {
+    LAGG_TUNNEL_VXLAN,
+    LAGG_TUNNEL_GENEVE,
+    LAGG_TUNNEL_GTP_U,
+    LAGG_TUNNEL_GRE,
+    LAGG_TUNNEL_IP, /* IPv4 or IPv6 in either */
+    LAGG_TUNNEL_MPLS,
+    LAGG_TUNNEL_PPPOE,
+    LAGG_TUNNEL_NONE
+};
+
+enum lagg_tunnels_limit { LAGG_TUNNELS_MAX = 4 /* one in another */ };
 
 /* How frames leave a port.  With LAGG_TRANSMIT_XDP, those that are short and not to be
  * segmented leave by AF_XDP, which passes the port's queueing discipline, egress
@@ -276,10 +292,22 @@ int lagg_worker_run(struct lagg_device *device, uint32_t worker, uint32_t busy_p
 /* Asks every worker to return.  May be called again. */
 void lagg_device_stop(struct lagg_device *device);
 
+/* What the hash of a frame read, and what came of it. */
+struct lagg_hashed {
+    uint32_t hash;
+    uint8_t ether_src[6], ether_dst[6]; /* as they were hashed */
+    uint8_t addr_src[16], addr_dst[16];
+    uint8_t port_src[2], port_dst[2];
+    uint8_t addr_bytes;    /* 0: it has none; 4 or 16 */
+    uint8_t port_bytes;    /* 0: it has none; 2 */
+    uint8_t tunnels[4];    /* enum lagg_tunnel, the outermost first; LAGG_TUNNELS_MAX */
+    uint8_t tunnels_count; /* those that the headers above are inside of */
+};
+
 /* The flow hash under the plan of the 'size' bytes at 'bytes', for explain.  Pure.
  * -EINVAL for a runt. */
-int lagg_flow_hash(
-    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash);
+int lagg_flow_hash(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
+    struct lagg_hashed *hashed);
 
 /* Refuses every system call that laggd does not make, by EPERM, in all threads of this
  * process and for good.  -EOPNOTSUPP where the calls' numbers are not known, -EBUSY

@@ -47,7 +47,7 @@ held_sound(const struct lagg_plan *plan)
 static bool
 plan_sound(const struct lagg_plan *plan)
 {
-    const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY;
+    const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY | LAGG_LAYER_INNER;
 
     return plan->spread < LAGG_SPREAD_COUNT && plan->tx_drop < LAGG_DROP_COUNT &&
            plan->rx_drop < LAGG_DROP_COUNT && (plan->rx_accept & ~plan->ports) == 0 &&

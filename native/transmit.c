@@ -86,19 +86,45 @@ flow_hash(const struct lagg_plan *plan, const struct flow *flow)
     return hash_flow(flow, &policy);
 }
 
-int
-lagg_flow_hash(
-    const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size, uint32_t *hash)
+/* The fields of a frame that count; false for a runt. */
+static bool
+parse_counted(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
+    struct flow *flow, struct tunnels *tunnels)
 {
+    bool whole = (plan->hash_layers & LAGG_LAYER_INNER) != 0
+                     ? frame_parse_inner(bytes, size, flow, tunnels)
+                     : frame_parse(bytes, size, flow);
+
+    if ((plan->hash_layers & LAGG_LAYER_EITHER_WAY) != 0) {
+        hash_order(flow);
+    }
+    return whole;
+}
+
+int
+lagg_flow_hash(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
+    struct lagg_hashed *hashed)
+{
+    struct tunnels tunnels = {0};
     struct flow flow;
 
-    if (plan->hash_kind >= LAGG_HASH_COUNT || !frame_parse(bytes, size, &flow)) {
+    if (plan->hash_kind >= LAGG_HASH_COUNT ||
+        !parse_counted(plan, bytes, size, &flow, &tunnels)) {
         return -EINVAL;
     }
-    if ((plan->hash_layers & LAGG_LAYER_EITHER_WAY) != 0) {
-        hash_order(&flow);
-    }
-    *hash = flow_hash(plan, &flow);
+    *hashed = (struct lagg_hashed){
+        .hash = flow_hash(plan, &flow),
+        .addr_bytes = flow.addr_bytes,
+        .port_bytes = flow.port_bytes,
+        .tunnels_count = (uint8_t)tunnels.count,
+    };
+    memcpy(hashed->ether_src, flow.ether_src, sizeof flow.ether_src);
+    memcpy(hashed->ether_dst, flow.ether_dst, sizeof flow.ether_dst);
+    memcpy(hashed->addr_src, flow.addr_src, sizeof flow.addr_src);
+    memcpy(hashed->addr_dst, flow.addr_dst, sizeof flow.addr_dst);
+    memcpy(hashed->port_src, flow.port_src, sizeof flow.port_src);
+    memcpy(hashed->port_dst, flow.port_dst, sizeof flow.port_dst);
+    memcpy(hashed->tunnels, tunnels.kinds, sizeof tunnels.kinds);
     return 0;
 }
 
@@ -106,11 +132,12 @@ lagg_flow_hash(
 __attribute__((cold, noinline)) static uint32_t
 frame_hash_further(const struct lagg_plan *plan, const struct frame *frame)
 {
-    uint32_t hash = 0;
+    struct tunnels tunnels;
+    struct flow flow;
 
-    lagg_flow_hash(
-        plan, frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &hash);
-    return hash;
+    parse_counted(plan, frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow,
+        &tunnels);
+    return flow_hash(plan, &flow);
 }
 
 /* Flat: whether the parser is called or is part of this, the compiler decides by sizes

@@ -61,7 +61,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks": ("errors", "events"),
     "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc", "kernel.kept_socket"),
-    "kernel.native": (TOP, "plan", "kernel.privileges", "kernel.datapath"),
+    "kernel.native": (
+        *(TOP, "plan", "kernel.privileges", "kernel.datapath", "kernel.lowered"),
+    ),
+    "kernel.lowered": (TOP, "plan"),
     "kernel.port_socket": (TOP, "kernel.proc", "kernel.kept_socket"),
     "kernel.slow": (TOP, "kernel.port_socket"),
     "kernel.probe": (TOP, "kernel.native", "kernel.port_socket"),
@@ -89,8 +92,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Whole packages, and the few of ours that may import them.
 SOLE_IMPORTERS = {
     "pyroute2": ("kernel.netlink",),
-    "cffi": ("kernel.native",),
-    "lagg._native": ("kernel.native", "forwarder.wire"),
+    "cffi": ("kernel.native", "kernel.lowered"),
+    "lagg._native": ("kernel.native", "kernel.lowered", "forwarder.wire"),
 }
 
 # Effects, clocks and chance: nothing of the kind in modules of values.

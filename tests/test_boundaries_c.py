@@ -10,7 +10,18 @@ from tests.tree import name_of, native_c_files, without_comments
 
 # C files by level: each calls only its own level and those above it in this list.
 LEVELS = (
-    ("memory", "epoch", "frame", "hash", "hold", "pace", "filter", "seccomp", "tcx"),
+    (
+        "memory",
+        "epoch",
+        "tunnel",
+        "frame",
+        "hash",
+        "hold",
+        "pace",
+        "filter",
+        "seccomp",
+        "tcx",
+    ),
     ("snapshot", "distributor"),
     ("tap", "packet", "ring", "txring", "xdp"),
     ("port", "egress"),
@@ -29,7 +40,17 @@ LEVELS = (
 )
 # No system call, no allocation; so no header that offers one.
 C_PURE = frozenset(
-    {"epoch", "frame", "hash", "hold", "pace", "distributor", "ownership", "lease"}
+    {
+        "epoch",
+        "tunnel",
+        "frame",
+        "hash",
+        "hold",
+        "pace",
+        "distributor",
+        "ownership",
+        "lease",
+    }
 )
 C_PURE_HEADERS = frozenset(
     {

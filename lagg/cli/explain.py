@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lagg.control.messages import ChoiceJson, ExplanationJson
     from lagg.records import LaggRecord
 
-HEAD_BYTES = 512
-"""More of a frame than any header that a hash reads."""
+HEAD_BYTES = 2038
+"""As much of a frame as a worker looks into."""
 
 CAPTURE_BYTES_MAX = 64 << 20
 """A capture file's limit: half a million frames of 128 bytes."""
@@ -155,12 +155,20 @@ def explain_page(found: ExplanationJson, paint: Paint) -> str:
     if found["hash"] is not None:
         bucket = "none" if found["bucket"] is None else found["bucket"]
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
+        lines += _counted_lines(found)
     lines.append(f"  as of generation {found['generation']}")
     lines += [
         f"  were {each['port']} down: {_other_words(each['choice'], found['choice'])}"
         for each in found["without"]
     ]
     return "\n".join(lines)
+
+
+def _counted_lines(found: ExplanationJson) -> list[str]:
+    """Which headers counted, and what they are inside of."""
+    inside = f" inside {', '.join(found['tunnels'])}" if found["tunnels"] else ""
+    counted = ", ".join(found["counted"])
+    return [f"  counted{inside}: {counted}"] if counted else []
 
 
 def _other_words(other: ChoiceJson, now: ChoiceJson) -> str:

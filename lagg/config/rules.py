@@ -159,6 +159,8 @@ def layers(value: object) -> tuple[HashLayer, ...]:
             raise BadValueError(f"no layer {shown(each)}; any of {listed(words)}")
         if value.count(each) > 1:
             raise BadValueError(f"{each} is given more than once")
+    if value == [HashLayer.INNER.value]:
+        raise BadValueError("inner says whose layers count: give l2, l3 or l4 as well")
     return tuple(layer for layer in HashLayer if layer.value in value)
 
 

@@ -32,7 +32,7 @@ from lagg.config.watches import (
     vlan_ids,
     watches,
 )
-from lagg.model import HashLayer, Proto
+from lagg.model import ALL_LAYERS, HashLayer, Proto
 from lagg.options import PORTS_MAX
 from lagg.watches import TAGS_MAX, VLAN_MAX, WATCHES_MAX
 
@@ -70,6 +70,7 @@ _PLAIN: Mapping[object, Schema] = {
     layers: {
         "type": "array",
         "items": {"enum": [layer.value for layer in HashLayer]},
+        "contains": {"enum": [layer.value for layer in ALL_LAYERS]},
         "minItems": 1,
         "uniqueItems": True,
     },

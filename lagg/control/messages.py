@@ -73,6 +73,8 @@ class ExplanationJson(TypedDict):
     proto: str
     generation: int
     hash: int | None
+    tunnels: list[str]  # whose inside counted, the outermost first
+    counted: list[str]  # each layer that did, with both ends
     bucket: int | None
     buckets: int
     choice: ChoiceJson
@@ -89,6 +91,8 @@ def explanation_json(found: Explanation) -> ExplanationJson:
         "proto": found.proto.value,
         "generation": found.generation,
         "hash": found.hash,
+        "tunnels": [*found.tunnels],
+        "counted": [*found.counted],
         "bucket": found.bucket,
         "buckets": found.buckets,
         "choice": _choice_json(found.choice),

@@ -9,13 +9,14 @@ Knows no protocol.
 import errno
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from lagg._native import ffi, lib
 from lagg.kernel import privileges
 from lagg.kernel.datapath import Datapath
+from lagg.kernel.lowered import lower
 from lagg.model import (
     BUSY_POLL_US_MAX,
     SNAPSHOTS_MAX,
@@ -23,23 +24,12 @@ from lagg.model import (
     WORKERS_MAX,
     Counters,
     Drop,
-    HashKind,
-    HashLayer,
     Transmit,
     Tuning,
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.plan import Plan
 
-_HASH_KINDS = {
-    HashKind.FNV1: lib.LAGG_HASH_FNV1,
-    HashKind.CRC32C: lib.LAGG_HASH_CRC32C,
-}
-_LAYERS = {
-    HashLayer.L2: lib.LAGG_LAYER_L2,
-    HashLayer.L3: lib.LAGG_LAYER_L3,
-    HashLayer.L4: lib.LAGG_LAYER_L4,
-}
 _TRANSMITS = {
     Transmit.PACKET: lib.LAGG_TRANSMIT_PACKET,
     Transmit.XDP: lib.LAGG_TRANSMIT_XDP,
@@ -367,7 +357,7 @@ class Device:
         OSError (EAGAIN) when too many snapshots are in limbo.
         """
         ticket = ffi.new("uint64_t *")
-        _check(lib.lagg_device_publish(self.pointer, _lower(plan), ticket))
+        _check(lib.lagg_device_publish(self.pointer, lower(plan), ticket))
         return int(ticket[0])
 
     def held_by(self, ticket: int) -> int | None:
@@ -418,14 +408,6 @@ class Device:
         )
 
 
-def flow_hash(plan: Plan, frame: bytes) -> int:
-    """The hash of an Ethernet frame under a plan.  ValueError for a runt."""
-    result = ffi.new("uint32_t *")
-    if lib.lagg_flow_hash(_lower(plan), frame, len(frame), result) != 0:
-        raise ValueError("shorter than an Ethernet header")
-    return int(result[0])
-
-
 def programs_at_egress(ifindex: int) -> int:
     """How many BPF programs an interface of this thread's namespace has there (tcx).
 
@@ -454,10 +436,6 @@ def _check(result: int) -> None:
         raise OSError(-result, os.strerror(-result))
 
 
-def _bits(slots: Iterable[int]) -> int:
-    return sum(1 << slot for slot in slots)
-
-
 def _drops(counts: Any) -> dict[Drop, int]:
     return {drop: int(counts[number]) for drop, number in _DROPS.items()}
 
@@ -470,28 +448,3 @@ def _port_counters(port: Any) -> PortCounters:
         rx_bytes=port.rx_bytes,
         drops=_drops(port.drops),
     )
-
-
-def _layers(plan: Plan) -> int:
-    layers: int = sum(_LAYERS[layer] for layer in plan.hash_layers)
-    either_way: int = lib.LAGG_LAYER_EITHER_WAY
-    return layers | either_way if plan.hash_symmetric else layers
-
-
-def _lower(plan: Plan) -> Any:
-    lowered = ffi.new("struct lagg_plan *")
-    lowered.spread = plan.spread.value
-    lowered.tx_drop = _DROPS[plan.tx_drop]
-    lowered.rx_drop = _DROPS[plan.rx_drop]
-    lowered.stride = plan.stride
-    lowered.ports = _bits(plan.ports)
-    lowered.rx_accept = _bits(plan.rx_accept)
-    lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
-    lowered.hash_layers = _layers(plan)
-    lowered.hash_seed = plan.hash_seed
-    lowered.rx_bytes_max = plan.rx_bytes_max
-    lowered.tx_slots_count = len(plan.tx_slots)
-    lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
-    for index in plan.held:
-        lowered.held[index // 8] |= 1 << index % 8
-    return lowered

@@ -7,15 +7,27 @@ it; what a dead port changes is a plan made anew.
 """
 
 import errno
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lagg.errors import LaggError
-from lagg.model import Drop, HashKind, Proto, Spread
+from lagg.model import Drop, HashKind, HashLayer, Proto, Spread
 from lagg.plan import damping
 from lagg.plan.election import link_active, members, why
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
+
+Ends = Mapping[HashLayer, tuple[str, str]]
+"""Source and destination of a frame by layer, as they are hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """The flow hash of a frame, and what it was made of."""
+
+    hash: int
+    tunnels: tuple[str, ...] = ()  # whose inside counts, the outermost first
+    ends: Ends = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,8 @@ class Explanation:
     proto: Proto
     generation: int
     hash: int | None  # None where the protocol does not ask for it
+    tunnels: tuple[str, ...]  # whose inside counted, the outermost first
+    counted: tuple[str, ...]  # each layer that did, with both ends
     bucket: int | None
     buckets: int  # entries of the table; 0 when nobody carries
     choice: Choice
@@ -73,15 +87,18 @@ def buckets(
 
 
 def explain(
-    name: str, shape: Shape, running: Plan, generation: int, flow_hash: int
+    name: str, shape: Shape, running: Plan, generation: int, hashed: Hashed
 ) -> Explanation:
     """The way of a frame with this hash; `running` is the plan of `shape`."""
+    flow_hash, by_flow = hashed.hash, running.spread is Spread.FLOW
     index = flow_hash % len(running.tx_slots) if _by_flow(running) else None
     return Explanation(
         lagg=name,
         proto=shape.proto,
         generation=generation,
-        hash=flow_hash if running.spread is Spread.FLOW else None,
+        hash=flow_hash if by_flow else None,
+        tunnels=hashed.tunnels if by_flow else (),
+        counted=_counted_layers(running, hashed) if by_flow else (),
         bucket=index,
         buckets=len(running.tx_slots) if index is not None else 0,
         choice=_choice(shape, running, flow_hash),
@@ -94,6 +111,15 @@ def explain(
             port.link.name for port in shape.ports if port.slot in running.rx_accept
         ),
         rx_drop=running.rx_drop,
+    )
+
+
+def _counted_layers(running: Plan, hashed: Hashed) -> tuple[str, ...]:
+    ends = hashed.ends.items()
+    return tuple(
+        f"{layer.value} {one} {other}"
+        for layer, (one, other) in ends
+        if layer in running.hash_layers
     )
 
 

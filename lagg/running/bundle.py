@@ -25,7 +25,8 @@ from typing import Any, Final, Self, TypeVarTuple
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.handover.saved import SavedHold, SavedLagg
-from lagg.kernel.native import Device, flow_hash
+from lagg.kernel.lowered import hashed
+from lagg.kernel.native import Device
 from lagg.link import Link
 from lagg.model import Drop, LaggConfig, Proto, Wanted
 from lagg.plan.changes import cause
@@ -458,8 +459,8 @@ class Bundle:
     def explain(self, frame: bytes) -> Explanation:
         """The way of a frame (no runt) under the snapshot the workers have."""
         generation = self.device.read().generation
-        hashed = flow_hash(self.plan, frame)
-        return explain(self.name, self.shape, self.plan, generation, hashed)
+        found = hashed(self.plan, frame)
+        return explain(self.name, self.shape, self.plan, generation, found)
 
     def buckets(self) -> tuple[Bucket, ...]:
         """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""

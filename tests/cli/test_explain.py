@@ -15,13 +15,14 @@ from scapy.packet import Packet
 from scapy.utils import wrpcap, wrpcapng
 
 from lagg import cli
-from lagg.cli.explain import neighbour
+from lagg.cli.explain import explain_page, neighbour
 from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import UsageError
 from lagg.cli.pcap import FormatError, frames
-from lagg.kernel.native import flow_hash
-from lagg.model import Drop, HashKind, LaggConfig, Options, Proto
-from lagg.plan.explain import Choice, Explanation, explain
+from lagg.control.messages import explanation_json
+from lagg.kernel import lowered
+from lagg.model import Drop, HashKind, HashLayer, LaggConfig, Options, Proto
+from lagg.plan.explain import Choice, Explanation, Hashed, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Shape
 from tests.control.world import World, shape_of
@@ -36,7 +37,7 @@ def shape(proto: Proto, *ports: str, **options: object) -> Shape:
 
 
 def explained(of: Shape, flow_hash: int) -> Explanation:
-    return explain("lagg0", of, plan(of), 17, flow_hash)
+    return explain("lagg0", of, plan(of), 17, Hashed(flow_hash))
 
 
 # What is answered
@@ -157,7 +158,7 @@ def test_fields_are_the_flow_that_scapy_writes(
     frame = frame_of(parse_fields(words.split()) | MACS)
     theirs = bytes(Ether(src=MACS["smac"], dst=MACS["dmac"]) / packet)
     under = plan(shape(Proto.LOADBALANCE, "eth0", hash=kind))
-    assert flow_hash(under, frame) == flow_hash(under, theirs)
+    assert lowered.hashed(under, frame) == lowered.hashed(under, theirs)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,24 @@ def test_a_neighbour_is_found_on_this_lagg_only() -> None:
     assert found == [None] * 3
     assert neighbour("192.0.2.1", "lagg0", ()) is None
     assert neighbour("\udcff", "lagg0", ROWS) is None  # a byte that is no UTF-8
+
+
+def test_what_counted_is_said_and_what_it_is_inside_of() -> None:
+    layers = HashLayer.L3, HashLayer.INNER
+    of = shape(Proto.LOADBALANCE, *PORTS, lagghash=layers)
+    ends = {
+        HashLayer.L2: ("02:00:5e:00:53:01", "02:00:5e:00:53:02"),
+        HashLayer.L3: ("192.0.2.1", "192.0.2.2"),
+    }
+    read = Hashed(7, ("vxlan", "ip"), ends)
+    found = explain("lagg0", of, plan(of), 17, read)
+    assert found.tunnels == ("vxlan", "ip")
+    assert found.counted == ("l3 192.0.2.1 192.0.2.2",)
+    page = explain_page(explanation_json(found), lambda text, _: text)
+    assert "  counted inside vxlan, ip: l3 192.0.2.1 192.0.2.2" in page.splitlines()
+    static = shape(Proto.FAILOVER, *PORTS)
+    silent = explain("lagg0", static, plan(static), 17, read)
+    assert (silent.tunnels, silent.counted) == ((), ())
 
 
 # What is printed

@@ -208,6 +208,10 @@ BAD_FILES = [
         lagg("lagghash = [['l2']]"),
         "lagg0: lagghash: no layer ['l2']; any of l2, l3, l4",
     ),
+    (
+        lagg("lagghash = ['inner']"),
+        "lagg0: lagghash: inner says whose layers count: give l2, l3 or l4 as well",
+    ),
     (lagg("lagghash = ['l2', 'l2']"), "lagg0: lagghash: l2 is given more than once"),
     (
         lagg("hash = 'crc32'"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.config.files import parse_toml, to_toml
 from lagg.model import (
+    ALL_LAYERS,
     HashKind,
     HashLayer,
     LaggChange,
@@ -164,7 +165,8 @@ NAMES = ("lagg0", "lagg1", "lagg2", "lagg3")
 
 @st.composite
 def options(draw: st.DrawFn, seed: st.SearchStrategy[int | None]) -> Options:
-    layers = draw(st.sets(st.sampled_from(list(HashLayer)), min_size=1))
+    layers = draw(st.sets(st.sampled_from(ALL_LAYERS), min_size=1))
+    layers |= draw(st.sets(st.just(HashLayer.INNER)))
     return Options(
         lagghash=tuple(layer for layer in HashLayer if layer in layers),
         hash=draw(st.sampled_from(list(HashKind))),

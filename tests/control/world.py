@@ -36,7 +36,7 @@ from lagg.model import (
     Proto,
     Transmit,
 )
-from lagg.plan.explain import Bucket, Explanation, buckets, explain
+from lagg.plan.explain import Bucket, Explanation, Hashed, buckets, explain
 from lagg.plan.history import Cause
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
@@ -170,7 +170,7 @@ class FakeCommands:
 
     async def explain(self, name: str, frame: bytes) -> Explanation:
         shape = shape_of(self._config(name))
-        return explain(name, shape, plan(shape), 17, len(frame))
+        return explain(name, shape, plan(shape), 17, Hashed(len(frame)))
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         shape = shape_of(self._config(name))

@@ -8,10 +8,15 @@ import pytest
 from scapy.layers.l2 import Ether
 
 from bench.publish import EMPTY
-from lagg.kernel.native import flow_hash
+from lagg.kernel.lowered import hashed
 from lagg.model import ALL_LAYERS, BUCKETS, HashKind, HashLayer
 from lagg.plan.plan import Plan
 from tests.kernel.flow_model import FRAMES, MODELS, Counted, fields, turned
+
+
+def flow_hash(plan: Plan, frame: bytes) -> int:
+    return hashed(plan, frame).hash
+
 
 EACH_LAYER = [ALL_LAYERS, *((layer,) for layer in ALL_LAYERS)]
 

@@ -104,10 +104,10 @@ bucket(const struct lagg *lagg)
 {
     const uint8_t bytes[TEST_FRAME_BYTES] = {
         2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, TEST_TYPE >> 8, TEST_TYPE & 0xff};
-    uint32_t hash;
+    struct lagg_hashed hashed;
 
-    CHECK(lagg_flow_hash(&lagg->plan, bytes, sizeof bytes, &hash) == 0);
-    return hash % LAGG_BUCKETS;
+    CHECK(lagg_flow_hash(&lagg->plan, bytes, sizeof bytes, &hashed) == 0);
+    return hashed.hash % LAGG_BUCKETS;
 }
 
 static void

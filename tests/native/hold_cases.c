@@ -191,11 +191,11 @@ static uint32_t
 index_of(const struct lagg_plan *plan, uint32_t number)
 {
     uint8_t bytes[VNET_BYTES + FRAME_BYTES_MIN];
-    uint32_t hash = 0;
+    struct lagg_hashed hashed = {0};
 
     frame_make(bytes, number, FRAME_BYTES_MIN);
-    CHECK(lagg_flow_hash(plan, bytes + VNET_BYTES, FRAME_BYTES_MIN, &hash) == 0);
-    return hash % plan->tx_slots_count;
+    CHECK(lagg_flow_hash(plan, bytes + VNET_BYTES, FRAME_BYTES_MIN, &hashed) == 0);
+    return hashed.hash % plan->tx_slots_count;
 }
 
 /* Every flow by its own port, but that those of index 1 wait or go by port 'one'. */

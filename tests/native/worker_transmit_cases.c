@@ -16,7 +16,7 @@ static bool
 frame_is_for(const struct lagg_plan *plan, uint32_t number, uint32_t slot)
 {
     uint8_t bytes[VNET_BYTES + FRAME_BYTES_MIN];
-    uint32_t hash = 0;
+    struct lagg_hashed hashed = {0};
 
     switch (plan->spread) {
     case LAGG_SPREAD_FIRST:
@@ -25,8 +25,8 @@ frame_is_for(const struct lagg_plan *plan, uint32_t number, uint32_t slot)
         return slot == number % plan->tx_slots_count;
     case LAGG_SPREAD_FLOW:
         frame_make(bytes, number, FRAME_BYTES_MIN);
-        CHECK(lagg_flow_hash(plan, bytes + VNET_BYTES, FRAME_BYTES_MIN, &hash) == 0);
-        return slot == hash % plan->tx_slots_count;
+        CHECK(lagg_flow_hash(plan, bytes + VNET_BYTES, FRAME_BYTES_MIN, &hashed) == 0);
+        return slot == hashed.hash % plan->tx_slots_count;
     default:
         return true;
     }

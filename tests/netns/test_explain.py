@@ -3,7 +3,8 @@
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -149,6 +150,69 @@ def test_a_flow_by_its_fields_is_the_one_that_a_program_sends(
             assert senders(bare, port) == out["choice"]["ports"]
     finally:
         bare.near.run("ip", "addr", "flush", "dev", LAGG)
+
+
+@pytest.mark.parametrize("layers", [["l2", "l3", "l4"], ["l2", "l3", "l4", "inner"]])
+def test_with_inner_the_flows_of_a_vxlan_spread_over_all_ports(
+    bare: Bare, layers: list[str]
+) -> None:
+    """The kernel's own tunnel; explain says of each frame where it went."""
+    bare.steer.set(proto="loadbalance", lagghash=layers)
+    with vxlan(bare):
+        found = carried(bare, range(5000, 5000 + FLOWS))
+    ports = [port for port, _ in found.values()]
+    said = told(bare, [wire for _, wire in found.values()])
+    assert [each["choice"]["ports"] for each in said] == [[port] for port in ports]
+    inner = "inner" in layers
+    assert len({*ports}) == (len(PORTS) if inner else 1)
+    assert {tuple(each["tunnels"]) for each in said} == {("vxlan",) if inner else ()}
+    counted = {each["counted"][1] for each in said}
+    assert counted == {f"l3 {' '.join(INSIDE if inner else OUTSIDE)}"}
+
+
+OUTSIDE, INSIDE = ("192.0.2.1", "192.0.2.2"), ("198.18.5.1", "198.18.5.2")
+INNER_PORT_AT = 84
+"""Where the source port is of a datagram that a frame in VXLAN over IPv4 carries."""
+
+
+@contextmanager
+def vxlan(bare: Bare) -> Iterator[None]:
+    """vx0 over the lagg, to a host that is known and never answers."""
+    of_vxlan = ("id", "5", "local", OUTSIDE[0], "remote", OUTSIDE[1])
+    one_port = ("dstport", "4789", "srcport", "50000", "50001")
+    bare.near.run("ip", "addr", "add", f"{OUTSIDE[0]}/24", "dev", LAGG)
+    bare.near.run("ip", "link", "add", "vx0", "type", "vxlan", *of_vxlan, *one_port)
+    try:
+        bare.near.run("ip", "link", "set", "vx0", "addrgenmode", "none", "up")
+        bare.near.run("ip", "addr", "add", f"{INSIDE[0]}/24", "dev", "vx0")
+        for name, address in ((LAGG, OUTSIDE[1]), ("vx0", INSIDE[1])):
+            known = (address, "lladdr", "02:00:5e:00:53:99", "nud", "permanent")
+            bare.near.run("ip", "neigh", "replace", *known, "dev", name)
+        yield
+    finally:
+        bare.near.run("ip", "link", "del", "vx0")
+        bare.near.run("ip", "addr", "flush", "dev", LAGG)
+
+
+def carried(bare: Bare, sports: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+    """Port and frame of a datagram from each source port through vx0."""
+    found: dict[int, tuple[str, bytes]] = {}
+
+    def seen() -> bool:
+        for number, end in enumerate(ends):
+            for each in end.take():
+                sport = int.from_bytes(each.wire[INNER_PORT_AT : INNER_PORT_AT + 2])
+                if each.wire[36:38] == (4789).to_bytes(2) and sport in sports:
+                    found[sport] = PORTS[number], each.wire
+        return len(found) == len(sports)
+
+    with bare.watched() as ends:
+        for sport in sports:
+            with bare.near.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+                sending.bind((INSIDE[0], sport))
+                sending.sendto(b"hello", (INSIDE[1], 9))
+        wait_until(seen, DEADLINE_S, "all datagrams leave")
+    return found
 
 
 def explained_inside(bare: Bare, fields: str) -> dict[str, Any]:

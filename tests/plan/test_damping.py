@@ -15,7 +15,7 @@ from lagg.model import Agreement, Proto
 from lagg.plan import damping, delays, election, gate
 from lagg.plan.changes import cause, news
 from lagg.plan.damping import due_at
-from lagg.plan.explain import explain
+from lagg.plan.explain import Hashed, explain
 from lagg.plan.penalty import HALF_LIFE_NS, PENALTY_MAX, REUSE, SUPPRESS, Penalty
 from lagg.plan.plan import Plan, plan, standings
 from lagg.plan.shape import Shape
@@ -142,7 +142,7 @@ def test_the_last_that_could_carry_is_never_kept_out(proto: Proto) -> None:
 def test_who_is_kept_out_carries_when_the_others_are_lost(proto: Proto) -> None:
     kept = _kept_out(shape_of(proto, ports=2, damping=True))
     assert {*plan(kept).tx_slots} == {1}
-    said = explain("lagg0", kept, plan(kept), 1, 0)
+    said = explain("lagg0", kept, plan(kept), 1, Hashed(0))
     assert dict(said.without)["eth1"].ports == ("eth0",)
     alone = settled(kept, with_carrier(kept, 1, up=False), 30 * NS_OF_MS)
     assert {*plan(alone).tx_slots} == {0}

@@ -13,7 +13,7 @@ from lagg.lacp.values import NS_OF_MS
 from lagg.link import Link, Modes
 from lagg.model import Agreement, Options, Proto
 from lagg.plan.delays import due_at, settled
-from lagg.plan.explain import explain
+from lagg.plan.explain import Hashed, explain
 from lagg.plan.plan import plan, reason
 from lagg.plan.shape import Port, Shape
 
@@ -163,7 +163,7 @@ def test_a_delay_that_is_made_shorter_ends_a_wait_sooner() -> None:
 def test_explain_says_who_would_carry_were_a_port_down_for_good() -> None:
     before = shape_of(up=(0,))
     shape = settled(before, with_carrier(before, 1, up=True), 0)
-    found = explain("lagg0", shape, plan(shape), 1, 0)
+    found = explain("lagg0", shape, plan(shape), 1, Hashed(0))
     assert dict(found.without)["eth0"].ports == ()
     assert dict(found.without)["eth1"].ports == ("eth0",)
 

@@ -17,7 +17,7 @@ from lagg.model import Options, PortOptions, Proto, Reselect
 from lagg.plan.delays import due_at
 from lagg.plan.delays import settled as delays_settled
 from lagg.plan.election import elected, settled, why
-from lagg.plan.explain import explain
+from lagg.plan.explain import Hashed, explain
 from lagg.plan.plan import Plan, plan, standings
 from lagg.plan.shape import Shape
 from tests.plan.test_delays import port_of, with_carrier
@@ -268,7 +268,7 @@ def test_with_too_few_links_nothing_is_carried() -> None:
 
 def test_why_tells_who_would_carry_by_preference() -> None:
     shape = after(shape_of(reselect=Reselect.FAILURE), 0, back=0)
-    found = explain("lagg0", shape, plan(shape), 1, 0)
+    found = explain("lagg0", shape, plan(shape), 1, Hashed(0))
     assert found.choice.ports == ("eth1",)
     assert found.why == (
         "it carried when eth0, the preferred, was back: reselect failure"
@@ -327,7 +327,7 @@ def test_failover_rx_all_takes_frames_of_every_group(proto: Proto) -> None:
 @pytest.mark.parametrize("proto", SPREADS)
 def test_explain_says_which_group_carries(proto: Proto) -> None:
     shape = shape_of(proto, FOUR, 4)
-    found = explain("lagg0", shape, plan(shape), 1, 7)
+    found = explain("lagg0", shape, plan(shape), 1, Hashed(7))
     assert found.why.endswith("of the groups by priority that of eth0, eth1 carries")
 
 
