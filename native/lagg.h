@@ -24,6 +24,7 @@ enum lagg_limit {
     LAGG_BUCKETS = 256,   /* entries of a plan's table */
     LAGG_WORKERS_MAX = 8, /* threads that may carry one lagg */
     LAGG_BUSY_POLL_US_MAX = 1000,
+    LAGG_KEPT_OUT_MAX = 40, /* MACs: one of each port's, and a watch's groups */
     LAGG_SNAPSHOTS_MAX = 16 /* published and in limbo; more is -EAGAIN */
 };
 
@@ -226,6 +227,13 @@ int lagg_device_set_filtered(struct lagg_device *device, uint32_t slot, int filt
  * are at first; else its workers do not see them.  Live.  -ENOENT, or what
  * SO_ATTACH_FILTER answers. */
 int lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit);
+
+/* Has 'count' MACs, of 6 bytes each, be those whose frames, coming in by the port, are
+ * none of the lagg's, in place of those before: somebody else hears them, and its
+ * workers do not see them.  Live.  -ENOENT, -E2BIG for more than LAGG_KEPT_OUT_MAX, or
+ * what SO_ATTACH_FILTER answers. */
+int lagg_device_keep_out(
+    struct lagg_device *device, uint32_t slot, const uint8_t *macs, uint32_t count);
 
 /* Whether a snapshot names the slot that some worker may still read: 1 or 0; -ENOENT
  * when there is no port. */

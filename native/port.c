@@ -23,31 +23,29 @@ rings_live(const struct lagg_port *port)
 }
 
 static int
-ring_admit(const struct lagg_port *port, int fd)
-{
-    if (!port->wish->lacp) {
-        return filter_admit_without_lacp(fd);
-    }
-    /* A fanout does not heed its members' PACKET_IGNORE_OUTGOING. */
-    return port->rings_count == 1 ? filter_remove(fd) : filter_admit(fd);
-}
-
-static int
 rings_admit(const struct lagg_port *port, uint32_t set)
 {
     int error = 0;
 
     for (uint32_t i = 0; i < port->rings_count && error == 0; i++) {
-        error = ring_admit(port, port->rings[set][i].fd);
+        error = filter_admit(port->rings[set][i].fd, &port->wish->admission);
     }
     return error;
 }
 
 int
-port_admit(struct lagg_port *port, bool lacp)
+port_admit(struct lagg_port *port, const struct admission *admission)
 {
-    port->wish->lacp = lacp;
-    return rings_admit(port, rings_live(port));
+    struct admission before = port->wish->admission;
+    int error;
+
+    port->wish->admission = *admission;
+    error = rings_admit(port, rings_live(port));
+    if (error != 0) {
+        port->wish->admission = before;
+        rings_admit(port, rings_live(port)); /* what was so is not refused now */
+    }
+    return error;
 }
 
 static void
@@ -216,8 +214,9 @@ port_open(struct lagg_port *port, int ifindex, uint32_t rings_count, bool xdp)
     int error;
 
     port_init(port, ifindex, rings_count);
+    port->own.admission = (struct admission){.shared = rings_count > 1, .lacp = true};
     if ((error = sender_open(port)) != 0 || (error = rings_open(port, 0)) != 0 ||
-        (error = port_admit(port, true)) != 0) {
+        (error = rings_admit(port, 0)) != 0) {
         port_close(port);
         return error;
     }

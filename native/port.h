@@ -174,12 +174,21 @@ int filter_shut(int fd);
 /* What arrives, at no cost: PACKET_IGNORE_OUTGOING keeps out what the port sends. */
 int filter_remove(int fd);
 
-/* The same for a ring that shares, on which that option is without effect. */
-int filter_admit(int fd);
+/* Frames to these MACs somebody else consumes. */
+struct kept_out {
+    uint32_t count;
+    uint8_t macs[LAGG_KEPT_OUT_MAX][6];
+};
 
-/* The same but for LACP and Marker PDUs: somebody else consumes them.  Those of other
- * slow protocols, and all with a tag, are frames like any other. */
-int filter_admit_without_lacp(int fd);
+struct admission {
+    bool shared; /* with other rings: on such a one that option is without effect */
+    bool lacp; /* else somebody else consumes LACP and Marker PDUs; those of other slow
+                * protocols, and all with a tag, are frames like any other */
+    struct kept_out kept_out;
+};
+
+/* What arrives, but for what is not admitted; at no cost, when all is. */
+int filter_admit(int fd, const struct admission *admission);
 
 /* ---- packet.c ---------------------------------------------------------------------
  */
@@ -341,13 +350,13 @@ struct port_work {
 
 /* What is wanted of a port: of the shared memory that the control thread writes. */
 struct port_wish {
-    _Atomic uint32_t live; /* (a) the set of rings that workers read */
-    _Atomic bool xdp;      /* (a) frames that can may leave by AF_XDP */
-    _Atomic bool filtered; /* (a) */
-    bool lacp;             /* (x) the rings take LACP and Marker PDUs */
-    bool accepted;         /* (x) the last plan that named it took its frames */
-    uint32_t changed;      /* (x) how often the sets were changed */
-    uint64_t overruns;     /* (x) frames the kernel had no entry for */
+    _Atomic uint32_t live;      /* (a) the set of rings that workers read */
+    _Atomic bool xdp;           /* (a) frames that can may leave by AF_XDP */
+    _Atomic bool filtered;      /* (a) */
+    struct admission admission; /* (x) what the rings take */
+    bool accepted;              /* (x) the last plan that named it took its frames */
+    uint32_t changed;           /* (x) how often the sets were changed */
+    uint64_t overruns;          /* (x) frames the kernel had no entry for */
 };
 
 /* The sockets of one port. */
@@ -421,9 +430,9 @@ port_ring(struct lagg_port *port, uint32_t worker)
     return &port->rings[live][worker];
 }
 
-/* Whether the rings take LACP and Marker PDUs from now on, as they do at first.  0 or
- * -errno; then some may and some may not. */
-int port_admit(struct lagg_port *port, bool lacp);
+/* What the rings take from now on; at first LACP and Marker PDUs, too, to any MAC.  0,
+ * or -errno: nothing has changed. */
+int port_admit(struct lagg_port *port, const struct admission *admission);
 
 /* Opens the set of rings that is not live, shut.  For any thread.  -EBUSY when it is
  * open, or what packet(7) answers. */

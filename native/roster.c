@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct lagg_port *
 slot_port(const struct lagg_device *device, uint32_t slot)
@@ -168,16 +169,33 @@ int
 lagg_device_admit_lacp(struct lagg_device *device, uint32_t slot, int admit)
 {
     struct lagg_port *port = slot_port(device, slot);
-    int error;
+    struct admission admission;
 
     if (port == NULL) {
         return -ENOENT;
     }
-    error = port_admit(port, admit != 0);
-    if (error != 0) {
-        port_admit(port, admit == 0); /* what was so before is not refused now */
+    admission = port->wish->admission;
+    admission.lacp = admit != 0;
+    return port_admit(port, &admission);
+}
+
+int
+lagg_device_keep_out(
+    struct lagg_device *device, uint32_t slot, const uint8_t *macs, uint32_t count)
+{
+    struct lagg_port *port = slot_port(device, slot);
+    struct admission admission;
+
+    if (count > LAGG_KEPT_OUT_MAX) {
+        return -E2BIG;
     }
-    return error;
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    admission = port->wish->admission;
+    admission.kept_out.count = count;
+    memcpy(admission.kept_out.macs, macs, count * sizeof admission.kept_out.macs[0]);
+    return port_admit(port, &admission);
 }
 
 void

@@ -9,7 +9,7 @@ Knows no protocol.
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -351,11 +351,13 @@ class Device:
         """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
         _check(lib.lagg_device_admit_lacp(self.pointer, slot, admit))
 
-    def publish(self, plan: Plan) -> int:
-        """Publishes a plan and returns its ticket; never blocks.
+    def keep_out(self, slot: int, macs: Collection[str]) -> None:
+        """Frames to these MACs, by a port, are none of the lagg's.  OSError."""
+        octets = bytes.fromhex("".join(macs).replace(":", ""))
+        _check(lib.lagg_device_keep_out(self.pointer, slot, octets, len(macs)))
 
-        OSError (EAGAIN) when too many snapshots are in limbo.
-        """
+    def publish(self, plan: Plan) -> int:
+        """Publishes a plan; its ticket.  Never blocks; OSError (EAGAIN): full limbo."""
         ticket = ffi.new("uint64_t *")
         _check(lib.lagg_device_publish(self.pointer, lower(plan), ticket))
         return int(ticket[0])

@@ -66,6 +66,7 @@ class _Path:
     machines: dict[LinkWatch, Watcher] = field(default_factory=dict)
     carries: bool = False  # as the machines were told
     probe: Probe | None = None  # None: not open yet
+    kept_out: frozenset[Mac] = frozenset()  # from the lagg
     retry_at: int | None = None
     due_at: int = NEVER  # the earliest of its machines, or before it
 
@@ -230,6 +231,8 @@ class Watching:
                 for watch in tuple(path.machines):
                     self._end(number, path, watch, now)
                 del self._paths[number]
+                if self._bundle.shape.find(path.ifindex) is not None:
+                    self._keep_out(path, frozenset())
                 self._tasks.begin(self._ears.close, (number,))
         known = {path.slot: (n, path) for n, path in self._paths.items()}
         for slot, port in ports.items():
@@ -280,7 +283,7 @@ class Watching:
             self._ears.send(number, frame)
 
     def _admit(self) -> None:
-        """Each NIC lets in what may come by its port."""
+        """Each NIC lets in what may come by its port, and that is not the lagg's."""
         paths = self._paths.values()
         shared = {
             path.mac
@@ -291,7 +294,24 @@ class Watching:
         for path in paths:
             if path.probe is not None:
                 wanted = (machine.macs for machine in path.machines.values())
-                path.probe.admit({path.mac, *shared, *chain.from_iterable(wanted)})
+                macs = frozenset({path.mac, *shared, *chain.from_iterable(wanted)})
+                self._keep_out(path, macs)
+                path.probe.admit(macs)
+
+    def _keep_out(self, path: _Path, macs: frozenset[Mac]) -> None:
+        """Frames to these MACs go up to nobody on the lagg, and a bridge floods none.
+
+        Nor are they traffic for whose sake the kernel would be asked for carriers.
+        """
+        if path.kept_out == macs:
+            return
+        try:
+            self._bundle.device.keep_out(path.slot, macs)
+        except OSError as error:
+            failed = LaggError.of_os(self._bundle.name, "filter probes", error)
+            log.warning("%s", failed)
+        else:
+            path.kept_out = macs
 
     # ---- sockets -------------------------------------------------------------------
 

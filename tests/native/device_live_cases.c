@@ -79,12 +79,21 @@ lagg_read(struct lagg *lagg)
 
 /* A frame comes in by the port. */
 static void
+wire_put_to(struct lagg *lagg, const uint8_t to[6], uint16_t type, uint8_t first)
+{
+    uint8_t bytes[TEST_FRAME_BYTES] = {
+        [6] = 2, [11] = 2, [12] = (uint8_t)(type >> 8), (uint8_t)type, first};
+
+    memcpy(bytes, to, 6);
+    CHECK(write(lagg->wire, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
+}
+
+static void
 wire_put(struct lagg *lagg, uint16_t type, uint8_t first)
 {
-    const uint8_t bytes[TEST_FRAME_BYTES] = {0x01, 0x80, 0xc2, 0, 0, 2, 2, 0, 0, 0, 0,
-        2, (uint8_t)(type >> 8), (uint8_t)type, first};
+    const uint8_t group[] = {0x01, 0x80, 0xc2, 0, 0, 2};
 
-    CHECK(write(lagg->wire, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
+    wire_put_to(lagg, group, type, first);
 }
 
 /* What has come in by the port, when all of it has been looked at. */
@@ -193,6 +202,44 @@ lacp_and_markers_come_up_as_long_as_they_are_admitted(struct lagg *lagg)
     }
 }
 
+/* One frame to each of these MACs, and one behind them to another.  How many came up.
+ */
+static uint64_t
+received_to(struct lagg *lagg, const uint8_t macs[][6], uint32_t count)
+{
+    const uint8_t other[] = {2, 0, 0, 0, 0, 1};
+    uint64_t before = received(lagg);
+
+    for (uint32_t i = 0; i < count; i++) {
+        wire_put_to(lagg, macs[i], TEST_TYPE, 0);
+    }
+    wire_put_to(lagg, other, TEST_TYPE, 0);
+    WAIT_UNTIL(received(lagg) > before);
+    return received(lagg) - before - 1;
+}
+
+static void
+what_is_kept_out_comes_up_no_more_and_all_else_does(struct lagg *lagg)
+{
+    const uint8_t macs[][6] = {{0x62, 1, 2, 3, 4, 5}, {1, 0, 0x5e, 0x90, 0, 1}};
+    const uint8_t near[][6] = {{0x62, 1, 2, 3, 4, 4}, {1, 0, 0x5e, 0x91, 0, 1}};
+
+    for (int lacp = 0; lacp < 2; lacp++) {
+        check_about("kept out", (uint32_t)lacp);
+        CHECK(lagg_device_admit_lacp(lagg->device, PORT, lacp) == 0);
+        CHECK(received_to(lagg, macs, 2) == 2);
+        CHECK(lagg_device_keep_out(lagg->device, PORT, macs[0], 2) == 0);
+        CHECK(received_to(lagg, macs, 2) == 0);
+        CHECK(received_to(lagg, near, 2) == 2);
+        CHECK(pdus_received(lagg) == (lacp == 1 ? 3 : 1));
+        CHECK(lagg_device_keep_out(
+                  lagg->device, PORT, macs[0], LAGG_KEPT_OUT_MAX + 1) == -E2BIG);
+        CHECK(received_to(lagg, macs, 2) == 0);
+        CHECK(lagg_device_keep_out(lagg->device, PORT, macs[0], 0) == 0);
+    }
+    CHECK(received_to(lagg, macs, 2) == 2);
+}
+
 /* Where there is no AF_XDP it is no way, however often it is wished for. */
 static void
 a_port_sends_as_it_is_told_where_it_can(struct lagg *lagg)
@@ -230,6 +277,7 @@ a_slot_without_a_port_is_told_nothing(struct lagg *lagg)
     for (uint32_t slot = PORT + 1; slot < LAGG_PORTS_MAX + 2; slot++) {
         check_about("no port", slot);
         CHECK(lagg_device_admit_lacp(lagg->device, slot, 0) == -ENOENT);
+        CHECK(lagg_device_keep_out(lagg->device, slot, NULL, 0) == -ENOENT);
         CHECK(lagg_device_set_filtered(lagg->device, slot, 1) == -ENOENT);
         CHECK(
             lagg_device_set_transmit(lagg->device, slot, LAGG_TRANSMIT_XDP) == -ENOENT);
@@ -246,6 +294,7 @@ main(void)
     frames_and_buckets_are_what_was_counted(&lagg);
     who_waits_is_told_of_the_next_frame_and_of_no_other(&lagg);
     lacp_and_markers_come_up_as_long_as_they_are_admitted(&lagg);
+    what_is_kept_out_comes_up_no_more_and_all_else_does(&lagg);
     a_port_sends_as_it_is_told_where_it_can(&lagg);
     a_port_knows_whether_it_is_filtered(&lagg);
     a_slot_without_a_port_is_told_nothing(&lagg);

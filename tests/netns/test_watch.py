@@ -24,6 +24,7 @@ FLOWS = 16
 FLOW_AT = 14 + 20 + 8 + 16
 """Where a frame of a stream says its flow."""
 
+FEW = 10
 THIRD = "02:00:5e:00:53:03"
 FORGED = 30
 """Frames that came in at a port, feigning an answer; more than two are judged."""
@@ -331,6 +332,34 @@ def test_a_probe_by_a_port_on_standby_teaches_nobody_a_way(world: WatchedLagg) -
     neighbours = json.loads(world.host.run("ip", "-j", "neigh").stdout)
     of_ours = {each["lladdr"] for each in neighbours if each["dst"] == OURS}
     assert of_ours == {mac}
+
+
+@pytest.mark.parametrize("watch", [ARP_WATCH, NS], ids=["arp", "ns"])
+def test_answers_go_to_the_watch_and_not_to_the_lagg(
+    world: WatchedLagg, watch: str
+) -> None:
+    macs = {bytes.fromhex(each.replace(":", "")) for each in world.probe_macs}
+    with Capture(world.a, LAGG) as seen, Capture(world.a, "p1") as wire:
+        world.watch(watch, proto="loadbalance")
+        answers = 0
+
+        def answered_often() -> bool:
+            nonlocal answers
+            answers += sum(each.wire[:6] in macs for each in wire.take())
+            return answers >= FEW
+
+        world.wait(answered_often, "some answers came in")
+        assert world.states() == [["up"], ["up"]]
+        assert [each for each in seen.take() if each.wire[:6] in macs] == []
+        world.steer.set(watch=[])
+        frame = bytes(arp_reply(world.probe_macs[1]))
+        with world.host.packet_socket("eth0") as into:
+
+            def is_the_lagg_s() -> bool:
+                into.send(frame)
+                return any(each.wire[:6] in macs for each in seen.take())
+
+            world.wait(is_the_lagg_s, "without a watch it is a frame like any other")
 
 
 # ---- what it outlives, and what is refused -----------------------------------------

@@ -321,11 +321,13 @@ def test_a_session_hears_its_own_port_alone_and_says_when_it_ends() -> None:
         reasons = [p.watched.verdicts[0].reason for p in lagg.bundle.shape.ports]
         assert reasons == ["no packet of the partner yet", "the partner says down"]
         admitted = [wire.admitted for wire in lagg.far.wires.values()]
+        assert lagg.device.kept_out == dict(enumerate(admitted))
         macs = [probe_mac(p.home_mac, p.slot) for p in lagg.bundle.shape.ports]
         assert admitted == [{mac, mac_of(MAC_OPEN_VSWITCH)} for mac in macs]
         lagg.far.probes.clear()
         lagg.change(watch=())
         assert lagg.far.probes == [0, 1]
+        assert lagg.device.kept_out == {0: set(), 1: set()}
         lagg.bundle.give_up()
 
     run(work)

@@ -10,7 +10,7 @@ import errno
 import os
 import selectors
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -105,6 +105,7 @@ class NotedDevice:
         self.stuck = False
         self.behind = 0
         self.asked: list[set[int]] = []  # whom it sent to, when a grace period was due
+        self.kept_out: dict[int, set[str]] = {}
 
     def publish(self, plan: Plan) -> int:
         if self.stuck:
@@ -132,6 +133,9 @@ class NotedDevice:
 
     def set_carrier(self, up: bool) -> None:
         """The plan says so, too."""
+
+    def keep_out(self, slot: int, macs: Collection[str]) -> None:
+        self.kept_out[slot] = {*macs}
 
 
 class Line:
