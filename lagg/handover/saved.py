@@ -15,7 +15,7 @@ from lagg.lacp.key import IDENTITIES
 from lagg.lacp.saved import SavedEngine
 from lagg.lacp.values import NS_OF_MS, U32, Count, Instant, PortNumber
 from lagg.link import Ifindex, Link, RxFilter
-from lagg.model import BUCKETS, Drop, Options, PortOptions, Proto, Wanted
+from lagg.model import ALL_LAYERS, BUCKETS, Drop, Options, PortOptions, Proto, Wanted
 from lagg.option_row import Option, Whole
 from lagg.options import ANNOUNCE_MS_MAX, OPTIONS, PORT_OPTIONS, PORTS_MAX
 from lagg.plan.buckets import Slot
@@ -144,7 +144,8 @@ def _check_penalties(shape: Shape, now: Instant) -> None:
 def _check_options(options: Options, of_ports: Mapping[str, PortOptions]) -> None:
     seed = options.hash_seed
     _hold(seed is not None, "shape.options.hash_seed: not drawn")
-    _hold(bool(options.lagghash), "shape.options.lagghash: none")
+    counted = not set(ALL_LAYERS).isdisjoint(options.lagghash)
+    _hold(counted, "shape.options.lagghash: none of l2, l3, l4")
     _check_ranges(options, OPTIONS, "shape.options")
     for name, chosen in of_ports.items():
         _check_ranges(chosen, PORT_OPTIONS, f"shape.port_options.{name}")

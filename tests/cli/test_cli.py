@@ -174,7 +174,7 @@ def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> Non
         (
             "set lagg0 --rr-limit 4294967296",
             "laggctl: lagg0: rr_limit: 4294967296 is not a whole number from 0 to"
-            " 4294967295 (EINVAL)",
+            " 4294967295, or random (EINVAL)",
         ),
         (
             "set lagg0 --flowid-shift -1",
@@ -183,12 +183,13 @@ def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> Non
         ),
         (
             "set lagg0 --lagghash=",
-            "laggctl: lagg0: lagghash: [] is not a list of one or more of l2, l3, l4"
-            " (EINVAL)",
+            "laggctl: lagg0: lagghash: [] is not a list of one or more of l2, l3, l4,"
+            " inner (EINVAL)",
         ),
         (
             "set lagg0 --lagghash l2,l5",
-            "laggctl: lagg0: lagghash: no layer 'l5'; any of l2, l3, l4 (EINVAL)",
+            "laggctl: lagg0: lagghash: no layer 'l5'; any of l2, l3, l4, inner"
+            " (EINVAL)",
         ),
         ("destroy lagg9", "laggctl: lagg9: no such lagg (ENXIO)"),
         ("show lagg9", "laggctl: lagg9: no such lagg (ENXIO)"),

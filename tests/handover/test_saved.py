@@ -27,6 +27,7 @@ from lagg.model import (
     Agreement,
     Drop,
     HashKind,
+    HashLayer,
     LaggConfig,
     MacPolicy,
     Options,
@@ -248,7 +249,7 @@ REFUSED: dict[str, Change] = {
     "shape.homes: not in": of_shape(homes=(9,) * 256),
     "shape.options.hash_seed": of_options(hash_seed=None),
     "shape.options.lagghash": of_options(lagghash=()),
-    "shape.options.rr_limit": of_options(rr_limit=0),
+    "shape.options.rr_limit": of_options(rr_limit=-1),
     "shape.options.lacp_max_ports": of_options(lacp_max_ports=33),
     "shape.port_options.eth10": of_shape(port_options={"eth10": PortOptions(1 << 20)}),
     "moves: an index": of_lagg(moves=((1, 0), (1, 0))),
@@ -278,6 +279,12 @@ def test_what_no_lagg_can_be_is_refused_with_its_place(place: str) -> None:
     text = REFUSED[place](with_lacp()).text()
     with pytest.raises(ValueError, match=f"^{place}"):
         SavedLagg.of(text, NOW)
+
+
+def test_inner_alone_is_no_lagghash() -> None:
+    inner = of_options(lagghash=(HashLayer.INNER,))
+    with pytest.raises(ValueError, match=r"^shape\.options\.lagghash"):
+        SavedLagg.of(inner(with_lacp()).text(), NOW)
 
 
 @given(st.binary())

@@ -411,12 +411,13 @@ def shapes(draw: st.DrawFn) -> Shape:
         )
         for n, slot in enumerate(slots)
     )
-    layers = draw(st.sets(st.sampled_from(HashLayer), min_size=1))
+    layers = draw(st.sets(st.sampled_from(ALL_LAYERS), min_size=1))
+    layers |= draw(st.sets(st.just(HashLayer.INNER)))
     options = Options(
-        lagghash=tuple(layer for layer in ALL_LAYERS if layer in layers),
+        lagghash=tuple(layer for layer in HashLayer if layer in layers),
         hash=draw(st.sampled_from(HashKind)),
         hash_seed=draw(st.integers(0, 2**32 - 1)),
-        rr_limit=draw(st.integers(1, 2**32 - 1)),
+        rr_limit=draw(st.integers(0, 2**32 - 1)),
         failover_rx_all=draw(st.booleans()),
     )
     primary = draw(st.sampled_from(slots)) if slots else None
@@ -434,8 +435,8 @@ def test_every_plan_is_sound_for_c(asked: Shape) -> None:
     assert set(found.tx_slots) <= active
     assert found.rx_accept <= found.ports
     assert len(found.tx_slots) <= BUCKETS
-    assert found.stride >= 1
-    assert found.hash_layers
+    assert found.stride == asked.options.rr_limit >= 0
+    assert set(found.hash_layers) & set(ALL_LAYERS)
     # An empty table means that nobody could carry, and a table is never half a one.
     if asked.proto is Proto.LACP:
         active &= {p.slot for p in asked.ports if p.lacp == AGREED["D"]}
