@@ -86,9 +86,21 @@ def elected(shape: Shape) -> Slot | None:
         return best
     ours, held = shape.at(best), shape.at(shape.incumbent)
     due = shape.primary_due and ours == _named(shape)
-    if not held.usable or due or _takes_over(shape, [ours], [held]):
+    if not held.usable or due:
         return best
-    return held.slot
+    if _stand_in_alike(shape, ours, held) or not _takes_over(shape, [ours], [held]):
+        return held.slot
+    return best
+
+
+def _stand_in_alike(shape: Shape, ours: Port, held: Port) -> bool:
+    """Whether both only stand in for a named primary, and neither is above the other.
+
+    Bonding leaves the one that carries, then; without a name lagg(4) returns.
+    """
+    named = _named(shape)
+    alike = priority_of(shape, ours) == priority_of(shape, held)
+    return named is not None and ours != named and alike
 
 
 def _takes_over(shape: Shape, best: Sequence[Port], held: Sequence[Port]) -> bool:

@@ -192,7 +192,10 @@ def test_a_mode_is_the_same_by_its_number(number: int) -> None:
             {"up_delay_ms": 200, "down_delay_ms": 9},
         ),
         ({"mode": "1", "primary_reselect": "failure"}, {"reselect": "failure"}),
-        ({"mode": "1", "primary_reselect": "1"}, {"reselect": "better"}),
+        (
+            {"mode": "1", "primary_reselect": "1", "primary": "eth1"},
+            {"reselect": "better", "primary": "eth1"},
+        ),
         (
             {"mode": "4", "ad_actor_system": "02:00:5E:00:53:01"},
             {"lacp_system": "02:00:5e:00:53:01"},
@@ -238,6 +241,19 @@ def test_the_primary_is_named_and_those_behind_it_follow() -> None:
     assert found.ports == ["eth2", "eth1", "eth0"]
     assert found.keys["primary"] == "eth2"
     assert imported(mode="1", primary="eth2").ports == ["eth0", "eth1", "eth2"]
+
+
+@pytest.mark.parametrize("word", [None, "always", "better", "failure"])
+def test_without_a_primary_the_port_that_carries_is_left_where_it_is(
+    word: str | None,
+) -> None:
+    said = {} if word is None else {"primary_reselect": word}
+    assert imported(mode="1", **said).keys["reselect"] == "failure"
+    primary = imported(mode="1", primary="eth2", **said).keys
+    assert primary.get("reselect") == word
+    assert "reselect" not in imported(mode="4").keys
+    alike = team({"runner": {"name": "activebackup"}, "ports": {"e0": {}}}, "t0")
+    assert alike.keys["reselect"] == "better"
 
 
 def test_team_s_prio_sticky_and_delays_are_ours() -> None:

@@ -175,6 +175,7 @@ def set_options(draft: Draft, options: Mapping[str, str]) -> None:
             _set_option(draft, key, value)
     watches.set_bonding(draft, options)
     _set_pace(draft, options)
+    _set_stay(draft)
     if proto in _HASHED and "lagghash" not in draft.keys:
         draft.set("lagghash", POLICIES["layer2"])
 
@@ -261,6 +262,14 @@ def _set_pace(draft: Draft, options: Mapping[str, str]) -> None:
     repeats = draft.keys.get("announce_count", 1) not in (0, 1)
     if repeats and miimon and "announce_interval_ms" not in draft.keys:
         draft.set("announce_interval_ms", miimon, f"miimon {miimon}")
+
+
+def _set_stay(draft: Draft) -> None:
+    """Without a primary nothing makes bonding leave a port that carries."""
+    prefers = any("priority" in keys for keys in draft.port_keys.values())
+    named = "primary" in draft.keys or prefers
+    if draft.keys.get("proto") == "failover" and not named:
+        draft.set("reselect", "failure")
 
 
 def _set_primary(draft: Draft, ports: list[str]) -> None:

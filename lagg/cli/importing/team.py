@@ -178,11 +178,17 @@ def _set_repeated(draft: Draft, key: str, settings: Mapping[str, object]) -> Non
 
 
 def _set_sticky(draft: Draft, ports: Mapping[str, Any]) -> None:
-    """A port that stays when a better one is back: here all do so, or none."""
+    """A port that stays when a better one is back: here all do so, or none.
+
+    A port that is no better than the one that carries never takes over from it.
+    """
     settings = [each for each in ports.values() if isinstance(each, dict)]
     sticky = [each.get("sticky") is True for each in settings]
+    prefers = any("prio" in each for each in settings)
     if any(sticky):
         draft.set("reselect", "failure")
+    elif draft.keys.get("proto") == "failover" and not prefers:
+        draft.set("reselect", "better")
     if any(sticky) and not all(sticky):
         draft.note("sticky true, of some ports", "reselect is of all ports")
 
