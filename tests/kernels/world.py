@@ -8,6 +8,7 @@ Owns the machine, the laggd inside, and what each of its tests is to find there.
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,10 +42,10 @@ LAGGD = f"{ROOT}/.venv/bin/laggd --socket {SOCKET} --state-dir /run/laggd"
 START = f"{LAGGD} >>{LOG} 2>&1 & echo $! >{PID}"
 INSIDE = f"cd {ROOT}; .venv/bin/python -m tests.kernels.inside {SOCKET}"
 
+MOUNT = f"mkdir -p {ROOT} && mount -o noatime /dev/vdb {ROOT}"
+
 PREPARE = f"""
 set -e
-mkdir -p {ROOT}
-mount -o noatime /dev/vdb {ROOT}
 modprobe bonding max_bonds=0
 modprobe -a tun 8021q {" ".join(driver for _, driver in nic.KINDS.values())}
 udevadm settle
@@ -56,6 +57,24 @@ ip -n peer link set lo up
 """
 
 
+def booted(lab: Lab, version: str, nics: Sequence[str] = ()) -> Vm:
+    """A machine with a kernel of KERNELS, and the tree.  MissingError."""
+    host = lab.host("vm")
+    image = system(version)
+    tree = host.directory / "tree"
+    disk.tree(ROOT, tree)
+    vm = Vm(
+        host,
+        replace(image, disks=(*image.disks, tree)),
+        nics,
+        arguments=ARGUMENTS,
+        memory_mb=MEMORY_MB,
+        processors=PROCESSORS,
+    )
+    vm.run(MOUNT, DEADLINE_S)
+    return vm
+
+
 class Machine:
     """One that has booted, with a laggd that serves its NICs."""
 
@@ -63,20 +82,9 @@ class Machine:
         """With a kernel of KERNELS.  MissingError when there can be none."""
         self.version = version
         self.kinds = kinds
-        host = lab.host("vm")
-        image = system(version)
         build("stream")  # of those that tests run: there is no compiler inside
-        tree = host.directory / "tree"
-        disk.tree(ROOT, tree)
         nics = [w for n, kind in enumerate(kinds) for w in nic.on_itself(n, kind)]
-        self._vm = Vm(
-            host,
-            replace(image, disks=(*image.disks, tree)),
-            nics,
-            arguments=ARGUMENTS,
-            memory_mb=MEMORY_MB,
-            processors=PROCESSORS,
-        )
+        self._vm = booted(lab, version, nics)
         self.run(PREPARE)
         try:
             self.until(f"[ -p {ANSWER} ]", START_S)
