@@ -29,6 +29,8 @@ class EventKind(Enum):
     MAC = "mac"  # the lagg and all its ports have another
     MAC_HEARD = "mac-heard"  # an interface had the lagg's before it became a port
     MAC_SHARED = "mac-shared"  # the port that gave it has left, and is up beside it
+    PIN = "pin"  # a bucket stays on a port, or does no more
+    MOVE = "move"  # buckets have another home
     ACTIVE_PORT = "active-port"  # another one carries a failover lagg
     WORKER_STUCK = "worker-stuck"
     # A port.

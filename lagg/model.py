@@ -27,6 +27,22 @@ BUCKETS = 256
 """Entries of a flow table; a power of two so that no port count re-maps a flow."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A bucket of the flow table that stays on a port while that carries."""
+
+    bucket: Annotated[int, range(BUCKETS)]
+    port: str  # by name, there or not
+
+    def renamed(self, was: str, name: str) -> "Pin":
+        """As it is once a port has another name."""
+        return replace(self, port=name) if self.port == was else self
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return f"{self.bucket}={self.port}"
+
+
 class Proto(Enum):
     """laggproto: who carries a frame.  The numbers of lagg(4) are not used."""
 
@@ -172,6 +188,7 @@ class Options:
     hash: HashKind = HashKind.CRC32C
     hash_seed: int | None = None  # None: random, drawn at creation
     hash_symmetric: bool = False  # both directions of a flow have one hash
+    pin: tuple[Pin, ...] = ()  # each bucket once
     use_flowid: bool = False
     flowid_shift: int = 16
     rr_limit: int = 1  # frames per port and turn; 0: each by a port drawn by chance
@@ -195,6 +212,7 @@ OptionValue = (
     tuple[str, ...]
     | tuple[HashLayer, ...]
     | tuple[LinkWatch, ...]
+    | tuple[Pin, ...]
     | HashKind
     | MacPolicy
     | Reselect

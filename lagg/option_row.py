@@ -18,6 +18,7 @@ class Kind(Enum):
     LAYERS = "layers"  # a list of some of lagghash's
     NAMES = "names"  # a list of names of interfaces
     NAME = "name"  # of an interface, or "": None
+    PINS = "pins"  # a list of buckets with their ports, each as "17=eth1"
     WATCHES = "watches"  # a list of watches, each a table or its words
 
 

@@ -254,6 +254,19 @@ OPTIONS: tuple[Option, ...] = (
         usual=False,
     ),
     Option(
+        "pin",
+        Kind.PINS,
+        metavar="N=IF,...",
+        help="buckets that stay on a port, as 17=eth1; '': none",
+        sentence=(
+            "A list of buckets (0 to 255) with the port that each stays on while that"
+            ' carries, as `"17=eth1"`; else it goes as all others, and comes back.'
+            "  `laggctl pin` adds to it.  Which flows are in a bucket depends on"
+            " `lagghash` and `hash_seed`; with `hash` `fnv1` no bucket can stay."
+        ),
+        protos=_BY_FLOW,
+    ),
+    Option(
         "use_flowid",
         Kind.SWITCH,
         help="kept for lagg(4)'s sake; a TAP gives no flow id",

@@ -24,6 +24,7 @@ _TYPES_OF_KIND: Mapping[Kind, type] = {
     Kind.LAYERS: list[str],
     Kind.NAMES: list[str],
     Kind.NAME: str,
+    Kind.PINS: list[str],
     Kind.WATCHES: list[str],
 }
 
@@ -200,6 +201,15 @@ class CarriageRecord(TypedDict):
     link_losses: int  # times that it went
 
 
+class PinRecord(TypedDict):
+    """A bucket of the flow table that stays on a port while that carries."""
+
+    bucket: int
+    port: str  # by name, there or not
+    left_ms: int | None  # until it does no more; null: for good
+    carries: bool  # whether it is on that port now
+
+
 class LaggRecord(CarriageRecord):
     """One lagg: a consistent snapshot."""
 
@@ -216,6 +226,7 @@ class LaggRecord(CarriageRecord):
     limbo: Limbo
     options: OptionsRecord
     ports: list[PortRecord]
+    pins: list[PinRecord]
     waiting_for: list[str]  # configured ports that are not there yet
     counters: CountersRecord
     lacp: LacpRecord | None  # null unless laggproto is lacp

@@ -430,11 +430,12 @@ lagg_device_alert(struct lagg_device *device, int fd)
 }
 
 void
-lagg_device_buckets(struct lagg_device *device, uint64_t frames[LAGG_BUCKETS])
+lagg_device_buckets(
+    struct lagg_device *device, struct lagg_bucket buckets[LAGG_BUCKETS])
 {
-    memset(frames, 0, LAGG_BUCKETS * sizeof frames[0]);
+    memset(buckets, 0, LAGG_BUCKETS * sizeof buckets[0]);
     for (uint32_t i = 0; i < device->workers_count; i++) {
-        buckets_sum(&device->work->workers[i].buckets, frames);
+        buckets_sum(&device->work->workers[i].buckets, buckets);
     }
 }
 

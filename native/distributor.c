@@ -84,23 +84,39 @@ distribute_stand_in(const struct lagg_plan *plan, uint32_t index, uint32_t dead)
     return NO_SLOT;
 }
 
+/* Relaxed, with buckets_sum(): a count of its own that orders nothing. */
+static void
+count_up(_Atomic uint64_t *count, uint64_t by)
+{
+    uint64_t value = atomic_load_explicit(count, memory_order_relaxed);
+
+    atomic_store_explicit(count, value + by, memory_order_relaxed);
+}
+
 void
-buckets_count(struct buckets *buckets, const uint16_t indices[], const uint8_t order[],
-    uint32_t count)
+buckets_count(struct buckets *buckets, const uint16_t indices[], const uint32_t sizes[],
+    const uint8_t order[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        _Atomic uint64_t *frames = &buckets->frames[indices[order[i]]];
-        uint64_t value = atomic_load_explicit(frames, memory_order_relaxed);
+        uint32_t frame = order[i], index = indices[frame];
 
-        /* Relaxed, with buckets_sum(): a count of its own that orders nothing. */
-        atomic_store_explicit(frames, value + 1, memory_order_relaxed);
+        count_up(&buckets->entries[index].frames, 1);
+        count_up(&buckets->entries[index].bytes, sizes[frame]);
     }
 }
 
 void
-buckets_sum(const struct buckets *buckets, uint64_t sums[LAGG_BUCKETS])
+buckets_sum(const struct buckets *buckets, struct lagg_bucket sums[LAGG_BUCKETS])
 {
     for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
-        sums[i] += atomic_load_explicit(&buckets->frames[i], memory_order_relaxed);
+        uint64_t frames =
+            atomic_load_explicit(&buckets->entries[i].frames, memory_order_relaxed);
+        uint64_t bytes =
+            atomic_load_explicit(&buckets->entries[i].bytes, memory_order_relaxed);
+        uint64_t headers = frames * VNET_BYTES;
+
+        /* Of a frame that is counted meanwhile one of the two may be there alone. */
+        sums[i].frames += frames;
+        sums[i].bytes += bytes > headers ? bytes - headers : 0;
     }
 }

@@ -388,18 +388,22 @@ uint32_t distribute_index(
 uint32_t distribute_stand_in(
     const struct lagg_plan *plan, uint32_t index, uint32_t dead);
 
-/* Frames that went out by each entry of LAGG_SPREAD_FLOW's table, whichever port stood
- * in.  One for each worker; apart from the counters below, so not of one burst. */
+/* What went out by each entry of LAGG_SPREAD_FLOW's table, whichever port stood in. One
+ * for each worker; apart from the counters below, so not of one burst. */
 struct buckets {
-    _Atomic uint64_t frames[LAGG_BUCKETS]; /* (a) one writer: the worker */
+    struct {
+        _Atomic uint64_t frames; /* (a) one writer: the worker */
+        _Atomic uint64_t bytes;  /* (a) one writer: the worker; offload headers, too */
+    } entries[LAGG_BUCKETS];
 };
 
-/* Counts frames order[0 ... count-1], frame f under the entry indices[f]. */
+/* Counts frames order[0 ... count-1], frame f, of sizes[f] bytes with its offload
+ * header, under the entry indices[f]. */
 void buckets_count(struct buckets *buckets, const uint16_t indices[],
-    const uint8_t order[], uint32_t count);
+    const uint32_t sizes[], const uint8_t order[], uint32_t count);
 
-/* Adds what is counted so far; for any thread. */
-void buckets_sum(const struct buckets *buckets, uint64_t sums[LAGG_BUCKETS]);
+/* Adds what is counted so far, without offload headers; for any thread. */
+void buckets_sum(const struct buckets *buckets, struct lagg_bucket sums[LAGG_BUCKETS]);
 
 /* ---- counters: one writer each ----------------------------------------------------
  */

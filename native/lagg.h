@@ -115,6 +115,11 @@ struct lagg_counters {
     uint64_t drops[18];                    /* frames, by enum lagg_drop */
 };
 
+/* What went out by one entry of a table. */
+struct lagg_bucket {
+    uint64_t frames, bytes;
+};
+
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
@@ -280,9 +285,9 @@ int lagg_device_passed(struct lagg_device *device, uint64_t ticket, uint32_t *wo
 /* Copies all counters, consistently, while the workers run. */
 void lagg_device_read(struct lagg_device *device, struct lagg_reading *reading);
 
-/* Frames that went out by each entry of the table, LAGG_SPREAD_FLOW's, since creation:
- * of whatever plan ruled then, and whichever port stood in for a dead one. */
-void lagg_device_buckets(struct lagg_device *device, uint64_t frames[256]);
+/* What went out by each entry of the table, LAGG_SPREAD_FLOW's, since creation: of
+ * whatever plan ruled then, and whichever port stood in for a dead one. */
+void lagg_device_buckets(struct lagg_device *device, struct lagg_bucket buckets[256]);
 
 /* Frames that came in so far, both ways: cheap, to see whether any flow. */
 uint64_t lagg_device_frames(struct lagg_device *device);

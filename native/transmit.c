@@ -261,7 +261,8 @@ queue_send_some(
     sent = queue->done - before;
     count_sent(worker, slot, order, sent);
     if (snap->plan.spread == LAGG_SPREAD_FLOW) {
-        buckets_count(&worker->work->buckets, worker->indices, order, sent);
+        buckets_count(&worker->work->buckets, worker->indices,
+            worker->work->burst.sizes, order, sent);
     }
     return error;
 }

@@ -62,7 +62,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "handover.saved": (TOP, "lacp", "plan"),
     "kernel.netlink": (TOP, "kernel.proc", "kernel.kept_socket"),
     "kernel.native": (
-        *(TOP, "plan", "kernel.privileges", "kernel.datapath", "kernel.lowered"),
+        *(TOP, "plan", "kernel.privileges", "kernel.datapath"),
+        *("kernel.lowered", "kernel.kept_socket"),
     ),
     "kernel.lowered": (TOP, "plan"),
     "kernel.port_socket": (TOP, "kernel.proc", "kernel.kept_socket"),

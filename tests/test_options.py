@@ -44,7 +44,7 @@ def test_a_row_allows_the_default_of_its_twin(row: Option, defaults: Defaults) -
             assert isinstance(default, Enum)
         case Kind.MAC | Kind.NAME:
             assert default is None
-        case Kind.LAYERS | Kind.NAMES | Kind.WATCHES:
+        case Kind.LAYERS | Kind.NAMES | Kind.PINS | Kind.WATCHES:
             assert isinstance(default, tuple)
 
 

@@ -54,7 +54,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
 def _explain_fields(arguments: argparse.Namespace, fields: dict[str, str]) -> int:
     with Client(arguments.socket, START_S) as laggd:
-        frame, note = _frame_of(laggd, arguments.name, fields)
+        frame, note = frame_in(laggd, arguments.name, fields)
         _print_one(arguments, _asked(laggd, arguments.name, frame), note)
     return DONE
 
@@ -71,7 +71,7 @@ def _asked(laggd: Client, name: str, frame: bytes) -> ExplanationJson:
     return cast("ExplanationJson", reply["explanation"])
 
 
-def _frame_of(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, str]:
+def frame_in(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, str]:
     """A frame of the flow, and what about it had to be guessed."""
     lagg = cast("LaggRecord", laggd.call("List", name=name)["laggs"][0])
     fields.setdefault("smac", lagg["mac"])

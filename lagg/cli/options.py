@@ -16,6 +16,8 @@ from lagg.cli.words import listed, number, seconds
 from lagg.option_row import Kind, Option, Whole
 from lagg.options import OPTIONS, PORT_OPTIONS
 
+_LISTS = (Kind.LAYERS, Kind.NAMES, Kind.PINS)
+
 PROTO_WORDS = (
     "failover (a new lagg's), roundrobin, loadbalance, lacp, broadcast or none"
 )
@@ -65,7 +67,7 @@ def _reader(row: Option) -> Callable[[str], object]:
     if isinstance(row.value, Whole):
         zero = row.value.zero
         return lambda word: 0 if word and word == zero else number(word)
-    return listed if row.value in (Kind.LAYERS, Kind.NAMES) else str
+    return listed if row.value in _LISTS else str
 
 
 def wanted(arguments: argparse.Namespace) -> dict[str, Any]:

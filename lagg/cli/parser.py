@@ -104,6 +104,28 @@ def _explain_words(command: argparse.ArgumentParser) -> None:
     )
 
 
+_SPOT = (
+    "bucket=N, or fields of a flow in it (src=10.0.0.1 dst=10.0.0.2 proto=tcp"
+    " sport=5000 dport=443 vlan= smac= dmac=)"
+)
+
+
+def _spot_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument("flow", nargs="+", metavar="FLOW", help=_SPOT)
+
+
+def _move_words(command: argparse.ArgumentParser) -> None:
+    _spot_words(command)
+    command.add_argument("port", metavar="PORT", help="a port of the lagg")
+
+
+def _pin_words(command: argparse.ArgumentParser) -> None:
+    _move_words(command)
+    command.add_argument(
+        "--for", dest="for_s", metavar="S", type=seconds, help="for S seconds"
+    )
+
+
 def _import_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "files",
@@ -209,6 +231,10 @@ COMMANDS = (
     ),
     Command("sysctl", "FreeBSD's net.link.lagg knobs", "sysctl", None, _sysctl_words),
     Command("check", "check configuration files", "files", None, _check_words),
+    Command("pin", "keep a flow's bucket on a port", "pins", "1", _pin_words),
+    Command("unpin", "keep it there no more", "pins", "1", _spot_words),
+    Command("pins", "which buckets are kept where", "pins", "1"),
+    Command("move", "move a flow's bucket once", "pins", "1", _move_words),
     Command(
         "explain", "which port a flow takes, and why", "explain", "1", _explain_words
     ),

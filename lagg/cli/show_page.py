@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # at run time they would cost a command a third of its start-
         Limbo,
         OptionsRecord,
         PartyRecord,
+        PinRecord,
         PortLacpRecord,
         PortRecord,
     )
@@ -188,6 +189,7 @@ def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
         *(f"  watch {each}" for each in lagg["options"]["watch"]),
         *(f"  altname {name}" for name in lagg["options"]["altname"]),
         *_weight_lines(lagg["ports"]),
+        *_pin_lines(lagg["pins"], verbose),
         *_carriage_lines(lagg),
         *_lacp_lines(lagg["lacp"]),
         *_port_lines(lagg["ports"], paint, verbose),
@@ -216,7 +218,7 @@ def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
         f"{row.key} {_option_words(options[row.key])}"
         for row in OPTIONS
         if proto in row.protos
-        and row.value is not Kind.WATCHES
+        and row.value not in (Kind.WATCHES, Kind.PINS)
         and options.get(row.key) not in (None, row.usual)
     ]
     return [
@@ -231,6 +233,24 @@ def _weight_lines(ports: Sequence[PortRecord]) -> list[str]:
         return []
     words = (f"{port['name']} {port['weight'] or 'speed'}" for port in ports)
     return [f"  weight {', '.join(words)}"]
+
+
+def _pin_lines(pins: Sequence[PinRecord], verbose: bool) -> list[str]:
+    """How many; `verbose`: each of them."""
+    if not pins:
+        return []
+    buckets = "1 bucket" if len(pins) == 1 else f"{len(pins)} buckets"
+    lines = (f"    {pin_line(each)}" for each in pins if verbose)
+    return [f"  {buckets} pinned", *lines]
+
+
+def pin_line(pin: PinRecord) -> str:
+    """As "bucket 17 on eth1, for 4.2 s more, which does not carry it now"."""
+    left = pin["left_ms"]
+    words = [f"bucket {pin['bucket']} on {pin['port']}"]
+    words += [] if left is None else [f"for {left / 1000:.1f} s more"]
+    words += [] if pin["carries"] else ["which does not carry it now"]
+    return ", ".join(words)
 
 
 def _carriage_lines(lagg: LaggRecord) -> list[str]:

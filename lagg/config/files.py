@@ -16,7 +16,7 @@ from pathlib import Path
 from lagg.config.requests import Complaint, Reading, read_lagg, refuse_unknown
 from lagg.config.rules import shown
 from lagg.config.watches import watch_table
-from lagg.model import LaggConfig, Options, PortOptions, differences
+from lagg.model import LaggConfig, Options, Pin, PortOptions, differences
 from lagg.watches import LinkWatch
 
 FILE_BYTES_MAX = 4 << 20
@@ -243,6 +243,8 @@ def _port_lines(chosen: Mapping[str, PortOptions]) -> Iterator[str]:
 def _toml(value: object) -> str:
     if isinstance(value, Enum):
         return _toml(value.value)
+    if isinstance(value, Pin):
+        return _toml(str(value))
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     # JSON's strings, numbers, true and false are TOML's, too.

@@ -20,6 +20,7 @@ from lagg.config.rules import (
     parse_mac,
     parse_name,
     parse_proto,
+    pins,
     shown,
     switch,
     whole_number,
@@ -36,6 +37,7 @@ _RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
     Kind.LAYERS: layers,
     Kind.NAMES: altnames,
     Kind.NAME: name_or_none,
+    Kind.PINS: pins,
     Kind.WATCHES: watches,
 }
 """The rule of each kind but WORD, whose words are its default's enumeration."""
@@ -71,7 +73,7 @@ BASIC_RULES: Mapping[str, Callable[[object], object]] = {
 
 
 HOLD_MS_MAX = 86_400_000
-"""A day; who holds a port for longer says when it is over."""
+"""A day; who holds a port or pins a bucket for longer says when it is over."""
 
 
 def _times_by_port(value: object) -> dict[str, int]:

@@ -8,16 +8,25 @@ collected; what a value may be says rules.py.  Pure; knows no file, kernel or so
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EEXIST, EINVAL, ENOSPC
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from lagg.config.keys import BASIC_RULES, OPTION_RULES, PORT_RULES, SET_RULES
+from lagg.config.keys import (
+    BASIC_RULES,
+    HOLD_MS_MAX,
+    OPTION_RULES,
+    PORT_RULES,
+    SET_RULES,
+)
 from lagg.config.rules import (
     SHOWN_CHARS,
     BadValueError,
+    bucket_number,
     listed,
     parse_any_name,
     parse_name,
     shown,
+    whole_number,
 )
 from lagg.errors import BadRequestError, nearest
 from lagg.model import (
@@ -25,6 +34,7 @@ from lagg.model import (
     LaggConfig,
     Options,
     OptionValue,
+    Pin,
     PortOptions,
     senseless,
 )
@@ -117,6 +127,30 @@ def parse_frame(name: object, frame: str) -> bytes:
     return found
 
 
+def parse_spot(name: object, bucket: object, frame: str | None) -> int | bytes:
+    """The bucket that a request for lagg `name` means, by number or by frame."""
+    if (bucket is None) == (frame is None):
+        cause = "give a bucket, or a frame of a flow in it"
+        raise BadRequestError(_plain(name), cause)
+    if frame is not None:
+        return parse_frame(name, frame)
+    reading = Reading()
+    found = reading.value(f"{_plain(name)}: bucket", bucket_number, bucket)
+    _raise_first(reading)
+    return cast(int, found)
+
+
+def parse_time(name: object, for_ms: object) -> int | None:
+    """For how long something is to be; None: for good.  Raises BadRequestError."""
+    if for_ms is None:
+        return None
+    reading = Reading()
+    rule = partial(whole_number, least=1, most=HOLD_MS_MAX)
+    found = reading.value(f"{_plain(name)}: for_ms", rule, for_ms)
+    _raise_first(reading)
+    return cast(int, found)
+
+
 _LAGG_KEYS = ("name", "proto", "ports", "mac", "mtu", "port", *OPTION_RULES)
 
 
@@ -162,6 +196,7 @@ def read_lagg(
         cause = f"{primary} is not in ports{nearest(primary, ports)}"
         reading.complain(f"{title}: primary", cause)
     _refuse_strange_watches(reading, title, options.get("watch", ()), ports)
+    _refuse_strange_pins(reading, title, options.get("pin", ()), ports)
     if name in cast(tuple[str, ...], options.get("altname", ())):
         reading.complain(f"{title}: altname", f"{name} is its name already", EEXIST)
     if name is None:
@@ -261,6 +296,16 @@ def _refuse_strange_watches(
             if port not in ports:
                 cause = f"{port} is not in ports{nearest(port, ports)}"
                 reading.complain(f"{title}: watch[{at}].ports", cause)
+
+
+def _refuse_strange_pins(
+    reading: Reading, title: str, pins: OptionValue, ports: Sequence[str]
+) -> None:
+    """Complains about buckets pinned to ports that are none of the lagg's."""
+    for at, pin in enumerate(cast(tuple[Pin, ...], pins)):
+        if pin.port not in ports:
+            cause = f"{pin.port} is not in ports{nearest(pin.port, ports)}"
+            reading.complain(f"{title}: pin[{at}]", cause)
 
 
 def refuse_unknown(

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from lagg.errors import nearest
-from lagg.model import HashLayer, Proto
+from lagg.model import BUCKETS, HashLayer, Pin, Proto
 
 _Word = TypeVar("_Word", bound=Enum)
 
@@ -31,6 +31,10 @@ MTU_MAX = 65521
 
 SHOWN_CHARS = 40
 """The most characters of a value in a complaint, which is one line."""
+
+
+_DIGITS_MAX = 9
+"""A bucket that is written as a word has fewer."""
 
 
 class BadValueError(Exception):
@@ -162,6 +166,36 @@ def layers(value: object) -> tuple[HashLayer, ...]:
     if value == [HashLayer.INNER.value]:
         raise BadValueError("inner says whose layers count: give l2, l3 or l4 as well")
     return tuple(layer for layer in HashLayer if layer.value in value)
+
+
+def bucket_number(value: object) -> int:
+    """An entry of the flow table."""
+    return whole_number(value, least=0, most=BUCKETS - 1)
+
+
+def pins(value: object) -> tuple[Pin, ...]:
+    """Buckets with the port of each, every bucket once; may be none."""
+    if not isinstance(value, list):
+        raise BadValueError(f'{shown(value)} is not a list as ["17=eth1"]')
+    found = [_pin(word, f"[{at}]") for at, word in enumerate(value)]
+    buckets = [pin.bucket for pin in found]
+    for at, bucket in enumerate(buckets):
+        if bucket in buckets[:at]:
+            cause = f"bucket {bucket} is given more than once"
+            raise BadValueError(cause, EEXIST, f"[{at}]")
+    return tuple(sorted(found, key=lambda pin: pin.bucket))
+
+
+def _pin(word: object, place: str) -> Pin:
+    number, _, port = word.partition("=") if isinstance(word, str) else ("", "", "")
+    is_number = number.isascii() and number.isdecimal()
+    if not (port and is_number and len(number) <= _DIGITS_MAX):
+        cause = f"{shown(word)} is not a bucket and its port, as '17=eth1'"
+        raise BadValueError(cause, place=place)
+    try:
+        return Pin(bucket_number(int(number)), parse_name(port))
+    except BadValueError as bad:
+        raise BadValueError(bad.cause, bad.code, place) from None
 
 
 def shown(value: object) -> str:

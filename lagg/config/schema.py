@@ -21,6 +21,7 @@ from lagg.config.rules import (
     parse_mac,
     parse_name,
     parse_proto,
+    pins,
     switch,
     whole_number,
     word_of,
@@ -32,7 +33,7 @@ from lagg.config.watches import (
     vlan_ids,
     watches,
 )
-from lagg.model import ALL_LAYERS, HashLayer, Proto
+from lagg.model import ALL_LAYERS, BUCKETS, HashLayer, Proto
 from lagg.options import PORTS_MAX
 from lagg.watches import TAGS_MAX, VLAN_MAX, WATCHES_MAX
 
@@ -65,6 +66,12 @@ _PLAIN: Mapping[object, Schema] = {
         "type": "array",
         "items": _ALTNAME,
         "maxItems": ALTNAMES_MAX,
+        "uniqueItems": True,
+    },
+    pins: {
+        "type": "array",
+        "items": {"type": "string", "pattern": r"^[0-9]{1,3}=[^/:%\s]{1,15}$"},
+        "maxItems": BUCKETS,
         "uniqueItems": True,
     },
     layers: {

@@ -26,16 +26,20 @@ from lagg.config.requests import (
     parse_lagg_name,
     parse_port_names,
     parse_set,
+    parse_spot,
+    parse_time,
 )
 from lagg.control.messages import (
     BucketJson,
     EventJson,
     ExplanationJson,
     OptionsChangeJson,
+    PlacedJson,
     PortOptionsChangeJson,
     bucket_json,
     event_json,
     explanation_json,
+    placed_json,
 )
 from lagg.control.monitors import Monitors
 from lagg.control.varlink import refusal
@@ -44,6 +48,7 @@ from lagg.events import Asker, Event
 from lagg.life import Life, Succession
 from lagg.model import Health, LaggChange, LaggConfig
 from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.pins import Placed, Spot
 from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
 from lagg.tasks import asked
 
@@ -95,6 +100,15 @@ class Operations(Protocol):
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         """Frames sent by each bucket of a lagg's flow table."""
+
+    async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
+        """Has a bucket stay on a port, for good or for a time."""
+
+    async def unpin(self, name: str, spot: Spot) -> Placed:
+        """Has a bucket stay nowhere."""
+
+    async def move(self, name: str, spot: Spot, port: str) -> Placed:
+        """Moves a bucket once."""
 
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         """Calls `sink` in the event loop with each event until the result is called."""
@@ -272,6 +286,46 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         with _refusals():
             found = await self._commands.buckets(parse_lagg_name(name))
             return [bucket_json(each) for each in found]
+
+    @varlinkmethod(return_parameter="placed")
+    async def Pin(
+        self,
+        *,
+        name: str,
+        port: str,
+        bucket: int | None = None,
+        frame: str | None = None,
+        for_ms: int | None = None,
+    ) -> PlacedJson:
+        """Keeps a bucket, or that of a frame, on a port while that carries."""
+        with self._change(name):
+            spot, time_ms = parse_spot(name, bucket, frame), parse_time(name, for_ms)
+            (wanted,) = parse_port_names(name, [port])
+            return placed_json(await self._commands.pin(name, spot, wanted, time_ms))
+
+    @varlinkmethod(return_parameter="placed")
+    async def Unpin(
+        self, *, name: str, bucket: int | None = None, frame: str | None = None
+    ) -> PlacedJson:
+        """Keeps a bucket nowhere."""
+        with self._change(name):
+            spot = parse_spot(name, bucket, frame)
+            return placed_json(await self._commands.unpin(parse_lagg_name(name), spot))
+
+    @varlinkmethod(return_parameter="placed")
+    async def Move(
+        self,
+        *,
+        name: str,
+        port: str,
+        bucket: int | None = None,
+        frame: str | None = None,
+    ) -> PlacedJson:
+        """Moves a bucket once; it stays until buckets are dealt anew."""
+        with self._change(name):
+            spot = parse_spot(name, bucket, frame)
+            (wanted,) = parse_port_names(name, [port])
+            return placed_json(await self._commands.move(name, spot, wanted))
 
     @varlinkmethod(return_parameter="event", delay_generator=False)
     async def Monitor(self) -> AsyncIterator[EventJson | None]:

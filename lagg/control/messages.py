@@ -9,8 +9,10 @@ of a change are made of the options' rows.
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lagg.events import Asker, Event
+from lagg.model import BUCKETS
 from lagg.options import OPTIONS, PORT_OPTIONS
 from lagg.plan.explain import Bucket, Choice, Explanation
+from lagg.plan.pins import Placed
 from lagg.records import types_of
 
 if TYPE_CHECKING:  # mypy knows no type that is made at run time
@@ -66,6 +68,14 @@ class BucketJson(TypedDict):
     frames: int
 
 
+class PlacedJson(TypedDict):
+    """A bucket, of how many, and the port that carries it now."""
+
+    bucket: int
+    buckets: int
+    port: str | None  # null: nobody does
+
+
 class ExplanationJson(TypedDict):
     """A frame's way out of a lagg, under one snapshot."""
 
@@ -109,6 +119,11 @@ def explanation_json(found: Explanation) -> ExplanationJson:
 def bucket_json(bucket: Bucket) -> BucketJson:
     """An element of `stats --buckets --json`."""
     return {"bucket": bucket.index, "port": bucket.port, "frames": bucket.frames}
+
+
+def placed_json(placed: Placed) -> PlacedJson:
+    """What `pin --json`, `unpin --json` and `move --json` print."""
+    return {"bucket": placed.bucket, "buckets": BUCKETS, "port": placed.port}
 
 
 def _choice_json(choice: Choice) -> ChoiceJson:

@@ -133,6 +133,8 @@ def _check_shape(shape: Shape) -> None:
     _hold(len(shape.homes) == wanted, f"shape.homes: not {wanted}")
     _hold({*shape.homes} <= {*slots}, "shape.homes: not in the slot of a port")
     _check_options(shape.options, shape.port_options)
+    timed = [pin.bucket for pin, _ in shape.timed_pins]
+    _hold(len({*timed}) == len(timed), "shape.timed_pins: a bucket twice")
 
 
 def _check_penalties(shape: Shape, now: Instant) -> None:
@@ -146,6 +148,8 @@ def _check_options(options: Options, of_ports: Mapping[str, PortOptions]) -> Non
     _hold(seed is not None, "shape.options.hash_seed: not drawn")
     counted = not set(ALL_LAYERS).isdisjoint(options.lagghash)
     _hold(counted, "shape.options.lagghash: none of l2, l3, l4")
+    buckets = [pin.bucket for pin in options.pin]
+    _hold(len({*buckets}) == len(buckets), "shape.options.pin: a bucket twice")
     _check_ranges(options, OPTIONS, "shape.options")
     for name, chosen in of_ports.items():
         _check_ranges(chosen, PORT_OPTIONS, f"shape.port_options.{name}")
@@ -172,7 +176,6 @@ def _check_beside(saved: SavedLagg) -> None:
     origins = dict(saved.moves)
     _hold(len(origins) == len(saved.moves), "moves: an index twice")
     _hold({*origins.values()} <= known, "moves: from the slot of no port")
-    _hold(not origins or saved.lacp is not None, "moves: without LACP")
     holds = [each.ifindex for each in saved.holds]
     _hold(len({*holds}) == len(holds), "holds: a port twice")
     ports = {port.link.ifindex for port in shape.ports}

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Sockets that are open already: kept by somebody else, and ours from now on.
 
-Owns the look whether a descriptor is what its name says.  Knows no use of it.
+Owns the look whether a descriptor is what its name says, and what waits in it.  Knows
+no use of it.
 """
 
 import errno
 import os
 import socket
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from lagg.errors import LaggError
 
@@ -32,3 +36,8 @@ def kept_socket(descriptor: int, family: int, name: str) -> socket.socket:
 def _refusal(name: str, family: int) -> LaggError:
     wanted = socket.AddressFamily(family).name
     return LaggError(name, f"what was kept for it is no {wanted} socket", errno.EINVAL)
+
+
+def unsent_bytes(fd: int) -> int:
+    """What the kernel has still of what was sent by a socket, whoever did."""
+    return int.from_bytes(ioctl(fd, TIOCOUTQ, bytes(4)), sys.byteorder)

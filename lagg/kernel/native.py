@@ -16,6 +16,7 @@ from typing import Any, Self
 from lagg._native import ffi, lib
 from lagg.kernel import privileges
 from lagg.kernel.datapath import Datapath
+from lagg.kernel.kept_socket import unsent_bytes
 from lagg.kernel.lowered import lower
 from lagg.model import (
     BUSY_POLL_US_MAX,
@@ -198,10 +199,8 @@ class Device:
         device = cls.__new__(cls)
         device.name = name
         device.workers = sum(f"tap.{worker}" in kept for worker in range(WORKERS_MAX))
-        device._transmit = tuning.transmit
-        device._ports = {}
-        device._pointer = out[0]
-        device._datapath = datapath
+        device._transmit, device._ports = tuning.transmit, {}
+        device._pointer, device._datapath = out[0], datapath
         return device
 
     def _begin(self) -> None:
@@ -347,6 +346,11 @@ class Device:
         """Closes the former rings.  Takes tens of milliseconds; any thread."""
         _check(lib.lagg_device_close_rings(self.pointer, slot))
 
+    def unsent_bytes(self, slot: int) -> int:
+        """What the kernel has still of what a port's packet sockets sent."""
+        found = self.port_descriptors(slot).items()
+        return sum(unsent_bytes(fd) for name, fd in found if "tx" in name)
+
     def admit_lacp(self, slot: int, admit: bool) -> None:
         """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
         _check(lib.lagg_device_admit_lacp(self.pointer, slot, admit))
@@ -385,11 +389,11 @@ class Device:
         """Makes `eventfd` readable with the next frame that comes in, either way."""
         lib.lagg_device_alert(self.pointer, eventfd)
 
-    def buckets(self) -> tuple[int, ...]:
-        """Frames that went out by each entry, 0 ... 255, of the flow table so far."""
-        frames = ffi.new("uint64_t[]", lib.LAGG_BUCKETS)
-        lib.lagg_device_buckets(self.pointer, frames)
-        return tuple(frames)
+    def buckets(self) -> tuple[tuple[int, int], ...]:
+        """Frames and bytes that went out by each entry of the flow table so far."""
+        found = ffi.new("struct lagg_bucket[]", lib.LAGG_BUCKETS)
+        lib.lagg_device_buckets(self.pointer, found)
+        return tuple((each.frames, each.bytes) for each in found)
 
     def read(self) -> DeviceCounters:
         """All counters, consistent with each other, while the workers run."""
@@ -413,8 +417,7 @@ class Device:
 def programs_at_egress(ifindex: int) -> int:
     """How many BPF programs an interface of this thread's namespace has there (tcx).
 
-    0 of one that is gone, and on kernels before Linux 6.6, which have no such hook.
-    Needs CAP_NET_ADMIN.
+    0 of one that is gone, and before Linux 6.6.  Needs CAP_NET_ADMIN.
     """
     return max(0, int(lib.lagg_tcx_egress(ifindex)))
 

@@ -26,7 +26,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from lagg.config.diff import Diff, diff, report_lines
 from lagg.errors import LaggError
@@ -41,11 +41,12 @@ from lagg.model import (
     Health,
     LaggChange,
     LaggConfig,
+    Pin,
     Proto,
     Tuning,
     senseless,
 )
-from lagg.operations import propagate
+from lagg.operations import distribution, propagate
 from lagg.operations.active_mac import ActiveMac
 from lagg.operations.adopt import Left, give_back_rest, go_on, put_right
 from lagg.operations.altname import rename
@@ -63,11 +64,13 @@ from lagg.operations.protocol_change import change_protocol
 from lagg.operations.succession import HandingOver
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.gate import held_for, settled, without_end
+from lagg.plan.pins import Placed, Spot
 from lagg.plan.plan import reason
 from lagg.plan.shape import Shape
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 from lagg.records import LaggRecord
+from lagg.running import flows
 from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks, asked, asker, in_turn, quietly, together
 
@@ -233,11 +236,26 @@ class Commands:
 
     async def explain(self, name: str, frame: bytes) -> Explanation:
         """Which port carries this frame now.  LaggError (ENOENT)."""
-        return self._laggs.find(name).explain(frame)
+        return flows.explain(self._laggs.find(name), frame)
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         """Frames sent by each bucket so far.  LaggError (ENOENT, EOPNOTSUPP)."""
-        return self._laggs.find(name).buckets()
+        return flows.buckets(self._laggs.find(name))
+
+    async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
+        """Has a bucket stay on a port, for good or for a time."""
+        order = partial(distribution.pin, self._laggs, name, spot, port, for_ms)
+        return await self.whole(order)
+
+    async def unpin(self, name: str, spot: Spot) -> Placed:
+        """Has a bucket stay nowhere."""
+        return await self.whole(partial(distribution.unpin, self._laggs, name, spot))
+
+    async def move(self, name: str, spot: Spot, port: str) -> Placed:
+        """Moves a bucket once."""
+        return await self.whole(
+            partial(distribution.move, self._laggs, name, spot, port)
+        )
 
     async def create(self, config: LaggConfig) -> None:
         """Creates a lagg with its ports, and sets it up."""
@@ -353,8 +371,9 @@ class Commands:
     async def _set(self, name: str, change: LaggChange) -> None:
         bundle = self._laggs.find(name)
         primary = dict(change.options).get("primary")
-        named = (*change.port_options, *([] if primary is None else [str(primary)]))
-        _refuse_strangers(bundle, named)
+        named = {*change.port_options, *([] if primary is None else [str(primary)])}
+        of_pins = cast(tuple[Pin, ...], dict(change.options).get("pin", ()))
+        _refuse_strangers(bundle, named.union(pin.port for pin in of_pins))
         for held in change.hold_for_ms:
             attached(bundle, held)
         _refuse_pick(bundle, change)

@@ -23,6 +23,7 @@ from lagg.operations.rx_wanted import RxWanted
 from lagg.plan.shape import Port
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
+from lagg.running.draining import Draining
 from lagg.running.traffic import Traffic
 from lagg.running.watching import Watching
 from lagg.tasks import Tasks
@@ -112,7 +113,7 @@ class Laggs:
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
         bundle.watch(lambda: self._changed(bundle), lambda: self.refreshed(bundle))
-        bundle.followers.append(Watching(bundle))
+        bundle.followers.extend((Watching(bundle), Draining(bundle)))
 
     def _changed(self, bundle: Bundle) -> None:
         self.changed(bundle)

@@ -27,6 +27,8 @@ Homes = Annotated[tuple[Slot, ...], range(BUCKETS + 1)]
 Weights = Mapping[Slot, int]
 """How much each port counts, by slot; in the order in which they take turns."""
 
+NOTHING_PINNED: Mapping[int, Slot] = {}
+
 
 def rehome(homes: Homes, weights: Weights) -> Homes:
     """Buckets dealt by weight, moving as few as possible.
@@ -46,14 +48,22 @@ def rehome(homes: Homes, weights: Weights) -> Homes:
     return tuple(next(room) if slot is None else slot for slot in dealt)
 
 
-def table(homes: Homes, usable: Weights) -> tuple[Slot, ...]:
-    """Who carries each bucket: its home, or who stands in for that."""
+def table(
+    homes: Homes, usable: Weights, pinned: Mapping[int, Slot] = NOTHING_PINNED
+) -> tuple[Slot, ...]:
+    """Who carries each bucket: whom it is pinned to, its home, or who stands in."""
     if not usable:
         return ()
     return tuple(
-        home if home in usable else _stand_in(bucket, usable)
+        _carrier(bucket, pinned.get(bucket, home), home, usable)
         for bucket, home in enumerate(homes)
     )
+
+
+def _carrier(bucket: int, pin: Slot, home: Slot, usable: Weights) -> Slot:
+    if pin in usable:
+        return pin
+    return home if home in usable else _stand_in(bucket, usable)
 
 
 def turns(weights: Weights) -> tuple[Slot, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lagg.events import EventKind
 from lagg.model import Spread, differences, words
+from lagg.plan.pins import pins
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
 from lagg.watches import WatchState
@@ -58,7 +59,7 @@ def cause(before: Shape, after: Shape) -> str | None:
     return ", ".join(found) or None
 
 
-_ELECTING = frozenset({"primary", "reselect", "min_links", "priority", "weight"})
+_ELECTING = frozenset({"primary", "reselect", "min_links", "priority", "weight", "pin"})
 """Options by which another port may carry."""
 
 
@@ -124,6 +125,7 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
             yield from _hold_news(after, old, port)
             yield from _damping_news(old, port)
             yield from _watch_news(old, port)
+    yield from _pin_news(before, after)
     if before.mac.address != after.mac.address:
         whose = after.mac.donor and f"that of {after.mac.donor}"
         yield News(EventKind.MAC, after.mac.address, cause=whose)
@@ -164,6 +166,16 @@ def _damping_news(old: Port, port: Port) -> Iterator[News]:
     yield News(EventKind.PORT_DAMPING, words, port.link.name, warns=port.damped)
 
 
+def _pin_news(before: Shape, after: Shape) -> Iterator[News]:
+    """Buckets that a user pinned, or no more; also for a time that is over."""
+    was, now = pins(before), pins(after)
+    for bucket in sorted({*was, *now}):
+        port = now.get(bucket)
+        if was.get(bucket) != port:
+            words = f"bucket {bucket} is pinned" if port else f"bucket {bucket} no more"
+            yield News(EventKind.PIN, words, port or was[bucket])
+
+
 def _watch_news(old: Port, port: Port) -> Iterator[News]:
     """What each watch has found, from and to; by `cause`, whether the port counts."""
     for now in port.watched.verdicts:
@@ -185,7 +197,8 @@ def _watch_news(old: Port, port: Port) -> Iterator[News]:
 def option_news(before: Shape, after: Shape) -> Iterator[News]:
     """Options that are others."""
     for change in option_changes(before, after):
-        yield News(EventKind.OPTION, str(change), change.port)
+        if change.key != "pin":  # each is told by itself
+            yield News(EventKind.OPTION, str(change), change.port)
 
 
 def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[News]:

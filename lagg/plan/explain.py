@@ -14,6 +14,7 @@ from lagg.errors import LaggError
 from lagg.model import Drop, HashKind, HashLayer, Proto, Spread
 from lagg.plan import damping
 from lagg.plan.election import link_active, members, why
+from lagg.plan.pins import pins
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
 
@@ -192,9 +193,10 @@ def _hashed(running: Plan, flow_hash: int) -> str:
 
 
 def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
-    """Says which port the flow belongs to, when that port cannot carry it."""
-    if shape.proto is not Proto.LOADBALANCE:
-        return ""
+    """Says where a user pinned the flow, or whose it is that cannot carry it."""
+    pin = _pin_words(shape, running, flow_hash)
+    if pin or shape.proto is not Proto.LOADBALANCE:
+        return pin
     if running.hash_kind is HashKind.FNV1:
         ports = members(shape)
         home = ports[flow_hash % len(ports)].slot
@@ -213,6 +215,16 @@ def _turns(running: Plan) -> str:
     if running.stride == 0:
         return "each frame takes one of the ports by chance"
     return f"the ports take turns of {_counted(running.stride, 'frame')}"
+
+
+def _pin_words(shape: Shape, running: Plan, flow_hash: int) -> str:
+    bucket = flow_hash % len(running.tx_slots)
+    port = pins(shape).get(bucket)
+    if port is None or running.hash_kind is HashKind.FNV1:
+        return ""
+    carries = shape.at(running.tx_slots[bucket]).link.name == port
+    state = "" if carries else ", which carries nothing, and this one stands in"
+    return f"; the bucket is pinned to {port}{state}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ holds up all traffic.  Pure; knows no marker and no clock.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from lagg.model import Spread
 from lagg.plan.plan import Plan
 
 Slot = int
@@ -38,7 +39,7 @@ def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Mo
     `marked`: the ports whose partner answers markers now.  A flow of another port, and
     every flow when the hash changes, moves at once, as under lagg(4)'s lagghash.
     """
-    if _policy(was) != _policy(fresh):
+    if _policy(was) != _policy(fresh) or fresh.spread is not Spread.FLOW:
         return Moves()
     usable = fresh.ports & frozenset(marked)
     origins = {

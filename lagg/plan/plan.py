@@ -24,6 +24,7 @@ from lagg.plan.election import (
     link_active,
     members,
 )
+from lagg.plan.pins import pinned
 from lagg.plan.shape import Port, Shape
 
 ETHER_MTU = 1500
@@ -65,6 +66,11 @@ class Plan:
         if self.spread is Spread.FIRST:
             return self.tx_slots[:1]
         return tuple(dict.fromkeys(self.tx_slots))
+
+    def slot_of(self, bucket: int) -> int | None:
+        """Who carries a bucket of the flow table; None: nobody, or there is no such."""
+        by_bucket = self.spread is Spread.FLOW and self.hash_kind is HashKind.CRC32C
+        return self.tx_slots[bucket] if by_bucket and self.tx_slots else None
 
     @property
     def rx_bytes_max(self) -> int:
@@ -138,7 +144,11 @@ def _loadbalance(shape: Shape) -> Table:
         ports = members(shape)
         found = [link_active(ports, port.slot) for port in ports]
         return Spread.FLOW, tuple(slot for slot in found if slot is not None)
-    return Spread.FLOW, table(shape.homes, shape.weights(active))
+    return Spread.FLOW, _deal(shape, active)
+
+
+def _deal(shape: Shape, carrying: Sequence[Port]) -> tuple[int, ...]:
+    return table(shape.homes, shape.weights(carrying), pinned(shape))
 
 
 def _lacp(shape: Shape) -> Table:
@@ -146,7 +156,7 @@ def _lacp(shape: Shape) -> Table:
     ports = [port for port in shape.preferred if _distributes(port)]
     if shape.options.hash is HashKind.FNV1:
         return Spread.FLOW, tuple(port.slot for port in ports)
-    return Spread.FLOW, table(shape.homes, shape.weights(ports))
+    return Spread.FLOW, _deal(shape, ports)
 
 
 def _distributes(port: Port) -> bool:

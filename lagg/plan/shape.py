@@ -14,6 +14,7 @@ from lagg.model import (
     Agreement,
     MacPolicy,
     Options,
+    Pin,
     PortOptions,
     Proto,
 )
@@ -110,6 +111,7 @@ class Shape:
     ports: tuple[Port, ...] = ()  # by ifindex, as lagg(4) keeps them (F-ID-5)
     primary: Slot | None = None
     homes: Homes = ()
+    timed_pins: tuple[tuple[Pin, Instant], ...] = ()  # until then; see pins.py
     closing: frozenset[Slot] = frozenset()  # of ports that went; what comes in counts
     # By name, of interfaces that are no ports, too.
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)
@@ -135,10 +137,13 @@ class Shape:
         return tuple(port.link.name for port in ports)
 
     def lasting_options(self, ports: Collection[str]) -> Options:
-        """The options but for a primary that is none of these ports."""
-        if self.options.primary is None or self.options.primary in ports:
-            return self.options
-        return replace(self.options, primary=None)
+        """The options but for a primary and pins that are none of these ports."""
+        primary = self.options.primary
+        return replace(
+            self.options,
+            primary=primary if primary in ports else None,
+            pin=tuple(pin for pin in self.options.pin if pin.port in ports),
+        )
 
     @property
     def primary_port(self) -> Port | None:
@@ -337,8 +342,8 @@ class Shape:
             )
             for port in self.ports
         )
-        watch = tuple(each.renamed(was, name) for each in self.options.watch)
-        primary = self.options.primary
+        options = self.options
+        primary = options.primary
         of_ports = dict(self.port_options)
         if was in of_ports:
             of_ports[name] = of_ports.pop(was)
@@ -347,7 +352,13 @@ class Shape:
             self,
             ports=ports,
             options=replace(
-                self.options, watch=watch, primary=name if primary == was else primary
+                options,
+                watch=tuple(each.renamed(was, name) for each in options.watch),
+                primary=name if primary == was else primary,
+                pin=tuple(each.renamed(was, name) for each in options.pin),
+            ),
+            timed_pins=tuple(
+                (pin.renamed(was, name), until) for pin, until in self.timed_pins
             ),
             port_options=of_ports,
             order=tuple(order),

@@ -25,12 +25,10 @@ from typing import Any, Final, Self, TypeVarTuple
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.handover.saved import SavedHold, SavedLagg
-from lagg.kernel.lowered import hashed
 from lagg.kernel.native import Device
 from lagg.link import Link
 from lagg.model import Drop, LaggConfig, Proto, Wanted
 from lagg.plan.changes import cause
-from lagg.plan.explain import Bucket, Explanation, buckets, explain
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import LaggMac, Shape
@@ -46,7 +44,7 @@ from lagg.running.chronicle import Chronicle
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
 from lagg.running.negotiator import Negotiator, ShapeFollower
-from lagg.running.port_records import carriage_record, port_records
+from lagg.running.port_records import carriage_record, pin_records, port_records
 from lagg.running.settling import Settling
 
 log = logging.getLogger(__name__)
@@ -346,11 +344,15 @@ class Bundle:
             self.lacp.reconcile()
 
     def _marked(self, shape: Shape) -> Collection[int]:
-        """The slots whose partner would answer a marker."""
-        if self.lacp is None or shape.proto is not Proto.LACP:
-            return ()
-        marked = self.lacp.marked
-        return {p.slot for p in shape.ports if p.link.active and p.number in marked}
+        """The slots of which will be known when they have sent what they were given.
+
+        With LACP those whose partner would answer a marker; else all: see draining.py.
+        """
+        marked = None
+        if shape.proto is Proto.LACP:
+            marked = frozenset() if self.lacp is None else self.lacp.marked
+        ports = (port for port in shape.ports if port.link.active)
+        return {p.slot for p in ports if marked is None or p.number in marked}
 
     def publish_again(self) -> None:
         """Publishes the same plan, so that the workers look at their ports' rings anew.
@@ -456,16 +458,6 @@ class Bundle:
         reason = Drop.TAP_OVERRUN if self.plan.tx_slots else self.plan.tx_drop
         self._host_drops.count(reason)
 
-    def explain(self, frame: bytes) -> Explanation:
-        """The way of a frame (no runt) under the snapshot the workers have."""
-        generation = self.device.read().generation
-        found = hashed(self.plan, frame)
-        return explain(self.name, self.shape, self.plan, generation, found)
-
-    def buckets(self) -> tuple[Bucket, ...]:
-        """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""
-        return buckets(self.name, self.shape, self.plan, self.device.buckets())
-
     def record(self) -> LaggRecord:
         """The lagg as it is now: one snapshot's ports and one reading's counters."""
         self._count_host_drops()
@@ -493,6 +485,7 @@ class Bundle:
                 self._settling.now(),
             ),
             **carriage_record(self.shape, self._chronicle.history),
+            "pins": pin_records(self.shape, self.plan, self._settling.now()),
             "waiting_for": [*self.wanted.waiting_for],
             "counters": counters_record(self._host_drops.added_to(reading.total)),
             "lacp": None if view is None else lacp_record(view),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is to be seen of a lagg's ports, and of who carries.
+"""What is to be seen of a lagg's ports, of who carries, and of what is pinned where.
 
 Made of its shape, its history, a reading and LACP's view.  Each field of
-records.PortRecord and CarriageRecord gets its value here, and nowhere else.
+records.PortRecord, CarriageRecord and PinRecord gets its value here, and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,13 @@ from lagg.model import PortOptions, Proto, Transmit
 from lagg.plan.election import elected, why
 from lagg.plan.history import Cause, LaggPast, PortPast
 from lagg.plan.penalty import Penalty
-from lagg.plan.plan import Standing, standings
+from lagg.plan.pins import ends, pinned, pins
+from lagg.plan.plan import Plan, Standing, standings
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
     CarriageRecord,
     DampingRecord,
+    PinRecord,
     PortRecord,
     WatchRecord,
     drops_record,
@@ -145,6 +147,23 @@ def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
         "link_since": time_of_day(history.carrier_since_ns),
         "link_losses": history.carrier_losses,
     }
+
+
+def pin_records(shape: Shape, plan: Plan, now: Instant) -> list[PinRecord]:
+    """The buckets that stay on a port, in their order; `plan` is that of `shape`."""
+    until = ends(shape)
+    slots = pinned(shape)
+    return [
+        {
+            "bucket": bucket,
+            "port": port,
+            "left_ms": -(-max(0, until[bucket] - now) // NS_OF_MS)
+            if bucket in until
+            else None,
+            "carries": plan.slot_of(bucket) in {slots.get(bucket)} - {None},
+        }
+        for bucket, port in sorted(pins(shape).items())
+    ]
 
 
 def time_of_day(at_ns: int) -> str:

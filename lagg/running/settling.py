@@ -2,14 +2,15 @@
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
 Owns that timer, the clock, and the order in which what depends on time, or on what was
-before, is settled: shares, gates, paths, delays, damping, and who carries by these.
+before, is settled: shares, pins, gates, paths, delays, damping, and who carries by
+these.
 Knows no rule of plan/ and no bundle.
 """
 
 import time
 from collections.abc import Callable
 
-from lagg.plan import damping, delays, election, gate, paths
+from lagg.plan import damping, delays, election, gate, paths, pins
 from lagg.plan.shape import Shape
 from lagg.tasks import Alarm
 
@@ -31,14 +32,15 @@ class Settling:
     def settled(self, before: Shape, after: Shape) -> Shape:
         """`after` as it is now; `before` was settled last."""
         now = self.now()
-        gated = gate.settled(after.rehomed_since(before), now)
+        kept = pins.settled(after.rehomed_since(before), now)
+        gated = gate.settled(kept, now)
         watched = paths.settled(before, gated, self._time_of_day())
         waiting = delays.settled(before, watched, now)
         return election.settled(before, damping.settled(before, waiting, now))
 
     def arm(self, shape: Shape) -> None:
         """Has it told when this shape is to be settled again."""
-        ends = [each.due_at(shape) for each in (gate, delays, damping)]
+        ends = [each.due_at(shape) for each in (gate, delays, damping, pins)]
         due = min((end for end in ends if end is not None), default=None)
         self._alarm.set(None if due is None else due - self.now())
 

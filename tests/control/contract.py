@@ -33,6 +33,7 @@ RECORD = {
         "hash": "crc32c",
         "hash_seed": None,
         "hash_symmetric": False,
+        "pin": [],
         "use_flowid": False,
         "flowid_shift": 16,
         "rr_limit": 1,
@@ -123,6 +124,7 @@ RECORD = {
     "last_failover": None,
     "link_since": "2026-01-01T00:00:00.000000Z",
     "link_losses": 0,
+    "pins": [],
     "waiting_for": [],
     "counters": {
         "tx_in": 10,

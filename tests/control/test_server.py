@@ -267,7 +267,8 @@ def described(world: World) -> str:
 
 METHODS = [
     *("Attach", "Buckets", "Create", "Defaults", "Destroy", "Detach", "Explain"),
-    *("List", "Monitor", "Release", "Reload", "Save", "Set", "Status"),
+    *("List", "Monitor", "Move", "Pin", "Release", "Reload", "Save", "Set", "Status"),
+    "Unpin",
 ]
 FIELD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 

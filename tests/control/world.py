@@ -38,6 +38,7 @@ from lagg.model import (
 )
 from lagg.plan.explain import Bucket, Explanation, Hashed, buckets, explain
 from lagg.plan.history import Cause
+from lagg.plan.pins import Placed, Spot
 from lagg.plan.plan import plan
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
@@ -85,6 +86,7 @@ class FakeCommands:
         self.adopted = 0
         self.succession = Succession()
         self.bucket_frames = [0] * 256
+        self.placed: tuple[str, Spot, str | None, int | None] | None = None
         self.released: tuple[str, tuple[str, ...]] | None = None
         self._state_dir = state_dir
 
@@ -176,6 +178,21 @@ class FakeCommands:
         shape = shape_of(self._config(name))
         return buckets(name, shape, plan(shape), self.bucket_frames)
 
+    async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
+        await self._begin("pin")
+        self.placed = name, spot, port, for_ms
+        return Placed(spot if isinstance(spot, int) else len(spot), port)
+
+    async def unpin(self, name: str, spot: Spot) -> Placed:
+        await self._begin("unpin")
+        self.placed = name, spot, None, None
+        return Placed(spot if isinstance(spot, int) else len(spot), None)
+
+    async def move(self, name: str, spot: Spot, port: str) -> Placed:
+        await self._begin("move")
+        self.placed = name, spot, port, None
+        return Placed(spot if isinstance(spot, int) else len(spot), port)
+
     def subscribe(self, sink: Callable[[Event], None]) -> Callable[[], None]:
         self.sinks.append(sink)
         return lambda: self.sinks.remove(sink)
@@ -239,6 +256,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
         last_failover=None,
         link_since=SINCE,
         link_losses=0,
+        pins=[],
         waiting_for=[],
         counters=counters_record(counters),
         lacp=None,

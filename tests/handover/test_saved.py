@@ -254,7 +254,6 @@ REFUSED: dict[str, Change] = {
     "shape.port_options.eth10": of_shape(port_options={"eth10": PortOptions(1 << 20)}),
     "moves: an index": of_lagg(moves=((1, 0), (1, 0))),
     "moves: from": of_lagg(moves=((1, 9),)),
-    "moves: without": of_lagg(lacp=None),
     "holds: a port twice": lambda lagg: replace(lagg, holds=lagg.holds * 2),
     "holds: a port is": of_lagg(holds=()),
     "openings": of_lagg(openings=((1, "a"), (1, "b"))),

@@ -122,7 +122,8 @@ bucket(const struct lagg *lagg)
 static void
 frames_and_buckets_are_what_was_counted(struct lagg *lagg)
 {
-    uint64_t frames[LAGG_BUCKETS], sum = 0;
+    struct lagg_bucket buckets[LAGG_BUCKETS];
+    uint64_t sum = 0, bytes = 0;
     struct lagg_reading reading;
 
     check_about("frames", 0);
@@ -132,12 +133,15 @@ frames_and_buckets_are_what_was_counted(struct lagg *lagg)
     reading = lagg_read(lagg);
     CHECK(
         lagg_device_frames(lagg->device) == reading.total.tx_in + reading.total.rx_in);
-    lagg_device_buckets(lagg->device, frames);
+    lagg_device_buckets(lagg->device, buckets);
     for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
-        sum += frames[i];
+        sum += buckets[i].frames;
+        bytes += buckets[i].bytes;
     }
     CHECK(sum == reading.total.tx_out);
-    CHECK(frames[bucket(lagg)] == sum);
+    CHECK(buckets[bucket(lagg)].frames == sum);
+    CHECK(buckets[bucket(lagg)].bytes == bytes);
+    CHECK(bytes >= sum * ETHER_BYTES);
 }
 
 static bool

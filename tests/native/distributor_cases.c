@@ -334,16 +334,18 @@ a_frame_counts_under_its_entry(void)
     static struct buckets one, other;
     const uint16_t indices[] = {255, 0, 7, 255};
     const uint8_t order[] = {3, 1, 0};
-    uint64_t sums[LAGG_BUCKETS] = {[7] = 5};
+    const uint32_t sizes[] = {VNET_BYTES + 60, VNET_BYTES + 61, 0, VNET_BYTES + 1500};
+    struct lagg_bucket sums[LAGG_BUCKETS] = {[7] = {5, 300}};
 
     check_about("buckets", 0);
-    buckets_count(&one, indices, order, 3);
-    buckets_count(&other, indices, order, 1);
-    buckets_count(&other, indices, order, 0);
+    buckets_count(&one, indices, sizes, order, 3);
+    buckets_count(&other, indices, sizes, order, 1);
+    buckets_count(&other, indices, sizes, order, 0);
     buckets_sum(&one, sums);
     buckets_sum(&other, sums);
     for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
-        CHECK(sums[i] == (i == 255 ? 3 : i == 0 ? 1 : i == 7 ? 5 : 0));
+        CHECK(sums[i].frames == (i == 255 ? 3 : i == 0 ? 1 : i == 7 ? 5 : 0));
+        CHECK(sums[i].bytes == (i == 255 ? 3060 : i == 0 ? 61 : i == 7 ? 300 : 0));
     }
 }
 

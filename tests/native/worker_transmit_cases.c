@@ -79,9 +79,9 @@ every_frame_takes_its_port(uint32_t spread, uint32_t ports_count)
 static void
 expect_buckets(struct world *world, const struct lagg_plan *plan, uint64_t taken)
 {
-    uint64_t frames[LAGG_BUCKETS] = {0};
+    struct lagg_bucket buckets[LAGG_BUCKETS] = {{0, 0}};
 
-    buckets_sum(&world->worker->work->buckets, frames);
+    buckets_sum(&world->worker->work->buckets, buckets);
     for (uint32_t i = 0; i < LAGG_BUCKETS; i++) {
         uint64_t expected = 0;
 
@@ -89,7 +89,7 @@ expect_buckets(struct world *world, const struct lagg_plan *plan, uint64_t taken
             expected += plan->spread == LAGG_SPREAD_FLOW && i < plan->tx_slots_count &&
                         frame_is_for(plan, number, i);
         }
-        CHECK(frames[i] == (expected < taken ? expected : taken));
+        CHECK(buckets[i].frames == (expected < taken ? expected : taken));
     }
 }
 
