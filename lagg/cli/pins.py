@@ -15,7 +15,7 @@ from lagg.cli.output import DONE, UsageError, say, warn
 from lagg.cli.show import laggs_of
 from lagg.cli.show_page import pin_line
 from lagg.cli.words import whole
-from lagg.control.client import Client
+from lagg.control.client import START_S, Client
 
 if TYPE_CHECKING:
     import argparse
@@ -63,24 +63,28 @@ def pins(arguments: argparse.Namespace) -> int:
 
 
 def _asked(arguments: argparse.Namespace, method: str, **words: object) -> PlacedJson:
-    with Client(arguments.socket) as laggd:
-        spot = _spot(laggd, arguments.name, arguments.flow)
+    bucket = _bucket(arguments.flow)
+    fields = {} if bucket is not None else parse_fields(arguments.flow)
+    with Client(arguments.socket, START_S) as laggd:
+        spot: dict[str, object] = {"bucket": bucket}
+        if bucket is None:
+            frame, note = frame_in(laggd, arguments.name, fields)
+            spot = {"frame": frame.hex()}
+            if note:
+                warn(note)
         reply = laggd.call(method, name=arguments.name, **spot, **words)
     return cast("PlacedJson", reply["placed"])
 
 
-def _spot(laggd: Client, name: str, words: list[str]) -> dict[str, object]:
-    """A bucket by its number, or the frame of a flow by its fields."""
+def _bucket(words: list[str]) -> int | None:
+    """By its number; None when it is named by the fields of a flow."""
     field, _, value = words[0].partition("=")
-    if field == "bucket" and len(words) == 1:
-        try:
-            return {"bucket": whole(value)}
-        except ValueError:
-            raise UsageError(f"bucket: {value!r} is no number") from None
-    frame, note = frame_in(laggd, name, parse_fields(words))
-    if note:
-        warn(note)
-    return {"frame": frame.hex()}
+    if field != "bucket" or len(words) > 1:
+        return None
+    try:
+        return whole(value)
+    except ValueError:
+        raise UsageError(f"bucket: {value!r} is no number") from None
 
 
 def _carried(found: PlacedJson) -> str:
