@@ -195,10 +195,18 @@ def _record(keeper: Keeper) -> HalfRecord:
     return {
         "version": keeper.version,
         "pid": keeper.pid,
-        "uptime_s": uptime_s(keeper.pid),
+        "uptime_s": _uptime_s(keeper.pid),
         "deaths": keeper.deaths,
         "answers": not keeper.ailments(),
     }
+
+
+def _uptime_s(pid: int) -> int:
+    """0 of one that has just died, of which we are yet to be told."""
+    try:
+        return uptime_s(pid)
+    except LaggError:
+        return 0
 
 
 def _count_adoption(keeper: Keeper) -> int:

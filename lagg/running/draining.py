@@ -88,7 +88,11 @@ class Draining:
         Read in this order: what is sent in between makes the queue longer alone.
         """
         since = self._sent([slot])[slot] - before[slot]
-        return self._bundle.device.unsent_bytes(slot) <= since
+        try:
+            return self._bundle.device.unsent_bytes(slot) <= since
+        except OSError as error:
+            log.warning("%s: slot %d: %s", self._bundle.name, slot, error)
+            return True  # nobody will know it better
 
     async def _release(self, slots: Collection[int]) -> None:
         """Tries until the workers let it be."""

@@ -30,6 +30,7 @@ from lagg.operations.uses import tell_uses
 from lagg.plan.plan import Plan
 from lagg.ports import takeover
 from lagg.running import grace_periods
+from lagg.running.draining import Draining
 from tests.netns.commands_world import World
 
 MAC = "02:00:5e:00:53:99"
@@ -172,7 +173,14 @@ class SabotagedWorld(World):
             _under_test.set(False)  # it is no part of the operation that made it due
             await announce(announcer, lagg)
 
+        release = Draining._release_all
+
+        async def released_beside(draining: Draining) -> None:
+            _under_test.set(False)  # nor is this
+            await release(draining)
+
         patch.setattr(Announcer, "_announce", beside)
+        patch.setattr(Draining, "_release_all", released_beside)
         patch.setattr(attach, "tell_uses", _tell_uses)
 
     def _between(self, thing: object, kind: str) -> Any:  # noqa: ANN401

@@ -268,8 +268,12 @@ def test_a_forwarder_that_dies_between_two_laggds_is_followed_by_the_old_one(
         house.laggd.kill_forwarder()
         with pytest.raises(LaggError):
             newcomer.commit()
+    wait_until(
+        lambda: house.status["forwarder"]["pid"] != before["forwarder"]["pid"],
+        DEADLINE_S,
+        "the old one follows",
+    )
     now = house.status
-    assert now["forwarder"]["pid"] != before["forwarder"]["pid"]
     house.goes_on(before | {"forwarder": now["forwarder"]})
 
 

@@ -14,7 +14,7 @@ from lagg.handover.saved import SavedLagg
 from lagg.handover.slots import Slots
 from lagg.link import Link
 from lagg.model import Options, Proto
-from lagg.operations.claim import Apart, Claim
+from lagg.operations.claim import Apart, Claim, _record
 from lagg.plan.shape import LaggMac, Shape
 from lagg.ports.originals import StateFile
 
@@ -142,3 +142,15 @@ def test_what_nobody_has_is_ours_before_it_is_read(
 ) -> None:
     assert look(forwarder, alone=True) == ["lagg1", "lagg2"]
     assert (forwarder.said, len(read)) == (["claim", "commit"], 2)
+
+
+def test_of_a_forwarder_that_has_just_died_the_rest_is_told() -> None:
+    no_pid = 1 << 22  # of all that Linux gives
+    keeper = SimpleNamespace(version="1", pid=no_pid, deaths=2, ailments=lambda: ())
+    assert _record(cast(Keeper, keeper)) == {
+        "version": "1",
+        "pid": no_pid,
+        "uptime_s": 0,
+        "deaths": 2,
+        "answers": True,
+    }
