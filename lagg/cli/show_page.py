@@ -364,12 +364,13 @@ def columns(
 def _with_details(
     lines: Sequence[str], ports: Sequence[PortRecord], paint: Paint, verbose: bool
 ) -> list[str]:
-    """Each port's line; below it its LACP, warnings, and drops if there are any."""
+    """Each port's line; below it its LACP, watches, warnings, and drops if any."""
     found = []
     for line, port in zip(lines, ports, strict=True):
         found.append(line)
         if port["lacp"] is not None:
             found += _port_lacp_lines(port["lacp"], verbose)
+        found += _watch_lines(port, paint, verbose)
         found += [paint(f"    warning: {each}", WARNING) for each in port["warnings"]]
         drops = drop_words(port["drops"])
         if port["rings_reopened"]:
@@ -378,6 +379,21 @@ def _with_details(
         if drops:
             found.append(paint(f"    dropped: {drops}", WARNING))
     return found
+
+
+def _watch_lines(port: PortRecord, paint: Paint, verbose: bool) -> list[str]:
+    """What its watches say, if one says that it is dead; `verbose`: all."""
+    told = [
+        each
+        for each in port["watch"]
+        if verbose or (port["link"] == "up" and each["state"] != "up")
+    ]
+    return [
+        f"    watch {' '.join(filter(None, (each['kind'], each['target'])))}"
+        f" {paint(each['state'], LIGHT.get(each['state']))} since {each['since']}:"
+        f" {each['reason']}, lost {_times(each['failures'])}"
+        for each in told
+    ]
 
 
 def _way_lines(ports: Sequence[PortRecord]) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from lagg.cli.show_page import event_line, plain, show_page, status_line
 from lagg.control.messages import AskerJson, EventJson
-from lagg.records import DaemonRecord, HalfRecord
+from lagg.records import DaemonRecord, HalfRecord, WatchRecord
 from tests.control.world import a_record
 
 
@@ -30,6 +30,30 @@ def test_show_warns_of_what_somebody_uses_a_port_for() -> None:
     page = a_record()
     page["ports"][0]["warnings"] = ["has vlan eth0.7 on it"]
     assert "    warning: has vlan eth0.7 on it\n" in show_page([page], plain)
+
+
+def test_show_tells_what_a_watch_found_if_it_is_bad_or_more_is_asked_for() -> None:
+    page = a_record()
+    since = "2026-01-02T03:04:05.000006Z"
+    up = WatchRecord(
+        kind="poll", target="", state="up", since=since, reason="it answers", failures=0
+    )
+    down = WatchRecord(
+        kind="arp",
+        target="192.0.2.1",
+        state="down",
+        since=since,
+        reason="no reply to 4 probes",
+        failures=1,
+    )
+    page["ports"][0]["watch"] = [up, down]
+    page["ports"][1]["watch"] = [down]  # it has no carrier, which says all
+    bad = f"    watch arp 192.0.2.1 down since {since}: no reply to 4 probes, lost once"
+    good = f"    watch poll up since {since}: it answers, lost 0 times"
+    told = [line for line in show_page([page], plain).splitlines() if "watch" in line]
+    assert told == [bad]
+    whole = show_page([page], plain, verbose=True).splitlines()
+    assert [line for line in whole if "watch" in line] == [good, bad, bad]
 
 
 @pytest.mark.parametrize(
