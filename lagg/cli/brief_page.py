@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.cli.show_page import BOLD, LIGHT, Paint, carrier_reason, columns, speed_words
+from lagg.cli.show_page import (
+    BOLD,
+    LIGHT,
+    Paint,
+    carrier_reason,
+    columns,
+    speed_words,
+    title_words,
+)
 
 if TYPE_CHECKING:
     from lagg.records import LaggRecord, PortRecord
@@ -35,7 +43,8 @@ def tree_page(host: str, laggs: Sequence[LaggRecord], paint: Paint) -> str:
     lines = [paint(host, BOLD)]
     for at, lagg in enumerate(laggs):
         last = at == len(laggs) - 1
-        lines.append(f"{'└─' if last else '├─'} {_lagg_words(lagg, paint)}")
+        title = f"{paint(lagg['name'], BOLD)}  {', '.join(title_words(lagg, paint))}"
+        lines.append(f"{'└─' if last else '├─'} {title}")
         lines += [f"{' ' if last else '│'}  {twig}" for twig in _twigs(lagg, paint)]
     return "\n".join(lines)
 
@@ -87,15 +96,6 @@ def _cut(words: str, room: int | None) -> str:
 
 
 # ---- the tree ------------------------------------------------------------------------
-
-
-def _lagg_words(lagg: LaggRecord, paint: Paint) -> str:
-    link = paint(f"link {lagg['link']}", LIGHT.get(lagg["link"]))
-    speed = [speed_words(lagg["speed_mbps"])] if lagg["speed_mbps"] > 0 else []
-    reason = carrier_reason(lagg)
-    why = f" ({reason})" if reason else ""
-    words = ", ".join((lagg["proto"], link + why, *speed))
-    return f"{paint(lagg['name'], BOLD)}  {words}"
 
 
 def _twigs(lagg: LaggRecord, paint: Paint) -> list[str]:

@@ -190,13 +190,7 @@ COMMANDS = (
     Command("release", "end LACP's hold of ports", "change", "1", _port_words),
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
-    Command(
-        "show",
-        "what is there and how it does",
-        "show",
-        "?",
-        _show_words,
-    ),
+    Command("show", "what is there and how it does", "show", "?", _show_words),
     Command("status", "laggd itself: version, pid, since when", "show", None),
     Command(
         "restart",

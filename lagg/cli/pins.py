@@ -28,13 +28,9 @@ def pin(arguments: argparse.Namespace) -> int:
     for_s: float | None = arguments.for_s
     for_ms = None if for_s is None else round(1000 * for_s)
     found = _asked(arguments, "Pin", port=arguments.port, for_ms=for_ms)
-    if found["port"] == arguments.port:
-        words = f"is pinned to {arguments.port}"
-    else:
-        words = (
-            f"is pinned to {arguments.port}, which carries nothing now:"
-            f" {found['port'] or 'nobody'} carries it"
-        )
+    words = f"is pinned to {arguments.port}"
+    if found["port"] != arguments.port:
+        words += f", which carries nothing now{_carried(found)}"
     return _said(arguments, found, words)
 
 

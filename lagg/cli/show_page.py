@@ -173,11 +173,7 @@ def byte_words(size: int) -> str:
 
 
 def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
-    reason = carrier_reason(lagg)
-    link = paint(f"link {lagg['link']}", LIGHT.get(lagg["link"]))
-    title = [lagg["proto"], link + (f" ({reason})" if reason else "")]
-    if lagg["speed_mbps"] > 0:
-        title.append(speed_words(lagg["speed_mbps"]))
+    title = title_words(lagg, paint)
     if not lagg["up"]:
         title.append(paint("administratively down", WARNING))
     return [
@@ -201,6 +197,14 @@ def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
         *(_way_lines(lagg["ports"]) if verbose else []),
         *_traffic_lines(lagg, paint),
     ]
+
+
+def title_words(lagg: LaggRecord, paint: Paint) -> list[str]:
+    """Its protocol, its link with the reason if it has none, its speed if known."""
+    reason = carrier_reason(lagg)
+    link = paint(f"link {lagg['link']}", LIGHT.get(lagg["link"]))
+    speed = [speed_words(lagg["speed_mbps"])] if lagg["speed_mbps"] > 0 else []
+    return [lagg["proto"], link + (f" ({reason})" if reason else ""), *speed]
 
 
 def _limbo_lines(limbo: Limbo, verbose: bool) -> list[str]:

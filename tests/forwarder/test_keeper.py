@@ -137,12 +137,17 @@ def test_what_a_stopped_forwarder_does_late_is_put_right(
     asyncio.run(run())
 
 
-def test_a_forwarder_that_does_not_answer_is_told_of_killed_and_followed(
-    forwarder: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks often, and takes silence for death soon."""
     monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
     monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
 
+
+@pytest.mark.usefixtures("impatient")
+def test_a_forwarder_that_does_not_answer_is_told_of_killed_and_followed(
+    forwarder: Running,
+) -> None:
     async def run() -> None:
         async with kept(forwarder.path) as keeper:
             pid = keeper.pid
@@ -162,13 +167,12 @@ def everybody(forwarder: Running) -> set[int]:
     return {forwarder.process.pid} | forwarder.family()
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("dies", [False, True])
 def test_of_a_family_that_is_stopped_the_standby_serves_all_the_same(
-    forwarder: Running, monkeypatch: pytest.MonkeyPatch, dies: bool
+    forwarder: Running, dies: bool
 ) -> None:
     """Whether who served is stopped as well or dies, as a unit's processes are."""
-    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
-    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
 
     async def run() -> None:
         async with kept(forwarder.path) as keeper:

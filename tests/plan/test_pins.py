@@ -15,6 +15,7 @@ from lagg.plan.changes import news, option_news
 from lagg.plan.explain import Hashed, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Shape
+from tests.plan.test_delays import with_carrier
 from tests.plan.test_election import shape_of
 
 PINNED = 17
@@ -26,12 +27,6 @@ def shape(proto: Proto = Proto.LOADBALANCE) -> Shape:
     agreed = {slot: Agreement(True, True, True) for slot in range(3)}
     found = shape_of(proto).with_agreements(agreed).rehomed()
     return pins.with_moves(found, {PINNED: 0})
-
-
-def down(of: Shape, slot: int) -> Shape:
-    port = of.at(slot)
-    dead = replace(port.link, lower_up=False, operstate="DOWN")
-    return of.with_link(dead, port.modes)
 
 
 @pytest.mark.parametrize("proto", SPREADS)
@@ -51,7 +46,10 @@ def test_without_its_port_a_bucket_goes_as_if_unpinned_and_comes_back(
 ) -> None:
     before = shape(proto)
     after = pins.with_pin(before, Pin(PINNED, "eth2"))
-    assert plan(down(after, 2)).tx_slots == plan(down(before, 2)).tx_slots
+    assert (
+        plan(with_carrier(after, 2, up=False)).tx_slots
+        == plan(with_carrier(before, 2, up=False)).tx_slots
+    )
     lost = after.without_port(2)
     assert plan(lost).tx_slots == plan(before.without_port(2)).tx_slots
     assert plan(lost.with_port(after.at(2))).tx_slots[PINNED] == 2
@@ -90,7 +88,7 @@ def test_a_moved_bucket_stays_until_homes_are_dealt_anew() -> None:
     of_first = [b for b, slot in enumerate(fair.homes) if slot == 0]
     moved = pins.with_moves(fair, dict.fromkeys(of_first, 1))
     assert plan(moved).distributing == (1, 2)
-    back = down(moved, 1)
+    back = with_carrier(moved, 1, up=False)
     assert plan(back.with_link(moved.at(1).link, moved.at(1).modes)) == plan(moved)
     dealt = moved.rehomed()
     assert {dealt.homes.count(slot) for slot in range(3)} <= {85, 86}
@@ -107,7 +105,7 @@ def test_explain_says_that_a_bucket_is_pinned_and_whether_there() -> None:
     found = explain("lagg0", after, plan(after), 1, Hashed(256 + PINNED))
     assert found.choice.ports == ("eth2",)
     assert found.why.endswith("; the bucket is pinned to eth2")
-    lost = down(after, 2)
+    lost = with_carrier(after, 2, up=False)
     said = explain("lagg0", lost, plan(lost), 1, Hashed(PINNED)).why
     assert "pinned to eth2, which carries nothing, and this one stands in" in said
     assert "pinned" not in explain("lagg0", after, plan(after), 1, Hashed(18)).why
