@@ -245,7 +245,7 @@ def senseless(proto: Proto, options: Options) -> str | None:
 class PortOptions:
     """What a user may set for one port, by its name, whether it is attached or not.
 
-    Type and default of each row of options.PORT_OPTIONS.
+    Type and default of each row of port_options.PORT_OPTIONS.
     """
 
     lacp_port_priority: int = PRIORITY_DEFAULT  # 0 the highest

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A row of the tables in options.py: all that can be said of one option.
+"""A row of the tables in options.py and port_options.py: all that can be said of one.
 
-Owns which kinds of values there are, and what an option is called where.  Imports
-nothing that would cost a command of laggctl its start-up.
+Owns which kinds of values there are, for which protocols an option may count, and what
+it is called where.  Imports nothing that would cost a command of laggctl its start-up.
 """
 
 from enum import Enum
 from typing import NamedTuple
+
+CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast")
+STATIC = ("failover", "roundrobin", "loadbalance", "broadcast")
+BY_FLOW = ("loadbalance", "lacp")
+LACP = ("lacp",)
+
+U16_MAX = 2**16 - 1
+"""A priority or key of LACP; priority 0 is the highest."""
 
 
 class Kind(Enum):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The options of a lagg and of a port: one row for each, with all that is said of it.
+"""The options of a lagg: one row for each, with all that is said of it.
 
 Owns an option's key, what its value may be, the protocols it counts for, and its words
 on the command line, in FreeBSD's programs and in the manual.  Rules, schema, records,
@@ -8,25 +8,27 @@ which has the defaults.  Every option may change while a lagg runs.  Imports not
 that would cost a command of laggctl its start-up.
 """
 
-from lagg.option_row import FreeBSD, Kind, Option, Whole
+from lagg.option_row import (
+    BY_FLOW,
+    CARRYING,
+    LACP,
+    STATIC,
+    U16_MAX,
+    FreeBSD,
+    Kind,
+    Option,
+    Whole,
+)
 
 PORTS_MAX = 32
 """Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
 
 U32_MAX = 2**32 - 1
 
-U16_MAX = 2**16 - 1
-"""A priority or key of LACP; priority 0 is the highest."""
-
 FLOWID_SHIFT_MAX = 31
 """As lagg(4): a flow id has 32 bits."""
 
-S32_MAX = 2**31 - 1
-
 FALLBACK_S_MAX = 3600
-
-WEIGHT_MAX = 255
-"""With more a port of weight 1 would have no bucket of a table of 256."""
 
 DELAY_MS_MAX = 3_600_000
 """An hour: nobody waits for a port longer."""
@@ -36,11 +38,6 @@ ROUNDS_MAX = 255
 
 ANNOUNCE_MS_MAX = 300_000
 """As bonding's peer_notif_delay."""
-
-_CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast")
-_STATIC = ("failover", "roundrobin", "loadbalance", "broadcast")
-_BY_FLOW = ("loadbalance", "lacp")
-_LACP = ("lacp",)
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -78,7 +75,7 @@ OPTIONS: tuple[Option, ...] = (
             "Milliseconds, 0 to 3600000, after which a port is used whose link has"
             " come.  At once while no other port is usable."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=0,
     ),
     Option(
@@ -90,7 +87,7 @@ OPTIONS: tuple[Option, ...] = (
             " gone.  Until then another stands in for it, frame by frame; without any"
             " they are dropped, as `tx-down`."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=0,
     ),
     Option(
@@ -102,7 +99,7 @@ OPTIONS: tuple[Option, ...] = (
             " until it has not for 5 to 20, as routers damp an interface; the last that"
             " could carry never is.  Off by default, as lagg(4)."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=False,
     ),
     Option(
@@ -121,7 +118,7 @@ OPTIONS: tuple[Option, ...] = (
             " or `lagg`: by any, as with lacp.  `bfd`: with `target` and `source`, the"
             " lagg's, that of RFC 7130; without, Open vSwitch's."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
     ),
     Option(
         "watch_policy",
@@ -129,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="P",
         help="all or any: how many watches must find a port's path alive",
         sentence="How many of a port's watches must find its path alive.",
-        protos=_CARRYING,
+        protos=CARRYING,
         usual="all",
     ),
     Option(
@@ -156,7 +153,7 @@ OPTIONS: tuple[Option, ...] = (
             " says.  With a static spread it speaks of groups of one priority, and"
             " `better` of the speeds of their ports together."
         ),
-        protos=_STATIC,
+        protos=STATIC,
         usual="always",
     ),
     Option(
@@ -169,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
             " highest that has enough carries.  With lacp the larger of it and"
             " `lacp_min_links` counts."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=1,
     ),
     Option(
@@ -182,7 +179,7 @@ OPTIONS: tuple[Option, ...] = (
             " neighbour advertisement for all addresses of the lagg and of what stands"
             " on it, and a frame from each other MAC behind it."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=1,
     ),
     Option(
@@ -190,7 +187,7 @@ OPTIONS: tuple[Option, ...] = (
         Whole(0, ANNOUNCE_MS_MAX),
         help="between two announcements",
         sentence="Milliseconds, 0 to 300000, from one of these to the next.",
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=200,
     ),
     Option(
@@ -201,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
             "How often, 0 to 255 and every 200 ms, the multicast groups of it and of"
             " what stands on it are reported (IGMP, MLD) when other ports carry."
         ),
-        protos=_CARRYING,
+        protos=CARRYING,
         usual=1,
     ),
     Option(
@@ -216,7 +213,7 @@ OPTIONS: tuple[Option, ...] = (
             " PPPoE or GTP-U carry, up to four in each other, if they are not"
             " fragmented.  Off by default, as lagg(4)."
         ),
-        protos=_BY_FLOW,
+        protos=BY_FLOW,
         freebsd=FreeBSD(word="lagghash"),
     ),
     Option(
@@ -228,7 +225,7 @@ OPTIONS: tuple[Option, ...] = (
             "The function over them: `crc32c`, with 256 buckets that move as few flows"
             " as possible, or `fnv1`, FreeBSD's, modulo the number of ports."
         ),
-        protos=_BY_FLOW,
+        protos=BY_FLOW,
     ),
     Option(
         "hash_seed",
@@ -238,7 +235,7 @@ OPTIONS: tuple[Option, ...] = (
             "0 to 4294967295; two machines in a row want different ones.  Unless given,"
             " drawn at creation."
         ),
-        protos=_BY_FLOW,
+        protos=BY_FLOW,
     ),
     Option(
         "hash_symmetric",
@@ -250,7 +247,7 @@ OPTIONS: tuple[Option, ...] = (
             " one port then; both ends of a link agree on it with the same `lagghash`,"
             " `hash`, `hash_seed` and order of ports.  Off by default, as lagg(4)."
         ),
-        protos=_BY_FLOW,
+        protos=BY_FLOW,
         usual=False,
     ),
     Option(
@@ -264,7 +261,7 @@ OPTIONS: tuple[Option, ...] = (
             "  `laggctl pin` adds to it.  Which flows are in a bucket depends on"
             " `lagghash` and `hash_seed`; with `hash` `fnv1` no bucket can stay."
         ),
-        protos=_BY_FLOW,
+        protos=BY_FLOW,
     ),
     Option(
         "use_flowid",
@@ -312,7 +309,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         help="carry nothing without a partner; the default",
         sentence="Carry frames only by ports with a partner that agrees.",
-        protos=_LACP,
+        protos=LACP,
         freebsd=FreeBSD(
             word="lacp_strict",
             flag="LACP_STRICT",
@@ -328,7 +325,7 @@ OPTIONS: tuple[Option, ...] = (
             "Ask the partner for a LACPDU every second and give it up after three, in"
             " place of 30 and 90."
         ),
-        protos=_LACP,
+        protos=LACP,
         freebsd=FreeBSD(word="lacp_fast_timeout", flag="LACP_FAST_TIMO", bit=0x80),
     ),
     Option(
@@ -336,14 +333,14 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         help="speak first; without it only to an active partner",
         sentence="Send LACPDUs without being asked; false is passive.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_system_priority",
         Whole(0, U16_MAX),
         help="0 to 65535; the lower decides",
         sentence="0 to 65535; the end with the lower one decides.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_system",
@@ -351,14 +348,14 @@ OPTIONS: tuple[Option, ...] = (
         metavar="M",
         help="auto: the lagg's MAC",
         sentence="The system's MAC address.  Unless given, the lagg's.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_key",
         Whole(0, U16_MAX),
         help="1 to 65535; 0: from the speed",
         sentence="1 to 65535; 0 derives it from lagg and speed.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "ad_select",
@@ -369,21 +366,21 @@ OPTIONS: tuple[Option, ...] = (
             "Which aggregator is active when several could be: `stable`, `bandwidth`,"
             " `count` or `port-priority`."
         ),
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_max_ports",
         Whole(1, PORTS_MAX),
         help="in use; more are on standby",
         sentence="1 to 32 ports carry; more are standby.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_min_links",
         Whole(1, PORTS_MAX),
         help="with fewer nothing is carried",
         sentence="With fewer ports that carry, the lagg has no carrier.",
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_fallback_timeout",
@@ -393,7 +390,7 @@ OPTIONS: tuple[Option, ...] = (
             "Seconds without any partner after which one port carries all the same; 0"
             " is never."
         ),
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_coupled",
@@ -403,14 +400,14 @@ OPTIONS: tuple[Option, ...] = (
             "Collect and distribute at once, as a partner without independent control"
             " wants."
         ),
-        protos=_LACP,
+        protos=LACP,
     ),
     Option(
         "lacp_txtest",
         Kind.SWITCH,
         help="send no LACPDU",
         sentence="For tests: send no LACPDU.",
-        protos=_LACP,
+        protos=LACP,
         freebsd=FreeBSD(word="lacp_txtest", flag="LACP_TXTEST", bit=0x20),
     ),
     Option(
@@ -418,66 +415,8 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         help="ignore every LACPDU",
         sentence="For tests: hear no LACPDU.",
-        protos=_LACP,
+        protos=LACP,
         freebsd=FreeBSD(word="lacp_rxtest", flag="LACP_RXTEST", bit=0x40),
     ),
 )
 """A lagg's options, in the order in which files, records and pages have them."""
-
-PORT_OPTIONS: tuple[Option, ...] = (
-    Option(
-        "lacp_port_priority",
-        Whole(0, U16_MAX),
-        help="0 to 65535, 0 highest",
-        sentence="Of a port, 0 to 65535; the lower is chosen first.",
-        protos=_LACP,
-    ),
-    Option(
-        "priority",
-        Whole(-S32_MAX - 1, S32_MAX),
-        help="higher is better; 0 unless given",
-        sentence=(
-            "Of a port, -2147483648 to 2147483647, 0 by default.  Failover: of the"
-            " ports that are usable one with the highest carries.  Roundrobin,"
-            " loadbalance and broadcast: ports of one priority are a group, and only"
-            " the best with min_links usable ports carries."
-        ),
-        protos=_STATIC,
-    ),
-    Option(
-        "weight",
-        Whole(0, WEIGHT_MAX, zero="speed"),
-        help="1 to 255, or speed: its share of the frames",
-        sentence=(
-            "Of a port, 1 to 255, 1 by default, or speed (0), which is 1 for each"
-            " Gbit/s of its link.  Flows (with crc32c) and turns are shared in"
-            " proportion to the weights of the ports that carry."
-        ),
-        protos=("roundrobin", "loadbalance", "lacp"),
-    ),
-    Option(
-        "hold",
-        Kind.SWITCH,
-        help="keep the port out, without loss",
-        sentence=(
-            "Of a port: nothing is sent by it, what comes in is taken, its link stays."
-            "  With lacp the partner is told at once that it is not in sync, and sends"
-            " elsewhere.  Also of the last port, which ends the lagg's carrier."
-        ),
-        protos=_CARRYING,
-    ),
-    Option(
-        "hold_link",
-        Kind.WORD,
-        metavar="L",
-        help="held: up, the link stays; down, so that a static partner leaves",
-        sentence=(
-            "Of a port, what its link is while it is held.  up: it stays.  down: it is"
-            " set down once nothing is sent by it any more, so that a partner that is"
-            " not told otherwise sends elsewhere; with lacp the partner is told, and"
-            " it stays."
-        ),
-        protos=_STATIC,
-    ),
-)
-"""The options of one interface, kept also while it is no port."""

@@ -7,10 +7,12 @@ what then knows the options, as JSON.
 
 import dataclasses
 import json
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import lagg.model
 import lagg.options
+import lagg.port_options
 from lagg.option_row import FreeBSD, Option, Whole
 
 COLOUR = Option(
@@ -22,14 +24,19 @@ COLOUR = Option(
     freebsd=FreeBSD(word="colour", flag="COLOUR", bit=0x200, knob="lacp.colour"),
 )
 DEFAULT = 5
+
+Table = tuple[ModuleType, str]
+"""Where a table of rows is."""
+
 WEIGHT = Option(
     "lacp_weight", Whole(0, 1000), help="grams", sentence="What a port weighs."
 )
 
 
-def add(tables: str, twin: str, row: Option, default: int) -> None:
+def add(table: Table, twin: str, row: Option, default: int) -> None:
     """The row to its table, and to the twin a field."""
-    setattr(lagg.options, tables, (*getattr(lagg.options, tables), row))
+    module, name = table
+    setattr(module, name, (*getattr(module, name), row))
     more = dataclasses.make_dataclass(
         twin,
         [(row.key, int, default)],
@@ -129,7 +136,7 @@ def of_book() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    add("OPTIONS", "Options", COLOUR, DEFAULT)
-    add("PORT_OPTIONS", "PortOptions", WEIGHT, 0)
+    add((lagg.options, "OPTIONS"), "Options", COLOUR, DEFAULT)
+    add((lagg.port_options, "PORT_OPTIONS"), "PortOptions", WEIGHT, 0)
     found = (of_configuration(), of_socket(), of_client(), of_book())
     print(json.dumps(found))

@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "model": ("errors", "lacp", "options", "watches"),
     "option_row": (),
     "options": ("option_row",),
+    "port_options": ("option_row",),
     "records": ("lacp", "model", "option_row", "options"),
     "streams": (),
     "watchers": ("ethernet", "lacp", "watches"),
@@ -100,7 +101,7 @@ SOLE_IMPORTERS = {
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "option_row", "options"),
-    "records",
+    *("port_options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("codec", "ethernet", "handover.saved", "watches", "watchers"),
 )

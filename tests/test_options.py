@@ -13,7 +13,8 @@ import pytest
 
 from lagg.model import Options, PortOptions, Proto
 from lagg.option_row import Kind, Option, Whole
-from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.options import OPTIONS
+from lagg.port_options import PORT_OPTIONS
 from tests.tree import ROOT
 
 Defaults = Options | PortOptions

@@ -14,7 +14,8 @@ from typing import Any
 from lagg.cli.output import UsageError
 from lagg.cli.words import listed, number, seconds
 from lagg.option_row import Kind, Option, Whole
-from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.options import OPTIONS
+from lagg.port_options import PORT_OPTIONS
 
 _LISTS = (Kind.LAYERS, Kind.NAMES, Kind.PINS)
 

@@ -29,7 +29,8 @@ from lagg.config.rules import (
 from lagg.config.watches import watches
 from lagg.model import Options, OptionValue, PortOptions
 from lagg.option_row import Kind, Option, Whole
-from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.options import OPTIONS
+from lagg.port_options import PORT_OPTIONS
 
 _RULES_OF_KIND: Mapping[Kind, Callable[[object], OptionValue]] = {
     Kind.SWITCH: switch,

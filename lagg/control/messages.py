@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from lagg.events import Asker, Event
 from lagg.model import BUCKETS
-from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.options import OPTIONS
 from lagg.plan.explain import Bucket, Choice, Explanation
 from lagg.plan.pins import Placed
+from lagg.port_options import PORT_OPTIONS
 from lagg.records import types_of
 
 if TYPE_CHECKING:  # mypy knows no type that is made at run time

@@ -17,11 +17,12 @@ from lagg.lacp.values import NS_OF_MS, U32, Count, Instant, PortNumber
 from lagg.link import Ifindex, Link, RxFilter
 from lagg.model import ALL_LAYERS, BUCKETS, Drop, Options, PortOptions, Proto, Wanted
 from lagg.option_row import Option, Whole
-from lagg.options import ANNOUNCE_MS_MAX, OPTIONS, PORT_OPTIONS, PORTS_MAX
+from lagg.options import ANNOUNCE_MS_MAX, OPTIONS, PORTS_MAX
 from lagg.plan.buckets import Slot
 from lagg.plan.flow_moves import Moves
 from lagg.plan.history import LaggPast
 from lagg.plan.shape import LaggMac, Shape
+from lagg.port_options import PORT_OPTIONS
 
 VERSION = 1
 """Raised when a predecessor's state cannot be read any more; a new field is no reason,

@@ -7,7 +7,8 @@ from enum import Enum
 
 from lagg.daemon.process import make_parser as make_laggd_parser
 from lagg.model import Options, PortOptions
-from lagg.options import OPTIONS, PORT_OPTIONS
+from lagg.options import OPTIONS
+from lagg.port_options import PORT_OPTIONS
 from manual import text
 from manual.man import Page
 from manual.words import Option, Place, Words, commands, globals_of_laggctl, words_of
