@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.options import state_wanted, wanted, wanted_of_port
 from lagg.cli.output import UsageError, done
-from lagg.control.client import START_S, Client
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def create(arguments: argparse.Namespace) -> int:
     """Makes a lagg with its ports."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         ports = [*arguments.ports, *(arguments.port or ())]
         laggd.call("Create", **wanted(arguments), ports=ports or None)
     return done(arguments)
@@ -30,34 +30,34 @@ def set(arguments: argparse.Namespace) -> int:
     change |= state_wanted(arguments)
     if not any(change[key] is not None for key in change if key != "name"):
         raise UsageError(f"{arguments.name}: nothing to set")
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         laggd.call("Set", **change)
     return done(arguments)
 
 
 def destroy(arguments: argparse.Namespace) -> int:
     """Destroys the lagg; its ports are as they were found."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         laggd.call("Destroy", name=arguments.name)
     return done(arguments)
 
 
 def attach(arguments: argparse.Namespace) -> int:
     """Attaches ports."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         laggd.call("Attach", name=arguments.name, ports=arguments.ports)
     return done(arguments)
 
 
 def detach(arguments: argparse.Namespace) -> int:
     """Detaches ports and puts them back."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         laggd.call("Detach", name=arguments.name, ports=arguments.ports)
     return done(arguments)
 
 
 def release(arguments: argparse.Namespace) -> int:
     """Ends LACP's hold of ports."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         laggd.call("Release", name=arguments.name, ports=arguments.ports)
     return done(arguments)

@@ -13,12 +13,13 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
 from lagg.cli.show_page import BOLD
-from lagg.control.client import START_S, Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.kernel.proc import rows_of
 
@@ -47,20 +48,20 @@ def explain(arguments: argparse.Namespace) -> int:
     if not _HEX.issuperset("".join(words)):
         return _explain_file(arguments, _from_file(words))
     frame = _from_hex("".join(words))
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         _print_one(arguments, _asked(laggd, arguments.name, frame), "")
     return DONE
 
 
 def _explain_fields(arguments: argparse.Namespace, fields: dict[str, str]) -> int:
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         frame, note = frame_in(laggd, arguments.name, fields)
         _print_one(arguments, _asked(laggd, arguments.name, frame), note)
     return DONE
 
 
 def _explain_file(arguments: argparse.Namespace, found: Sequence[bytes]) -> int:
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         asked = (_asked(laggd, arguments.name, frame) for frame in found)
         _print_all(arguments, asked)
     return DONE

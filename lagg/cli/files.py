@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, REFUSED, complain, say, say_file, say_refusal
 from lagg.config.files import ConfigError, load
-from lagg.control.client import START_S, Client, ComplaintsError
+from lagg.control.client import ComplaintsError
 from lagg.errors import BadRequestError, LaggError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 def reload(arguments: argparse.Namespace) -> int:
     """Makes what runs be what the files say, and prints each change."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         try:
             changes: list[str] = laggd.call("Reload")["changes"]
         except ComplaintsError as error:
@@ -53,7 +54,7 @@ def reload(arguments: argparse.Namespace) -> int:
 
 def save(arguments: argparse.Namespace) -> int:
     """Writes what runs as TOML, to stdout or a file."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         toml: str = laggd.call("Save")["toml"]
     if arguments.file is not None:
         _write(Path(arguments.file), toml)

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from lagg.cli import interface
+from lagg.cli.daemon import laggd_of
 from lagg.cli.ifconfig_page import facts_of, interface_page
 from lagg.cli.ifconfig_words import Elsewhere, Line, Step, parse_line
 from lagg.cli.output import DONE, REFUSED, UsageError, complain, say
-from lagg.control.client import START_S, Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ CLONER = "lagg"
 def ifconfig(arguments: argparse.Namespace) -> int:
     """Does what a line asks for, or shows."""
     line = parse_line(arguments.words)
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         if line.steps and line.name is not None:
             return _Run(laggd, line.name).all(line)
         laggs = {lagg["name"]: lagg for lagg in _laggs(laggd)}

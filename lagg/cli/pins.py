@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.explain import frame_in
 from lagg.cli.flow import parse_fields
 from lagg.cli.output import DONE, UsageError, say, warn
 from lagg.cli.show import laggs_of
 from lagg.cli.show_page import pin_line
 from lagg.cli.words import whole
-from lagg.control.client import START_S, Client
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +61,7 @@ def pins(arguments: argparse.Namespace) -> int:
 def _asked(arguments: argparse.Namespace, method: str, **words: object) -> PlacedJson:
     bucket = _bucket(arguments.flow)
     fields = {} if bucket is not None else parse_fields(arguments.flow)
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         spot: dict[str, object] = {"bucket": bucket}
         if bucket is None:
             frame, note = frame_in(laggd, arguments.name, fields)

@@ -19,9 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, cast
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, say
 from lagg.config.files import ConfigError, load
-from lagg.control.client import START_S, Client, NoDaemonError
+from lagg.control.client import Client, NoDaemonError
 from lagg.errors import LaggError
 from lagg.paths import DEFAULT_CONFIG
 
@@ -42,7 +43,7 @@ _NAMESPACES = ("net", "mnt")
 
 def restart(arguments: argparse.Namespace) -> int:
     """Starts the successor, and says what went on."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         before = _status(laggd)
         running = Running.of(laggd.pid)
     running.require_replaceable()

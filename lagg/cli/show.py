@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, cast
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, UsageError, paint, say, width
 from lagg.cli.show_page import (
     counter_part,
@@ -18,7 +19,6 @@ from lagg.cli.show_page import (
     stats_page,
     status_line,
 )
-from lagg.control.client import START_S, Client
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def _buckets(arguments: argparse.Namespace) -> int:
     name: str | None = arguments.name
     if name is None:
         raise UsageError("stats: --buckets is of one lagg: give its NAME")
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         found = cast("list[BucketJson]", laggd.call("Buckets", name=name)["buckets"])
     say(json.dumps(found) if arguments.json else buckets_page(name, found, paint()))
     return DONE
@@ -106,13 +106,13 @@ def _time_of_day(at: str) -> str:
 
 
 def _status(arguments: argparse.Namespace) -> DaemonRecord:
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         return cast("DaemonRecord", laggd.call("Status")["laggd"])
 
 
 def laggs_of(arguments: argparse.Namespace) -> list[LaggRecord]:
     """The record of the lagg that was named, or of all."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         return cast(
             "list[LaggRecord]", laggd.call("List", name=arguments.name)["laggs"]
         )

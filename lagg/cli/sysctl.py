@@ -13,9 +13,10 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
+from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, UsageError, say
 from lagg.cli.words import whole
-from lagg.control.client import START_S, Client
+from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.option_row import Kind
 from lagg.options import OPTIONS
@@ -41,7 +42,7 @@ MEANINGLESS = {
 
 def sysctl(arguments: argparse.Namespace) -> int:
     """Reads and sets in the order given; what is not right is refused beforehand."""
-    with Client(arguments.socket, START_S) as laggd:
+    with laggd_of(arguments) as laggd:
         known = laggd.call("Defaults")["options"].keys()
         wanted = [_parsed(word) for word in _expanded(arguments.knobs, known)]
         found = {name: _done(laggd, name, value) for name, value in wanted}
