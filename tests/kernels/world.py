@@ -123,18 +123,27 @@ class Machine:
         """What a script printed inside.  CommandError when it failed."""
         return self._vm.run(script, timeout_s)
 
-    def until(self, succeeds: str, deadline_s: int = DEADLINE_S) -> None:
-        """Waits, inside, until a script does; CommandError when it never did."""
-        self.run(
+    def until(
+        self, succeeds: str, deadline_s: int = DEADLINE_S, *, after: str = "true"
+    ) -> float:
+        """Waits, inside, until a script does; CommandError when it never did.
+
+        The seconds since `after`, a script that is run before, was begun.
+        """
+        took_ns = self.run(
             f"""
+            begun=$(date +%s%N)
+            {after}
             end=$(( $(date +%s) + {deadline_s} ))
             until ( {succeeds} ) >/dev/null 2>&1; do
                 [ $(date +%s) -lt $end ] || exit 1
                 sleep {LOOK_S}
             done
+            echo $(( $(date +%s%N) - begun ))
             """,
             2 * deadline_s,
         )
+        return int(took_ns) / 1e9
 
     def call(self, method: str, **parameters: object) -> Any:  # noqa: ANN401
         """A method of the laggd inside; its answer has no type."""
