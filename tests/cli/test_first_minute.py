@@ -110,7 +110,7 @@ def test_a_program_is_told_of_each_thing_that_is_wrong_in_a_file(
 def test_a_program_is_told_that_there_is_no_laggd(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lagg.cli.show.START_S", 0)
+    monkeypatch.setattr("lagg.cli.daemon.START_S", 0)
     path = tmp_path / "nobody.sock"
     assert cli.main(["--socket", str(path), "--json", "show"]) == 3
     error = json.loads(capsys.readouterr().out)["error"]
