@@ -28,9 +28,12 @@ DESCRIPTORS_SHARE = 4
 """Clients may hold one in so many of the descriptors that laggd may have: its ports
 and laggs want the others."""
 
+ACCEPT_TURNS = 4
+"""Turns of the event loop from accept(2) until a client is read."""
+
 ACCEPTS_AT_ONCE = 4
-"""A client is read some four turns of the event loop after it is accepted; until then
-far fewer than CLIENTS_MAX may follow, or a crowd would push out who has just come."""
+"""Until a client is read, ACCEPT_TURNS later, far fewer than CLIENTS_MAX may follow, or
+a crowd would push out who has just come."""
 
 BACKLOG = 512
 """Connections that wait in the kernel to be accepted."""
@@ -73,6 +76,7 @@ class ControlServer:
     async def close(self) -> None:
         """Ends every connection, once changes that are under way are finished."""
         if self._server is not None:
+            await _accept_no_more(self._server)
             self._server.close()
         tasks = list(self._clients.values())
         for client in list(self._clients):
@@ -136,6 +140,17 @@ class ControlServer:
             VarlinkServiceInterface("laggd", "laggd", lagg.__version__, "", registry)
         )
         return registry
+
+
+async def _accept_no_more(server: asyncio.Server) -> None:
+    """Returns when who has been accepted is served.
+
+    asyncio forgets whom it accepts as its server closes, and leaves him unanswered.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    for _ in range(ACCEPT_TURNS):
+        await asyncio.sleep(0)
 
 
 def clients_max() -> int:

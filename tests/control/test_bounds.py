@@ -25,6 +25,7 @@ from lagg.control.varlink import MESSAGE_BYTES_MAX
 from lagg.events import Event, EventKind
 from tests.control.world import (
     AT,
+    RawClient,
     World,
     open_files_count,
     wait_until,
@@ -232,6 +233,24 @@ def test_the_end_waits_for_a_change_and_answers_it(tmp_path: Path) -> None:
     assert "lagg0" in world.commands.configs
 
 
+@pytest.mark.parametrize("turns", range(server.ACCEPT_TURNS + 2))
+def test_who_comes_in_the_moment_of_the_end_is_hung_up_on(
+    tmp_path: Path, turns: int
+) -> None:
+    """Accepted and not yet served, whichever turn of the loop it is."""
+    with world_at(str(tmp_path / "s")) as world:
+
+        async def come_and_end() -> RawClient:
+            client = world.connect()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await world.server.close()
+            return client
+
+        with world.run(come_and_end()) as client:
+            assert client.is_dropped()
+
+
 @settings(
     max_examples=60,
     deadline=None,
@@ -294,7 +313,7 @@ def test_a_monitor_that_speaks_is_dropped(world: World) -> None:
     with world.connect() as client:
         client.monitor().request("List")
         wait_until(client.is_dropped)
-    assert world.commands.sinks == []
+    wait_until(lambda: not world.commands.sinks)
 
 
 def test_monitors_are_counted_and_leave_room_for_calls(world: World) -> None:

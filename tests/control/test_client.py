@@ -15,16 +15,23 @@ from lagg.control import client, interface
 from lagg.control.client import Client, NoDaemonError
 
 MOMENT = struct.pack("ll", 0, 20_000)
-"""As struct timeval: in place of REPLY_SECONDS."""
+"""As struct timeval: in place of REPLY_SECONDS, where nobody answers in any time."""
 
 LOOKS = 3
 DONE = b'{"parameters": {"changes": []}}\0'
 ALIVE = b'{"parameters": {"product": "laggd"}}\0'
 
 
-@pytest.fixture(autouse=True)
+def hurry(connection: socket.socket) -> None:
+    """Has its client look soon whether laggd lives."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, MOMENT)
+
+
+@pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    def soon(connection: socket.socket, option: int, seconds: int) -> None:
+    """Each connection is, those that look as well."""
+
+    def soon(connection: socket.socket, option: int, _: int) -> None:
         connection.setsockopt(socket.SOL_SOCKET, option, MOMENT)
 
     monkeypatch.setattr(client, "_set_timeout", soon)
@@ -69,10 +76,12 @@ def test_a_change_is_waited_for_as_long_as_laggd_lives(
 
     serve(busy)
     with Client(path) as laggd:
+        hurry(laggd._socket)  # who looks has all the time that laggd needs
         assert laggd.call("Reload") == {"changes": []}
     assert asked == [b'{"method": "org.varlink.service.GetInfo"}\0'] * LOOKS
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_laggd_that_hangs_is_given_up(
     path: str, serve: Callable[[Callable[[socket.socket], None]], None]
 ) -> None:
@@ -124,6 +133,7 @@ def test_a_laggd_that_dies_leaves_in_doubt_what_it_was_to_do(
     assert str(caught.value) == f"{path}: {GONE}: {remedy}"
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_laggd_that_accepts_nobody_is_there_and_does_not_listen(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
