@@ -8,11 +8,13 @@ no use of it.
 import errno
 import os
 import socket
-import sys
-from fcntl import ioctl
-from termios import TIOCOUTQ
+import struct
 
 from lagg.errors import LaggError
+
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
+_WMEM_ALLOC = 2  # SK_MEMINFO_WMEM_ALLOC
 
 
 def kept_socket(descriptor: int, family: int, name: str) -> socket.socket:
@@ -39,5 +41,14 @@ def _refusal(name: str, family: int) -> LaggError:
 
 
 def unsent_bytes(fd: int) -> int:
-    """What the kernel has still of what was sent by a socket, whoever did."""
-    return int.from_bytes(ioctl(fd, TIOCOUTQ, bytes(4)), sys.byteorder)
+    """What the kernel has still of what was sent by a socket, whoever did.  OSError.
+
+    By SO_MEMINFO, for AF_XDP answers no SIOCOUTQ.
+    """
+    found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, fileno=fd)
+    try:
+        memory = found.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    finally:
+        found.detach()  # it is not ours
+    written: int = _MEMINFO.unpack(memory)[_WMEM_ALLOC]
+    return written

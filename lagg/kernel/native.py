@@ -347,9 +347,9 @@ class Device:
         _check(lib.lagg_device_close_rings(self.pointer, slot))
 
     def unsent_bytes(self, slot: int) -> int:
-        """What the kernel has still of what a port's packet sockets sent."""
+        """What the kernel has still of what a port's sockets sent.  OSError."""
         found = self.port_descriptors(slot).items()
-        return sum(unsent_bytes(fd) for name, fd in found if "tx" in name)
+        return sum(unsent_bytes(fd) for name, fd in found if _sends(name))
 
     def admit_lacp(self, slot: int, admit: bool) -> None:
         """Whether a port's LACP and Marker PDUs are frames of the lagg.  OSError."""
@@ -434,6 +434,11 @@ def _carry(device: Any, worker: int, busy_poll_us: int) -> None:
     # What a worker does to its sockets needs no right; only to open them does.
     privileges.drop_all()
     _check(lib.lagg_worker_run(device, worker, busy_poll_us))
+
+
+def _sends(descriptor: str) -> bool:
+    """Whether frames leave by what has this name in port_descriptors()."""
+    return "tx" in descriptor or descriptor == "xdp"
 
 
 def _check(result: int) -> None:
