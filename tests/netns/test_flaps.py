@@ -79,7 +79,7 @@ def test_a_damped_port_s_flaps_are_few_publications_and_no_other_flow_notices(
     assert published[0] <= PUBLICATIONS + 6 * (seconds // 5)
     for result, had, has in zip(run.results, ways, after, strict=True):
         steady = [flow for flow, port in had.items() if port[1] != "0"]
-        assert len(steady) > FLOWS // 2
+        assert steady  # which port a flow takes is chance: on p0 are all in 4^-16
         assert [has[flow] for flow in steady] == [had[flow] for flow in steady]
         noticed_nothing(result, steady, tallies)
 

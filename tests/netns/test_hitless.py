@@ -31,7 +31,7 @@ pytestmark = pytest.mark.alone
 
 RATE = 10_000
 FLOWS = 16
-"""Flows: so many that no port is without one."""
+"""Flows: so many that not all take one port of four, but in one of 10^9 runs."""
 BETWEEN = RATE // 40
 """Frames from one change to the next: 25 ms."""
 

@@ -20,7 +20,9 @@ from tests.netns.watched import ARP as ARP_WATCH
 from tests.netns.watched import FAST, HOST, HOST6, NS, OURS, WatchedLagg
 
 RATE = 2_000
-FLOWS = 16
+FLOWS = 32
+"""Flows: so many that neither of two ports is without one, but in one of 10^9 runs."""
+
 FLOW_AT = 14 + 20 + 8 + 16
 """Where a frame of a stream says its flow."""
 
