@@ -168,13 +168,13 @@ def test_laggd_is_replaced_and_no_frame_is_lost(
 
 
 def test_what_succeeds_another_does_what_that_one_did(house: House) -> None:
-    before = house.status
+    before, began_s = house.status, time.monotonic()
     house.laggd.ctl("restart")
     now = house.status
     assert now["pid"] != before["pid"]
     assert now["forwarder"]["pid"] == before["forwarder"]["pid"]
     assert (before["adoptions"], now["adoptions"]) == (0, 1)
-    assert 0 < now["control_away_s"] < 2
+    assert 0 < now["control_away_s"] < time.monotonic() - began_s
     assert house.laggd.stop() == 0  # the one before, which has ended in peace
     house.goes_on(now)
     end(house.laggd)

@@ -23,6 +23,8 @@ STILL_SENT = 8
 
 NEAR, FAR, SWITCH = "10.77.0.1", "10.77.0.2", "br0"
 
+SHORT_MS, LONG_MS = 300, 600_000
+
 HELD = (("hold", True), ("hold_link", HoldLink.DOWN))
 
 
@@ -83,8 +85,9 @@ def test_it_is_set_down_once_a_look_finds_that_nothing_came_since_the_last(
 
 
 def test_by_itself_a_hold_ends_with_the_link_up(world: World) -> None:
-    world.change(port_options={"p0": HELD[1:]}, hold_for_ms={"p0": 300})
+    world.change(port_options={"p0": HELD[1:]}, hold_for_ms={"p0": LONG_MS})
     wait_link(world, up=False)
+    world.change(hold_for_ms={"p0": SHORT_MS})  # from now on, when that was seen
     wait_link(world, up=True)
 
 

@@ -48,7 +48,7 @@ def test_the_examples_of_lagg4_run(
     ):
         ifconfig(line)
     far.add_address("q0", "192.0.2.2/24")
-    assert ping(near, "192.0.2.2").lost == 0
+    wait_until(lambda: ping(near, "192.0.2.2").lost == 0, SECONDS, "it carries")
     assert near.addresses("lagg0") >= {"192.0.2.1/24"}
     page = ifconfig("lagg0")
     assert page.splitlines()[0] == (

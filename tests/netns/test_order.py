@@ -40,7 +40,9 @@ def reload(world: World, *ports: str) -> tuple[str, ...]:
 
 
 def has_all(world: World, names: Wish) -> bool:
-    return set(world.port_names()) == set(names) and len(world.carrying()) == 1
+    """And their links, of which the kernel tells some time after they are plugged."""
+    links = {port["name"]: port["link"] for port in world.record()["ports"]}
+    return links == dict.fromkeys(names, "up")
 
 
 def result(world: World, names: Wish) -> dict[str, object]:

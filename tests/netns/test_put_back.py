@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import pytest
 
-from lab import Namespace
+from lab import Namespace, wait_until
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.link import Address, AddrGenMode, Link
 from lagg.ports.originals import Original, StateFile, put_back, remember
 from lagg.ports.takeover import Takeover
+from tests.netns.steer import DEADLINE_S
 
 MAC, LAGG_MAC = "02:00:5e:00:53:01", "02:00:5e:00:53:99"
 
@@ -29,6 +30,8 @@ def near() -> Iterator[Namespace]:
         namespace.veth("eth0", "eth1")
         namespace.set_link("eth0", state="down")
         namespace.set_link("eth0", address=MAC, state="up")
+        # The kernel gives it when it has seen the carrier, some time later.
+        wait_until(lambda: namespace.addresses("eth0"), DEADLINE_S, "an address")
         yield namespace
 
 

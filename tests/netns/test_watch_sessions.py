@@ -12,6 +12,9 @@ from tests.netns.frames import Capture
 DEADLINE_S = 60.0
 """Far longer than anything takes; reached only by what never happens."""
 
+PATIENT = "missed_max=200"
+"""Ten seconds of the shortest interval: no machine stands still for so long."""
+
 
 def wait_until_agreed(host: Host, port: str, interval_ms: int) -> None:
     """Until what comes in there says this interval, and polls no more."""
@@ -27,6 +30,10 @@ def wait_until_agreed(host: Host, port: str, interval_ms: int) -> None:
             )
 
         wait_until(said, DEADLINE_S, f"{interval_ms} ms are agreed on")
+
+
+def bfd(target: str, source: str, *, interval_ms: int) -> str:
+    return f"bfd,target={target},source={source},interval_ms={interval_ms},{PATIENT}"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,7 @@ def test_two_laggds_have_micro_sessions_on_each_cable_and_ask_their_drivers(
         for laggd, (ours, theirs) in zip(daemons, (ends, ends[::-1]), strict=True):
             laggd.ctl(
                 *("create", "lagg0", "--port", "p0", "--port", "p1"),
-                *("--watch", f"bfd,target={theirs},source={ours},interval_ms=100"),
+                *("--watch", bfd(theirs, ours, interval_ms=100)),
                 *("--watch", "poll,interval_ms=100"),
             )
 
@@ -62,7 +69,7 @@ def test_two_laggds_have_micro_sessions_on_each_cable_and_ask_their_drivers(
         before = sessions()
         ours, theirs = ends
         for interval_ms in (1000, 50):
-            watch = f"bfd,target={theirs},source={ours},interval_ms={interval_ms}"
+            watch = bfd(theirs, ours, interval_ms=interval_ms)
             daemons[0].ctl("set", "lagg0", "--watch", watch, "--watch", "poll")
             wait_until_agreed(hosts[1], "p1", interval_ms)
         assert sessions() == before, "no session has left Up"
