@@ -4,12 +4,9 @@
 import json
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Ether
 
 from lab import Lab, Pair, Refused, Stream, wait_until
 from lab.cable import Patched
@@ -17,7 +14,7 @@ from lab.pair import End
 from tests.netns.frames import Capture, waiting
 from tests.netns.steer import DEADLINE_S, LAGG, Steer
 from tests.netns.watched import ARP as ARP_WATCH
-from tests.netns.watched import FAST, HOST, HOST6, NS, OURS, WatchedLagg
+from tests.netns.watched import FAST, HOST, NS, OURS, WatchedLagg
 
 RATE = 2_000
 FLOWS = 32
@@ -28,8 +25,6 @@ FLOW_AT = 14 + 20 + 8 + 16
 
 FEW = 10
 THIRD = "02:00:5e:00:53:03"
-FORGED = 30
-"""Frames that came in at a port, feigning an answer; more than two are judged."""
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +153,13 @@ def reply_in(tags: tuple[int, ...], frame: bytes) -> bytes | None:
     head = b"".join(struct.pack("!HH", *tag) for tag in zip(types, tags, strict=True))
     if frame[12 : 12 + len(head) + 2] != head + b"\x08\x06" or probe[ARP].op != 1:
         return None
-    body = bytes(arp_reply(probe.src, address=probe[ARP].pdst))
+    body = arp_reply(probe.src, address=probe[ARP].pdst)
     return body[:12] + head + body[12:]
+
+
+def arp_reply(to: str, *, address: str = HOST) -> bytes:
+    body = ARP(op=2, hwsrc=THIRD, psrc=address, hwdst=to, pdst="0.0.0.0")
+    return bytes(Ether(src=THIRD, dst=to) / body)
 
 
 def test_any_and_all_of_several_watches(world: WatchedLagg) -> None:
@@ -191,134 +191,7 @@ def test_what_is_set_on_a_port_that_carries_is_trusted_at_first(
     assert world.port(0)["reason"] == "arp: no reply yet"
 
 
-# ---- who can be fooled -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Feigned:
-    """A frame that is to pass for the answer to p0's probe."""
-
-    watch: str
-    frame: Callable[[WatchedLagg], Any]
-
-
-def arp_reply(to: str, *, address: str = HOST, mac: str = THIRD) -> Any:  # noqa: ANN401
-    body = ARP(op=2, hwsrc=mac, psrc=address, hwdst=to, pdst="0.0.0.0")
-    return Ether(src=mac, dst=to) / body
-
-
-def broadcast(operation: int) -> Any:  # noqa: ANN401
-    every = "ff:ff:ff:ff:ff:ff"
-    body = ARP(op=operation, hwsrc=THIRD, psrc=HOST, hwdst=every, pdst=HOST)
-    return Ether(src=THIRD, dst=every) / body
-
-
-def advertised(world: WatchedLagg, solicited: int) -> Any:  # noqa: ANN401
-    body = ICMPv6ND_NA(R=0, S=solicited, O=1, tgt=HOST6)
-    packet = IPv6(src=HOST6, dst="ff02::1", hlim=255) / body
-    return Ether(src=THIRD, dst=world.probe_macs[0]) / packet
-
-
-FEIGNED = {
-    "a gratuitous reply of a third": Feigned(ARP_WATCH, lambda _: broadcast(2)),
-    "an announcement of a third": Feigned(ARP_WATCH, lambda _: broadcast(1)),
-    "a reply to the other port's probe": Feigned(
-        ARP_WATCH, lambda w: arp_reply(w.probe_macs[1])
-    ),
-    "a reply to the lagg's MAC": Feigned(
-        ARP_WATCH, lambda w: arp_reply(w.steer.record()["mac"])
-    ),
-    "a reply of another address": Feigned(
-        ARP_WATCH, lambda w: arp_reply(w.probe_macs[0], address="10.77.0.9")
-    ),
-    "a reply in a VLAN": Feigned(
-        ARP_WATCH,
-        lambda w: (
-            Ether(src=THIRD, dst=w.probe_macs[0])
-            / Dot1Q(vlan=10)
-            / arp_reply(w.probe_macs[0])[ARP]
-        ),
-    ),
-    "a reply without the VLAN": Feigned(
-        f"{ARP_WATCH},vlan=30", lambda w: arp_reply(w.probe_macs[0])
-    ),
-    "our own probe, back": Feigned(
-        ARP_WATCH,
-        lambda w: (
-            Ether(src=w.probe_macs[0], dst="ff:ff:ff:ff:ff:ff")
-            / ARP(op=1, hwsrc=w.probe_macs[0], psrc="0.0.0.0", pdst=HOST)
-        ),
-    ),
-    "a reply by another MAC than the target's": Feigned(
-        f"{ARP_WATCH},target_mac=02:00:5e:00:53:77",
-        lambda w: arp_reply(w.probe_macs[0]),
-    ),
-    "an advertisement that nobody solicited": Feigned(NS, lambda w: advertised(w, 0)),
-    "an advertisement to all nodes": Feigned(NS, lambda w: advertised(w, 1)),
-}
-
-
-DEAD = [["down"], []]
-
-
-@pytest.mark.parametrize("what", FEIGNED)
-def test_who_feigns_an_answer_fools_nobody(world: WatchedLagg, what: str) -> None:
-    """The stranger is next to p0, whose way to the host is cut."""
-    feigned = FEIGNED[what]
-    _visited(world, feigned.watch)
-    frame = bytes(feigned.frame(world))
-    came = 0
-    into, seen = world.stranger.packet_socket("eth0"), world.a.packet_socket("p0")
-    with into, seen:
-
-        def came_often() -> bool:
-            nonlocal came
-            into.send(frame)
-            came += sum(each[:12] == frame[:12] for each in waiting(seen))
-            return came >= FORGED or world.states() != DEAD
-
-        world.wait(came_often, "it came in often enough")
-    assert world.states() == DEAD
-    assert world.carrying() == ["p1"]
-
-
-def test_the_right_answer_is_taken_from_anybody_on_the_way(world: WatchedLagg) -> None:
-    """It is what the others lack that is looked at: the same stranger, and the reply.
-
-    Which host has an address is not to be known; target_mac says it.
-    """
-    _visited(world, ARP_WATCH)
-    right = bytes(arp_reply(world.probe_macs[0]))
-    with world.stranger.packet_socket("eth0") as into:
-
-        def is_taken() -> bool:
-            into.send(right)
-            return world.states() == [["up"], []]
-
-        world.wait(is_taken, "it is taken for the host's")
-
-
-def _visited(world: WatchedLagg, watch: str) -> None:
-    """The stranger is at p0's switch, whose way on is cut and found dead."""
-    world.steer.set(proto="loadbalance")
-    world.visit(0)
-    world.cut(0)
-    world.steer.set(watch=[f"{watch},port=p0"])
-    world.wait(lambda: world.states() == DEAD, "p0 is found dead")
-
-
-def test_an_answer_by_the_wrong_port_counts_only_where_the_partner_spreads(
-    world: WatchedLagg,
-) -> None:
-    """The switch believes that p0's probes come from where p1 is."""
-    world.watch(ARP_WATCH, proto="loadbalance")
-    with world.misled(world.probe_macs[0], "v1", "q1"):
-        world.wait_states("down", "up")
-        assert world.carrying() == ["p1"]
-        world.steer.set(watch=[f"{ARP_WATCH},answer=lagg"])
-        world.wait_states("up", "up")
-        world.cut(0)
-        world.wait_states("down", "up")
+# ---- whom probes reach ------------------------------------------------------------
 
 
 def test_a_probe_by_a_port_on_standby_teaches_nobody_a_way(world: WatchedLagg) -> None:
@@ -354,7 +227,7 @@ def test_answers_go_to_the_watch_and_not_to_the_lagg(
         assert world.states() == [["up"], ["up"]]
         assert [each for each in seen.take() if each.wire[:6] in macs] == []
         world.steer.set(watch=[])
-        frame = bytes(arp_reply(world.probe_macs[1]))
+        frame = arp_reply(world.probe_macs[1])
         with world.host.packet_socket("eth0") as into:
 
             def is_the_lagg_s() -> bool:
