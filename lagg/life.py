@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One laggd from its start on: since when it is there, and as which version.
 
-Owns what `laggctl status`, `show -v` and the metrics tell of the daemon itself.  Knows
-no lagg.
+Owns what `laggctl status`, `show -v` and the metrics tell of the daemon itself, and how
+a time of day is told.  Knows no lagg.
 """
 
 import os
@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import lagg
+from lagg.lacp.values import NS
 from lagg.records import DaemonRecord, HalfRecord
+
+
+def time_of_day(at_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339, UTC, to the microsecond."""
+    seconds, ns = divmod(at_ns, NS)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ns // 1000:06}Z"
 
 
 @dataclass(frozen=True, slots=True)

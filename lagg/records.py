@@ -16,6 +16,7 @@ from lagg.lacp.values import Party, PortCounts, PortStatus, State, View
 from lagg.model import Counters, Drop, Options, OptionValue
 from lagg.option_row import Kind, Option, Whole
 from lagg.options import OPTIONS
+from lagg.watches import Verdict
 
 _TYPES_OF_KIND: Mapping[Kind, type] = {
     Kind.SWITCH: bool,
@@ -290,6 +291,18 @@ def party_record(party: Party) -> PartyRecord:
         "port": party.port.number,
         "state": int(party.state),
         "state_bits": _bit_names(party.state),
+    }
+
+
+def watch_record(verdict: Verdict, since: str) -> WatchRecord:
+    """What one watch says of a port; `since` when it does, RFC 3339."""
+    return {
+        "kind": verdict.watch.kind.value,
+        "target": verdict.watch.target,
+        "state": verdict.state.value,
+        "since": since,
+        "reason": verdict.reason,
+        "failures": verdict.failures,
     }
 
 

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "option_row": (),
     "options": ("option_row",),
     "port_options": ("option_row",),
-    "records": ("lacp", "model", "option_row", "options"),
+    "records": ("lacp", "model", "option_row", "options", "watches"),
     "streams": (),
     "watchers": ("ethernet", "lacp", "watches"),
     "watches": ("lacp",),

@@ -18,7 +18,7 @@ from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import DONE, UsageError, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
-from lagg.cli.show_page import BOLD
+from lagg.cli.show_page import BOLD, watch_words
 from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.kernel.proc import rows_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
 
     from lagg.cli.show_page import Paint
-    from lagg.control.messages import ChoiceJson, ExplanationJson
+    from lagg.control.messages import ChoiceJson, DeadPathJson, ExplanationJson
     from lagg.records import LaggRecord
 
 HEAD_BYTES = 2038
@@ -157,12 +157,28 @@ def explain_page(found: ExplanationJson, paint: Paint) -> str:
         bucket = "none" if found["bucket"] is None else found["bucket"]
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
         lines += _counted_lines(found)
+    for each in found["dead"]:
+        lines += _dead_lines(each, found["choice"], paint)
     lines.append(f"  as of generation {found['generation']}")
     lines += [
         f"  were {each['port']} down: {_other_words(each['choice'], found['choice'])}"
         for each in found["without"]
     ]
     return "\n".join(lines)
+
+
+def _dead_lines(dead: DeadPathJson, now: ChoiceJson, paint: Paint) -> list[str]:
+    """What each watch of a dead path found, as `show` says it; and who stands in."""
+    told = [f"  {dead['port']}: {watch_words(each, paint)}" for each in dead["watch"]]
+    if dead["alive"] == now:
+        return [*told, f"  {dead['port']}: it would not carry this flow"]
+    return [*told, f"  {dead['port']}: in its place {_carrier_words(now)}"]
+
+
+def _carrier_words(choice: ChoiceJson) -> str:
+    ports = choice["ports"]
+    carry = "carry" if len(ports) > 1 else "carries"
+    return f"{', '.join(ports)} {carry}" if ports else "nobody carries"
 
 
 def _counted_lines(found: ExplanationJson) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # at run time they would cost a command a third of its start-
         PinRecord,
         PortLacpRecord,
         PortRecord,
+        WatchRecord,
     )
 
 Paint = Callable[[str, str | None], str]
@@ -392,12 +393,15 @@ def _watch_lines(port: PortRecord, paint: Paint, verbose: bool) -> list[str]:
         for each in port["watch"]
         if verbose or (port["link"] == "up" and each["state"] != "up")
     ]
-    return [
-        f"    watch {' '.join(filter(None, (each['kind'], each['target'])))}"
-        f" {paint(each['state'], LIGHT.get(each['state']))} since {each['since']}:"
-        f" {each['reason']}, lost {_times(each['failures'])}"
-        for each in told
-    ]
+    return [f"    {watch_words(each, paint)}" for each in told]
+
+
+def watch_words(watch: WatchRecord, paint: Paint) -> str:
+    """As "watch arp 192.0.2.1 down since ...: no reply for 3 x 100 ms, lost once"."""
+    who = " ".join(filter(None, (watch["kind"], watch["target"])))
+    state = paint(watch["state"], LIGHT.get(watch["state"]))
+    found = f"{watch['reason']}, lost {_times(watch['failures'])}"
+    return f"watch {who} {state} since {watch['since']}: {found}"
 
 
 def _way_lines(ports: Sequence[PortRecord]) -> list[str]:

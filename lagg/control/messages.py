@@ -9,12 +9,13 @@ of a change are made of the options' rows.
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lagg.events import Asker, Event
+from lagg.life import time_of_day
 from lagg.model import BUCKETS
 from lagg.options import OPTIONS
 from lagg.plan.explain import Bucket, Choice, Explanation
 from lagg.plan.pins import Placed
 from lagg.port_options import PORT_OPTIONS
-from lagg.records import types_of
+from lagg.records import WatchRecord, types_of, watch_record
 
 if TYPE_CHECKING:  # mypy knows no type that is made at run time
     OptionsChangeJson = dict[str, Any]
@@ -61,6 +62,14 @@ class WithoutJson(TypedDict):
     choice: ChoiceJson
 
 
+class DeadPathJson(TypedDict):
+    """A port with a link, whose path its watches call dead."""
+
+    port: str
+    watch: list[WatchRecord]  # as in its record, those that found it alive aside
+    alive: ChoiceJson  # who would carry the frame had the path not died
+
+
 class BucketJson(TypedDict):
     """An entry of a flow table: its port, and the frames it sent so far."""
 
@@ -91,6 +100,7 @@ class ExplanationJson(TypedDict):
     choice: ChoiceJson
     why: str
     without: list[WithoutJson]
+    dead: list[DeadPathJson]
     accepts: list[str]
     rx_drop: str
 
@@ -111,6 +121,17 @@ def explanation_json(found: Explanation) -> ExplanationJson:
         "without": [
             {"port": port, "choice": _choice_json(choice)}
             for port, choice in found.without
+        ],
+        "dead": [
+            {
+                "port": each.port,
+                "watch": [
+                    watch_record(verdict, time_of_day(verdict.since_ns))
+                    for verdict in each.verdicts
+                ],
+                "alive": _choice_json(each.alive),
+            }
+            for each in found.dead
         ],
         "accepts": [*found.accepts],
         "rx_drop": found.rx_drop.value,

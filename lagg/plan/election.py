@@ -216,5 +216,5 @@ def why(shape: Shape) -> str:
     if primary is not None and primary.usable and top > priority_of(shape, primary):
         return f"of the usable ports it has the highest priority, {top}"
     name = "none" if primary is None else primary.link.name
-    state = "not in use" if primary is not None and primary.active else "down"
+    state = "down" if primary is None else primary.unused_words
     return f"the primary, {name}, is {state}; this port stands in"

@@ -17,6 +17,7 @@ from lagg.plan.election import link_active, members, why
 from lagg.plan.pins import pins
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
+from lagg.watches import Verdict, Watched, WatchState
 
 Ends = Mapping[HashLayer, tuple[str, str]]
 """Source and destination of a frame by layer, as they are hashed."""
@@ -40,6 +41,15 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadPath:
+    """A port with a link, whose path its watches call dead."""
+
+    port: str
+    verdicts: tuple[Verdict, ...]  # of its watches, those that found it alive aside
+    alive: Choice  # who would carry the frame had the path not died
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """A frame's way out of a lagg, under one snapshot."""
 
@@ -54,6 +64,7 @@ class Explanation:
     choice: Choice
     why: str
     without: tuple[tuple[str, Choice], ...]  # each port, and the choice were it down
+    dead: tuple[DeadPath, ...]
     accepts: tuple[str, ...]  # ports whose frames go up
     rx_drop: Drop  # what those of the others are counted under
 
@@ -108,6 +119,11 @@ def explain(
             (port.link.name, _choice_without(shape, port, flow_hash))
             for port in shape.ports
         ),
+        dead=tuple(
+            _dead_path(shape, port, flow_hash)
+            for port in shape.ports
+            if port.has_dead_path
+        ),
         accepts=tuple(
             port.link.name for port in shape.ports if port.slot in running.rx_accept
         ),
@@ -150,6 +166,22 @@ def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
     return _choice(after, plan(after), flow_hash)
 
 
+def _dead_path(shape: Shape, port: Port, flow_hash: int) -> DeadPath:
+    verdicts = port.watched.verdicts
+    told = tuple(each for each in verdicts if each.state is not WatchState.UP)
+    alive = _choice_were_alive(shape, port, flow_hash)
+    return DeadPath(port.link.name, told, alive)
+
+
+def _choice_were_alive(shape: Shape, port: Port, flow_hash: int) -> Choice:
+    """As if it had never died: who carries since then has no claim by that."""
+    ports = (replace(p, watched=Watched()) if p == port else p for p in shape.ports)
+    before = replace(
+        shape, ports=tuple(ports), incumbent=None, carriers=frozenset[int]()
+    )
+    return _choice(before, plan(before), flow_hash)
+
+
 def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
     if not running.tx_slots:
         return _NOBODY[running.tx_drop]
@@ -176,7 +208,7 @@ def _grouped(shape: Shape) -> str:
 
 _NOBODY = {
     Drop.NO_PORT: "the lagg has no port",
-    Drop.NO_ACTIVE_PORT: "no port can carry: each is down, or not distributing",
+    Drop.NO_ACTIVE_PORT: "no port can carry: all are down, or not in use",
     Drop.PROTO_NONE: "laggproto none carries nothing",
 }
 
@@ -207,7 +239,7 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     if not answers:
         return ""
     port = shape.at(home)
-    state = "not in use" if port.active else "down"
+    state = port.unused_words
     return f"; its port, {port.link.name}, is {state}, and this one stands in"
 
 

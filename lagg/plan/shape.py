@@ -96,6 +96,19 @@ class Port:
         """Whether frames may be given to it, as far as its lagg is concerned."""
         return self.active and not (self.held or self.damped) and self.watched.alive
 
+    @property
+    def has_dead_path(self) -> bool:
+        """Whether its watches call its path dead though its link is up."""
+        return self.link.active and not self.watched.alive
+
+    @property
+    def unused_words(self) -> str:
+        """Why it is not usable, for whom another port stands in."""
+        if not self.active:
+            return "down"
+        dead = f" ({self.watched.reason})" if self.has_dead_path else ""
+        return f"not in use{dead}"
+
 
 def port_number(slot: int) -> int:
     """A port's number in LACPDUs, which is never 0 (6.3.4)."""

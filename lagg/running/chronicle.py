@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from lagg.events import Event, EventKind
+from lagg.life import time_of_day
 from lagg.plan.changes import News, active_news, news, option_news
 from lagg.plan.history import LaggPast
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
-from lagg.running.port_records import time_of_day
 from lagg.tasks import asker
 
 log = logging.getLogger(__name__)

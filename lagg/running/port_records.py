@@ -6,10 +6,10 @@ records.PortRecord, CarriageRecord and PinRecord gets its value here, and nowher
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from lagg.kernel.native import DeviceCounters
-from lagg.lacp.values import NS, NS_OF_MS, Instant, PortStatus, View
+from lagg.lacp.values import NS_OF_MS, Instant, PortStatus, View
+from lagg.life import time_of_day
 from lagg.model import PortOptions, Proto, Transmit
 from lagg.plan.election import elected, why
 from lagg.plan.history import Cause, LaggPast, PortPast
@@ -22,11 +22,10 @@ from lagg.records import (
     DampingRecord,
     PinRecord,
     PortRecord,
-    WatchRecord,
     drops_record,
     port_lacp_record,
+    watch_record,
 )
-from lagg.watches import Verdict
 
 
 def port_records(
@@ -102,7 +101,10 @@ def _port_record(
         else {"cause": past.last.cause.value, "at": time_of_day(past.last.at_ns)},
         "home_mac": port.home_mac,
         "full_duplex": port.modes.full_duplex,
-        "watch": [_watch_record(each) for each in port.watched.verdicts],
+        "watch": [
+            watch_record(each, time_of_day(each.since_ns))
+            for each in port.watched.verdicts
+        ],
         "lacp": None if status is None else port_lacp_record(status),
     }
 
@@ -114,17 +116,6 @@ def _damping_record(port: Port, now: Instant) -> DampingRecord:
         "penalty": penalty.now(now),
         "suppressed": port.damped,
         "reuse_ms": -(-left_ns // NS_OF_MS),
-    }
-
-
-def _watch_record(verdict: Verdict) -> WatchRecord:
-    return {
-        "kind": verdict.watch.kind.value,
-        "target": verdict.watch.target,
-        "state": verdict.state.value,
-        "since": time_of_day(verdict.since_ns),
-        "reason": verdict.reason,
-        "failures": verdict.failures,
     }
 
 
@@ -164,10 +155,3 @@ def pin_records(shape: Shape, plan: Plan, now: Instant) -> list[PinRecord]:
         }
         for bucket, port in sorted(pins(shape).items())
     ]
-
-
-def time_of_day(at_ns: int) -> str:
-    """Nanoseconds since 1970 as RFC 3339, UTC, to the microsecond."""
-    seconds, ns = divmod(at_ns, NS)
-    at = datetime.fromtimestamp(seconds, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{ns // 1000:06}Z"

@@ -25,6 +25,7 @@ from lagg.model import Drop, HashKind, HashLayer, LaggConfig, Options, Proto
 from lagg.plan.explain import Choice, Explanation, Hashed, explain
 from lagg.plan.plan import plan
 from lagg.plan.shape import Shape
+from lagg.watches import LinkWatch, Verdict, Watched, WatchKind, WatchState
 from tests.control.world import World, shape_of
 
 PORTS = ("eth0", "eth1", "eth2")  # eth2 is down
@@ -261,6 +262,54 @@ def test_what_counted_is_said_and_what_it_is_inside_of() -> None:
 
 
 # What is printed
+
+WATCH = LinkWatch(WatchKind.ARP, targets=("192.0.2.1",))
+
+
+def watched(*dead: int) -> Shape:
+    """A loadbalance lagg of two with a link, where these ports' paths are dead."""
+    of = shape(Proto.LOADBALANCE, *PORTS, watch=(WATCH,))
+    ports = (
+        replace(port, watched=Watched((verdict(DOWN if port.slot in dead else UP),)))
+        if port.link.active
+        else port
+        for port in of.ports
+    )
+    return replace(of, ports=tuple(ports))
+
+
+UP, DOWN = WatchState.UP, WatchState.DOWN
+
+
+def verdict(state: WatchState) -> Verdict:
+    return Verdict(WATCH, state, "no reply for 3 x 1000 ms", 1_700_000_000 * 10**9, 2)
+
+
+SAID = (
+    "watch arp 192.0.2.1 down since 2023-11-14T22:13:20.000000Z: no reply for"
+    " 3 x 1000 ms, lost 2 times"
+)
+
+
+def page_of(of: Shape, flow_hash: int) -> list[str]:
+    found = explanation_json(explained(of, flow_hash))
+    return explain_page(found, lambda text, _: text).splitlines()
+
+
+def test_of_a_dead_path_it_says_what_show_says_and_who_carries_in_its_place() -> None:
+    of = watched(0)
+    for bucket in range(256):
+        lines = [line for line in page_of(of, bucket) if line.startswith("  eth")]
+        theirs = plan(watched()).tx_slots[bucket] == 0
+        end = "in its place eth1 carries" if theirs else "it would not carry this flow"
+        assert lines == [f"  eth0: {SAID}", f"  eth0: {end}"]
+    assert not [line for line in page_of(watched(), 7) if line.startswith("  eth")]
+
+
+def test_where_all_paths_are_dead_nobody_carries_in_their_place() -> None:
+    lines = [line for line in page_of(watched(0, 1), 7) if line.startswith("  eth")]
+    said = (SAID, "in its place nobody carries")
+    assert lines == [f"  {name}: {each}" for name in PORTS[:2] for each in said]
 
 
 @pytest.fixture

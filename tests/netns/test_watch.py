@@ -70,6 +70,17 @@ def test_a_dead_path_is_left_and_taken_again_when_it_heals(
     assert (found["reason"], found["failures"]) == ("replies", failures)
 
 
+def test_explain_says_of_a_dead_path_what_show_says_of_it(world: WatchedLagg) -> None:
+    world.watch(ARP_WATCH)
+    world.cut(0)
+    world.wait_states("down", "up")
+    shown = world.laggd.ctl("show", LAGG).splitlines()
+    (found,) = [line.strip() for line in shown if "down since" in line]
+    said = world.laggd.ctl("explain", LAGG, "src=10.77.0.1", f"dst={HOST}").splitlines()
+    assert f"  p0: {found}" in said
+    assert "  p0: in its place p1 carries" in said
+
+
 def test_no_path_that_lives_is_no_port_that_carries(world: WatchedLagg) -> None:
     world.watch(ARP_WATCH, proto="loadbalance")
     world.cut(0)

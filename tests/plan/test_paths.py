@@ -7,9 +7,10 @@ import pytest
 
 from lagg.codec import dumps, loads
 from lagg.events import EventKind
-from lagg.model import Agreement, Options, Proto
+from lagg.model import Agreement, Options, Proto, Reselect
 from lagg.plan import election, paths
 from lagg.plan.changes import cause, news
+from lagg.plan.explain import Hashed, explain
 from lagg.plan.plan import plan, standings
 from lagg.plan.shape import LaggMac, Shape
 from lagg.watches import LinkWatch, Verdict, Watched, WatchKind, WatchPolicy, WatchState
@@ -130,6 +131,45 @@ def test_a_dead_path_is_in_no_plan_and_says_why(proto: Proto) -> None:
     assert 0 not in plan(shape).tx_slots
     assert standings(shape)[0].reason == "arp: as told"
     assert shape.at(0).link.active
+
+
+@pytest.mark.parametrize("proto", [Proto.FAILOVER, *SPREADS])
+def test_explain_says_what_was_found_and_for_which_frames_others_stand_in(
+    proto: Proto,
+) -> None:
+    whole = watched_by(shape_of(proto), ONE)
+    shape = told(told(whole, 0, DOWN), 1, UP)
+    for number in range(256):
+        found = explain("lagg0", shape, plan(shape), 1, Hashed(number))
+        before = explain("lagg0", whole, plan(whole), 1, Hashed(number))
+        (dead,) = found.dead
+        assert (dead.port, dead.alive) == ("eth0", before.choice)
+        assert dead.verdicts == shape.at(0).watched.verdicts
+        assert (dead.alive != found.choice) is ("eth0" in before.choice.ports)
+        assert before.dead == ()
+
+
+def test_who_carries_by_failover_does_so_in_its_place_though_it_would_not_return() -> (
+    None
+):
+    shape = watched_by(shape_of(reselect=Reselect.FAILURE), ONE)
+    shape = told(shape, 0, DOWN)
+    found = explain("lagg0", shape, plan(shape), 1, Hashed(0))
+    assert found.choice.ports == ("eth1",)
+    assert found.dead[0].alive.ports == ("eth0",)
+    assert found.why == (
+        "the primary, eth0, is not in use (arp: as told); this port stands in"
+    )
+
+
+def test_a_port_without_a_link_has_no_dead_path_to_speak_of() -> None:
+    shape = told(watched_by(shape_of(), ONE), 0, DOWN)
+    shape = settled(shape, with_carrier(shape, 0, up=False))
+    found = explain("lagg0", shape, plan(shape), 1, Hashed(0))
+    assert (found.dead, found.why) == (
+        (),
+        "the primary, eth0, is down; this port stands in",
+    )
 
 
 def test_lacp_collects_by_a_dead_path_and_is_not_told() -> None:
