@@ -24,6 +24,7 @@ from lagg.cli.importing.team import team
 from lagg.cli.importing.text import LEFT_OUT, mentions, shown
 from lagg.config.keys import OPTION_RULES
 from lagg.model import HashLayer, LaggConfig, Options, Proto
+from tests.cli.imported import imported
 
 # ---- sh ----------------------------------------------------------------------------
 
@@ -146,14 +147,6 @@ def test_the_numbers_of_bonding_are_the_kernel_s() -> None:
     assert list(POLICIES) == KERNEL_POLICIES.split()
     assert list(AD_SELECT) == KERNEL_AD_SELECT.split()
     assert list(RESELECT) == KERNEL_RESELECT.split()
-
-
-def imported(**options: str) -> Draft:
-    draft = Draft("bond0")
-    for port in ("eth0", "eth1", "eth2"):
-        draft.add_port(port)
-    set_options(draft, options)
-    return draft
 
 
 @pytest.mark.parametrize("number", range(7))
@@ -365,93 +358,6 @@ def test_bonding_s_announcements_are_ours(
     found = (draft.keys.get(f"announce_{key}") for key in ("count", "interval_ms"))
     assert (*found,) == (count, interval_ms)
     assert not [note for note in draft.notes if not note.what.startswith("miimon")]
-
-
-# ---- link watches ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "watches", "policy"),
-    [
-        (
-            {"arp_interval": "100", "arp_ip_target": "192.0.2.1,192.0.2.2"},
-            ["arp,target=192.0.2.1,target=192.0.2.2,interval_ms=100,missed_max=2"],
-            None,
-        ),
-        (
-            {
-                "arp_interval": "250",
-                "arp_ip_target": "+192.0.2.1 +192.0.2.2",
-                "arp_missed_max": "5",
-                "arp_all_targets": "1",
-            },
-            [
-                "arp,target=192.0.2.1,interval_ms=250,missed_max=5",
-                "arp,target=192.0.2.2,interval_ms=250,missed_max=5",
-            ],
-            None,
-        ),
-        (
-            {
-                "arp_interval": "250",
-                "arp_ip_target": "192.0.2.1",
-                "ns_ip6_target": "2001:db8::1",
-            },
-            [
-                "arp,target=192.0.2.1,interval_ms=250,missed_max=2",
-                "ns,target=2001:db8::1,interval_ms=250,missed_max=2",
-            ],
-            "any",
-        ),
-    ],
-)
-def test_bondings_arp_monitor_is_a_watch(
-    options: dict[str, str], watches: list[str], policy: str | None
-) -> None:
-    found = imported(**options, arp_validate="all")
-    assert found.keys["watch"] == watches
-    assert found.keys.get("watch_policy") == policy
-    notes = [note.what for note in found.notes]
-    assert notes[-1:] == ["arp_validate all"]
-
-
-def test_a_target_that_no_watch_takes_is_a_note() -> None:
-    found = imported(arp_interval="100", arp_ip_target="192.0.2.1[10/]")
-    assert "watch" not in found.keys
-    assert found.notes[-1].what == "arp_interval 100 arp_ip_target 192.0.2.1[10/]"
-
-
-def test_teams_link_watches_are_watches_and_a_ports_own_stand_in_their_place() -> None:
-    found = team(
-        {
-            "runner": {"name": "activebackup"},
-            "link_watch": [
-                {"name": "ethtool", "delay_up": 50},
-                {
-                    "name": "arp_ping",
-                    "interval": 200,
-                    "missed_max": 5,
-                    "init_wait": 10,
-                    "vlanid": 7,
-                    "source_host": "192.0.2.9",
-                    "target_host": "192.0.2.1",
-                },
-            ],
-            "ports": {
-                "e0": {},
-                "e1": {"link_watch": {"name": "nsna_ping", "target_host": "fe80::1"}},
-            },
-        },
-        "team0",
-    )
-    assert found.keys["watch"] == [
-        "arp,interval_ms=200,missed_max=5,init_wait_ms=10,vlan=7,target=192.0.2.1,"
-        "port=e0",
-        "ns,target=fe80::1,port=e1",
-    ]
-    assert found.keys["watch_policy"] == "any"
-    assert found.keys["up_delay_ms"] == 50
-    assert [note.what for note in found.notes] == ['link_watch source_host "192.0.2.9"']
 
 
 # ---- MACs ---------------------------------------------------------------------------

@@ -79,7 +79,7 @@ _WHY = {
     "fail_over_mac": "of mode active-backup alone: all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
     "tlb_dynamic_lb": _BY_HASH,
-    "lp_interval": "there are no learning packets",
+    "lp_interval": "switches are taught when flows move, and not in between",
 }
 NO_EQUIVALENT = "has no equivalent"
 _ELSEWHERE = "what is said elsewhere rules"
@@ -168,10 +168,11 @@ def pairs(words: Iterable[str]) -> list[tuple[str, str]]:
 def set_options(draft: Draft, options: Mapping[str, str]) -> None:
     """Bonding's options, by its names with underscores, and its defaults."""
     proto = _set_mode(draft, options.get("mode"))
+    done = ("mode", *watches.BONDING, *watches.set_poll(draft, options))
     for key, value in options.items():
         if key == "xmit_hash_policy":
             _set_policy(draft, value)
-        elif key != "mode" and key not in watches.BONDING:
+        elif key not in done:
             _set_option(draft, key, value)
     watches.set_bonding(draft, options)
     _set_pace(draft, options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Bonding's ARP monitor and team's link watches as watches of ours.
+"""Bonding's monitors and team's link watches as watches of ours.
 
 Owns what their settings are here.  Pure.
 """
@@ -12,12 +12,19 @@ from typing import Any
 
 from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.text import whole
+from lagg.watches import MISSED_MAX
 
 BONDING = (
     *("arp_interval", "arp_ip_target", "ns_ip6_target"),
     *("arp_missed_max", "arp_all_targets", "arp_validate"),
 )
 """The options of bonding that are read here."""
+
+_POLLED = ("miimon", "use_carrier")
+_OFF = ("off", "0")
+
+_SPREADING = ("roundrobin", "loadbalance", "broadcast")
+"""With these the partner is one device, which answers a probe by whichever port."""
 
 _LOOKED_AT = "every port asks for itself, and its answers are looked at always"
 _NOBODY_ASKED = "nobody is asked without arp_interval and a target"
@@ -40,7 +47,7 @@ def set_bonding(draft: Draft, options: Mapping[str, str]) -> None:
     if every not in _ALL:
         draft.note(f"arp_all_targets {every}", "neither any nor all")
     missed_max = said.get("arp_missed_max", _MISSED_MAX)
-    rest = f"interval_ms={interval},missed_max={missed_max}"
+    rest = f"interval_ms={interval},missed_max={missed_max}{_answer(draft)}"
     groups = (("arp", arp), ("ns", ns))
     if _ALL.get(every, False):
         found = [
@@ -55,6 +62,24 @@ def set_bonding(draft: Draft, options: Mapping[str, str]) -> None:
         if len(found) > 1:
             draft.set("watch_policy", "any")
     draft.set("watch", found, " ".join(f"{k} {v}" for k, v in said.items()))
+
+
+def set_poll(draft: Draft, options: Mapping[str, str]) -> tuple[str, ...]:
+    """A bond that has its drivers asked; which options say so.
+
+    Of miimon alone nothing is left to do: the kernel tells of a link at once.
+    """
+    interval = whole(options.get("miimon", ""))
+    if options.get("use_carrier") not in _OFF or not interval:
+        return ()
+    missed = 1 + (whole(options.get("downdelay", "")) or 0) // interval
+    found = f"poll,interval_ms={interval},missed_max={min(missed, MISSED_MAX)}"
+    draft.set("watch", [found], " ".join(f"{key} {options[key]}" for key in _POLLED))
+    return _POLLED
+
+
+def _answer(draft: Draft) -> str:
+    return ",answer=lagg" if draft.keys.get("proto") in _SPREADING else ""
 
 
 def _listed(said: Mapping[str, str], key: str) -> list[str]:
@@ -96,4 +121,5 @@ def team_watch(draft: Draft, watch: Mapping[str, Any], ports: Iterable[str]) -> 
             draft.note(f"link_watch {key} {json.dumps(value)}", _NOTED[key])
         elif key != "name":
             draft.note(f"link_watch {key} {json.dumps(value)}", "has no equivalent")
-    return ",".join([*words, *(f"port={port}" for port in ports)])
+    of_ports = "".join(f",port={port}" for port in ports)
+    return f"{','.join(words)}{_answer(draft)}{of_ports}"
