@@ -132,7 +132,7 @@ def _import_words(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="rc.conf, /etc/network/interfaces, ifcfg files, modprobe.d, teamd's JSON,"
-        " scripts of ip, sysrc or ifconfig",
+        " networkd's files, scripts of ip, sysrc or ifconfig",
     )
 
 

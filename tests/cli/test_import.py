@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lagg import cli
 from lagg.cli.ifconfig_elsewhere import ELSEWHERE
 from lagg.cli.importing import converted, ifcfg, linux
+from lagg.cli.importing.networkd import BOND as NETWORKD_KEYS
 from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import LEFT_TITLE
 from lagg.cli.output import UsageError
@@ -170,10 +171,8 @@ def keyed(*keys: str) -> st.SearchStrategy[list[tuple[str, str]]]:
 @st.composite
 def generated(draw: st.DrawFn) -> tuple[Source, int]:
     """A file of any kind whose values are nonces, and how many they are."""
-    kind = draw(
-        st.sampled_from((an_interfaces, a_script, an_rc_conf, a_team, an_ifcfg))
-    )
-    return draw(kind())
+    kinds = (an_interfaces, a_script, an_rc_conf, a_team, an_ifcfg, a_netdev)
+    return draw(draw(st.sampled_from(kinds))())
 
 
 def an_interfaces() -> st.SearchStrategy[tuple[Source, int]]:
@@ -240,6 +239,17 @@ def an_ifcfg() -> st.SearchStrategy[tuple[Source, int]]:
             len(found),
         )
     )
+
+
+def a_netdev() -> st.SearchStrategy[tuple[Source, int]]:
+    """The keys of [Bond], and settings that no bond has, in any order."""
+    head = "[NetDev]\nName=bond0\nKind=bond\n"
+
+    def file(found: list[tuple[str, str]]) -> tuple[Source, int]:
+        lines = "".join(f"[Bond]\n {k} = {v}\n" for k, v in found)
+        return Source("bond0.netdev", head + lines), len(found)
+
+    return keyed(*NETWORKD_KEYS, "Anything").map(file)
 
 
 @settings(max_examples=300)

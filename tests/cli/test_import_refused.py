@@ -34,7 +34,14 @@ NOT_OURS = {
     "JSON of another program": ('{"PORTCHANNEL": {"Po1": {}}}', "none of modprobe.d"),
     "JSON that is too deep": ("[" * 100000, "not understood: too deep"),
     "netplan": ("network:\n  bonds:\n    bond0: {}\n", "none of modprobe.d"),
-    "networkd": ("[NetDev]\nName=bond0\nKind=bond\n", "none of modprobe.d"),
+    "networkd without a bond": (
+        "[NetDev]\nName=br0\nKind=bridge\n",
+        "no bond, team or lagg is in there",
+    ),
+    "networkd with a bond without a name": (
+        "[NetDev]\nKind=bond\n",
+        "not understood: file: a bond without Name=",
+    ),
     "kickstart": ("network --device=team0 --teamslaves=eth2\n", "none of modprobe.d"),
     "rc.conf without a lagg": (
         'cloned_interfaces="bridge0"\n',

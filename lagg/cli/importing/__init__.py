@@ -17,6 +17,7 @@ from lagg.cli.importing import (
     ifcfg,
     interfaces,
     modprobe,
+    networkd,
     rc_conf,
     script,
     team,
@@ -138,5 +139,6 @@ _KINDS = (
     _Kind("scripts of ip, sysrc or ifconfig", script.is_script, script.read),
     _Kind("rc.conf", _has(_RC_CONF), rc_conf.read),
     _Kind("ifcfg files", _is_ifcfg, ifcfg.read),
+    _Kind("networkd's files", networkd.is_networkd, networkd.read),
 )
 """In the order in which they are asked, and read: what rules comes after."""
