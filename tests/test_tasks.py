@@ -111,7 +111,6 @@ def test_it_is_an_ailment_until_it_has_lived_for_a_while(
 def test_its_pauses_grow_to_a_bound_and_are_short_again_when_it_was_sound(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "SOUND_S", 0.02)
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -125,8 +124,10 @@ def test_its_pauses_grow_to_a_bound_and_are_short_again_when_it_was_sound(
     async def test(world: World) -> None:
         world.tasks.keep("the watch", world.live)
         await world.until(lambda: world.lives == 1)
-        for _ in range(5):
+        for _ in range(4):
             await world.failed(OSError())
+        monkeypatch.setattr(tasks, "SOUND_S", 0.02)  # the next is soon sound
+        await world.failed(OSError())
         await world.until(lambda: world.tasks.ailments == ())
         await world.failed(OSError())
 

@@ -5,6 +5,7 @@ Owns captures, which put back the VLAN tag that the kernel delivers beside a fra
 the Internet checksum.  Knows no lagg.
 """
 
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -195,6 +196,11 @@ def offload_socket(host: Host, name: str) -> socket.socket:
     opened.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     opened.bind((name, 0))
     return opened
+
+
+def in_order() -> None:
+    """Has this thread send by one processor from now on: veth queues by processor."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def waiting(opened: socket.socket) -> list[bytes]:

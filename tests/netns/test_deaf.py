@@ -25,7 +25,7 @@ import pytest
 from lab import Namespace
 from lagg.errors import LaggError
 from lagg.kernel.netlink import DeafPorts, ingress, nft
-from tests.netns.frames import ETH_P_ARP, ETH_P_IP, waiting
+from tests.netns.frames import ETH_P_ARP, ETH_P_IP, in_order, waiting
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -110,29 +110,35 @@ HEARS = Heard(tapped=3 * FRAMES, received=FRAMES, replies=2 * FRAMES)
 def listen(near: Namespace, far: Namespace, name: str = "eth0") -> Heard:
     """Sends the frames and tells what became of them.
 
-    One more frame, of no protocol, ends it: what the port did with the frames before
-    it is done when it is seen, replies included.
+    One more frame each way, of no protocol, ends it: what the port did with the frames
+    before it is done when it is seen, and its replies are there when it is answered.
     """
     with contextlib.ExitStack() as opened:
         tapped = opened.enter_context(near.packet_socket(name))
         sender = opened.enter_context(far.packet_socket("eth1"))
         listener = opened.enter_context(near.inside(udp_listener))
         far.inside(lambda: send_all(sender))
-        seen = tapped_until_last(tapped)
+        seen = until_last(tapped)
+        received = len(waiting(listener))
+        near.inside(lambda: send_last(tapped))
         return Heard(
             tapped=sum(each[:12] == frame(0, b"")[:12] for each in seen),
-            received=len(waiting(listener)),
-            replies=sum(is_reply(each) for each in waiting(sender)),
+            received=received,
+            replies=sum(is_reply(each) for each in until_last(sender)),
         )
 
 
 def send_all(sender: socket.socket) -> None:
-    # On one processor, which keeps the order: veth queues by processor.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    in_order()
     for each in (arp_request(), udp(), ping()):
         for _ in range(FRAMES):
             sender.send(each)
     sender.send(frame(ETH_P_LOCAL, LAST))
+
+
+def send_last(sender: socket.socket) -> None:
+    in_order()
+    sender.send(outgoing(ETH_P_LOCAL, LAST))
 
 
 def is_reply(seen: bytes) -> bool:
@@ -148,14 +154,15 @@ def udp_listener() -> socket.socket:
     return listener
 
 
-def tapped_until_last(tapped: socket.socket) -> list[bytes]:
+def until_last(opened: socket.socket) -> list[bytes]:
+    """What a packet socket sees before the last frame."""
     seen: list[bytes] = []
 
     def complete() -> bool:
-        seen.extend(waiting(tapped))
+        seen.extend(waiting(opened))
         return any(LAST in each for each in seen)
 
-    wait_until(complete, DEADLINE_S, "near's packet socket sees the last frame")
+    wait_until(complete, DEADLINE_S, "a packet socket sees the last frame")
     return [each for each in seen if LAST not in each]
 
 
@@ -256,7 +263,7 @@ STRANGERS = (f"192.0.2.{host}" for host in range(100, 200))
 
 def speak(opened: socket.socket) -> None:
     """The host stack sends by eth0, and then a packet socket that is open there."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # as in send_all()
+    in_order()
     index = socket.if_nametoindex("eth0")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -275,7 +282,7 @@ def heard_far(near: Namespace, far: Namespace, *, mark: int) -> set[tuple[int, b
     with far.packet_socket("eth1") as listener, near.packet_socket("eth0", 0) as opened:
         opened.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         near.inside(lambda: speak(opened))
-        seen = tapped_until_last(listener)
+        seen = until_last(listener)
     from_near = (each for each in seen if each[6:12] == packed(NEAR_MAC))
     return {(int.from_bytes(x[12:14], "big"), b"by hand" in x) for x in from_near}
 

@@ -26,10 +26,13 @@ from lagg.link import RxFilter
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 NONE = frozenset[str]()
 ONE, TWO = "01:00:5e:7c:00:01", "01:00:5e:7c:00:02"
-FRAME = encode_marker(Marker(1, "02:00:5e:00:53:01", 7), "02:00:5e:00:53:01")
+FRAME, TRIAL = (
+    encode_marker(Marker(1, "02:00:5e:00:53:01", number), "02:00:5e:00:53:01")
+    for number in (7, 8)
+)
 
 
 @pytest.fixture
@@ -72,13 +75,16 @@ def open_way(one: SlowSocket, other: SlowSocket) -> None:
     """Until frames pass both ways: a new link takes its time, and loses them."""
 
     def passes(sender: SlowSocket, hearer: SlowSocket) -> bool:
-        sender.send(FRAME)
+        sender.send(TRIAL)
         return any(hearer.frames())
 
     wait_until(lambda: passes(one, other), DEADLINE_S, "frames pass")
     wait_until(lambda: passes(other, one), DEADLINE_S, "frames pass back")
-    for each in (one, other):
-        assert set(each.frames()) <= {FRAME}
+
+
+def heard(slow: SlowSocket) -> list[bytes]:
+    """What waits there, but for trials, of which some may have been late."""
+    return [frame for frame in slow.frames() if frame != TRIAL]
 
 
 def hear(slow: SlowSocket) -> bytes:
@@ -86,7 +92,7 @@ def hear(slow: SlowSocket) -> bytes:
     found: list[bytes] = []
 
     def look() -> bool:
-        found.extend(slow.frames())
+        found.extend(heard(slow))
         return bool(found)
 
     wait_until(look, DEADLINE_S, "a frame came")
@@ -106,7 +112,7 @@ def test_a_slow_socket_has_what_waited_and_hears_and_speaks_on(near: Namespace) 
             assert hear(after) == FRAME
             assert partner.send(FRAME)
             assert hear(after) == FRAME
-            assert list(after.frames()) == []  # and does not block
+            assert heard(after) == []  # and does not block
             assert after.send(FRAME)
             assert hear(partner) == FRAME
 

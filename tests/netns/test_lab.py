@@ -128,6 +128,8 @@ def test_a_cut_cable_is_a_loss_in_a_row(lab: Lab, cable: Cable) -> None:
     wait_until(lambda: not b.link("q0").carrier, 60, "the cut is seen")
     assert a.link("p0").up
     assert not a.link("p0").carrier
+    sent = datagrams(a, "OutDatagrams")
+    wait_until(lambda: datagrams(a, "OutDatagrams") > sent, 60, "some are lost")
     cable.mend()
     seen = frames_received(b)
     wait_for_frames(b, seen + 200)
@@ -151,13 +153,17 @@ def test_the_end_of_a_stream_may_be_lost(lab: Lab, cable: Cable) -> None:
 
 
 def frames_received(host: Host) -> int:
-    """UDP datagrams, by the host's own count."""
+    return datagrams(host, "InDatagrams")
+
+
+def datagrams(host: Host, way: str) -> int:
+    """UDP's, by the host's own count."""
     names, values = (
         line.split()
         for line in host.proc_net("snmp").splitlines()
         if line.startswith("Udp:")
     )
-    return int(values[names.index("InDatagrams")])
+    return int(values[names.index(way)])
 
 
 def wait_for_frames(host: Host, count: int) -> None:

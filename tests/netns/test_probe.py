@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A probe socket hears what link watchers want, tags in place, and nothing else."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from lab import Namespace, wait_until
 from lagg.errors import LaggError
 from lagg.kernel.probe import ProbeSocket
+from tests.netns.frames import in_order
 from tests.netns.steer import DEADLINE_S
 
 OURS, OTHER, HOST = "62:00:5e:00:53:01", "02:00:5e:00:53:02", "02:00:5e:00:53:fe"
@@ -67,16 +69,22 @@ def near_and_far() -> Iterator[tuple[Namespace, Namespace]]:
         yield near, far
 
 
-def heard(socket: ProbeSocket, last: bytes) -> list[bytes]:
+def heard(opened: ProbeSocket, last: bytes) -> list[bytes]:
     """All that came before `last`, which comes in any case."""
     found: list[bytes] = []
 
     def came() -> bool:
-        found.extend(socket.frames())
+        found.extend(opened.frames())
         return last in found
 
     wait_until(came, DEADLINE_S, "the last frame is heard")
     return found[: found.index(last)]
+
+
+def send(opened: socket.socket, *frames: bytes) -> None:
+    in_order()
+    for each in frames:
+        opened.send(each)
 
 
 def test_it_hears_answers_and_sessions_and_nothing_else(
@@ -87,11 +95,7 @@ def test_it_hears_answers_and_sessions_and_nothing_else(
     wanted = [bytes(frame) for frame in HEARD.values()]
     last = bytes(to(OURS) / V4 / UDP(sport=1, dport=BFD) / b"the last")
     with far.packet_socket("q0") as into:
-        for unwanted in UNHEARD.values():
-            into.send(bytes(unwanted))
-        for frame in wanted:
-            into.send(frame)
-        into.send(last)
+        far.inside(lambda: send(into, *map(bytes, UNHEARD.values()), *wanted, last))
         found = heard(opened, last)
     opened.close()
     assert [frame[: len(each)] for frame, each in zip(found, wanted, strict=True)] == (

@@ -25,6 +25,7 @@ FLOWS = 8
 SUPER_BYTES = 48000  # flood.c's superframe, without headers
 HEADER_BYTES = 42
 DRAIN_S = 20.0  # far longer than it takes
+STILL_LOOKS = 10  # some ms each: what carries frames may wait for a CPU as long
 SETTLE_S = 2.0  # for so long after a change laggd asks often for its ports' carrier
 TCP_SECONDS_MIN = 1  # iperf3 takes whole seconds, and none for no end
 SEARCH_STEPS, SEARCH_ATTEMPTS = 6, 2
@@ -124,12 +125,12 @@ class Meter:
         )
 
     def _drain(self) -> None:
-        """Until no more arrives of what is in queues."""
-        last = [-1]
+        """Until no more arrives of what is in queues, however often one looks."""
+        seen = [-1]
 
         def still() -> bool:
-            before, last[0] = last[0], self._sink.read()[0]
-            return before == last[0]
+            seen.append(self._sink.read()[0])
+            return len({*seen[-STILL_LOOKS:]}) == 1
 
         wait_until(still, DRAIN_S, "what was sent has arrived")
 
