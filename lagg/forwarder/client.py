@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,18 +31,23 @@ ANSWER_NS_MAX = 2_000_000_000
 CLAIM_NS_MAX = 3_000_000_000
 """CLAIM's own: the forwarder gives the owner 2 s, and says so then."""
 
-AHEAD_MAX = 16
+AHEAD_MAX = 32
 """Requests that wait for an answer: so many answers fit into a socket that is not read,
 and a forwarder disconnects who does not take one."""
 
 Order = tuple[bytes, int]
 """A LACPDU to be repeated, and how often, in ms; b"", 0: none."""
 
+Enclosing = tuple[ForwarderRequest, tuple[int, ...]]
+"""A request and its descriptors."""
+
+Spared = Mapping[Word, Collection[int]]
+"""The errors of a word that are none."""
+
 _UCRED = struct.Struct("=iII")
 _FDS_MAX = 253  # the kernel's SCM_MAX_FD: however many come, all are closed
 _INT = struct.Struct("=i")
 _ROOT = 0
-_Enclosing = tuple[ForwarderRequest, tuple[int, ...]]  # and its descriptors
 _HELLO = ForwarderRequest(Word.HELLO, argument=wire.MAJOR << 16 | wire.MINOR)
 
 Heard = Callable[[Word], object]
@@ -105,8 +110,7 @@ class ForwarderClient:
         """One that has claimed a forwarder that nobody owns.  LaggError: it has not."""
         made = cls(path, heard)
         try:
-            made.claim()
-            made.commit()
+            made.own()
         except BaseException:
             made.disconnect()
             raise
@@ -169,12 +173,6 @@ class ForwarderClient:
     def put(self, name: str, fd: int) -> None:
         """The forwarder keeps a duplicate of `fd`; what had the name is closed."""
         self._ask(ForwarderRequest(Word.PUT, name=name), (fd,))
-
-    def put_each(self, fds: Mapping[str, int]) -> None:
-        """Puts each of them, by its name, and raises the first refusal at the end."""
-        self._ask_each(
-            [(ForwarderRequest(Word.PUT, name=name), (fd,)) for name, fd in fds.items()]
-        )
 
     def delete(self, name: str) -> None:
         """The forwarder closes it.  ENOENT."""
@@ -259,7 +257,7 @@ class ForwarderClient:
 
     def lease(self, orders: Mapping[tuple[int, int], Order]) -> None:
         """What each id and slot repeats while there is no owner, 10 s at most."""
-        self._ask_each(
+        self.ask_each(
             [
                 (ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame), ())
                 for (lagg, slot), (frame, period_ms) in orders.items()
@@ -280,6 +278,10 @@ class ForwarderClient:
     def commit(self) -> None:
         """This client is the owner from now on.  ENOMSG when the claim is over."""
         self._ask(ForwarderRequest(Word.COMMIT))
+
+    def own(self) -> None:
+        """As claim() and commit() of what nobody owns, by one turn of the CPU."""
+        self.ask_each([(ForwarderRequest(w), ()) for w in (Word.CLAIM, Word.COMMIT)])
 
     def go(self) -> None:
         """The owner's answer to YIELD: it writes nothing from now on.  ENOMSG."""
@@ -306,8 +308,10 @@ class ForwarderClient:
             raise self._broken(f"descriptors that nobody asked for: {request}")
         return message.reply
 
-    def _ask_each(self, requests: Sequence[_Enclosing]) -> None:
-        """All of them, whatever is refused; then the first refusal is raised.
+    def ask_each(
+        self, requests: Sequence[Enclosing], spared: Spared | None = None
+    ) -> None:
+        """All of them in turn, whatever is refused; then raises the first refusal.
 
         To be told of each before the next one takes two turns of the CPU for it.
         """
@@ -322,7 +326,8 @@ class ForwarderClient:
                 except LaggError as error:
                     if self.ended:
                         raise
-                    refusals.append(error)
+                    if error.code not in (spared or {}).get(request.word, ()):
+                        refusals.append(error)
         if refusals:
             raise refusals[0]
 

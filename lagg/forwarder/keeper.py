@@ -242,8 +242,7 @@ class Keeper:
 
     def _take_up(self, client: ForwarderClient) -> None:
         """With the lock held.  LaggError: it is not ours, or lacks something."""
-        client.claim()
-        client.commit()
+        client.own()
         self._load().give(client)
 
     def _load(self) -> Load:

@@ -161,8 +161,9 @@ class ForwarderLine:
                 self._broken = f"lagg-forwarder (pid {self.process.pid}): {error.cause}"
                 self.client.disconnect()
         if self._broken is not None:
-            log.error("%s", self._broken)
+            broken = self._broken
             self._knock()
+            log.error("%s", broken)  # it takes longer: nobody waits for it
 
     def _on_silence(self, parent: int) -> None:
         """Kills the forwarder: it carries nothing, and its standby would.

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from lagg.errors import LaggError, done_if
-from lagg.forwarder.client import ForwarderClient, Order
+from lagg.forwarder.client import Enclosing, ForwarderClient, Order
+from lagg.forwarder.wire import AGAIN, ForwarderRequest, Word
+
+SPARED = {
+    Word.STOP: (errno.ENXIO, errno.EALREADY),
+    Word.CLOSE: (errno.ENXIO,),
+    Word.MAP: (errno.ENOENT,),  # a port has gone, and a socket of it is left
+}
+"""What a forwarder may answer that has nothing of a lagg, or not all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +57,18 @@ class Load:
     def give(self, client: ForwarderClient) -> None:
         """To a forwarder that nobody else owns; what it has beside is taken away.
 
-        A lagg that it carries stops and begins anew.  LaggError: it lacks something.
+        A lagg that it carries stops and begins anew.  Before all else, for frames wait
+        meanwhile.  LaggError: it lacks something.
         """
+        lent = _by_lagg(self.lent)
+        for lagg in self.at_work:
+            puts = _puts(lent.get(lagg, {}))
+            client.ask_each([*puts, *_let_go(lagg), *self._carry(lagg)], SPARED)
         kept = _names(client)
-        client.put_each(self.lent)
-        for lagg in sorted(ids_of(kept) | self.at_work.keys()):
-            _let_go(client, lagg)
-            if lagg in self.at_work:
-                self._carry(client, lagg)
+        gone = ids_of(kept) - self.at_work.keys()
+        client.ask_each([each for lagg in gone for each in _let_go(lagg)], SPARED)
+        for of_none in lent.keys() - self.at_work.keys():
+            client.ask_each(_puts(lent[of_none]))
         for name in kept - self.lent.keys():
             client.delete(name)
         client.lease(self.leases)
@@ -73,12 +85,13 @@ class Load:
         both is found that has all, and carries it or can be made to.  LaggError, also
         of `take_place`: the first is to be given all again.
         """
-        after.put_each(self.lent)
-        for lagg in self.at_work:
-            _let_go(before, lagg)
+        after.ask_each(_puts(self.lent))
+        before.ask_each(
+            [each for lagg in self.at_work for each in _let_go(lagg)], SPARED
+        )
         take_place()
         for lagg in self.at_work:
-            self._carry(after, lagg)
+            after.ask_each(self._carry(lagg), SPARED)
         after.lease(self.leases)
 
     def require_carried(self, client: ForwarderClient) -> None:
@@ -93,23 +106,28 @@ class Load:
             except LaggError as error:
                 if error.code != errno.ENXIO:
                     raise
-                self._carry(client, lagg)
+                client.ask_each(self._carry(lagg), SPARED)
 
-    def _carry(self, client: ForwarderClient, lagg: int) -> None:
+    def _carry(self, lagg: int) -> list[Enclosing]:
         """A lagg that another process carried, or this one otherwise."""
-        client.open(lagg, again=True)
-        for slot in self.mapped[lagg]:
-            with done_if(errno.ENOENT):  # a port has gone, and a socket of it is left
-                client.map(lagg, slot, again=True)
-        client.run(lagg, self.at_work[lagg])
+        return [
+            _bare(Word.OPEN, lagg, argument=AGAIN),
+            *(_bare(Word.MAP, lagg, slot, AGAIN) for slot in self.mapped[lagg]),
+            _bare(Word.RUN, lagg, argument=self.at_work[lagg]),
+        ]
 
 
-def _let_go(client: ForwarderClient, lagg: int) -> None:
+def _bare(word: Word, lagg: int = 0, slot: int = 0, argument: int = 0) -> Enclosing:
+    return ForwarderRequest(word, lagg, slot, argument), ()
+
+
+def _puts(fds: Mapping[str, int]) -> list[Enclosing]:
+    return [(ForwarderRequest(Word.PUT, name=name), (fd,)) for name, fd in fds.items()]
+
+
+def _let_go(lagg: int) -> list[Enclosing]:
     """Its workers run no more, whether they did or not."""
-    with done_if(errno.ENXIO, errno.EALREADY):
-        client.stop(lagg)
-    with done_if(errno.ENXIO):
-        client.close(lagg)
+    return [_bare(Word.STOP, lagg), _bare(Word.CLOSE, lagg)]
 
 
 def _names(client: ForwarderClient) -> set[str]:
@@ -119,7 +137,22 @@ def _names(client: ForwarderClient) -> set[str]:
     return set(kept)
 
 
+OF_NONE = 0
+
+
+def _id_of(name: str) -> int:
+    """The id of the lagg that a name begins with, or OF_NONE."""
+    head = name.partition("/")[0]
+    return int(head) if head.isdecimal() else OF_NONE
+
+
+def _by_lagg(fds: Mapping[str, int]) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = {}
+    for name, fd in fds.items():
+        found.setdefault(_id_of(name), {})[name] = fd
+    return found
+
+
 def ids_of(names: Iterable[str]) -> set[int]:
     """The ids of all laggs of which there is something by these names."""
-    heads = (name.partition("/")[0] for name in names)
-    return {int(head) for head in heads if head.isdecimal()}
+    return {_id_of(name) for name in names} - {OF_NONE}

@@ -160,10 +160,10 @@ look_for_idleness(struct forwarder *forwarder, uint64_t now_ns)
 uint32_t
 forwarder_next(const struct forwarder *forwarder, uint32_t id)
 {
-    while (id <= LAGG_IDS_MAX && forwarder->laggs[id - 1].datapath == NULL) {
+    while (id <= forwarder->ids_end && forwarder->laggs[id - 1].datapath == NULL) {
         id++;
     }
-    return id <= LAGG_IDS_MAX ? id : 0;
+    return id <= forwarder->ids_end ? id : 0;
 }
 
 void

@@ -257,6 +257,7 @@ struct forwarder {
     uint64_t idle_ns;  /* since when nobody is there and nothing carried; NEVER_NS */
     bool leaving;      /* it was asked to end, when its laggs may be let go */
     bool ended;
+    uint32_t ids_end; /* none above it is open: to look at all of them takes long */
     struct carried laggs[LAGG_IDS_MAX]; /* by id - 1 */
 };
 

@@ -107,8 +107,15 @@ del(struct call *call)
 static int
 open_lagg(struct call *call)
 {
-    return carried_open(call->carried, call->request->lagg,
-        call->request->argument == LAGG_AGAIN, &call->forwarder->store);
+    struct forwarder *forwarder = call->forwarder;
+    uint32_t id = call->request->lagg;
+    int error = carried_open(
+        call->carried, id, call->request->argument == LAGG_AGAIN, &forwarder->store);
+
+    if (error == 0 && id > forwarder->ids_end) {
+        forwarder->ids_end = id;
+    }
+    return error;
 }
 
 static int

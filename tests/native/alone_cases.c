@@ -50,6 +50,7 @@ begin(const char *row)
     forwarder_tick(
         &forwarder, T0 + LOOK_ON_NS, &outbox); /* nobody was there at first */
     forwarder.laggs[1].datapath = &none;
+    forwarder.ids_end = 2;
 }
 
 static void

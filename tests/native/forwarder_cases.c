@@ -294,6 +294,7 @@ pretend_open(uint32_t id)
     static struct datapath none;
 
     forwarder.laggs[id - 1].datapath = &none;
+    forwarder.ids_end = id;
 }
 
 static int
