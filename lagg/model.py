@@ -189,6 +189,7 @@ class Options:
     hash_seed: int | None = None  # None: random, drawn at creation
     hash_symmetric: bool = False  # both directions of a flow have one hash
     pin: tuple[Pin, ...] = ()  # each bucket once
+    balance_interval_ms: int = 0  # 0: buckets do not move for their load
     use_flowid: bool = False
     flowid_shift: int = 16
     rr_limit: int = 1  # frames per port and turn; 0: each by a port drawn by chance

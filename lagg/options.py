@@ -264,6 +264,18 @@ OPTIONS: tuple[Option, ...] = (
         protos=BY_FLOW,
     ),
     Option(
+        "balance_interval_ms",
+        Whole(0, DELAY_MS_MAX),
+        help="buckets move for their load so often; 0: never",
+        sentence=(
+            "Milliseconds, 0 to 3600000, after each of which a port that sent far more"
+            " than its share of the bytes, by speed and weight, gives buckets away: as"
+            " few as help.  0, the default: never.  Less than 100 counts as 100."
+        ),
+        protos=BY_FLOW,
+        usual=0,
+    ),
+    Option(
         "use_flowid",
         Kind.SWITCH,
         help="kept for lagg(4)'s sake; a TAP gives no flow id",

@@ -200,6 +200,7 @@ class CarriageRecord(TypedDict):
     last_failover: FailoverRecord | None
     link_since: str  # RFC 3339: its own carrier is there, or is not, from then on
     link_losses: int  # times that it went
+    balance_moves: int  # buckets that moved for their load
 
 
 class PinRecord(TypedDict):

@@ -133,6 +133,12 @@ FAMILIES = (
         lambda a: a["failovers"],
         counts=True,
     ),
+    _of_lagg(
+        "balance_moves",
+        "Buckets that moved for their load",
+        lambda a: a["balance_moves"],
+        counts=True,
+    ),
     _of_lagg("ports", "Attached ports", lambda a: len(a["ports"])),
     _of_lagg(
         "publications", "Snapshots published", lambda a: a["generation"], counts=True

@@ -22,6 +22,7 @@ from lagg.model import Transmit
 from lagg.operations.rx_wanted import RxWanted
 from lagg.plan.shape import Port
 from lagg.ports.takeover import Takeover
+from lagg.running.balancing import Balancing
 from lagg.running.bundle import Bundle
 from lagg.running.draining import Draining
 from lagg.running.traffic import Traffic
@@ -113,7 +114,7 @@ class Laggs:
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
         bundle.watch(lambda: self._changed(bundle), lambda: self.refreshed(bundle))
-        bundle.followers.extend((Watching(bundle), Draining(bundle)))
+        bundle.followers.extend((Watching(bundle), Draining(bundle), Balancing(bundle)))
 
     def _changed(self, bundle: Bundle) -> None:
         self.changed(bundle)

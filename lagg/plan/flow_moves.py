@@ -39,7 +39,7 @@ def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Mo
     `marked`: the ports whose partner answers markers now.  A flow of another port, and
     every flow when the hash changes, moves at once, as under lagg(4)'s lagghash.
     """
-    if _policy(was) != _policy(fresh) or fresh.spread is not Spread.FLOW:
+    if policy(was) != policy(fresh) or fresh.spread is not Spread.FLOW:
         return Moves()
     usable = fresh.ports & frozenset(marked)
     origins = {
@@ -55,7 +55,7 @@ def moves(before: Moves, was: Plan, fresh: Plan, marked: Collection[Slot]) -> Mo
     )
 
 
-def _policy(plan: Plan) -> tuple[object, ...]:
+def policy(plan: Plan) -> tuple[object, ...]:
     """The fields that must be equal for an index to mean one flow in two plans."""
     fields = (plan.hash_layers, plan.hash_symmetric)
     hashing = (plan.hash_kind, plan.hash_seed, *fields)

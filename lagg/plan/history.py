@@ -95,6 +95,7 @@ class LaggPast:
     last_failover: Failover | None = None
     carrier_since_ns: Count = 0  # the lagg's own is there, or is not, from then on
     carrier_losses: Count = 0
+    balanced: Count = 0  # buckets that moved for their load
 
     def of_port(self, ifindex: int) -> PortPast | None:
         """What is known of a port."""

@@ -138,8 +138,15 @@ def _roundrobin(shape: Shape) -> Table:
     return Spread.TURN, turns(shape.weights(carrying)) if carrying else ()
 
 
+def dealt_among(shape: Shape) -> list[Port]:
+    """The ports that have a share of the buckets now."""
+    if shape.proto is Proto.LACP:
+        return [port for port in shape.preferred if _distributes(port)]
+    return list(group(shape))
+
+
 def _loadbalance(shape: Shape) -> Table:
-    active = group(shape)
+    active = dealt_among(shape)
     if active and shape.options.hash is HashKind.FNV1:
         ports = members(shape)
         found = [link_active(ports, port.slot) for port in ports]
@@ -153,7 +160,7 @@ def _deal(shape: Shape, carrying: Sequence[Port]) -> tuple[int, ...]:
 
 def _lacp(shape: Shape) -> Table:
     """lagg(4)'s port map: what distributes, and no stand-in of any other kind."""
-    ports = [port for port in shape.preferred if _distributes(port)]
+    ports = dealt_among(shape)
     if shape.options.hash is HashKind.FNV1:
         return Spread.FLOW, tuple(port.slot for port in ports)
     return Spread.FLOW, _deal(shape, ports)

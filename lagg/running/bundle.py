@@ -240,6 +240,11 @@ class Bundle:
         """Tells what happened, to the log and to everyone who monitors."""
         self._chronicle.tell(self.name, event, details, port, level, cause)
 
+    def count_balanced(self, buckets: int) -> None:
+        """Counts buckets that have moved for their load."""
+        self._chronicle.count_balanced(buckets)
+        self._changed()
+
     def note(self, ifindex: int, change: Callable[[Link], Link]) -> None:
         """Takes what was just set on the lagg or a port for what the kernel says.
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lagg.events import Event, EventKind
 from lagg.life import time_of_day
@@ -59,6 +60,11 @@ class Chronicle:
         if not self._in_change:
             self._tell_all(lagg, option_news(before, after))
         self._tell_all(lagg, active_news(before, was, after, now))
+
+    def count_balanced(self, buckets: int) -> None:
+        """Counts buckets that have moved for their load."""
+        balanced = self.history.balanced + buckets
+        self.history = replace(self.history, balanced=balanced)
 
     @contextmanager
     def one_change(self, lagg: Callable[[], tuple[str, Shape]]) -> Iterator[None]:

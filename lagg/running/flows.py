@@ -5,11 +5,16 @@ Owns that the answers are of the snapshot which the workers have.  Changes nothi
 """
 
 import errno
+from dataclasses import dataclass
 
 from lagg.kernel.lowered import hashed
 from lagg.model import BUCKETS, HashKind, Spread
 from lagg.plan import explain as plan_explain
+from lagg.plan.balance import FlowLoad, capacities
 from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.flow_moves import policy
+from lagg.plan.pins import pins
+from lagg.plan.plan import dealt_among
 from lagg.running.bundle import Bundle
 
 
@@ -26,6 +31,36 @@ def buckets(bundle: Bundle) -> tuple[Bucket, ...]:
     """What went out by each bucket.  LaggError (EOPNOTSUPP): no flow table."""
     frames = [frames for frames, _ in bundle.device.buckets()]
     return plan_explain.buckets(bundle.name, bundle.shape, bundle.plan, frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What went out by each bucket so far."""
+
+    sizes: tuple[int, ...]  # bytes
+    basis: tuple[object, ...]  # of two that differ nobody can tell what was between
+
+
+def counted(bundle: Bundle) -> Counted:
+    """The counts of now."""
+    ports = frozenset(port.slot for port in dealt_among(bundle.shape))
+    sizes = tuple(size for _, size in bundle.device.buckets())
+    return Counted(sizes, (ports, policy(bundle.plan)))
+
+
+def load_since(bundle: Bundle, before: Counted) -> FlowLoad | None:
+    """What went out since, as it is dealt now.
+
+    None: ports came or went meanwhile, flows are in other buckets or in none, or the
+    counts began anew.
+    """
+    now, shape = counted(bundle), bundle.shape
+    sizes = [b - a for a, b in zip(before.sizes, now.sizes, strict=True)]
+    dealt = bundle.plan.slot_of(0) is not None
+    if now.basis != before.basis or min(sizes) < 0 or not dealt:
+        return None
+    among = capacities(shape, dealt_among(shape))
+    return FlowLoad(sizes, bundle.plan.tx_slots, among, frozenset(pins(shape)))
 
 
 def bucket_of(bundle: Bundle, spot: int | bytes) -> int:

@@ -137,6 +137,7 @@ def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
         },
         "link_since": time_of_day(history.carrier_since_ns),
         "link_losses": history.carrier_losses,
+        "balance_moves": history.balanced,
     }
 
 

@@ -34,6 +34,7 @@ RECORD = {
         "hash_seed": None,
         "hash_symmetric": False,
         "pin": [],
+        "balance_interval_ms": 0,
         "use_flowid": False,
         "flowid_shift": 16,
         "rr_limit": 1,
@@ -124,6 +125,7 @@ RECORD = {
     "last_failover": None,
     "link_since": "2026-01-01T00:00:00.000000Z",
     "link_losses": 0,
+    "balance_moves": 0,
     "pins": [],
     "waiting_for": [],
     "counters": {

@@ -256,6 +256,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
         last_failover=None,
         link_since=SINCE,
         link_losses=0,
+        balance_moves=0,
         pins=[],
         waiting_for=[],
         counters=counters_record(counters),
