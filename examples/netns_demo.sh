@@ -63,7 +63,7 @@ ip netns exec lagg-east ping -q -c 3 -i 0.2 10.99.0.2
 # The far end goes down, so the near end loses its carrier; eth1 takes over at once.
 
 ip -n lagg-west link set eth0 down
-ip netns exec lagg-east ping -q -c 3 -i 0.2 10.99.0.2
+ip netns exec lagg-east ping -q -c 10 -i 0.2 10.99.0.2
 east_lagg show lagg0
 ip -n lagg-west link set eth0 up
 

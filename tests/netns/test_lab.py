@@ -19,6 +19,7 @@ from lab.daemon import Daemon, Refused
 from lab.host import NETNS_DIRECTORY
 from lab.program import build
 from lab.stream import Receiver
+from tests.forwarder.world import stopped
 from tests.tree import ROOT
 from tests.waiting import wait_until
 
@@ -118,6 +119,29 @@ def test_a_receiver_knows_what_is_not_its_own(lab: Lab) -> None:
     falsified = record(0) + b"\xff"
     result = received(lab, [*foreign, falsified, record(1, END)])
     assert (result.foreign, result.corrupt, result.lost) == (3, 1, 0)
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_receiver_that_is_told_to_end_has_what_waits_for_it(lab: Lab) -> None:
+    a, b = lab.hosts["a"], lab.hosts["b"]
+    receiver = Receiver(b, port=PORT, flows=1, identity=IDENTITY)
+    process = b._started[-1]
+    with (
+        a.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        stopped(process.pid),
+    ):
+        for sequence in range(10):
+            before = waits(b)
+            sender.sendto(record(sequence), (RECEIVER, PORT))
+            wait_until(lambda n=before: waits(b) > n, 60, "it waits there")  # type: ignore[misc]
+        process.terminate()
+    assert receiver.result().received == 10
+
+
+def waits(host: Host) -> int:
+    """Bytes in the one UDP socket."""
+    _, row = host.proc_net("udp6").splitlines()  # it hears both families
+    return int(row.split()[4].partition(":")[2], 16)
 
 
 def test_a_cut_cable_is_a_loss_in_a_row(lab: Lab, cable: Cable) -> None:

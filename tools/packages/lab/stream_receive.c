@@ -223,7 +223,8 @@ inbox_prepare(struct inbox *inbox, uint32_t count)
     }
 }
 
-static void
+/* False, a moment later, when nothing waits. */
+static bool
 receive_some(struct receiver *receiver, struct inbox *inbox)
 {
     int count =
@@ -231,7 +232,7 @@ receive_some(struct receiver *receiver, struct inbox *inbox)
 
     if (count <= 0) {
         sleep_until(now_ns(CLOCK_MONOTONIC) + POLL_NS);
-        return;
+        return false;
     }
     receiver->last_ns = now_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < count; i++) {
@@ -241,6 +242,7 @@ receive_some(struct receiver *receiver, struct inbox *inbox)
             arrival_ns(&message->msg_hdr));
     }
     inbox_prepare(inbox, (uint32_t)count);
+    return true;
 }
 
 static bool
@@ -317,6 +319,9 @@ receive_stream(const struct settings *settings)
     fprintf(stderr, "ready\n");
     while (!stopped && !receiver_finished(&receiver)) {
         receive_some(&receiver, inbox);
+    }
+    while (receive_some(&receiver, inbox)) {
+        /* Told to end before it had a CPU, it has not lost what waits. */
     }
     receiver_print(&receiver);
 }
