@@ -276,6 +276,7 @@ def test_after_sigkill_a_port_that_is_gone_or_another_by_now_is_left_alone(
 ) -> None:
     world.ip("link del p0")
     world.ip("link set p1 name other")
+    world.wait(lambda: not world.link("other")["promiscuity"], "nobody holds it")
     before = world.kernel()["links"]["other"]
     world.start()
     assert world.kernel()["links"]["other"] == before
