@@ -31,7 +31,8 @@ QUIET_S = 1.5
 WAYS = ("out", "in")
 
 HEAD = (
-    *("", "event", "sent out, in", "lost out, in", "for want of CPU", "twice"),
+    *("", "event", "sent out, in", "lost out, in", "for want of CPU"),
+    *("worker-died", "twice"),
     *("reordered", "longest gap out, in, ms", "event, ms", "LACPDUs apart at most, s"),
     *("partner sees", "generations", "load"),
 )
@@ -46,6 +47,7 @@ class Sample:
         StreamResult | None, ...
     ]  # in the order of WAYS; None: none that way
     overload: int  # frames that were dropped for want of CPU
+    died: int  # frames that a worker had in hand when its process was killed
     moved: int  # generations
     load: float
 
@@ -69,6 +71,7 @@ class Row:
             self._each(lambda found: sum(one.sent for one in found)),
             self._each(lambda found: sum(one.lost for one in found)),
             str(sum(sample.overload for sample in self.samples)),
+            str(sum(sample.died for sample in self.samples)),
             self._each(self._twice),
             self._each(lambda found: sum(one.reordered for one in found)),
             self._each(lambda found: _spread([one.gap_ms_max for one in found])),
@@ -139,7 +142,8 @@ class Shape:
 
 def measure(survivor: Survivor, event: str, shape: Shape) -> Sample:
     """One event under streams that begin before it and end after it."""
-    overload, generation = survivor.overload(), survivor.generation()
+    overload, died = survivor.overload(), survivor.died()
+    generation = survivor.generation()
     load = os.getloadavg()[0]
     streams = shape.start(survivor)
     time.sleep(LEAD_S)
@@ -154,6 +158,7 @@ def measure(survivor: Survivor, event: str, shape: Shape) -> Sample:
         took_s=took_s,
         streams=tuple(s.result() if s is not None else None for s in streams),
         overload=survivor.overload() - overload,
+        died=survivor.died() - died,
         moved=survivor.generation() - generation,
         load=load,
     )

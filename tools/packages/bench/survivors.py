@@ -7,12 +7,12 @@ Owns the partners, the events, and that the partner is not touched by them.  Kno
 count, rate or table.
 """
 
-import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.topologies import Ends, know_each_other
 from lab import Daemon, Host, Lab, Pair, ovs, ping, wait_until
@@ -23,12 +23,17 @@ from lab.pair import LAGG
 from lab.partner import Lacp, Partner
 from lab.stream import Place
 from lab.vm import image
+from lagg.control.client import Client
 from lagg.lacp.values import State
+from lagg.model import Drop
 
 CABLES = 2
 ENDS = ("q0", "q1")
 ADDRESS = "10.77.0.1"
 READY_S = 120.0
+
+LOOK_S = 0.1
+"""From a death to the first look at what comes of it."""
 
 
 _CARRIES = State.COLLECTING | State.DISTRIBUTING
@@ -46,6 +51,9 @@ class Survivor(Protocol):
 
     def overload(self) -> int:
         """Frames so far that were dropped because the machine was too slow."""
+
+    def died(self) -> int:
+        """Frames so far that went with a worker's process, and were counted so."""
 
     def generation(self) -> int:
         """The plan's; it moves when a port comes or goes, as when a partner leaves."""
@@ -78,6 +86,10 @@ class WithLaggd:
     def overload(self) -> int:
         """What either end counted."""
         return sum(overload_of(end.laggd.drops()) for end in self.pair.ends)
+
+    def died(self) -> int:
+        """What either end counted."""
+        return sum(_died(end.laggd) for end in self.pair.ends)
 
     def generation(self) -> int:
         """The lagg's."""
@@ -135,6 +147,10 @@ class WithPartner:
         """What laggd counted, and what the partner's TAPs had no room for."""
         return overload_of(self.laggd.drops()) + _tap_drops(self.far)
 
+    def died(self) -> int:
+        """What laggd counted."""
+        return _died(self.laggd)
+
     def generation(self) -> int:
         """The lagg's."""
         return int(self.laggd.record()["generation"])
@@ -142,6 +158,10 @@ class WithPartner:
     def close(self) -> None:
         """The partner's end."""
         self.partner.close()
+
+
+def _died(laggd: Daemon) -> int:
+    return laggd.drops().get(Drop.WORKER_DIED.value, 0)
 
 
 def _tap_drops(host: Host) -> int:
@@ -174,18 +194,21 @@ def kill_laggd(survivor: Survivor) -> None:
 
 
 def kill_forwarder(survivor: Survivor) -> None:
-    """SIGKILL; returns when laggd has another one."""
-    before = _forwarder(survivor.laggd)
-    os.kill(before, signal.SIGKILL)
-    wait_until(
-        lambda: _forwarder(survivor.laggd) != before, READY_S, "another forwarder"
-    )
+    """SIGKILL; returns when laggd has another one.
+
+    Asked later, and by a connection that is there: who asks takes a CPU from laggd
+    while frames wait for it, and a laggctl that starts takes 200 ms of one.
+    """
+    with Client(str(survivor.laggd.socket)) as asked:
+        before = _forwarder(asked)
+        os.kill(before, signal.SIGKILL)
+        time.sleep(LOOK_S)
+        wait_until(lambda: _forwarder(asked) != before, READY_S, "another forwarder")
 
 
-def _forwarder(laggd: Daemon) -> int:
+def _forwarder(asked: Client) -> int:
     """The pid of the one that serves."""
-    status: dict[str, Any] = json.loads(laggd.ctl("--json", "status"))
-    return int(status["forwarder"]["pid"])
+    return int(asked.call("Status")["laggd"]["forwarder"]["pid"])
 
 
 EVENTS: dict[str, Callable[[Survivor], None]] = {
