@@ -126,6 +126,12 @@ def _pin_words(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _balance_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dry-run", action="store_true", help="and what would move for the load"
+    )
+
+
 def _import_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "files",
@@ -225,6 +231,13 @@ COMMANDS = (
     ),
     Command("sysctl", "FreeBSD's net.link.lagg knobs", "sysctl", None, _sysctl_words),
     Command("check", "check configuration files", "files", None, _check_words),
+    Command(
+        "balance",
+        "each port's load, its share, and its heaviest buckets",
+        "balance",
+        "1",
+        _balance_words,
+    ),
     Command("pin", "keep a flow's bucket on a port", "pins", "1", _pin_words),
     Command("unpin", "keep it there no more", "pins", "1", _spot_words),
     Command("pins", "which buckets are kept where", "pins", "1"),

@@ -19,7 +19,9 @@ from lagg.errors import LaggError
 
 INTERFACE = "org.laggd.Lagg"
 
-LOOKS = frozenset({"Buckets", "Explain", "List", "Monitor", "Save", "Status"})
+LOOKS = frozenset(
+    {"Balance", "Buckets", "Explain", "List", "Monitor", "Save", "Status"}
+)
 """Methods that change nothing: who got no answer may ask again."""
 
 REPLY_SECONDS = 10

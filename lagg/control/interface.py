@@ -30,12 +30,14 @@ from lagg.config.requests import (
     parse_time,
 )
 from lagg.control.messages import (
+    BalanceJson,
     BucketJson,
     EventJson,
     ExplanationJson,
     OptionsChangeJson,
     PlacedJson,
     PortOptionsChangeJson,
+    balance_json,
     bucket_json,
     event_json,
     explanation_json,
@@ -47,10 +49,14 @@ from lagg.errors import LaggError
 from lagg.events import Asker, Event
 from lagg.life import Life, Succession
 from lagg.model import Health, LaggChange, LaggConfig
+from lagg.plan.balance_report import Report
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.pins import Placed, Spot
 from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
 from lagg.tasks import asked
+
+LOOK_MS = 1000
+"""For how long a load is looked at."""
 
 Reload = Callable[[], Awaitable[tuple[str, ...]]]
 """Answers a line for each change.  May raise LaggError or ConfigError."""
@@ -100,6 +106,9 @@ class Operations(Protocol):
 
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         """Frames sent by each bucket of a lagg's flow table."""
+
+    async def balance(self, name: str, look_ms: int) -> Report:
+        """How a lagg's load is shared, and what would move for it."""
 
     async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
         """Has a bucket stay on a port, for good or for a time."""
@@ -286,6 +295,13 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         with _refusals():
             found = await self._commands.buckets(parse_lagg_name(name))
             return [bucket_json(each) for each in found]
+
+    @varlinkmethod(return_parameter="balance")
+    async def Balance(self, *, name: str, look_ms: int = LOOK_MS) -> BalanceJson:
+        """Each port's load in a look, and what would move for it; changes nothing."""
+        with _refusals():
+            wanted, look = parse_lagg_name(name), parse_time(name, look_ms)
+            return balance_json(await self._commands.balance(wanted, look or LOOK_MS))
 
     @varlinkmethod(return_parameter="placed")
     async def Pin(

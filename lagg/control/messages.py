@@ -6,12 +6,14 @@ no socket, no operation.  The types are the varlink types of org.laggd.Lagg too;
 of a change are made of the options' rows.
 """
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from lagg.events import Asker, Event
 from lagg.life import time_of_day
 from lagg.model import BUCKETS
 from lagg.options import OPTIONS
+from lagg.plan.balance_report import BucketLoad, PortLoad, Report
 from lagg.plan.explain import Bucket, Choice, Explanation
 from lagg.plan.pins import Placed
 from lagg.port_options import PORT_OPTIONS
@@ -76,6 +78,38 @@ class BucketJson(TypedDict):
     bucket: int
     port: str | None  # null: the table has it no more
     frames: int
+
+
+class BucketLoadJson(TypedDict):
+    """What a bucket carried, and the port that has it, or to which it moves."""
+
+    bucket: int
+    bytes: int
+    port: str
+
+
+class PortLoadJson(TypedDict):
+    """A port's part of a load; before the moves, and after."""
+
+    port: str
+    speed_mbps: int  # 0 when unknown
+    weight: int  # as it is set; 0: by its speed
+    share: float  # of all bytes, that is its own, by speed and weight
+    bytes: int
+    bytes_after: int
+    buckets: int
+    buckets_after: int
+    heaviest: list[BucketLoadJson]
+
+
+class BalanceJson(TypedDict):
+    """A load, and what would move for it."""
+
+    ms: int  # in which it was measured
+    peak: float  # the busiest port, in shares of its own: 1.0 when all are even
+    peak_after: float
+    ports: list[PortLoadJson]
+    moves: list[BucketLoadJson]
 
 
 class PlacedJson(TypedDict):
@@ -146,6 +180,26 @@ def bucket_json(bucket: Bucket) -> BucketJson:
 def placed_json(placed: Placed) -> PlacedJson:
     """What `pin --json`, `unpin --json` and `move --json` print."""
     return {"bucket": placed.bucket, "buckets": BUCKETS, "port": placed.port}
+
+
+def balance_json(found: Report) -> BalanceJson:
+    """What `balance --json` prints."""
+    return {
+        "ms": found.ms,
+        "peak": found.peak,
+        "peak_after": found.peak_after,
+        "ports": [_port_load_json(each) for each in found.ports],
+        "moves": [_bucket_load_json(each) for each in found.moves],
+    }
+
+
+def _port_load_json(port: PortLoad) -> PortLoadJson:
+    heaviest = [_bucket_load_json(each) for each in port.heaviest]
+    return cast(PortLoadJson, {**asdict(port), "heaviest": heaviest})
+
+
+def _bucket_load_json(bucket: BucketLoad) -> BucketLoadJson:
+    return cast(BucketLoadJson, asdict(bucket))
 
 
 def _choice_json(choice: Choice) -> ChoiceJson:

@@ -62,6 +62,7 @@ from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy, keep_mac, make, with_seed
 from lagg.operations.protocol_change import change_protocol
 from lagg.operations.succession import HandingOver
+from lagg.plan.balance_report import Report
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.gate import held_for, settled, without_end
 from lagg.plan.pins import Placed, Spot
@@ -241,6 +242,10 @@ class Commands:
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         """Frames sent by each bucket so far.  LaggError (ENOENT, EOPNOTSUPP)."""
         return flows.buckets(self._laggs.find(name))
+
+    async def balance(self, name: str, look_ms: int) -> Report:
+        """How a lagg's load is shared, and what would move for it."""
+        return await distribution.balance(self._laggs, name, look_ms)
 
     async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
         """Has a bucket stay on a port, for good or for a time."""

@@ -5,6 +5,7 @@ Owns what is refused of that.  Runs inside one operation of commands.py; each is
 publication, and the flows that move keep their order as with any other move.
 """
 
+import asyncio
 import errno
 import time
 
@@ -14,6 +15,7 @@ from lagg.lacp.values import NS_OF_MS
 from lagg.model import Pin
 from lagg.operations.attach import attached
 from lagg.operations.laggs import Laggs
+from lagg.plan.balance_report import Report
 from lagg.plan.pins import (
     Placed,
     Spot,
@@ -25,7 +27,17 @@ from lagg.plan.pins import (
 )
 from lagg.plan.plan import reason
 from lagg.running.bundle import Bundle
-from lagg.running.flows import bucket_of
+from lagg.running.flows import bucket_of, counted, report_since, require_buckets
+
+
+async def balance(laggs: Laggs, name: str, look_ms: int) -> Report:
+    """Looks for a while, in nobody's turn, and changes nothing."""
+    bundle = laggs.find(name)
+    require_buckets(bundle)
+    before, began_ns = counted(bundle), time.monotonic_ns()
+    await asyncio.sleep(look_ms / 1000)
+    ms = (time.monotonic_ns() - began_ns) // NS_OF_MS
+    return report_since(laggs.find(name), before, ms)
 
 
 async def pin(

@@ -11,6 +11,7 @@ from lagg.kernel.lowered import hashed
 from lagg.model import BUCKETS, HashKind, Spread
 from lagg.plan import explain as plan_explain
 from lagg.plan.balance import FlowLoad, capacities
+from lagg.plan.balance_report import Report, report
 from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.flow_moves import policy
 from lagg.plan.pins import pins
@@ -63,18 +64,33 @@ def load_since(bundle: Bundle, before: Counted) -> FlowLoad | None:
     return FlowLoad(sizes, bundle.plan.tx_slots, among, frozenset(pins(shape)))
 
 
+def report_since(bundle: Bundle, before: Counted, ms: int) -> Report:
+    """What went out since, so many milliseconds ago.
+
+    LaggError: nobody carries (ENETDOWN), or nobody can tell (EAGAIN).
+    """
+    if bundle.plan.slot_of(0) is None:
+        raise bundle.refuse("no port carries, so there is no load", errno.ENETDOWN)
+    load = load_since(bundle, before)
+    if load is None:
+        cause = "its ports, buckets or hash changed during the look; ask again"
+        raise bundle.refuse(cause, errno.EAGAIN)
+    return report(bundle.shape, load, ms)
+
+
 def bucket_of(bundle: Bundle, spot: int | bytes) -> int:
     """A bucket by its number or by a frame (no runt) of a flow in it.
 
     LaggError (EOPNOTSUPP) when the lagg has none that could stay on a port.
     """
-    _require_buckets(bundle)
+    require_buckets(bundle)
     if isinstance(spot, int):
         return spot
     return hashed(bundle.plan, spot).hash % BUCKETS
 
 
-def _require_buckets(bundle: Bundle) -> None:
+def require_buckets(bundle: Bundle) -> None:
+    """LaggError (EOPNOTSUPP): it has none that could stay on a port."""
     options, proto = bundle.shape.options, bundle.shape.proto
     if bundle.plan.spread is not Spread.FLOW:
         cause = f"laggproto {proto.value} has no flow table; loadbalance and lacp have"

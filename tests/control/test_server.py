@@ -266,9 +266,9 @@ def described(world: World) -> str:
 
 
 METHODS = [
-    *("Attach", "Buckets", "Create", "Defaults", "Destroy", "Detach", "Explain"),
-    *("List", "Monitor", "Move", "Pin", "Release", "Reload", "Save", "Set", "Status"),
-    "Unpin",
+    *("Attach", "Balance", "Buckets", "Create", "Defaults", "Destroy", "Detach"),
+    *("Explain", "List", "Monitor", "Move", "Pin", "Release", "Reload", "Save"),
+    *("Set", "Status", "Unpin"),
 ]
 FIELD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 

@@ -36,10 +36,12 @@ from lagg.model import (
     Proto,
     Transmit,
 )
+from lagg.plan.balance import FlowLoad, capacities
+from lagg.plan.balance_report import Report, report
 from lagg.plan.explain import Bucket, Explanation, Hashed, buckets, explain
 from lagg.plan.history import Cause
 from lagg.plan.pins import Placed, Spot
-from lagg.plan.plan import plan
+from lagg.plan.plan import dealt_among, plan
 from lagg.plan.shape import Port, Shape
 from lagg.records import (
     DampingRecord,
@@ -177,6 +179,12 @@ class FakeCommands:
     async def buckets(self, name: str) -> tuple[Bucket, ...]:
         shape = shape_of(self._config(name))
         return buckets(name, shape, plan(shape), self.bucket_frames)
+
+    async def balance(self, name: str, look_ms: int) -> Report:
+        shape = shape_of(self._config(name))
+        among = capacities(shape, dealt_among(shape))
+        load = FlowLoad(self.bucket_frames, plan(shape).tx_slots, among)
+        return report(shape, load, look_ms)
 
     async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
         await self._begin("pin")

@@ -56,6 +56,10 @@ def test_mice_leave_an_elephant_and_no_frame_is_lost_or_overtaken(proto: str) ->
             load = load_by_bucket(world, arrivals)
             ((elephant, _),) = load.most_common(1)
             home = crowd(world, load, elephant)
+            told, deal = world.ask("Balance", look_ms=100)["balance"], world.deal()
+            assert [port["port"] for port in told["ports"]] == [*PORTS]
+            assert sum(port["buckets"] for port in told["ports"]) == len(deal)
+            assert deal == world.deal(), "it only looks"
             world.a.set(balance_interval_ms=INTERVAL_MS)
 
             def is_even() -> bool:

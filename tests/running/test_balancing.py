@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from lagg.errors import LaggError
 from lagg.events import Event, EventKind
 from lagg.kernel.native import Device
 from lagg.link import Modes
@@ -17,7 +18,7 @@ from lagg.plan.pins import with_pin
 from lagg.plan.shape import Port, Shape
 from lagg.running.balancing import INTERVAL_MS_MIN, Balancing
 from lagg.running.bundle import Bundle
-from lagg.running.flows import counted, load_since
+from lagg.running.flows import counted, load_since, report_since
 from tests.running.world import NotedDevice, VirtualLoop, link_of, now_ns, passes
 
 MB = 1 << 20
@@ -175,6 +176,22 @@ def test_what_was_sent_by_another_hash_is_of_other_flows(
         assert load_since(world.bundle, before) is not None
         world.change(**change)
         assert load_since(world.bundle, before) is None
+
+    run(work, interval_ms=0)
+
+
+def test_a_look_that_a_port_crosses_is_refused_and_so_is_one_of_nobody() -> None:
+    async def work(world: World) -> None:
+        before = counted(world.bundle)
+        world.send_by_first()
+        assert report_since(world.bundle, before, 1000).moves
+        world.set_link(2, up=False)
+        with pytest.raises(LaggError, match="changed during the look"):
+            report_since(world.bundle, before, 1000)
+        for slot in range(2):
+            world.set_link(slot, up=False)
+        with pytest.raises(LaggError, match="no port carries"):
+            report_since(world.bundle, counted(world.bundle), 1000)
 
     run(work, interval_ms=0)
 

@@ -71,6 +71,13 @@ COMMANDS = {
         " when there is one, whose events follow.  The first of them, `events-lost`,"
         " tells of the gap.  Only where no laggd is when it begins, it exits 3."
     ),
+    "balance": (
+        "Looks for a second and changes nothing: buckets move by themselves where"
+        " `balance_interval_ms` is set, or by `move`.  A port's `share` of the bytes is"
+        " in proportion to its speed times its weight; `part` is what it sent.  With"
+        " `--dry-run` also which buckets rebalancing would move for this one look, and"
+        " what the busiest port would carry then.  `--json` has both."
+    ),
     "top": "It outlives laggd, as `monitor` does.",
     "create": (
         "Without a port the lagg is there and has no carrier.  The first port gives"
