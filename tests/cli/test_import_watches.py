@@ -131,3 +131,11 @@ def test_teams_link_watches_are_watches_and_a_ports_own_stand_in_their_place() -
     assert found.keys["watch_policy"] == "any"
     assert found.keys["up_delay_ms"] == 50
     assert [note.what for note in found.notes] == ['link_watch source_host "192.0.2.9"']
+
+
+def test_a_delay_of_one_port_is_told_to_be_of_all() -> None:
+    ports = {"e0": {"link_watch": {"name": "ethtool", "delay_up": 10}}, "e1": {}}
+    found = team({"runner": {"name": "activebackup"}, "ports": ports}, "t")
+    assert [note.why for note in found.notes] == [
+        "delays are of all ports: up_delay_ms, down_delay_ms"
+    ]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lagg.cli.importing import _drafts
 from lagg.cli.importing.bonding import (
     AD_SELECT,
     MODES,
@@ -21,7 +22,7 @@ from lagg.cli.importing.bonding import (
 from lagg.cli.importing.draft import Draft
 from lagg.cli.importing.shell import commands
 from lagg.cli.importing.team import team
-from lagg.cli.importing.text import LEFT_OUT, mentions, shown
+from lagg.cli.importing.text import LEFT_OUT, Source, mentions, shown
 from lagg.config.keys import OPTION_RULES
 from lagg.model import HashLayer, LaggConfig, Options, Proto
 from tests.cli.imported import imported
@@ -263,6 +264,49 @@ def test_team_s_prio_sticky_and_delays_are_ours() -> None:
     }
     assert found.port_keys == {"e0": {"priority": -3}, "e1": {"priority": 7}}
     assert [note.what for note in found.notes] == ["sticky true, of some ports"]
+
+
+IP = """
+ip link add bond0 type bond mode {mode}
+ip link set eth1 type bond_slave prio -3
+ip link set eth0 master bond0
+ip link set eth1 master bond0 type bond_slave queue_id 2
+ip link set eth0 type bond_slave {key} 10
+ip link set eth9 type bond_slave prio 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "ports", "notes"),
+    [
+        (
+            "active-backup",
+            "prio",
+            {"eth0": {"priority": 10}, "eth1": {"priority": -3}},
+            ["eth1 queue_id 2"],
+        ),
+        (
+            "802.3ad",
+            "actor_port_prio",
+            {"eth0": {"lacp_port_priority": 10}},
+            ["eth1 prio -3", "eth1 queue_id 2"],
+        ),
+        (
+            "balance-xor",
+            "prio",
+            {},
+            ["eth1 prio -3", "eth1 queue_id 2", "eth0 prio 10"],
+        ),
+    ],
+)
+def test_bonding_s_options_of_a_port_are_its_own(
+    mode: str, key: str, ports: dict[str, dict[str, int]], notes: list[str]
+) -> None:
+    drafts = _drafts([Source("up.sh", IP.format(mode=mode, key=key))])
+    (draft,) = drafts
+    assert draft.port_keys == ports
+    assert [note.what for note in draft.notes] == notes
+    assert [note.why for note in drafts.left] == ["eth9 is a port of no bond here"]
 
 
 def test_team_s_prio_of_another_runner_makes_no_groups() -> None:

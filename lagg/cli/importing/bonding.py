@@ -69,6 +69,12 @@ _NUMBERS = {
     "peer_notif_delay": "announce_interval_ms",
     "resend_igmp": "rejoin_count",
 }
+_OF_PORTS = {
+    "prio": ("failover", "priority"),
+    "actor_port_prio": ("lacp", "lacp_port_priority"),
+}
+"""Options of a port: the protocol that asks for them, and ours."""
+
 _NO_MAC = "00:00:00:00:00:00"
 
 _LINK = "the kernel tells laggd of a link at once; nothing is polled"
@@ -79,6 +85,9 @@ _WHY = {
     "fail_over_mac": "of mode active-backup alone: all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
     "tlb_dynamic_lb": _BY_HASH,
+    "prio": "says who carries with failover alone",
+    "actor_port_prio": "of mode 802.3ad alone",
+    "queue_id": "a TAP has one queue",
     "lp_interval": "switches are taught when flows move, and not in between",
 }
 NO_EQUIVALENT = "has no equivalent"
@@ -98,6 +107,7 @@ class Bond:
         self.draft = Draft(name)
         self.is_made = False  # else it was only spoken of
         self.options: dict[str, str] = {}
+        self.of_ports: list[tuple[str, str, str]] = []  # port, option, value
 
     def add_options(self, options: Pairs) -> None:
         """Sets options of the bond itself; of each the last one counts."""
@@ -148,7 +158,7 @@ class Bonds:
         """The bonds that are made as drafts, in the order they were named."""
         for bond in self:
             bond.add_weaker(self.module)
-            set_options(bond.draft, bond.options)
+            set_options(bond.draft, bond.options, bond.of_ports)
             drafts.add(bond.draft)
         for bond in self._found.values():
             if not bond.is_made:
@@ -165,9 +175,18 @@ def pairs(words: Iterable[str]) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in parts]
 
 
-def set_options(draft: Draft, options: Mapping[str, str]) -> None:
-    """Bonding's options, by its names with underscores, and its defaults."""
+def set_options(
+    draft: Draft,
+    options: Mapping[str, str],
+    of_ports: Iterable[tuple[str, str, str]] = (),
+) -> None:
+    """Bonding's options, by its names with underscores, and its defaults.
+
+    `of_ports`: a port, an option of it, and the value.
+    """
     proto = _set_mode(draft, options.get("mode"))
+    for port, key, value in of_ports:
+        _set_of_port(draft, port, key, value)
     done = ("mode", *watches.BONDING, *watches.set_poll(draft, options))
     for key, value in options.items():
         if key == "xmit_hash_policy":
@@ -194,6 +213,16 @@ def _set_mode(draft: Draft, word: str | None) -> str | None:
     if mode in ("balance-tlb", "balance-alb"):
         draft.note(f"mode {mode}", _BY_HASH)
     return MODES[mode]
+
+
+def _set_of_port(draft: Draft, port: str, key: str, value: str) -> None:
+    """Where the mode asks for it: elsewhere our priority makes groups."""
+    proto, ours = _OF_PORTS.get(key, ("", ""))
+    number = whole(value.removeprefix("-"))
+    if number is None or draft.keys.get("proto") != proto:
+        draft.note(f"{port} {key} {value}".rstrip(), _WHY.get(key, NO_EQUIVALENT))
+        return
+    draft.set_port(port, ours, -number if value.startswith("-") else number)
 
 
 def _by_number(table: Mapping[str, object], word: str) -> str | None:

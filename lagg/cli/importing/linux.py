@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lagg.cli.importing.bonding import Bonds, pairs
+from lagg.cli.importing.bonding import Bonds, Pairs, pairs
 from lagg.cli.importing.draft import Drafts
 from lagg.cli.importing.shell import ShellCommand
 from lagg.cli.importing.text import mentions, whole
@@ -52,6 +52,7 @@ class CommandReader:
     def __init__(self, bonds: Bonds) -> None:
         self._bonds = bonds
         self._joins: list[tuple[str, str, str]] = []  # port, master, how it was said
+        self._said: list[tuple[str, Pairs, str]] = []  # port, options, how it was said
         self._left: list[tuple[str, ShellCommand]] = []
 
     def take(self, command: ShellCommand, where: str) -> None:
@@ -74,6 +75,13 @@ class CommandReader:
                 self._bonds.of(master).draft.add_port(port)
             else:
                 drafts.leave(said, f"{master} is no bond here")
+        for port, options, said in self._said:
+            of = (bond for bond in self._bonds if port in bond.draft.ports)
+            bond = next(of, None)
+            if bond is None:
+                drafts.leave(said, f"{port} is a port of no bond here")
+            else:
+                bond.of_ports += [(port, key, value) for key, value in options]
         for where, command in self._left:
             self._tell(drafts, where, command)
 
@@ -123,10 +131,11 @@ class CommandReader:
     def _set(self, words: list[str], command: ShellCommand) -> str | None:
         """`ip link set` for a bond or a port; None when it is about neither."""
         name, rest = _named(words)
-        if "type" in rest and rest[rest.index("type") + 1 :][:1] == ["bond"]:
-            at = rest.index("type")
-            self._bonds.made(name).add_options(_options(rest[at + 2 :]))
-            rest = rest[:at]
+        rest, kind, options = _typed(rest)
+        if kind == "bond":
+            self._bonds.made(name).add_options(options)
+        elif kind == "bond_slave":
+            self._said.append((name, options, str(command)))
         masters = [value for key, value in _pairs(rest) if key == "master"]
         if masters:
             self._joins.append((name, masters[-1], str(command)))
@@ -135,7 +144,8 @@ class CommandReader:
         if name in {bond.draft.name for bond in self._bonds}:
             self._keys(name, rest)
             return name
-        return name if rest and set(rest) <= _ALONE else None
+        told = kind == "bond_slave" or rest
+        return name if told and set(rest) <= _ALONE else None
 
     def _keys(self, name: str, words: list[str]) -> None:
         draft = self._bonds.of(name).draft
@@ -251,6 +261,18 @@ def _pairs(words: list[str]) -> list[tuple[str, str]]:
     return found
 
 
+def _typed(words: list[str]) -> tuple[list[str], str, list[tuple[str, str]]]:
+    """What is before `type bond` or `type bond_slave`, which, and the options behind.
+
+    All of the words where neither is.
+    """
+    at = words.index("type") if "type" in words else len(words)
+    kind = "".join(words[at + 1 : at + 2])
+    if kind not in ("bond", "bond_slave"):
+        return words, "", []
+    return words[:at], kind, _options(words[at + 2 :])
+
+
 def _options(words: list[str]) -> list[tuple[str, str]]:
-    """The options after `type bond`."""
+    """What is said after `type bond`."""
     return [(key, value) for key, value in _pairs(words) if key not in _ALONE]

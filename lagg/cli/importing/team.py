@@ -46,6 +46,7 @@ _SETTINGS = {
 """The lacp runner's, which take the same values here."""
 
 _AT_ONCE = "the kernel tells laggd of a link at once; nothing else is asked"
+_DELAYS_OF_ALL = "delays are of all ports: up_delay_ms, down_delay_ms"
 _NO_PROBE = "there is no such link watch"
 _WATCHING = ("link_watch", "link_watch_policy")
 _HWADDR_POLICIES = {"same_all": "stable", "by_active": "active", "only_active": "own"}
@@ -249,6 +250,8 @@ def _note(draft: Draft, key: str, value: object, of: str = "") -> None:
     draft.note(f"{of}{key} {json.dumps(value, ensure_ascii=False)}", why)
 
 
-def _why_watch(value: object) -> str:
+def _why_watch(value: Any) -> str:  # noqa: ANN401  as JSON has it
     """Why a link watch that asks nobody has no equivalent."""
-    return _AT_ONCE if _is_delay(value) else _NO_PROBE
+    if not _is_delay(value):
+        return _NO_PROBE
+    return _DELAYS_OF_ALL if {*value} & {"delay_up", "delay_down"} else _AT_ONCE
