@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Self
 
 from lagg.errors import LaggError, logged
@@ -25,7 +25,7 @@ from lagg.lacp.values import Instant
 from lagg.link import Link, Stations
 from lagg.model import MacPolicy, Wanted
 from lagg.operations.laggs import Laggs
-from lagg.operations.speech import Speech, announced, rejoined
+from lagg.operations.speech import Announced, Speech, announced, rejoined
 from lagg.operations.uppers import speakers
 from lagg.plan.shape import Shape
 from lagg.plan.way_in import (
@@ -45,7 +45,7 @@ NEWS = frozenset({EventKind.MAC_HEARD, EventKind.MAC_SHARED})
 """Events after which a lagg is announced though the way in to it is what it was."""
 
 ABLE_S = 1.0
-ABLE_POLL_S = 0.005
+ABLE_POLL_S = 0.001
 """A lagg's queue opens a moment after its carrier is up; earlier frames are lost."""
 
 BATCH_FRAMES = 64
@@ -124,14 +124,17 @@ class Announcer:
 
     async def _announce(self, lagg: int) -> None:
         """Says what is due of a lagg, and then that it was said."""
-        bundle, at = self._laggs.of_tap(lagg), self._clock()
+        bundle, is_able = self._laggs.of_tap(lagg), False
         try:
             if bundle is None:
                 self._due.pop(lagg, None)
                 return
-            begun = bundle.wanted
             with logged(log.debug):
-                await self._say(bundle, begun, at)
+                is_able = await self._until_able(bundle)
+            begun, at = bundle.wanted, self._clock()
+            with logged(log.debug):
+                if is_able:
+                    await self._say(bundle, begun, at)
             bundle.want(said(bundle.wanted, begun, bundle.shape.options, at))
         finally:
             self._speaking.discard(lagg)
@@ -139,25 +142,36 @@ class Announcer:
 
     async def _say(self, bundle: Bundle, begun: Wanted, at: Instant) -> None:
         """All that is due at `at`, unless there is newer news.  LaggError."""
-        left: list[Speech] = []
-        if await self._until_able(bundle):
-            left = await self._speeches(bundle.link.ifindex, begun, at)
-        while (
-            left and _is_same(bundle.wanted, begun) and await self._until_able(bundle)
-        ):
-            left = left[self._speak(await self._laggs.netlink.links(), left) :]
-            await asyncio.sleep(REST_S if left else 0)
+        async for left in self._speeches(bundle.link.ifindex, begun, at):
+            while (
+                left
+                and _is_same(bundle.wanted, begun)
+                and await self._until_able(bundle)
+            ):
+                left = left[self._speak(await self._laggs.netlink.links(), left) :]
+                await asyncio.sleep(REST_S if left else 0)
 
-    async def _speeches(self, lagg: int, begun: Wanted, at: Instant) -> list[Speech]:
-        rejoins = is_due(begun.rejoins, at)
+    async def _speeches(
+        self, lagg: int, begun: Wanted, at: Instant
+    ) -> AsyncIterator[list[Speech]]:
+        """What is due, the most urgent first: to list the rest takes its time."""
+        announces, rejoins = is_due(begun.announcements, at), is_due(begun.rejoins, at)
+        if announces:
+            yield [await self._own(lagg)]
         there = await asyncio.to_thread(_listed)
-        groups = await asyncio.to_thread(joined_groups) if rejoins else {}
         above = speakers(await self._laggs.netlink.links(), lagg)
-        announces = is_due(begun.announcements, at)
-        return [
-            *(announced(above, there) if announces else ()),
-            *rejoined(above, there, groups),
-        ]
+        if announces:
+            yield [*announced(above, there)]
+        if rejoins:
+            groups = await asyncio.to_thread(joined_groups)
+            yield [*rejoined(above, there, groups)]
+
+    async def _own(self, lagg: int) -> Speech:
+        """What a lagg says of itself."""
+        addresses = await self._laggs.netlink.host_addresses(lagg)
+        # Asked for, for nobody tells that it has become a router.
+        router = (await self._laggs.netlink.link(lagg)).router
+        return Announced(lagg, addresses, router)
 
     async def _until_able(self, bundle: Bundle) -> bool:
         """Whether its interface can send, with the MAC that rules; waits, bounded.

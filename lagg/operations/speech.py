@@ -63,8 +63,11 @@ Speech = Announced | Taught | Rejoined
 
 
 def announced(above: Sequence[Link], there: Stations) -> Iterator[Speech]:
-    """Where a lagg is, what stands on it (`above`), and who is reached through it."""
-    for link in above:
+    """Where is what stands on a lagg, and who is reached through it.
+
+    `above`: its speakers(), of which it is the first, and said before.
+    """
+    for link in above[1:]:
         addresses = there.addresses.get(link.ifindex, ())
         yield Announced(link.ifindex, addresses, link.ifindex in there.routers)
     for each in taught(above, there):

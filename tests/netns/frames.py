@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +28,9 @@ _SOL_PACKET = 263
 _PACKET_AUXDATA, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 8, 15, 23
 _AUXDATA = struct.Struct("=IIIHHHH")
 _STATUS_CSUM_NOT_READY, _STATUS_VLAN_VALID, _STATUS_TPID_VALID = 0x08, 0x10, 0x40
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
+_TIMESPEC = struct.Struct("@ll")
+_CONTROL_BYTES = 128
 _BUFFER_BYTES = 64 << 20
 _FRAME_BYTES_MAX = 1 << 17
 
@@ -125,6 +127,7 @@ class Seen:
     csum_start: int  # from here to the end it is to be computed; 0: it is there
     gso_type: int
     gso_size: int  # 0: one frame and no more
+    at_ns: int = field(default=0, compare=False)  # by the wall clock, the kernel's
 
 
 class Capture:
@@ -151,6 +154,7 @@ class Capture:
         ):
             self._socket.setsockopt(_SOL_PACKET, option, on)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((name, ETH_P_ALL))
         self._socket.setblocking(False)
 
@@ -175,19 +179,23 @@ class Capture:
                 return found
 
     def _receive(self) -> Seen:
-        bytes_, control, _, address = self._socket.recvmsg(_FRAME_BYTES_MAX, 64)
+        bytes_, control, _, address = self._socket.recvmsg(
+            _FRAME_BYTES_MAX, _CONTROL_BYTES
+        )
         gso_type = gso_size = csum_start = 0
         if self._offloads:
             _, gso_type, _, gso_size, csum_start, _ = VNET.unpack_from(bytes_)
             bytes_ = bytes_[VNET.size :]
-        ((_, _, auxdata),) = control
-        status, _, _, _, _, tci, tpid = _AUXDATA.unpack(auxdata)
+        beside = {kind: content for _, kind, content in control}
+        status, _, _, _, _, tci, tpid = _AUXDATA.unpack(beside[_PACKET_AUXDATA])
+        seconds, ns = _TIMESPEC.unpack(beside[_SO_TIMESTAMPNS])
         if status & _STATUS_VLAN_VALID:
             tpid = tpid if status & _STATUS_TPID_VALID else ETH_P_8021Q
             bytes_ = tagged(bytes_, (tpid, tci))
             csum_start += TAG_BYTES if csum_start else 0
         ready = not status & _STATUS_CSUM_NOT_READY
-        return Seen(bytes_, address[2], ready, csum_start, gso_type, gso_size)
+        at_ns = seconds * 10**9 + ns
+        return Seen(bytes_, address[2], ready, csum_start, gso_type, gso_size, at_ns)
 
 
 def offload_socket(host: Host, name: str) -> socket.socket:

@@ -5,9 +5,11 @@ import asyncio
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,14 @@ from scapy.packet import Packet
 
 from lagg.kernel.netlink import stations
 from lagg.kernel.netlink.wire import Message, Socket
+from lagg.link import Stations
 from lagg.model import LaggChange, Proto
+from lagg.operations import announce
 from lagg.operations.announce import BATCH_FRAMES, Announcer
 from lagg.options import ANNOUNCE_MS_MAX
 from lagg.plan.way_in import due_at
 from tests.netns.commands_world import World
-from tests.netns.frames import Capture, ether
+from tests.netns.frames import Capture, Seen, ether
 
 ADDRESS, GUEST = "192.0.2.77", "02:00:5e:00:53:77"
 MAC = "02:00:5e:00:53:99"
@@ -68,31 +72,32 @@ class Partner:
 
     def __init__(self, wire: Capture) -> None:
         self._wire = wire
-        self._wires: list[bytes] = []
+        self._seen: list[Seen] = []
 
-    def _take(self) -> None:
-        self._wires += [each.wire for each in self._wire.take()]
+    def _take(self) -> list[bytes]:
+        self._seen += self._wire.take()
+        return [each.wire for each in self._seen]
 
     @property
     def frames(self) -> list[Packet]:
-        self._take()
-        return [Ether(wire) for wire in self._wires if wire[12:14] != REVERSE_ARP]
+        return [Ether(wire) for wire in self._take() if wire[12:14] != REVERSE_ARP]
 
     @property
     def announced(self) -> list[str]:
         """The MACs by which our address was announced."""
-        return [
-            frame[ARP].hwsrc
-            for frame in self.frames
-            if ARP in frame and frame[ARP].psrc == frame[ARP].pdst == ADDRESS
-        ]
+        return [frame[ARP].hwsrc for frame in self.frames if announces(frame)]
+
+    @property
+    def announced_at(self) -> list[int]:
+        """When it was, by the wall clock."""
+        self._take()
+        return [each.at_ns for each in self._seen if announces(Ether(each.wire))]
 
     @property
     def taught(self) -> Counter[str]:
         """How often switches were taught of each MAC."""
-        self._take()
         return Counter(
-            wire[6:12].hex(":") for wire in self._wires if wire[12:14] == REVERSE_ARP
+            wire[6:12].hex(":") for wire in self._take() if wire[12:14] == REVERSE_ARP
         )
 
     @property
@@ -113,6 +118,10 @@ class Partner:
         )
 
 
+def announces(frame: Packet) -> bool:
+    return ARP in frame and frame[ARP].psrc == frame[ARP].pdst == ADDRESS
+
+
 @contextmanager
 def partner(world: World, name: str) -> Iterator[Partner]:
     with Capture(world.far, name) as wire:
@@ -128,13 +137,50 @@ def test_a_failover_is_announced_as_often_as_is_set(world: World, count: int) ->
     world.create("lagg0", "p0", "p1")
     world.ip(f"addr add {ADDRESS}/24 dev lagg0")
     world.wait(lambda: said_all(world), "all is said")
-    set_options(world, announce_count=count, announce_interval_ms=20)
+    set_options(world, announce_count=count, announce_interval_ms=APART_MS)
     with partner(world, "q1") as heard:
+        began_ns = time.time_ns()
         world.carrier(0, up=False)
         world.wait(lambda: world.carrying() == ["p1"], "p1 carries")
         world.wait(lambda: said_all(world), "all is said")
         world.wait(lambda: len(heard.announced) >= count, "all is heard")
-        assert len(heard.announced) == count
+        # Each may be late; none is early, however late the one before it was.
+        early = [
+            number
+            for number, at_ns in enumerate(heard.announced_at)
+            if at_ns < began_ns + number * APART_MS * 10**6
+        ]
+        assert (len(heard.announced), early) == (count, [])
+        spaced = [b - a for a, b in pairwise(heard.announced_at)]
+        print("apart, ms:", [round(each / 1e6, 1) for each in spaced])
+
+
+APART_MS = 20
+
+
+def test_a_lagg_says_where_it_is_before_what_stands_on_it_is_listed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create("lagg0", "p0", "p1")
+    world.ip(f"addr add {ADDRESS}/24 dev lagg0")
+    world.wait(lambda: said_all(world), "all is said")
+    list_now, go_on = announce._listed, threading.Event()
+
+    def listed() -> Stations:
+        go_on.wait()
+        return list_now()
+
+    monkeypatch.setattr(announce, "_listed", listed)
+    try:
+        with partner(world, "q1") as heard:
+            world.carrier(0, up=False)
+            world.wait(lambda: heard.announced, "it is announced")
+            assert not said_all(world)
+            go_on.set()
+            world.wait(lambda: said_all(world), "all is said")
+            assert len(heard.announced) == 1
+    finally:
+        go_on.set()
 
 
 def test_news_while_it_is_announced_has_all_its_rounds(world: World) -> None:

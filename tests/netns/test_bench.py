@@ -38,13 +38,14 @@ RUNS = {
         ("restart", "--case", "lacp", "--count", "1", "--rate", "100"),
         "| lacp | SIGKILL forwarder |",
     ),
+    "announce": (("announce", "--count", "1"), "| primary deleted |"),
 }
 """Options, and a row of its table."""
 
 
 def left() -> set[str]:
     """Benches in which nobody works any more, by a directory or by a namespace."""
-    labels = ("bench", "reconfigure", "start", "restart")
+    labels = ("bench", "reconfigure", "start", "restart", "announce")
     spaces = (NETNS_DIRECTORY.glob(f"lagg-{label}-*") for label in labels)
     owners = {"-".join(path.name.split("-")[:3]) for each in spaces for path in each}
     orphans = {name for name in owners if not Path(gettempdir(), name).exists()}

@@ -77,6 +77,9 @@ def test_a_damped_port_s_flaps_are_few_publications_and_no_other_flow_notices(
     assert damped["reason"] == "kept out until it is steady: it was lost too often"
     assert [port["reason"] for port in others] == [None] * 3
     assert published[0] <= PUBLICATIONS + 6 * (seconds // 5)
+    # Of who damps nothing: one for a loss, and for a return one, and one for each port
+    # that the flows which move have left.
+    assert published[1] <= (2 + len(others)) * flapping.flaps
     for result, had, has in zip(run.results, ways, after, strict=True):
         steady = [flow for flow, port in had.items() if port[1] != "0"]
         assert steady  # which port a flow takes is chance: on p0 are all in 4^-16

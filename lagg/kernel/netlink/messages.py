@@ -15,7 +15,15 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from lagg.link import FOREVER_S, Address, AddrGenMode, Link, Reception, Segments
+from lagg.link import (
+    FOREVER_S,
+    Address,
+    AddrGenMode,
+    HostAddress,
+    Link,
+    Reception,
+    Segments,
+)
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -58,6 +66,9 @@ _IFLA_GSO_MAX_SEGS, _IFLA_GSO_MAX_SIZE = 40, 41
 _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 37, 52, 53
 _IFLA_PERM_ADDRESS, _IFLA_ALLMULTI = 54, 61
 _IFLA_INFO_KIND = 1
+_IFADDR = struct.Struct("=16xBxBxI")  # header; family, flags, ifindex
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _AF_INET6, _IFLA_INET6_CONF, _IFLA_INET6_ADDR_GEN_MODE = 10, 2, 8
 
 _OPERSTATES = {
@@ -257,6 +268,21 @@ def address_of(raw: bytes) -> tuple[int, Address]:
         valid_s=int(lives.get("ifa_valid", FOREVER_S)),
         preferred_s=int(lives.get("ifa_preferred", FOREVER_S)),
     )
+
+
+def host_address_of(raw: bytes) -> tuple[int, HostAddress] | None:
+    """As address_of(), of what is to be announced; None: it is of another family.
+
+    By hand, as link_of().
+    """
+    family, flags, ifindex = _IFADDR.unpack_from(raw)
+    found = attributes_of(raw, _IFADDR.size)
+    packed = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
+    if family not in (socket.AF_INET, socket.AF_INET6) or packed is None:
+        return None
+    flags = _number(found, _IFA_FLAGS) if _IFA_FLAGS in found else flags
+    usable = not flags & (_IFA_F_DADFAILED | _IFA_F_TENTATIVE)
+    return ifindex, HostAddress(packed, usable)
 
 
 def address_request(ifindex: int, address: Address | None = None) -> Any:

@@ -32,6 +32,7 @@ from lagg.link import (
     Address,
     AddrGenMode,
     EgressRules,
+    HostAddress,
     Link,
     LinkChanged,
     LinkEvent,
@@ -280,18 +281,28 @@ class Netlink:
         with _blaming("netlink", "list the addresses"):
             return await self._addresses(0)
 
+    async def host_addresses(self, ifindex: int) -> tuple[HostAddress, ...]:
+        """What of the addresses of one interface is to be announced: cheaper."""
+        with _blaming(self._name(ifindex), "list the addresses"):
+            found = map(messages.host_address_of, await self._address_messages(ifindex))
+        # An older kernel tells those of others, too.
+        return tuple(each[1] for each in found if each and each[0] == ifindex)
+
     async def _addresses(self, ifindex: int) -> dict[int, tuple[Address, ...]]:
         """By ifindex; the kernel may leave out all but that of `ifindex`."""
+        found: dict[int, tuple[Address, ...]] = {}
+        for raw in await self._address_messages(ifindex):
+            index, address = messages.address_of(raw)
+            found[index] = (*found.get(index, ()), address)
+        return found
+
+    async def _address_messages(self, ifindex: int) -> list[bytes]:
         request = Request(
             messages.address_request(ifindex),
             messages.RTM_GETADDR,
             NLM_F_REQUEST | NLM_F_DUMP,
         )
-        found: dict[int, tuple[Address, ...]] = {}
-        for raw in await self._route.ask(request):
-            index, address = messages.address_of(raw)
-            found[index] = (*found.get(index, ()), address)
-        return found
+        return await self._route.ask(request)
 
     async def add_address(self, ifindex: int, address: Address) -> None:
         """Adds an address; LaggError(EEXIST) if it is there."""

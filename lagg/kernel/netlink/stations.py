@@ -15,6 +15,7 @@ from lagg.kernel.netlink.messages import (
     RTM_GETLINK,
     attributes_of,
     each_attribute,
+    host_address_of,
 )
 from lagg.kernel.netlink.wire import (
     NETLINK_ROUTE,
@@ -26,19 +27,17 @@ from lagg.kernel.netlink.wire import (
 from lagg.link import BridgePort, FdbEntry, HostAddress, Stations
 
 _RTM_GETNEIGH = 30
-_AF_UNSPEC, _AF_INET, _AF_BRIDGE, _AF_INET6 = 0, 2, 7, 10
+_AF_UNSPEC, _AF_BRIDGE, _AF_INET6 = 0, 7, 10
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 
 _HEADER = struct.Struct("=IHHII")
-_IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix, flags, scope, ifindex
+_IFADDRMSG = struct.Struct("=BxxxI")  # family, ifindex
 _NDMSG = struct.Struct("=B3xiHBB")  # family, ifindex, state, flags, type
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, ARPHRD, ifindex, flags, change
 _EXT_MASK = struct.Struct("=HHI")
 _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 _VLAN_INFO = struct.Struct("=HH")  # flags, id
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
-_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 2, 5, 9
 _NUD_PERMANENT = 0x80
 _IFLA_PROTINFO, _IFLA_INET6_CONF, _BRPORT_STATE, _FORWARDING = 12, 2, 1, 3
@@ -81,17 +80,10 @@ def _dump(source: Socket, kind: int, body: bytes) -> Iterator[bytes]:
 
 
 def _addresses(source: Socket) -> Iterator[tuple[int, HostAddress]]:
-    body = _IFADDRMSG.pack(_AF_UNSPEC, 0, 0, 0, 0)
-    for raw in _dump(source, RTM_GETADDR, body):
-        family, _, flags, _, ifindex = _IFADDRMSG.unpack_from(raw, _HEADER.size)
-        found = attributes_of(raw, _HEADER.size + _IFADDRMSG.size)
-        packed = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
-        if family not in (_AF_INET, _AF_INET6) or packed is None:
-            continue
-        if _IFA_FLAGS in found:
-            (flags,) = _U32.unpack(found[_IFA_FLAGS])
-        usable = not flags & (_IFA_F_DADFAILED | _IFA_F_TENTATIVE)
-        yield ifindex, HostAddress(packed, usable)
+    for raw in _dump(source, RTM_GETADDR, _IFADDRMSG.pack(_AF_UNSPEC, 0)):
+        found = host_address_of(raw)
+        if found is not None:
+            yield found
 
 
 def _routers(source: Socket) -> Iterator[int]:
