@@ -117,6 +117,12 @@ def test_a_loss_moves_only_the_buckets_of_the_port_lost_whatever_the_weights(
         before = after
 
 
+def test_shares_by_hand_and_by_speed_are_as_near_as_256_buckets_allow() -> None:
+    assert Counter(rehome((), {0: 1, 1: 2, 2: 5})) == {0: 32, 1: 64, 2: 160}
+    by_speed = {0: 1_000, 1: 10_000, 2: 25_000}
+    assert Counter(rehome((), by_speed)) == {0: 7, 1: 71, 2: 178}
+
+
 def test_who_stands_in_does_so_by_weight() -> None:
     homes = rehome((), {0: 100, 1: 1, 2: 4})
     heirs = Counter(table(homes, {1: 1, 2: 4}))
