@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lagg import cli
 from lagg.cli.ifconfig_elsewhere import ELSEWHERE
-from lagg.cli.importing import converted, ifcfg, linux
+from lagg.cli.importing import converted, ifcfg, keyfile, linux, ovs, procfs
 from lagg.cli.importing.networkd import BOND as NETWORKD_KEYS
 from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import LEFT_TITLE
@@ -82,6 +82,8 @@ def is_told(file: Source, at: int, left: str) -> bool:
         stanza = [each.split() for each in lines if each.startswith("iface ")][-1:]
         told = [f"{' '.join(stanza[0])}:", f"{stanza[0][1]} {head}:"] if stanza else []
         return any(each in left for each in told)
+    if file.name.endswith(".txt") and is_of_a_port_told(file, at, left):
+        return True
     names = re.findall(r"(?:^|[\s;])(\w+)\+?=", "\n".join([*lines[:-1], line]))
     of_name = bool(names) and re.search(rf"\b{names[-1]}\b", left) is not None
     of_file = re.search(rf"{file.name}[:,]", left) is not None
@@ -90,14 +92,44 @@ def is_told(file: Source, at: int, left: str) -> bool:
     return of_name or of_file or of_line or of_inner_line
 
 
+def is_state(file: Source, at: int) -> bool:
+    """Whether a line of what runs says what is, and no setting."""
+    label = line_at(file.text, at).partition(":")[0].strip()
+    if file.text.startswith("Ethernet Channel Bonding Driver"):
+        of_partner = file.text[:at].rfind("details partner") > file.text[:at].rfind(
+            "details actor"
+        )
+        return label in procfs.HARMLESS or (of_partner and label == "port priority")
+    if file.name == "show.txt":
+        return at < file.text.index("Bridge") or label == "ovs_version"
+    return "_uuid" in file.text and label in ovs.HARMLESS - OVS_SETTINGS
+
+
+OVS_SETTINGS = {"name", "interfaces", "bond_mode", "lacp"}
+
+
+def is_of_a_port_told(file: Source, at: int, left: str) -> bool:
+    """Whether Open vSwitch's port or interface that is no bond is named."""
+    starts = [m.end() for m in re.finditer(r"^|\n\n|\n +(?=Port )", file.text)]
+    first = max(start for start in starts if start <= at)
+    last = min([s for s in starts if s > at] or [len(file.text)])
+    names = re.findall(r"(?m)^(?:name +:|_uuid +:|Port) (\S+)", file.text[first:last])
+    return any(re.search(f" {name}[,:]", left) for name in names)
+
+
 def is_harmless(file: Source, at: int) -> bool:
     """Whether the statement says nothing, whatever its words are."""
     before, line = file.text[:at].rpartition("\n")[2], line_at(file.text, at)
+    if is_state(file, at):
+        return True
     command = re.split(r"[;&|]", before + NONCE)[-1].split()
     if file.name.startswith("ifcfg-"):
         return re.split(r"[\s=]", line, maxsplit=1)[0] in ifcfg.HARMLESS
     if file.name == "rc.conf":
         return line.startswith("if_lagg_load=") or before.endswith("${")
+    if file.name.endswith(".nmconnection"):
+        key = line.partition("=")[0].strip()
+        return ("connection", key) in keyfile.HARMLESS
     sets_only = re.match(r"\s*\w+=", line) is not None  # what uses it, has its value
     of_loop = line.startswith(("for ", "done"))
     up_or_down = re.search(r"\blink set (?:dev )?\w+ (?:up|down)\b", line) is not None

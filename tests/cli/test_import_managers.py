@@ -83,3 +83,101 @@ def test_what_stands_on_a_bond_is_told_as_commands() -> None:
     toml = converted(sources("networkd"))
     assert "ip link add link uplink name storage type vlan id 41" in toml
     assert "ip link add br0 type bridge; ip link set uplink master br0" in toml
+
+
+# ---- NetworkManager ----------------------------------------------------------------
+
+BOND = (
+    "[connection]\ntype=bond\ninterface-name=bond0\nuuid=u-1\nid=Up\n[bond]\nmode=1\n"
+)
+
+
+@pytest.mark.parametrize("word", ["bond0", "u-1", "Up"])
+@pytest.mark.parametrize("key", ["controller", "master"])
+def test_a_connection_names_its_bond_by_uuid_interface_or_id(
+    word: str, key: str
+) -> None:
+    port = f"[connection]\ntype=ethernet\ninterface-name=eth0\n{key}={word}\n"
+    lagg, _ = imported(("a.nmconnection", BOND), ("b.nmconnection", port))
+    assert lagg["ports"] == ["eth0"]
+
+
+def test_a_port_without_a_name_and_one_of_no_bond_here_are_told() -> None:
+    of_mac = "[connection]\nmaster=bond0\n[ethernet]\nmac-address=02:00:5e:00:53:01\n"
+    alone = "[connection]\ninterface-name=eth9\nmaster=bond9\n"
+    lagg, toml = imported(
+        ("a.nmconnection", BOND), ("b.nmconnection", of_mac), ("c.nmconnection", alone)
+    )
+    assert lagg["ports"] == []
+    assert "# b.nmconnection: which interface that is, it does not say: name it" in toml
+    assert "# c.nmconnection: a port of bond9, of which there is no file" in toml
+
+
+# ---- the bond that runs ------------------------------------------------------------
+
+HEAD = "Ethernet Channel Bonding Driver: v6\n\nBonding Mode: {mode}\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "proto"),
+    [
+        ("load balancing (round-robin)", "roundrobin"),
+        ("fault-tolerance (active-backup)", "failover"),
+        ("load balancing (xor)", "loadbalance"),
+        ("fault-tolerance (broadcast)", "broadcast"),
+        ("IEEE 802.3ad Dynamic link aggregation", "lacp"),
+    ],
+)
+def test_a_mode_is_known_by_the_driver_s_words(mode: str, proto: str) -> None:
+    assert imported(("bond0", HEAD.format(mode=mode)))[0]["proto"] == proto
+
+
+def test_a_system_that_is_a_port_s_mac_is_none_that_was_set() -> None:
+    text = HEAD.format(mode="IEEE 802.3ad Dynamic link aggregation")
+    text += "System MAC address: 02:00:5e:00:53:01\n"
+    assert imported(("b", text))[0]["lacp_system"] == "02:00:5e:00:53:01"
+    text += "Slave Interface: eth0\nPermanent HW addr: 02:00:5e:00:53:01\n"
+    assert "lacp_system" not in imported(("b", text))[0]
+
+
+# ---- Open vSwitch ------------------------------------------------------------------
+
+PORT = """_uuid : a
+bond_mode : {mode}
+interfaces : [b, c]
+lacp : {lacp}
+name : up
+other_config : {config}
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "lacp", "keys"),
+    [
+        ("[]", "[]", {"proto": "failover", "reselect": "failure"}),
+        ("balance-slb", "off", {"proto": "loadbalance", "lagghash": ["l2"]}),
+        ("balance-tcp", "passive", {"proto": "lacp", "lacp_active": False}),
+        ("active-backup", "active", {"proto": "lacp", "lacp_max_ports": 1}),
+    ],
+)
+def test_a_mode_of_open_vswitch_is_a_protocol(
+    mode: str, lacp: str, keys: dict[str, Any]
+) -> None:
+    lagg, toml = imported(("p", PORT.format(mode=mode, lacp=lacp, config="{}")))
+    assert keys.items() <= lagg.items()
+    assert "# interface b: give ovs-vsctl list interface, or show, too" in toml
+
+
+def test_what_a_map_quotes_is_one_value() -> None:
+    config = '{bond-hash-basis="7", "a b"="c, d=e"}'
+    lagg, toml = imported(("p", PORT.format(mode="[]", lacp="[]", config=config)))
+    assert lagg["hash_seed"] == 7
+    assert "# other_config a b=c, d=e: has no equivalent" in toml
+
+
+def test_show_alone_has_the_ports_and_names_what_lacks() -> None:
+    text = "x\n    Bridge br0\n        Port up\n"
+    text += "            Interface eth0\n            Interface eth1\n"
+    lagg, toml = imported(("show", text))
+    assert lagg["ports"] == ["eth0", "eth1"]
+    assert "# bond_mode: not in show: give ovs-vsctl list port, too" in toml

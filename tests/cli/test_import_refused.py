@@ -42,6 +42,18 @@ NOT_OURS = {
         "[NetDev]\nKind=bond\n",
         "not understood: file: a bond without Name=",
     ),
+    "a keyfile of a bond without a name": (
+        "[connection]\ntype=bond\n",
+        "not understood: file: a bond without interface-name=",
+    ),
+    "a keyfile whose team is none": (
+        "[connection]\ntype=team\ninterface-name=t0\n[team]\nconfig=[]\n",
+        "not understood: file: [team] config is no team's",
+    ),
+    "Open vSwitch without a bond": (
+        "    Bridge br0\n        Port br0\n            Interface br0\n",
+        "no bond, team or lagg is in there",
+    ),
     "kickstart": ("network --device=team0 --teamslaves=eth2\n", "none of modprobe.d"),
     "rc.conf without a lagg": (
         'cloned_interfaces="bridge0"\n',

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from lagg.cli.importing import (
     ifcfg,
     interfaces,
+    keyfile,
     modprobe,
     networkd,
+    ovs,
+    procfs,
     rc_conf,
     script,
     team,
@@ -139,6 +142,9 @@ _KINDS = (
     _Kind("scripts of ip, sysrc or ifconfig", script.is_script, script.read),
     _Kind("rc.conf", _has(_RC_CONF), rc_conf.read),
     _Kind("ifcfg files", _is_ifcfg, ifcfg.read),
+    _Kind("ovs-vsctl's show and list", ovs.is_ovs, ovs.read),
+    _Kind("/proc/net/bonding", procfs.is_procfs, procfs.read),
+    _Kind("NetworkManager's keyfiles", keyfile.is_keyfile, keyfile.read),
     _Kind("networkd's files", networkd.is_networkd, networkd.read),
 )
 """In the order in which they are asked, and read: what rules comes after."""
