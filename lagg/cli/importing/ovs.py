@@ -60,6 +60,7 @@ _MODES = {
 _NUMBERS = {
     "lacp-system-priority": "lacp_system_priority",
     "bond-hash-basis": "hash_seed",
+    "bond-rebalance-interval": "balance_interval_ms",
 }
 _FALLBACK_S = 1
 """Open vSwitch falls back at once; the soonest that ours can."""
@@ -71,7 +72,6 @@ _STAYS = "no bond, and stays in Open vSwitch"
 _WHY = {
     "lacp-aggregation-key": "a lagg has one key for all its ports: lacp_key",
     "lacp-port-id": "a port's number is given by laggd",
-    "bond-rebalance-interval": "flows are spread by their hash, not by load",
     "lb-output-action": "of its datapath; ours always looks up the bucket",
     "bfd": "laggctl set --watch bfd makes Open vSwitch's session on each port",
     "type": "a port is an interface of the kernel's",
@@ -276,7 +276,9 @@ def _set_proto(draft: Draft, columns: dict[str, str]) -> None:
     if proto == "failover" and draft.keys["proto"] == proto:
         draft.set("reselect", "failure")
     if mode == "balance-slb":
-        draft.note(f"bond_mode {mode}", "spread by MACs and VLAN, not moved by load")
+        draft.note(
+            f"bond_mode {mode}", "by MACs and VLAN; moved with balance_interval_ms"
+        )
 
 
 def _set_column(draft: Draft, column: str, value: str) -> None:
