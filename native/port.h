@@ -101,9 +101,9 @@ struct xdp_ring {
 
 /* Where its worker is with it: of the shared memory. */
 struct xdp_place {
-    _Atomic bool open; /* (a) cleared by the worker when the socket is of no more use */
-    uint32_t free_count;          /* (w) */
-    uint16_t free[XDP_CHUNKS];    /* (w) */
+    _Atomic uint8_t open;      /* (a) 0 once the worker has no more use of the socket */
+    uint32_t free_count;       /* (w) */
+    uint16_t free[XDP_CHUNKS]; /* (w) */
     uint16_t chunk_of[BURST_MAX]; /* (w) by entry of 'waiting' */
     uint32_t first;               /* (w) the count in 'waiting' before the last call */
     uint64_t spoiled_before;      /* (w) entries the kernel had passed over then */
@@ -238,8 +238,8 @@ struct ring_place {
     uint32_t release_from; /* (w) first entry that may not have been given back */
     uint32_t reader;       /* (w) the worker, or drainer, that read last */
     uint32_t stamp;        /* (w) and when: see struct burst */
-    bool strays;           /* (w) there may be copies whose entries were given up */
-    bool rescued;          /* (w) the copy of one that is read next is in a buffer */
+    uint8_t strays;        /* (w) not 0: there may be copies of entries given up */
+    uint8_t rescued;       /* (w) not 0: the copy of one read next is in a buffer */
     uint8_t untagged[UNTAGGED_BYTES]; /* (w) of an entry that gets its tag */
 };
 

@@ -23,10 +23,11 @@ struct alert {
 
 enum { QUEUE_MOVED = 255 }; /* 'dropped' of a frame that another queue has since */
 
-/* What an iteration took to send, and what became of it: see journal.c. */
+/* What an iteration took to send, and what became of it: see journal.c.  Another
+ * process may have left any value in it, and few are those that a bool may have. */
 struct burst {
     uint32_t stamp; /* (w) the sequence it is counted under, + 1; 0 while it is made */
-    bool again;     /* (w) its frames are from the hold, not from the TAP */
+    uint8_t again;  /* (w) not 0: its frames are from the hold, not from the TAP */
     uint32_t oversize;         /* (w) frames that were too long for a buffer */
     uint32_t sizes[BURST_MAX]; /* (w) of buffers[i]; 0 from the first that is none */
     uint32_t had[BURST_MAX];   /* (w) by frame, of the hold: slots that have had it */

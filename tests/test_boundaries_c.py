@@ -5,8 +5,9 @@ Reads C text; for Python: test_boundaries.py.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 
-from tests.tree import name_of, native_c_files, without_comments
+from tests.tree import ROOT, name_of, native_c_files, without_comments
 
 # C files by level: each calls only its own level and those above it in this list.
 LEVELS = (
@@ -176,3 +177,24 @@ def test_the_forwarder_opens_nothing_but_its_own_door_and_makes_its_standby() ->
         "native/forwarder/family.c: fork()",
         "native/forwarder/serve.c: socket()",
     ]
+
+
+def test_what_a_dead_process_leaves_has_no_bool() -> None:
+    """Any byte may be left in it; of a bool's, C defines what 0 and 1 mean."""
+    headers = sorted((ROOT / "native").glob("*.h"))
+    source = "".join(without_comments(path.read_text()) for path in headers)
+    bodies = dict(re.findall(r"struct (\w+) \{(.*?)\n\};", source, re.DOTALL))
+    left = {"work", "worker_work", "port_work"}
+    while more := bodies.keys() & _members(left, bodies) - left:
+        left |= more
+    assert {"burst", "ring_place", "hold_place", "queue", "turn"} <= left
+    assert [each for each in sorted(left) if "bool " in bodies[each]] == []
+
+
+def _members(structs: Iterable[str], bodies: Mapping[str, str]) -> set[str]:
+    """The structs that these have inside."""
+    return {
+        name
+        for each in structs
+        for name in re.findall(r"struct (\w+) \w", bodies[each])
+    }
