@@ -241,7 +241,8 @@ class World:
         seen = [self.whole()]
 
         def same_as_before() -> bool:
-            settled = not self._tentative()  # first: what is seen then is as settled
+            # First: what is seen then is as settled.
+            settled = self._hears() and not self._tentative()
             seen.append(self.whole())
             return settled and seen[-1] == seen[-2] == seen[max(len(seen) - 4, 0)]
 
@@ -254,6 +255,14 @@ class World:
             each.get("addresses", ()) for each in self.kernel()["links"].values()
         )
         return any(usable_soon for each in addresses for *_, usable_soon in each)
+
+    def _hears(self) -> bool:
+        """Whether the ports listen to all groups of their lagg: laggd looks for them."""
+        return all(
+            self.groups(lagg["name"]) <= self.groups(port["name"])
+            for lagg in self.laggs()
+            for port in lagg["ports"]
+        )
 
     def unchanged(self, before: dict[str, str], what: str = "") -> None:
         """Fails with each difference to `before`, a calm() of earlier."""
