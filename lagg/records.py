@@ -123,6 +123,7 @@ class WatchRecord(TypedDict):
     since: str  # RFC 3339
     reason: str  # in words
     failures: int  # times that the path was lost while its carrier was there
+    bad: dict[str, int]  # frames for it that are none, by reason, since it is watched
 
 
 class DepartureRecord(TypedDict):
@@ -295,8 +296,13 @@ def party_record(party: Party) -> PartyRecord:
     }
 
 
-def watch_record(verdict: Verdict, since: str) -> WatchRecord:
-    """What one watch says of a port; `since` when it does, RFC 3339."""
+def watch_record(
+    verdict: Verdict, since: str, bad: Mapping[str, int] | None = None
+) -> WatchRecord:
+    """What one watch says of a port; `since` when it does, RFC 3339.
+
+    `bad`: the frames that it did not take, by reason, where they are known.
+    """
     return {
         "kind": verdict.watch.kind.value,
         "target": verdict.watch.target,
@@ -304,6 +310,7 @@ def watch_record(verdict: Verdict, since: str) -> WatchRecord:
         "since": since,
         "reason": verdict.reason,
         "failures": verdict.failures,
+        "bad": {**(bad or {})},
     }
 
 

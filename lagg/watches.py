@@ -6,6 +6,7 @@ one port; what the port counts as is Watched.  Frozen values only; knows no fram
 socket and no clock.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
@@ -25,6 +26,8 @@ INTERVAL_MS_MAX = 3_600_000
 MISSED_MAX = 255
 VLAN_MAX = 4094
 TAGS_MAX = 2
+
+MEMORY_BYTES_MAX = 64
 
 PROBE_OCTET = 0x62
 """The first byte of the MACs that probes are from: a local address (IEEE 802-2014,
@@ -68,6 +71,11 @@ def is_address(text: str) -> bool:
         return str(ip_address(text)) == text
     except ValueError:
         return False
+
+
+def is_octets(text: str) -> bool:
+    """Whether this is bytes as a watch remembers them, each by two digits."""
+    return re.fullmatch(f"([0-9a-f]{{2}}){{0,{MEMORY_BYTES_MAX}}}", text) is not None
 
 
 Address = Annotated[str, is_address]
@@ -144,6 +152,8 @@ class Verdict:
     reason: str  # in words
     since_ns: Annotated[int, range(1 << 63)] = 0  # of this state, since 1970
     failures: Count = 0  # times that the path was lost while its carrier was there
+    # What its machine goes on from, which alone knows what it says.
+    memory: Annotated[str, is_octets] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ class Watched:
     def told(self, said: Mapping[LinkWatch, "Verdict"]) -> "Watched":
         """With what these watches say now."""
         verdicts = tuple(
-            replace(each, state=now.state, reason=now.reason)
+            replace(each, state=now.state, reason=now.reason, memory=now.memory)
             if (now := said.get(each.watch)) is not None
             else each
             for each in self.verdicts

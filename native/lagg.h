@@ -339,15 +339,25 @@ int lagg_tcx_egress(uint32_t ifindex);
  * nothing. */
 enum lagg_protocol {
     LAGG_PROTOCOL_MAJOR = 1, /* another one is not understood */
-    LAGG_PROTOCOL_MINOR = 0  /* grows with each word or field that is added */
+    LAGG_PROTOCOL_MINOR = 1  /* grows with each word or field that is added */
 };
 
 enum lagg_message_limit {
-    LAGG_NAME_BYTES = 48,      /* of a descriptor's name, with the 0 at its end */
-    LAGG_PAGE_NAMES = 64,      /* descriptors that one reply brings at most */
-    LAGG_NAMES_MAX = 32768,    /* descriptors that a forwarder keeps */
-    LAGG_IDS_MAX = 1024,       /* laggs have ids from 1 up to here */
-    LAGG_LEASE_BYTES_MAX = 124 /* a LACPDU with its Ethernet header */
+    LAGG_NAME_BYTES = 48,       /* of a descriptor's name, with the 0 at its end */
+    LAGG_PAGE_NAMES = 64,       /* descriptors that one reply brings at most */
+    LAGG_NAMES_MAX = 32768,     /* descriptors that a forwarder keeps */
+    LAGG_IDS_MAX = 1024,        /* laggs have ids from 1 up to here */
+    LAGG_LEASE_BYTES_MAX = 124, /* a LACPDU with its Ethernet header */
+    LAGG_LEASE_MS_MAX = 3600000,
+    LAGG_LEASE_SHIFT = 24
+};
+
+/* The leases of a port: what it says again while there is no owner. */
+enum lagg_lease {
+    LAGG_LEASE_LACP, /* by the socket "slow.SLOT", each period */
+    LAGG_LEASE_BFD,  /* by "probe.SLOT", as RFC 5880 has a session's; from minor 1 on */
+    LAGG_LEASE_BFD_TOO, /* one more, for RFC 7130 has a session for IPv4 and for IPv6 */
+    LAGG_LEASES_MAX
 };
 
 /* What a request asks for.  The first four are for every client. */
@@ -370,8 +380,10 @@ enum lagg_word {
     LAGG_RUN,    /* starts the workers; argument: microseconds of busy polling */
     LAGG_STOP,   /* returns when no worker runs any more */
     LAGG_CLOSE,  /* forgets a lagg that is stopped; its descriptors stay */
-    LAGG_LEASE,  /* the LACPDU to be repeated while there is no owner; argument: ms
-                  * from one to the next; no bytes: none */
+    LAGG_LEASE,  /* what a port repeats while there is no owner; argument: enum
+                  * lagg_lease << LAGG_LEASE_SHIFT | ms from one to the next; no bytes
+                  * and no ms: nothing.  Of BFD also beside a new owner, for a while and
+                  * until he orders it anew */
     LAGG_END,    /* closes all, and the forwarder exits */
     LAGG_YIELD,  /* to the owner: somebody claims; GO or REFUSE is to answer it */
     LAGG_DONE,   /* to the former owner: another is */

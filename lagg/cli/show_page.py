@@ -7,7 +7,7 @@ out.  Knows no terminal but the choice of colours it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lagg.option_row import Kind
@@ -401,7 +401,13 @@ def watch_words(watch: WatchRecord, paint: Paint) -> str:
     who = " ".join(filter(None, (watch["kind"], watch["target"])))
     state = paint(watch["state"], LIGHT.get(watch["state"]))
     found = f"{watch['reason']}, lost {_times(watch['failures'])}"
+    found += _bad_words(watch["bad"])
     return f"watch {who} {state} since {watch['since']}: {found}"
+
+
+def _bad_words(bad: Mapping[str, int]) -> str:
+    words = ", ".join(f"{reason} {frames}" for reason, frames in bad.items())
+    return f", bad: {words}" if words else ""
 
 
 def _way_lines(ports: Sequence[PortRecord]) -> list[str]:

@@ -68,7 +68,8 @@ class DeadPathJson(TypedDict):
     """A port with a link, whose path its watches call dead."""
 
     port: str
-    watch: list[WatchRecord]  # as in its record, those that found it alive aside
+    # As in its record, those that found it alive and counts of bad frames aside.
+    watch: list[WatchRecord]
     alive: ChoiceJson  # who would carry the frame had the path not died
 
 

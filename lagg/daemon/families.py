@@ -106,6 +106,14 @@ def _watches(
     return samples
 
 
+def _watch_bad(each: LaggRecord) -> Iterable[Sample]:
+    for port in each["ports"]:
+        for number, watch in enumerate(port["watch"], 1):
+            words = (str(number), watch["kind"], watch["target"])
+            for reason, frames in watch["bad"].items():
+                yield (each["name"], port["name"], *words, reason), frames
+
+
 _OF_WATCH = ("lagg", "port", "watch", "kind", "target")
 
 FAMILIES = (
@@ -232,6 +240,13 @@ FAMILIES = (
         True,
         _OF_WATCH,
         _watches(lambda w: w["failures"]),
+    ),
+    Family(
+        "laggd_port_watch_bad_frames",
+        "Frames for a link watch that are none, by reason, since it is watched",
+        True,
+        (*_OF_WATCH, "reason"),
+        _watch_bad,
     ),
     Family(
         "laggd_port_flag",

@@ -23,7 +23,7 @@ from typing import Self
 
 from lagg.errors import LaggError, UnlikeError
 from lagg.forwarder import wire
-from lagg.forwarder.wire import ForwarderRequest, Reply, Word
+from lagg.forwarder.wire import ForwarderRequest, Leased, Order, Reply, Word
 
 ANSWER_NS_MAX = 2_000_000_000
 """For an answer to come; a forwarder that is stopped or wedged has none."""
@@ -34,9 +34,6 @@ CLAIM_NS_MAX = 3_000_000_000
 AHEAD_MAX = 32
 """Requests that wait for an answer: so many answers fit into a socket that is not read,
 and a forwarder disconnects who does not take one."""
-
-Order = tuple[bytes, int]
-"""A LACPDU to be repeated, and how often, in ms; b"", 0: none."""
 
 Enclosing = tuple[ForwarderRequest, tuple[int, ...]]
 """A request and its descriptors."""
@@ -78,12 +75,13 @@ class _Message:
 class ForwarderClient:
     """A connection to a forwarder.  `path`: where it listens.
 
-    `pid`, `version` and `layout` are of the process that serves; known by the answer to
-    HELLO.
+    `pid`, `version`, `minor` and `layout` are of the process that serves; known by the
+    answer to HELLO.
     """
 
     pid: int
     version: str
+    minor: int
     layout: int
 
     def __init__(self, path: Path, heard: Heard = lambda _: None) -> None:
@@ -136,6 +134,7 @@ class ForwarderClient:
             self.disconnect()
             raise
         self.version, self.layout = reply.text, reply.argument
+        self.minor = reply.minor
 
     def __enter__(self) -> Self:
         """Disconnects at the end."""
@@ -255,14 +254,14 @@ class ForwarderClient:
         """Forgets a lagg that is stopped.  Its descriptors stay.  EBUSY."""
         self._ask(ForwarderRequest(Word.CLOSE, lagg))
 
-    def lease(self, orders: Mapping[tuple[int, int], Order]) -> None:
-        """What each id and slot repeats while there is no owner, 10 s at most."""
-        self.ask_each(
-            [
-                (ForwarderRequest(Word.LEASE, lagg, slot, period_ms, payload=frame), ())
-                for (lagg, slot), (frame, period_ms) in orders.items()
-            ]
-        )
+    def lease(self, orders: Mapping[Leased, Order]) -> None:
+        """What each of these repeats while there is no owner, 10 s at most.
+
+        A forwarder of an earlier version repeats nothing of BFD.
+        """
+        most = wire.LEASES_MAX if self.minor >= wire.SESSIONS_SINCE else 1
+        known = (order for order in orders.items() if order[0][2] < most)
+        self.ask_each([(wire.lease(*order), ()) for order in known])
 
     # ---- who may write -------------------------------------------------------------
 

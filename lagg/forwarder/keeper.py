@@ -22,11 +22,11 @@ from functools import partial
 from pathlib import Path
 
 from lagg.errors import LaggError, done_if, logged
-from lagg.forwarder.client import ForwarderClient, GoneError, Order
+from lagg.forwarder.client import ForwarderClient, GoneError
 from lagg.forwarder.line import ForwarderLine
 from lagg.forwarder.load import Lent, Load, ids_of
 from lagg.forwarder.process import is_readable, places
-from lagg.forwarder.wire import IDS_MAX, Word
+from lagg.forwarder.wire import IDS_MAX, LEASES_MAX, Leased, Order, Word
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Keeper:
         self._lent = {name: Lent.of(fd) for name, fd in left.items()}
         self._at_work: dict[int, int] = {}  # busy_poll_us by id, of laggs that run
         self._mapped: dict[int, set[int]] = {}  # slots by id
-        self._leases: dict[tuple[int, int], Order] = {}  # by id and slot
+        self._leases: dict[Leased, Order] = {}
         self._lock = line.lock
 
     @classmethod
@@ -303,12 +303,12 @@ class Keeper:
         with self._lock:
             self._drop(names)
 
-    def lease(self, lagg: int, orders: Mapping[int, Order]) -> None:
-        """Has a frame repeated by each of these slots while no laggd is there.
+    def lease(self, lagg: int, orders: Mapping[tuple[int, int], Order]) -> None:
+        """Has frames repeated while no laggd is there, by slot and number: see Leased.
 
         LaggError.
         """
-        named = {(lagg, slot): order for slot, order in orders.items()}
+        named = {(lagg, *which): order for which, order in orders.items()}
         with self._lock:
             news = dict(named.items() - self._leases.items())
             if news and lagg in self._at_work:
@@ -391,13 +391,17 @@ class Keeper:
     def _forget(self, lagg: int) -> None:
         self._at_work.pop(lagg, None)
         for slot in self._mapped.pop(lagg, ()):
-            self._leases.pop((lagg, slot), None)
+            self._forget_leases(lagg, slot)
         with logged(log.debug):
             self._client.stop(lagg)
         with logged(log.debug):
             self._client.close(lagg)
         with logged(log.warning):
             self._drop(self._under(f"{lagg}/"))
+
+    def _forget_leases(self, lagg: int, slot: int) -> None:
+        for number in range(LEASES_MAX):
+            self._leases.pop((lagg, slot, number), None)
 
     def end(self, lagg: int) -> None:
         """Stops a lagg's workers, and keeps nothing of it."""
@@ -418,7 +422,7 @@ class Keeper:
                 self._client.drain(lagg, slot, rings)
                 self._client.unmap(lagg, slot)
             self._mapped[lagg].discard(slot)
-            self._leases.pop((lagg, slot), None)
+            self._forget_leases(lagg, slot)
             self._drop(self._under(f"{lagg}/{slot}/"))
 
     def map_rings(

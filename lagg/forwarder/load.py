@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from lagg.errors import LaggError, done_if
-from lagg.forwarder.client import Enclosing, ForwarderClient, Order
-from lagg.forwarder.wire import AGAIN, ForwarderRequest, Word
+from lagg.forwarder.client import Enclosing, ForwarderClient
+from lagg.forwarder.wire import AGAIN, ForwarderRequest, Leased, Order, Word
 
 SPARED = {
     Word.STOP: (errno.ENXIO, errno.EALREADY),
@@ -52,7 +52,7 @@ class Load:
     lent: Mapping[str, int]  # descriptors by name
     at_work: Mapping[int, int]  # busy_poll_us by the id of a lagg
     mapped: Mapping[int, frozenset[int]]  # slots by id
-    leases: Mapping[tuple[int, int], Order]  # by id and slot
+    leases: Mapping[Leased, Order]
 
     def give(self, client: ForwarderClient) -> None:
         """To a forwarder that nobody else owns; what it has beside is taken away.

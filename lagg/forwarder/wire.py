@@ -50,6 +50,14 @@ NAMES_MAX: int = lib.LAGG_NAMES_MAX
 PAGE_NAMES: int = lib.LAGG_PAGE_NAMES
 IDS_MAX: int = lib.LAGG_IDS_MAX
 LEASE_BYTES_MAX: int = lib.LAGG_LEASE_BYTES_MAX
+LEASE_SHIFT: int = lib.LAGG_LEASE_SHIFT
+LEASES_MAX: int = lib.LAGG_LEASES_MAX
+SESSIONS_MAX: int = LEASES_MAX - lib.LAGG_LEASE_BFD
+"""BFD sessions of a port that have a lease."""
+
+SESSIONS_SINCE = 1
+"""The minor version of the protocol that knows them."""
+
 FRESH: int = lib.LAGG_FRESH
 AGAIN: int = lib.LAGG_AGAIN
 REPLY_BYTES: int = ffi.sizeof("struct lagg_reply")
@@ -86,7 +94,7 @@ class ForwarderRequest:
     slot: int = 0
     argument: int = 0
     name: str = ""
-    payload: bytes = b""  # LEASE's LACPDU
+    payload: bytes = b""  # LEASE's frame
 
     def pack(self) -> bytes:
         """A struct lagg_request.  ValueError when a name or the payload is too long."""
@@ -110,6 +118,20 @@ class ForwarderRequest:
         return " ".join(words)
 
 
+Order = tuple[bytes, int]
+"""A frame to be repeated, and how often, in ms; b"", 0: none."""
+
+Leased = tuple[int, int, int]
+"""Who repeats it: id, slot, and 0 for LACP or the number of a BFD session, from 1."""
+
+
+def lease(leased: Leased, order: Order) -> ForwarderRequest:
+    """What has this repeated while there is no owner."""
+    (lagg, slot, number), (frame, period_ms) = leased, order
+    how = number << LEASE_SHIFT | period_ms
+    return ForwarderRequest(Word.LEASE, lagg, slot, how, payload=frame)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the forwarder says, sound as such."""
@@ -119,6 +141,7 @@ class Reply:
     argument: int
     generation: int
     major: int
+    minor: int
     text: str
     names: tuple[str, ...]  # each comes with a descriptor
 
@@ -140,6 +163,7 @@ def unpack(message: bytes) -> Reply:
         argument=reply.argument,
         generation=reply.generation,
         major=reply.major,
+        minor=reply.minor,
         text=_text(reply.text),
         names=tuple(_name(reply.names[number]) for number in range(reply.count)),
     )

@@ -26,7 +26,7 @@ from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.rx_filter import Kept
 from lagg.kernel.slow import SlowSocket
 from lagg.model import Proto, Tuning
-from lagg.operations.keeping import NFT, STATE, rx_name, slow_name
+from lagg.operations.keeping import NFT, STATE, probe_name, rx_name, slow_name
 from lagg.operations.laggs import Laggs
 from lagg.options import PORTS_MAX
 from lagg.plan.shape import Port
@@ -246,6 +246,9 @@ def _adopt_lacp(laggs: Laggs, bundle: Bundle, left: LeftLagg) -> None:
 
 async def go_on(bundle: Bundle, left: LeftLagg) -> None:
     """Begins to act for a lagg that is adopted: it is ours alone now.  LaggError."""
+    for name in map(probe_name, range(PORTS_MAX)):
+        if name in left.sockets:  # the forwarder has it until ours is open
+            os.close(left.sockets[name])
     bundle.publish_again()
     bundle.settle()
     saved, lacp = left.saved.lacp, bundle.lacp

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.keeper import Keeper
+from lagg.forwarder.wire import SESSIONS_MAX
 from lagg.handover.slots import Slots
 from lagg.lacp.lease import Lease
 from lagg.operations.laggs import Laggs
@@ -44,9 +45,19 @@ def rx_name(ifindex: int) -> str:
     return f"{_RX}{ifindex}"
 
 
+def probe_name(slot: int) -> str:
+    """What a port's probe socket is kept as, of its lagg: a session speaks by it."""
+    return f"probe.{slot}"
+
+
 def slow_name(slot: int) -> str:
     """What a port's slow-protocol socket is kept as, of its lagg."""
     return f"slow.{slot}"
+
+
+_EVERY_SOCKET = frozenset(
+    name(slot) for name in (slow_name, probe_name) for slot in range(PORTS_MAX)
+)
 
 
 class Due:
@@ -150,14 +161,14 @@ class Keeping:
     def _keep(self, bundle: Bundle) -> None:
         """Whatever a successor needs of a lagg.  LaggError."""
         prefix = f"{bundle.device.lagg}/"
-        slow = {prefix + slow_name(slot): fd for slot, fd in _slow(bundle)}
+        sockets = {prefix + name: fd for name, fd in _sockets(bundle)}
         state = {prefix + STATE: self._memory(bundle).fileno()}
-        for name, fd in {**self._shared(bundle), **state, **slow}.items():
+        for name, fd in {**self._shared(bundle), **state, **sockets}.items():
             self._keeper.lend(name, fd)
         self._save(bundle)
         self._lease(bundle)
-        every = {prefix + slow_name(slot) for slot in range(PORTS_MAX)}
-        self._keeper.drop(every - slow.keys())
+        kept = sockets.keys() | {prefix + name for name in _awaited(bundle)}
+        self._keeper.drop({prefix + name for name in _EVERY_SOCKET} - kept)
 
     def _shared(self, bundle: Bundle) -> dict[str, int]:
         """What its ports are held by."""
@@ -180,14 +191,21 @@ class Keeping:
             self._slots[bundle].write(saved.text())
 
     def _lease(self, bundle: Bundle) -> None:
-        """Has the forwarder say what LACP said last, should this process die."""
+        """Has the forwarder say what was said last, should this process die."""
         said = {} if bundle.lacp is None else bundle.lacp.sockets.leases()
         silence = Lease() if bundle.lacp is None else None
         orders = {}
         for port in bundle.shape.ports:
             lease = said.get(port.number, silence)
             if lease is not None:  # else what was ordered before still holds
-                orders[port.slot] = lease.frame, lease.period_ms
+                orders[port.slot, 0] = lease.frame, lease.period_ms
+        sessions = {} if bundle.watching is None else bundle.watching.leases()
+        for slot, leases in sessions.items():
+            # Of more sessions the partner finds out.
+            each = [*leases[:SESSIONS_MAX], *[Lease()] * SESSIONS_MAX]
+            for number, lease in enumerate(each[:SESSIONS_MAX], 1):
+                if lease is not None:
+                    orders[slot, number] = lease.frame, lease.period_ms
         self._keeper.lease(bundle.device.lagg, orders)
 
     # ---- what is gone --------------------------------------------------------------
@@ -198,6 +216,20 @@ class Keeping:
         self._keeper.drop(self._keeper.lent(_RX) - held)
         for bundle in self._slots.keys() - self._laggs.bundles.values():
             self._slots.pop(bundle).close()
+
+
+def _sockets(bundle: Bundle) -> Iterator[tuple[str, int]]:
+    """By which a lagg's ports speak, by name."""
+    for slot, fd in _slow(bundle):
+        yield slow_name(slot), fd
+    if bundle.watching is not None:
+        for slot, fd in bundle.watching.descriptors().items():
+            yield probe_name(slot), fd
+
+
+def _awaited(bundle: Bundle) -> Iterator[str]:
+    """What stays until ours is open: the leases of the laggd before go by it."""
+    return (probe_name(p.slot) for p in bundle.shape.ports if p.watched.verdicts)
 
 
 def _slow(bundle: Bundle) -> Iterator[tuple[int, int]]:

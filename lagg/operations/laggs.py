@@ -114,7 +114,8 @@ class Laggs:
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
         bundle.watch(lambda: self._changed(bundle), lambda: self.refreshed(bundle))
-        bundle.followers.extend((Watching(bundle), Draining(bundle), Balancing(bundle)))
+        bundle.watch_by(Watching(bundle))
+        bundle.followers.extend((Draining(bundle), Balancing(bundle)))
 
     def _changed(self, bundle: Bundle) -> None:
         self.changed(bundle)

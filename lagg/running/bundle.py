@@ -32,18 +32,12 @@ from lagg.plan.changes import cause
 from lagg.plan.flow_moves import Moves, moves
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import LaggMac, Shape
-from lagg.records import (
-    LaggRecord,
-    Limbo,
-    counters_record,
-    lacp_record,
-    options_record,
-)
+from lagg.records import LaggRecord, Limbo, counters_record, lacp_record, options_record
 from lagg.running.backlog import Backlog
 from lagg.running.chronicle import Chronicle
 from lagg.running.grace_periods import GRACE_S, GracePeriods
 from lagg.running.host_drops import HostDrops
-from lagg.running.negotiator import Negotiator, ShapeFollower
+from lagg.running.negotiator import Negotiator, PathWatcher, ShapeFollower
 from lagg.running.port_records import carriage_record, pin_records, port_records
 from lagg.running.settling import Settling
 
@@ -83,6 +77,7 @@ class Bundle:
         self._moves = Moves()
         self._wanted = Wanted()
         self._lacp: Negotiator | None = None
+        self.watching: PathWatcher | None = None
         self._openings: dict[int, str | None] = {}  # by the ifindex of a port
         self._grace_periods = GracePeriods(device)
         self._backlog = Backlog(self._grace_periods.is_full)
@@ -282,6 +277,11 @@ class Bundle:
         """Who agrees with the partner from now on; None: the protocol is static."""
         self._lacp = negotiator
         self._changed()
+
+    def watch_by(self, watching: PathWatcher) -> None:
+        """Who watches the paths of its ports from now on."""
+        self.watching = watching
+        self.followers.append(watching)
 
     def rule(self, mac: LaggMac) -> None:
         """The lagg and all its ports have this MAC now."""
@@ -486,6 +486,7 @@ class Bundle:
                 self._chronicle.history,
                 reading,
                 self._openings,
+                self.watching,
                 view,
                 self._settling.now(),
             ),

@@ -9,6 +9,7 @@ port is its number.
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from lagg.lacp.lease import Lease
@@ -153,9 +154,11 @@ class Ears:
         loop.add_reader(ear.socket.fileno(), self._readable, number, ear)
 
     def _readable(self, number: int, ear: _Ear) -> None:
-        """Frames wait at a port; after too many the rest waits for the next slot."""
+        """A frame waits at a port; after too many the rest waits for the next slot."""
         is_paused = self._is_paused()
-        found = [] if is_paused else list(ear.socket.frames())
+        # One: to learn that no other waits costs as much, and if one does, the event
+        # loop says so by calling again.
+        found = [] if is_paused else list(islice(ear.socket.frames(), 1))
         if self._slot_ends_at is None:
             self._slot_ends_at = self._clock() + SLOT_NS
         ear.heard += self._frames_per_slot if is_paused else len(found)

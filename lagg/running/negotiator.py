@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a lagg at work needs of whoever agrees with its partner: lacp_io.py.
+"""What a lagg at work needs of who agrees with its partner, and who watches its paths.
 
-Owns that contract alone.  Knows no bundle, which is handed one.
+Owns these contracts alone; lacp_io.py and watching.py keep them.  Knows no bundle,
+which is handed one of each.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from lagg.handover.saved import SavedLacp
+from lagg.lacp.lease import Lease
 from lagg.lacp.values import View
 from lagg.link import Link
 from lagg.running.ears import Ears
+from lagg.watches import LinkWatch
 
 
 class ShapeFollower(Protocol):
@@ -21,6 +24,22 @@ class ShapeFollower(Protocol):
 
     def close(self) -> None:
         """Is called when it changes no more."""
+
+
+class PathWatcher(ShapeFollower, Protocol):
+    """Who watches the paths of the ports: watching.py."""
+
+    def bad(self, slot: int) -> Mapping[LinkWatch, Mapping[str, int]]:
+        """The frames that a port's watches did not take, by the word of the reason."""
+
+    def descriptors(self) -> Mapping[int, int]:
+        """The probe sockets that are open, by slot."""
+
+    def leases(self) -> Mapping[int, Sequence[Lease | None]]:
+        """What each session of a port is to say while nobody is here, by slot.
+
+        None, and of a port that is not named: what it was to say before.
+        """
 
 
 class Negotiator(Protocol):

@@ -26,6 +26,8 @@ from lagg.records import (
     port_lacp_record,
     watch_record,
 )
+from lagg.running.negotiator import PathWatcher
+from lagg.watches import LinkWatch
 
 
 def port_records(
@@ -33,13 +35,15 @@ def port_records(
     history: LaggPast,
     reading: DeviceCounters,
     openings: Mapping[int, str | None],
+    watching: PathWatcher | None,
     view: View | None,
     now: Instant,
 ) -> list[PortRecord]:
     """The ports in the shape's order.
 
-    `openings`: why one is promiscuous, in words, by its ifindex; `view` is None unless
-    laggproto is lacp; `now` by the clock that the shape was settled by.
+    `openings`: why one is promiscuous, in words, by its ifindex; `watching`: None of a
+    lagg that nobody watches; `view` is None unless laggproto is lacp; `now` by the
+    clock that the shape was settled by.
     """
     statuses = {} if view is None else {each.number: each for each in view.ports}
     stand = standings(shape)
@@ -51,6 +55,7 @@ def port_records(
             history.of_port(port.link.ifindex) or PortPast(port.link.ifindex, 0),
             reading,
             openings.get(port.link.ifindex),
+            {} if watching is None else watching.bad(port.slot),
             statuses.get(port.number),
             now,
         )
@@ -65,6 +70,7 @@ def _port_record(
     past: PortPast,
     reading: DeviceCounters,
     promisc: str | None,
+    bad: Mapping[LinkWatch, Mapping[str, int]],
     status: PortStatus | None,
     now: Instant,
 ) -> PortRecord:
@@ -102,7 +108,7 @@ def _port_record(
         "home_mac": port.home_mac,
         "full_duplex": port.modes.full_duplex,
         "watch": [
-            watch_record(each, time_of_day(each.since_ns))
+            watch_record(each, time_of_day(each.since_ns), bad.get(each.watch, {}))
             for each in port.watched.verdicts
         ],
         "lacp": None if status is None else port_lacp_record(status),

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from lagg.errors import LaggError
 from lagg.kernel.probe import ProbeSocket
+from lagg.lacp.lease import Lease
 from lagg.lacp.values import NS, Mac
 from lagg.model import Proto
 from lagg.plan.shape import Port, Shape
@@ -70,8 +71,16 @@ class _Path:
     retry_at: int | None = None
     due_at: int = NEVER  # the earliest of its machines, or before it
 
+    def judges(self, now: int) -> bool:
+        """Whether what waits must be heard before time is told to its machines."""
+        return self.due_at <= now and any(
+            _is_due(each, now) and each.judges(now) for each in self.machines.values()
+        )
+
 
 _NO_PATH = _Path(0, 0, "")
+
+_Said = tuple[WatchState, str, str, Lease | None]
 
 
 class Watching:
@@ -103,10 +112,11 @@ class Watching:
         self._working = self._closed = False
         # What was done already, so that a frame that changes nothing costs little:
         self._known: Shape | None = None  # the machines are as this shape says
-        self._said: dict[Watcher, tuple[WatchState, str]] = {}  # as the lagg has it
+        self._said: dict[Watcher, _Said] = {}  # as the lagg has it
         self._armed_at: int | None = None  # the timer's; None: it has rung
         self._has_news = self._wonders = self._asking = False
         self._by_any = False  # whether an answer may come by another port
+        self._leased: set[int] = set()  # slots of which leases() has told
 
     def close(self) -> None:
         """Ends at once; its sockets close by and by."""
@@ -114,6 +124,33 @@ class Watching:
         self._alarm.set(None)
         self._paths.clear()
         self._tasks.begin(self._ears.close_all)
+
+    # ---- what is to be known of it ---------------------------------------------------
+
+    def bad(self, slot: int) -> dict[LinkWatch, Mapping[str, int]]:
+        """See PathWatcher."""
+        found = (path for path in self._paths.values() if path.slot == slot)
+        return {w: m.bad for path in found for w, m in path.machines.items()}
+
+    def descriptors(self) -> dict[int, int]:
+        """See PathWatcher."""
+        paths = self._paths.values()
+        return {p.slot: p.probe.fileno() for p in paths if p.probe is not None}
+
+    def leases(self) -> dict[int, list[Lease | None]]:
+        """See PathWatcher; of a port that is watched no more, that of no session."""
+        paths = {path.slot: path for path in self._paths.values()}
+        opened = {slot: path for slot, path in paths.items() if path.probe is not None}
+        found: dict[int, list[Lease | None]]
+        found = {slot: [] for slot in self._leased - paths.keys()}
+        for port in self._bundle.shape.ports:
+            if port.slot in opened:
+                machines = opened[port.slot].machines
+                watches = (verdict.watch for verdict in port.watched.verdicts)
+                sessions = (machines[each] for each in watches if each in machines)
+                found[port.slot] = [each.lease for each in sessions if each.speaks]
+        self._leased |= found.keys()
+        return found
 
     # ---- what happens --------------------------------------------------------------
 
@@ -129,6 +166,8 @@ class Watching:
         self._work(self._tick)
 
     def _heard(self, number: int, frames: list[bytes]) -> None:
+        if self._closed or all(self._is_known(number, each) for each in frames):
+            return  # and the timer is early, if anything
         with asked(None):  # the target did, whoever had the socket opened
             self._work(lambda now: self._take(number, frames, now))
 
@@ -155,7 +194,7 @@ class Watching:
         for number, path in self._paths.items():
             if path.retry_at is not None and path.retry_at <= now:
                 self._begin_open(number, path)
-            if self._by_any or path.due_at <= now:
+            if self._by_any or path.judges(now):
                 self._take(number, self._ears.waiting(number), now)
         for number, path in self._paths.items():
             if path.due_at <= now:
@@ -190,13 +229,19 @@ class Watching:
         """What came of a call: frames that leave, news, and another time to call."""
         for frame in frames:
             self._ears.send(number, frame)
-        if self._said.get(machine) != (machine.state, machine.reason):
+        if self._said.get(machine) != _said_by(machine):
             self._has_news = True
         self._wonders |= machine.asks
         due_at = machine.due_at()
         if due_at is not None and due_at < self._paths[number].due_at:
             self._paths[number].due_at = due_at
             self._armed_at = None
+
+    def _is_known(self, number: int, frame: bytes) -> bool:
+        """Whether it only says that a path lives as before; that is noted then."""
+        now = self._clock()
+        machines = self._paths.get(number, _NO_PATH).machines.values()
+        return any(machine.heard_again(frame, now) for machine in machines)
 
     # ---- what drivers say ----------------------------------------------------------
 
@@ -263,6 +308,7 @@ class Watching:
             if watch not in path.machines:
                 machine = self._makers[watch.kind](watch, ends, verdict.state)
                 machine.reason = verdict.reason
+                machine.recall(verdict.memory)
                 machine.link(carries, now)
                 path.machines[watch] = machine
         path.due_at = _earliest(path.machines.values())
@@ -345,17 +391,18 @@ class Watching:
         """The shape has what the machines found."""
         self._has_news = False
         machines = (m for path in self._paths.values() for m in path.machines.values())
-        self._said = {each: (each.state, each.reason) for each in machines}
+        self._said = {each: _said_by(each) for each in machines}
         shape = self._bundle.shape.with_verdicts(
             {
                 path.slot: {
-                    watch: Verdict(watch, machine.state, machine.reason)
-                    for watch, machine in path.machines.items()
+                    watch: Verdict(watch, m.state, m.reason, memory=m.memory)
+                    for watch, m in path.machines.items()
                 }
                 for path in self._paths.values()
             }
         )
         if shape is self._bundle.shape:
+            self._bundle.touch(refreshed=False)  # for what a session says is another
             return
         try:
             self._bundle.adopt(shape)
@@ -375,6 +422,10 @@ class Watching:
             self._armed_at = min(self._armed_at, self._ears.due_at)
         never = self._armed_at == NEVER
         self._alarm.set(None if never else max(self._armed_at - now, TIMER_NS_MIN))
+
+
+def _said_by(machine: Watcher) -> _Said:
+    return machine.state, machine.reason, machine.memory, machine.lease
 
 
 def _earliest(machines: Iterable[Watcher]) -> int:

@@ -8,8 +8,10 @@ path (RFC 5882, 4.2).  Knows no socket and no other port.
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from zlib import crc32
 
+from lagg.lacp.lease import Lease
 from lagg.lacp.pdu import mac_of, octets
 from lagg.lacp.values import NS_OF_MS, Instant, Mac
 from lagg.watchers.bfd_packet import (
@@ -18,6 +20,8 @@ from lagg.watchers.bfd_packet import (
     Diagnostic,
     Envelope,
     SessionState,
+    decode_control,
+    encode_control,
 )
 from lagg.watchers.bfd_session import SLOW_NS, Session, Wants
 from lagg.watchers.watcher import Ends, Watcher
@@ -42,6 +46,8 @@ _NOTHING: list[bytes] = []
 class Bfd(Watcher):
     """A session of one port."""
 
+    speaks = True
+
     def __init__(self, watch: LinkWatch, ends: Ends, state: WatchState) -> None:
         """`state`: see kinds.Maker.  UP: the session of before goes on."""
         self.state = state
@@ -58,12 +64,13 @@ class Bfd(Watcher):
         self._bad: Counter[BadBfd] = Counter()
         self._packet: ControlPacket | None = None  # sealed last, and
         self._frame = b""
-        self._known = b""  # the frame to which heard_again() is all there is to do
+        self._period_ns: Instant | None = None  # by which it is sent
+        self._known: bytes | None = None  # the frame that says nothing new
 
     @property
-    def bad(self) -> Mapping[BadBfd, int]:
+    def bad(self) -> Mapping[str, int]:
         """The frames that were not taken, by their reasons."""
-        return self._bad
+        return {why.value: frames for why, frames in self._bad.items()}
 
     @property
     def strays(self) -> bool:
@@ -74,6 +81,13 @@ class Bfd(Watcher):
     def macs(self) -> tuple[Mac, ...]:
         """To which the partner sends."""
         return tuple(map(mac_of, self._envelope.heard_at))
+
+    def recall(self, memory: str) -> None:
+        """The partner of the session that goes on, by its last packet."""
+        packet = decode_control(bytes.fromhex(memory))
+        if isinstance(packet, ControlPacket):
+            self.memory = memory
+            self._session.recall(packet)
 
     def due_at(self) -> Instant | None:
         """When tick() is to be called; None: not before link()."""
@@ -89,10 +103,21 @@ class Bfd(Watcher):
             self._judge(now)
         return _NOTHING if packet is None else [self._sealed(packet)]
 
+    def judges(self, now: Instant) -> bool:
+        """When the partner was silent for too long, or patience is over."""
+        until = self._patient_until
+        return self._session.is_silent(now) or (until is not None and now >= until)
+
+    def heard_again(self, frame: bytes, now: Instant) -> bool:
+        """Whether it is the last one once more: the partner is there, and no more."""
+        if frame != self._known:
+            return False
+        self._session.heard_again(now)
+        return True
+
     def heard(self, frame: bytes, now: Instant) -> list[bytes]:
         """Takes a frame that came in, anybody's; the Final, if it polls."""
-        if frame == self._known:
-            self._session.heard_again(now)
+        if self.heard_again(frame, now):
             return _NOTHING
         if not self._has_link:  # it waited in the socket, and proves nothing any more
             return _NOTHING
@@ -106,12 +131,12 @@ class Bfd(Watcher):
             return self._refuse(answer)
         self._note_hand(packet, now)
         self._judge(now)
-        self._known = frame if self._is_steady(packet) else b""
+        self._known = frame if self._is_steady(packet) else None
         return _NOTHING if answer is None else [self._envelope.seal(answer)]
 
     def link(self, up: bool, now: Instant) -> None:
         """The port has a carrier from now on, or has none.  At first it has none."""
-        self._known = b""
+        self._known = None
         self._has_link = up
         self._ended_by_hand, self._patient_until = False, None
         if up:
@@ -120,6 +145,7 @@ class Bfd(Watcher):
                 self._be_patient(now)
             return
         self._session.fail(Diagnostic.PATH_DOWN)
+        self.memory, self.lease = "", Lease()
         self.state, self.reason = WatchState.DOWN, "carrier down"
 
     def change(self, watch: LinkWatch, now: Instant) -> None:
@@ -129,7 +155,7 @@ class Bfd(Watcher):
 
     def end(self, now: Instant) -> list[bytes]:
         """Ends the session by hand; what the partner is to hear of that."""
-        self._known = b""
+        self._known = None
         return [self._envelope.seal(self._session.end(now))]
 
     def _refuse(self, why: BadBfd) -> list[bytes]:
@@ -142,19 +168,35 @@ class Bfd(Watcher):
         return is_up and not (packet.poll or packet.final)
 
     def _sealed(self, packet: ControlPacket) -> bytes:
-        if packet is not self._packet:
+        """What leaves now; and again while nobody is here, if it says Up."""
+        period_ns = self._session.period_ns
+        if packet is not self._packet or period_ns != self._period_ns:
             self._packet, self._frame = packet, self._envelope.seal(packet)
+            self._period_ns = period_ns
+            self.lease = self._leased(packet)
         return self._frame
+
+    def _leased(self, packet: ControlPacket) -> Lease:
+        if packet.state is not SessionState.UP or self._period_ns is None:
+            return Lease()
+        return Lease(self._frame, self._period_ns // NS_OF_MS)
 
     # ---- the verdict ---------------------------------------------------------------
 
     def _judge(self, now: Instant) -> None:
         """By the session; one that is not up may have a while, or be no matter."""
-        self.reason = self._words()
+        self.reason, self.memory = self._words(), self._remembered()
         if self._session.state is SessionState.UP:
             self.state, self._patient_until = WatchState.UP, None
         elif not self._ended_by_hand and not self._is_patient(now):
             self.state, self._patient_until = WatchState.DOWN, None
+
+    def _remembered(self) -> str:
+        """The partner of a session that another one can go on with."""
+        partner = self._session.partner
+        if partner is None or self._session.state is not SessionState.UP:
+            return ""
+        return encode_control(replace(partner, poll=False, final=False)).hex()
 
     def _is_patient(self, now: Instant) -> bool:
         return self._patient_until is not None and now < self._patient_until

@@ -61,7 +61,7 @@ class Session:
         """Silent until begin().  `discriminator`: ours, not 0.
 
         `state` UP: it goes on as another process left it, when that had the same
-        discriminator; of the partner all is learned by its next packet.
+        discriminator; of the partner all is learned by its next packet, or recall().
         """
         self._wants = wants
         self._discriminator = discriminator
@@ -76,7 +76,8 @@ class Session:
         self._send_at: Instant | None = None
         self._answered_at: Instant | None = None  # by a Final
         self._silence_ns = wants.multiplier * wants.interval_ns
-        self._period_ns: Instant | None = None  # by which _send_at was set
+        self._period_ns: Instant | None = None  # by which _send_at was set, and
+        self._longest_ns: Instant | None = None
         self._expires_at: Instant | None = None
         self._packet = self._made()
 
@@ -100,6 +101,11 @@ class Session:
         """For how long the partner may be silent, or was until it was given up."""
         return self._silence_ns
 
+    @property
+    def period_ns(self) -> Instant | None:
+        """The longest from the packet that was sent last to the next; None: none."""
+        return self._longest_ns
+
     def due_at(self) -> Instant | None:
         """When tick() is to be called; None: not before something is heard."""
         if self._send_at is None or self._expires_at is None:
@@ -108,12 +114,16 @@ class Session:
 
     def tick(self, now: Instant) -> ControlPacket | None:
         """What is to be sent now, if anything; one object while it says the same."""
-        if self._expires_at is not None and now >= self._expires_at:
+        if self.is_silent(now):
             self._expire(now)
         if self._send_at is None or now < self._send_at:
             return None
         self._schedule(now)
         return self._packet
+
+    def is_silent(self, now: Instant) -> bool:
+        """Whether the partner is given up, if nothing of it waits to be heard."""
+        return self._expires_at is not None and now >= self._expires_at
 
     def heard_again(self, now: Instant) -> None:
         """The partner said what it said last."""
@@ -147,17 +157,26 @@ class Session:
             self.heard_again(now)
         self._settle(now)
 
+    def recall(self, partner: ControlPacket) -> None:
+        """What the partner of a session that goes on said last; before begin()."""
+        if self._state is UP:
+            self._partner = partner
+            self._measure()
+
     def fail(self, why: Diagnostic) -> None:
         """The path is known to be dead: nothing is sent until begin()."""
         self._leave(DOWN, why)
         self._partner = self._expires_at = self._send_at = None
 
     def begin(self, now: Instant) -> None:
-        """The path may live; of a session that goes on the partner must be heard."""
+        """The path may live; of a session that goes on the partner must be heard.
+
+        Unless it is known: then that one hears of us now.
+        """
         self._packet = self._made()
         if self._state is UP:
             self.heard_again(now)
-        else:
+        if self._pace_ns is not None:
             self._send_at = now
 
     def end(self, now: Instant) -> ControlPacket:
@@ -266,13 +285,14 @@ class Session:
     def _schedule(self, sent_at: Instant | None) -> None:
         """The next packet is due 75 to 100 % of the pace after the last (6.8.7)."""
         self._sent_at = sent_at
-        self._period_ns = pace_ns = self._pace_ns
+        self._period_ns = self._longest_ns = pace_ns = self._pace_ns
         if pace_ns is None or sent_at is None:
             self._send_at = None if pace_ns is None else self._send_at
             return
         self._turn = (self._turn + _GOLDEN) & _U32
         alone = self._wants.multiplier == 1  # then each one must come in time
-        latest = sent_at + (pace_ns * 9 // 10 if alone else pace_ns)
+        self._longest_ns = longest_ns = pace_ns * 9 // 10 if alone else pace_ns
+        latest = sent_at + longest_ns
         earliest = sent_at + pace_ns * 3 // 4
         at = earliest + ((latest - earliest) * self._turn >> 32)
         self._send_at = min(latest, at + -at % GRID_NS)

@@ -68,18 +68,42 @@ post_notices(struct forwarder *forwarder, const struct notices *notices,
 /* ---- steps ------------------------------------------------------------------------
  */
 
-/* Leases begin with the last owner's end. */
+static uint64_t
+first_of(uint64_t one_ns, uint64_t other_ns)
+{
+    return one_ns < other_ns ? one_ns : other_ns;
+}
+
 static void
 look_for_owner(struct forwarder *forwarder, uint64_t now_ns)
 {
-    bool alone = forwarder->alone_ns != NEVER_NS;
-
     if (forwarder->ownership.owner != NOBODY) {
         forwarder->alone_ns = NEVER_NS;
-    } else if (!alone) {
+    } else if (forwarder->alone_ns == NEVER_NS) {
         forwarder->alone_ns = now_ns;
-        for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
-            id = forwarder_next(forwarder, id + 1)) {
+    }
+}
+
+/* Leases begin with the last owner's end, or when it has let go.  Who comes then may
+ * take a while before he speaks for each session, and they have none. */
+static void
+look_for_speaker(struct forwarder *forwarder, uint64_t now_ns)
+{
+    const struct ownership *ownership = &forwarder->ownership;
+    bool spoken_for = ownership->owner != NOBODY && ownership->phase != PHASE_GRANTED;
+
+    if (spoken_for == forwarder->spoken_for) {
+        return;
+    }
+    forwarder->spoken_for = spoken_for;
+    forwarder->leases_end_ns =
+        spoken_for ? first_of(forwarder->leases_end_ns, now_ns + LEASE_BESIDE_NS)
+                   : now_ns + LEASE_NS_MAX;
+    for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
+        id = forwarder_next(forwarder, id + 1)) {
+        if (spoken_for) {
+            leases_yield(forwarder->laggs[id - 1].leases);
+        } else {
             leases_begin(forwarder->laggs[id - 1].leases, now_ns);
         }
     }
@@ -199,6 +223,7 @@ forwarder_handle(struct forwarder *forwarder, const struct parcel *parcel,
     post_notices(forwarder, &call.notices, request.name, now_ns, outbox);
     hear_owner(forwarder, parcel, now_ns);
     look_for_owner(forwarder, now_ns);
+    look_for_speaker(forwarder, now_ns);
     look_for_planner(forwarder, now_ns);
     return call.kept;
 }
@@ -213,7 +238,23 @@ forwarder_gone(
     ownership_gone(&forwarder->ownership, client, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
     look_for_owner(forwarder, now_ns);
+    look_for_speaker(forwarder, now_ns);
     look_for_planner(forwarder, now_ns);
+}
+
+/* By the socket by which laggd does. */
+static void
+send_lease(const struct forwarder *forwarder, uint32_t id, uint32_t slot,
+    uint32_t number, const struct lease *lease)
+{
+    char name[LAGG_NAME_BYTES];
+    ssize_t sent;
+
+    snprintf(name, sizeof name, "%u/%s.%u", id,
+        number == LAGG_LEASE_LACP ? "slow" : "probe", slot);
+    sent = send(store_get(&forwarder->store, name), lease->bytes, lease->bytes_count,
+        MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent; /* lost like any frame; the next one is a period later */
 }
 
 /* To the partners of one lagg's ports, what is due. */
@@ -221,15 +262,12 @@ static void
 send_leases(struct forwarder *forwarder, uint32_t id, uint64_t now_ns)
 {
     for (uint32_t slot = 0; slot < LAGG_PORTS_MAX; slot++) {
-        struct lease *lease = &forwarder->laggs[id - 1].leases[slot];
-        char name[LAGG_NAME_BYTES];
-        ssize_t sent;
+        struct lease *leases = forwarder->laggs[id - 1].leases[slot];
 
-        if (lease_due(lease, now_ns)) {
-            snprintf(name, sizeof name, "%u/slow.%u", id, slot);
-            sent = send(store_get(&forwarder->store, name), lease->bytes,
-                lease->bytes_count, MSG_DONTWAIT | MSG_NOSIGNAL);
-            (void)sent; /* lost like any frame; the next one is a period later */
+        for (uint32_t number = 0; number < LAGG_LEASES_MAX; number++) {
+            if (lease_due(&leases[number], number, now_ns)) {
+                send_lease(forwarder, id, slot, number, &leases[number]);
+            }
         }
     }
 }
@@ -288,12 +326,13 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
     look_at_ports(forwarder, now_ns);
     ownership_tick(&forwarder->ownership, now_ns, &notices);
     post_notices(forwarder, &notices, "", now_ns, outbox);
+    look_for_speaker(forwarder, now_ns);
     look_for_idleness(forwarder, now_ns);
     if (end_due_ns(forwarder) <= now_ns) {
         forwarder_end(forwarder);
     }
-    if (forwarder->alone_ns == NEVER_NS ||
-        now_ns - forwarder->alone_ns >= LEASE_NS_MAX) {
+    if (now_ns >= forwarder->leases_end_ns) {
+        forwarder->leases_end_ns = 0;
         return;
     }
     for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
@@ -302,26 +341,20 @@ forwarder_tick(struct forwarder *forwarder, uint64_t now_ns, struct outbox *outb
     }
 }
 
-static uint64_t
-first_of(uint64_t one_ns, uint64_t other_ns)
-{
-    return one_ns < other_ns ? one_ns : other_ns;
-}
-
 /* When the next lease is due; NEVER_NS once the last of them was sent. */
 static uint64_t
 lease_due_ns(const struct forwarder *forwarder)
 {
     uint64_t due_ns = NEVER_NS;
 
-    if (forwarder->alone_ns == NEVER_NS) {
+    if (forwarder->leases_end_ns == 0) {
         return NEVER_NS;
     }
     for (uint32_t id = forwarder_next(forwarder, 1); id != 0;
         id = forwarder_next(forwarder, id + 1)) {
         due_ns = leases_due_ns(forwarder->laggs[id - 1].leases, due_ns);
     }
-    return due_ns - forwarder->alone_ns < LEASE_NS_MAX ? due_ns : NEVER_NS;
+    return due_ns < forwarder->leases_end_ns ? due_ns : NEVER_NS;
 }
 
 /* When the ports are looked at, or would be if the owner says nothing more. */

@@ -26,7 +26,9 @@ enum {
 
 #define ANSWER_NS_MAX 2000000000u /* for GO or REFUSE, and for COMMIT */
 #define LEASE_NS_MAX 10000000000u /* then the partner decides that nobody is there */
-#define IDLE_NS_MAX 10000000000u  /* nobody there, and nothing to do */
+#define LEASE_BESIDE_NS                                                                \
+    2000000000u                  /* a session's, beside a new owner who is to speak */
+#define IDLE_NS_MAX 10000000000u /* nobody there, and nothing to do */
 #define NEVER_NS UINT64_MAX
 
 /* From one look at the ports' carriers to the next, while nobody plans by them; and for
@@ -146,25 +148,34 @@ void ownership_tick(
 /* ---- lease.c ----------------------------------------------------------------------
  */
 
-/* A port's last LACPDU, for the time when there is nobody who could say it anew. */
+/* What was said last by a port, for the time when there is nobody who could say it
+ * anew.  Each port has LAGG_LEASES_MAX of them, by number: see LAGG_LEASE. */
 struct lease {
     uint32_t bytes_count; /* 0: none */
     uint32_t period_ms;
-    uint64_t due_ns;
+    uint32_t turn;   /* of the jitter */
+    uint64_t due_ns; /* NEVER_NS: somebody speaks himself */
     uint8_t bytes[LAGG_LEASE_BYTES_MAX];
 };
 
-/* 0, or -EINVAL: bytes without a period or more than there can be, or the reverse. */
-int lease_set(struct lease *lease, const struct lagg_request *request);
+/* 0, or -EINVAL: no such number; bytes without a period or more than there can be, or
+ * the reverse.  It is not due before leases_begin(). */
+int lease_set(struct lease leases[LAGG_PORTS_MAX][LAGG_LEASES_MAX],
+    const struct lagg_request *request);
 
-/* Nobody is there since 'now_ns': each is due at once. */
-void leases_begin(struct lease leases[LAGG_PORTS_MAX], uint64_t now_ns);
+/* Nobody speaks since 'now_ns': each is due at once. */
+void leases_begin(
+    struct lease leases[LAGG_PORTS_MAX][LAGG_LEASES_MAX], uint64_t now_ns);
 
-/* Whether it is to be sent now; then the next time is a period later. */
-bool lease_due(struct lease *lease, uint64_t now_ns);
+/* Somebody speaks again: for LACP at once, for a session when he orders its lease. */
+void leases_yield(struct lease leases[LAGG_PORTS_MAX][LAGG_LEASES_MAX]);
+
+/* Whether that of this number is to be sent now; then the next time is set. */
+bool lease_due(struct lease *lease, uint32_t number, uint64_t now_ns);
 
 /* When the first of them is due, 'due_ns' at the latest. */
-uint64_t leases_due_ns(const struct lease leases[LAGG_PORTS_MAX], uint64_t due_ns);
+uint64_t leases_due_ns(
+    const struct lease leases[LAGG_PORTS_MAX][LAGG_LEASES_MAX], uint64_t due_ns);
 
 /* ---- carried.c --------------------------------------------------------------------
  */
@@ -190,7 +201,7 @@ struct carried {
     bool again; /* another process ran it, and may have died in a burst */
     uint32_t busy_poll_us;
     struct worker_thread threads[LAGG_WORKERS_MAX];
-    struct lease leases[LAGG_PORTS_MAX]; /* by slot */
+    struct lease leases[LAGG_PORTS_MAX][LAGG_LEASES_MAX]; /* by slot */
 };
 
 /* Each 0 or -errno, and then nothing has changed.  'store' has the descriptors. */
@@ -249,10 +260,12 @@ struct forwarder {
     struct store store;
     struct ownership ownership;
     bool greeted[CLIENTS_MAX]; /* said HELLO, and is understood */
-    uint64_t alone_ns; /* since when there is no owner; NEVER_NS while there is */
-    pid_t owner_pid;   /* its process */
-    uint64_t heard_ns; /* when that said something last, by whichever connection */
-    uint64_t look_ns;  /* when the ports' carriers are looked at next; NEVER_NS */
+    uint64_t alone_ns;      /* since when there is no owner; NEVER_NS while there is */
+    bool spoken_for;        /* an owner is there and may speak; else leases do */
+    uint64_t leases_end_ns; /* when none is sent any more; 0: none is now */
+    pid_t owner_pid;        /* its process */
+    uint64_t heard_ns;      /* when that said something last, by whichever connection */
+    uint64_t look_ns;       /* when the ports' carriers are looked at next; NEVER_NS */
     uint64_t trust_ns; /* when they are not any more, for the plan says it; NEVER_NS */
     uint64_t idle_ns;  /* since when nobody is there and nothing carried; NEVER_NS */
     bool leaving;      /* it was asked to end, when its laggs may be let go */
@@ -310,7 +323,7 @@ uint32_t forwarder_handle(struct forwarder *forwarder, const struct parcel *parc
 void forwarder_gone(
     struct forwarder *forwarder, int client, uint64_t now_ns, struct outbox *outbox);
 
-/* It is 'now_ns': what is late, the LACPDUs that are due, the end if it is time. */
+/* It is 'now_ns': what is late, the leases that are due, the end if it is time. */
 void forwarder_tick(
     struct forwarder *forwarder, uint64_t now_ns, struct outbox *outbox);
 

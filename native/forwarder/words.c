@@ -172,7 +172,7 @@ close_lagg(struct call *call)
 static int
 lease(struct call *call)
 {
-    return lease_set(&call->carried->leases[call->request->slot], call->request);
+    return lease_set(call->carried->leases, call->request);
 }
 
 static int
@@ -226,7 +226,7 @@ static const struct rule {
     [LAGG_RUN] = {run, TAKES_LAGG, LAGG_BUSY_POLL_US_MAX},
     [LAGG_STOP] = {stop, TAKES_LAGG, 0},
     [LAGG_CLOSE] = {close_lagg, TAKES_LAGG, 0},
-    [LAGG_LEASE] = {lease, TAKES_LAGG | TAKES_SLOT | TAKES_BYTES, 3600000},
+    [LAGG_LEASE] = {lease, TAKES_LAGG | TAKES_SLOT | TAKES_BYTES, UINT32_MAX},
     [LAGG_END] = {end, 0, 0},
     [LAGG_LEAVE] = {leave, 0, 0},
 };

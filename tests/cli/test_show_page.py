@@ -36,7 +36,13 @@ def test_show_tells_what_a_watch_found_if_it_is_bad_or_more_is_asked_for() -> No
     page = a_record()
     since = "2026-01-02T03:04:05.000006Z"
     up = WatchRecord(
-        kind="poll", target="", state="up", since=since, reason="it answers", failures=0
+        kind="poll",
+        target="",
+        state="up",
+        since=since,
+        reason="it answers",
+        failures=0,
+        bad={},
     )
     down = WatchRecord(
         kind="arp",
@@ -45,10 +51,12 @@ def test_show_tells_what_a_watch_found_if_it_is_bad_or_more_is_asked_for() -> No
         since=since,
         reason="no reply to 4 probes",
         failures=1,
+        bad={"ttl": 3, "length": 1},
     )
     page["ports"][0]["watch"] = [up, down]
     page["ports"][1]["watch"] = [down]  # it has no carrier, which says all
     bad = f"    watch arp 192.0.2.1 down since {since}: no reply to 4 probes, lost once"
+    bad += ", bad: ttl 3, length 1"
     good = f"    watch poll up since {since}: it answers, lost 0 times"
     told = [line for line in show_page([page], plain).splitlines() if "watch" in line]
     assert told == [bad]

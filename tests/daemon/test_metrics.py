@@ -76,6 +76,7 @@ def record() -> LaggRecord:
             "since": "2017-07-14T02:40:00Z",
             "reason": "no reply for 3 x 100 ms",
             "failures": 4,
+            "bad": {"ttl": 5},
         }
     ]
     return found
@@ -104,6 +105,8 @@ def test_a_page_says_what_the_record_says() -> None:
     watch = {"watch": "1", "kind": "arp", "target": "192.0.2.1"}
     assert page[key("laggd_port_watch_alive", **eth0, **watch)] == 0
     assert page[key("laggd_port_watch_failures_total", **eth0, **watch)] == 4
+    bad = key("laggd_port_watch_bad_frames_total", **eth0, **watch, reason="ttl")
+    assert page[bad] == 5
     heard = key("laggd_port_lacp_events_total", **eth0, event="lacpdu_rx")
     assert page[heard] == 7
     assert page[key("laggd_port_lacp_bad_frames_total", **eth0, reason="runt")] == 2

@@ -119,6 +119,15 @@ def test_a_list_that_is_wrong_is_refused_and_leaves_nothing_open(
     assert outcome(path, lambda client: client.list(), said).startswith("EPROTO ")
 
 
+def test_a_forwarder_of_an_earlier_version_is_asked_for_no_session(path: Path) -> None:
+    orders = {(1, 2, 0): (b"LACP", 1000), (1, 2, 1): (b"BFD", 100)}
+    liar = Liar(path, HELLO, Said(reply(Word.LEASE)))
+    with ForwarderClient(path) as client:
+        assert client.minor < wire.SESSIONS_SINCE
+        client.lease(orders)  # another request would have no answer
+    liar.close()
+
+
 def test_a_list_that_is_right_is_taken(path: Path) -> None:
     liar = Liar(path, HELLO, LIST)
     with ForwarderClient(path) as client:

@@ -1,56 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the forwarder answers, without a socket: each client's words, all that is no
- * request, the pages of the list, leases, and that garbage changes nothing.
+ * request, the pages of the list, and that garbage changes nothing.
  */
 #define _GNU_SOURCE /* pipe2 */
-#include "forwarder.h"
-
-#include "check.h"
+#include "says.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-enum { OWNER = 1, NEW = 2, STRANGER = 3, GARBAGE = 20000 };
+enum { STRANGER = 3, GARBAGE = 20000 };
 
-#define T0 1000000000u
-#define MS 1000000u
-
-static struct forwarder forwarder; /* too large for a stack */
-static struct outbox outbox;
 static const struct lagg_request EMPTY;
-
-/* ---- saying -----------------------------------------------------------------------
- */
-
-/* Says it with the descriptor, if it is one; returns whether that was kept. */
-static bool
-say_with(int client, const struct lagg_request *request, int fd, uint64_t now_ns)
-{
-    const struct parcel parcel = {
-        .client = client,
-        .bytes = request,
-        .bytes_count = sizeof *request,
-        .fds = &fd,
-        .fds_count = fd >= 0,
-    };
-
-    outbox.count = 0;
-    return forwarder_handle(&forwarder, &parcel, now_ns, &outbox) == 1;
-}
-
-/* The error of the answer, which is the first letter. */
-static int
-say(int client, struct lagg_request request)
-{
-    CHECK(!say_with(client, &request, -1, T0));
-    CHECK(outbox.count >= 1);
-    CHECK(outbox.letters[0].client == client);
-    CHECK_EQ_U32(outbox.letters[0].reply.what, request.what);
-    return outbox.letters[0].reply.error;
-}
 
 static void
 check_letter(uint32_t number, int client, uint32_t what, int error)
@@ -62,41 +24,9 @@ check_letter(uint32_t number, int client, uint32_t what, int error)
 }
 
 static int
-hello(int client)
-{
-    return say(
-        client, (struct lagg_request){.what = LAGG_HELLO,
-                    .argument = LAGG_PROTOCOL_MAJOR << 16 | LAGG_PROTOCOL_MINOR});
-}
-
-static int
-put(const char *name, int fd)
-{
-    struct lagg_request request = {.what = LAGG_PUT};
-
-    snprintf(request.name, sizeof request.name, "%s", name);
-    if (!say_with(OWNER, &request, fd, T0)) {
-        close(fd);
-    }
-    return outbox.letters[0].reply.error;
-}
-
-static int
 make_fd(void)
 {
     return eventfd(0, EFD_CLOEXEC);
-}
-
-static void
-begin(const char *row)
-{
-    check_about(row, 0);
-    store_clear(&forwarder.store);
-    memset(&forwarder, 0, sizeof forwarder);
-    forwarder_init(&forwarder, "1.2.3");
-    CHECK(hello(OWNER) == 0 && hello(NEW) == 0);
-    CHECK(say(OWNER, (struct lagg_request){.what = LAGG_CLAIM}) == 0);
-    CHECK(say(OWNER, (struct lagg_request){.what = LAGG_COMMIT}) == 0);
 }
 
 /* ---- words ------------------------------------------------------------------------
@@ -284,82 +214,6 @@ the_end_closes_all(void)
     CHECK(fcntl(fd, F_GETFD) < 0 && forwarder.store.count == 0);
 }
 
-/* ---- leases -----------------------------------------------------------------------
- */
-
-/* A lagg that is open, as far as leases are concerned. */
-static void
-pretend_open(uint32_t id)
-{
-    static struct datapath none;
-
-    forwarder.laggs[id - 1].datapath = &none;
-    forwarder.ids_end = id;
-}
-
-static int
-lease(uint32_t period_ms, uint32_t bytes_count)
-{
-    struct lagg_request request = {.what = LAGG_LEASE,
-        .lagg = 2,
-        .slot = 31,
-        .argument = period_ms,
-        .bytes_count = bytes_count};
-
-    memset(request.bytes, 'L', bytes_count < 124 ? bytes_count : 124);
-    return say(OWNER, request);
-}
-
-/* How many PDUs came to the partner, each whole. */
-static uint32_t
-heard(int partner)
-{
-    uint8_t bytes[200];
-    ssize_t size;
-    uint32_t count = 0;
-
-    while ((size = recv(partner, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
-        CHECK(
-            size == LAGG_LEASE_BYTES_MAX && bytes[0] == 'L' && bytes[size - 1] == 'L');
-        count++;
-    }
-    return count;
-}
-
-static void
-a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most(void)
-{
-    uint32_t sent = 0, times = 0;
-    uint64_t now_ns = T0;
-    int pair[2];
-
-    begin("lease");
-    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
-    CHECK(put("2/slow.31", pair[0]) == 0);
-    CHECK(lease(1000, LAGG_LEASE_BYTES_MAX) == -ENXIO);
-    pretend_open(2);
-    CHECK(lease(1000, 0) == -EINVAL && lease(0, LAGG_LEASE_BYTES_MAX) == -EINVAL);
-    CHECK(lease(1000, LAGG_LEASE_BYTES_MAX + 1) == -EINVAL);
-    CHECK(lease(1000, LAGG_LEASE_BYTES_MAX) == 0);
-    outbox.count = 0;
-    forwarder_tick(&forwarder, T0 + 3000u * (uint64_t)MS, &outbox);
-    CHECK_EQ_U32(heard(pair[1]), 0);
-    CHECK(forwarder_due_ns(&forwarder) == T0 + SILENCE_NS);
-
-    forwarder_gone(&forwarder, OWNER, T0, &outbox);
-    while (times++ < 2 * LEASE_NS_MAX / LOOK_NS) {
-        now_ns = forwarder_due_ns(&forwarder);
-        check_about("lease", times);
-        forwarder_tick(&forwarder, now_ns, &outbox);
-        sent += heard(pair[1]);
-    }
-    CHECK_EQ_U32(sent, 10);
-    forwarder_tick(&forwarder, now_ns + 3000u * (uint64_t)MS, &outbox);
-    CHECK_EQ_U32(heard(pair[1]), 0);
-    forwarder.laggs[1].datapath = NULL;
-    close(pair[1]);
-}
-
 /* ---- what is no request -----------------------------------------------------------
  */
 
@@ -472,7 +326,6 @@ main(int argc, char **argv)
     a_refusal_says_why();
     a_silent_owner_is_named_after_two_seconds();
     the_end_closes_all();
-    a_lease_speaks_while_there_is_no_owner_and_ten_seconds_at_most();
     a_message_of_another_size_is_none();
     what_a_word_does_not_take_must_be_nought();
     garbage_is_answered_and_changes_nothing(seed);

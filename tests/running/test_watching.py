@@ -15,6 +15,7 @@ import pytest
 from lagg.errors import LaggError
 from lagg.events import Event
 from lagg.kernel.native import Device
+from lagg.lacp.lease import Lease
 from lagg.lacp.pdu import mac_of
 from lagg.model import Options, Proto
 from lagg.plan.shape import Shape
@@ -367,6 +368,29 @@ def test_a_session_goes_on_at_another_pace_by_a_poll() -> None:
         } == {(SessionState.UP, True, 50_000, 5)}
         assert lagg.states() == [["up"]]
         assert [details for _, details, _ in lagg.told()] == ["bfd: down -> up"]
+        lagg.bundle.give_up()
+
+    run(work)
+
+
+def test_what_a_session_says_while_nobody_is_here_is_told_once_it_is_another() -> None:
+    async def work() -> None:
+        lagg = Lagg(Proto.LOADBALANCE, LinkWatch(WatchKind.BFD, interval_ms=100))
+        lagg.far.cut.add(0)
+        lagg.attach(0)
+        await passes(0.05)
+        up = session_up(lagg)
+        await passes(0.01)
+        told: list[object] = []
+        lagg.bundle.watch(lambda: told.append(lagg.watching.leases()), lambda: None)
+        lagg.far.wires[0].deliver(SEAL.seal(replace(up, final=True)))
+        await passes(0.15)
+        said = decode_control(lagg.far.frames[-1][-CONTROL_BYTES:])
+        assert isinstance(said, ControlPacket)
+        assert (said.state, said.poll) == (SessionState.UP, False)
+        assert told[-1] == {0: [Lease(lagg.far.frames[-1], 100)]}
+        lagg.change(watch=())
+        assert lagg.watching.leases() == {0: []}
         lagg.bundle.give_up()
 
     run(work)

@@ -59,9 +59,11 @@ class World:
         name: str,
         asked: LinkWatch | None = None,
         state: WatchState = WatchState.DOWN,
+        memory: str = "",
     ) -> Bfd:
         """An end, in place of one that was there; its link is up."""
         self.machines[name] = machine = Bfd(asked or watch(), ends(name), state)
+        machine.recall(memory)
         machine.link(True, self.now)
         self._note(name)
         return machine
