@@ -280,10 +280,13 @@ class Laggs:
         heard = listeners()
         for bundle in self.bundles.values():
             # Its ring, of which there are more only where AF_XDP is not used, and what
-            # LACP hears by.
+            # LACP and watches hear by.
             ours = 1 + (bundle.lacp is not None)
+            watching = bundle.watching
+            probing = {} if watching is None else watching.descriptors()
             for port in bundle.shape.ports:
-                sniffed = heard[""] > 0 or heard[port.link.name] > ours
+                heard_by_us = ours + (port.slot in probing)
+                sniffed = heard[""] > 0 or heard[port.link.name] > heard_by_us
                 self._choose_transmit(
                     bundle, port.slot, port.link.ifindex, sniffed=sniffed
                 )

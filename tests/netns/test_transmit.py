@@ -203,6 +203,28 @@ def test_what_lacp_hears_by_is_no_sniffer() -> None:
             steer.await_xdp("p0")
 
 
+def test_what_a_watch_hears_by_is_no_sniffer() -> None:
+    """And who does sniff is noticed beside it."""
+    with Lab() as lab:
+        watch = ("--watch", "bfd,interval_ms=1000,missed_max=200")
+        pair = Pair(lab, cables=1, proto="failover", options=watch)
+        with closing(Steer(pair.a.laggd)) as steer:  # also when it is skipped
+            wait_until(lambda: is_watched(steer), DEADLINE_S, "the session is up")
+            with Capture(pair.a.host, "p0", outgoing=True):
+                wait_until(
+                    lambda: steer.transmits("p0") == ["packet"],
+                    DEADLINE_S,
+                    "it is noticed",
+                )
+            steer.await_xdp("p0")
+
+
+def is_watched(steer: Steer) -> bool:
+    """Whether all that its ports' watches find is good."""
+    ports = steer.record()["ports"]
+    return {w["state"] for port in ports for w in port["watch"]} == {"up"}
+
+
 def test_laggd_told_to_do_without_sends_all_by_the_packet_socket() -> None:
     with Lab() as lab:
         pair = Pair(lab, cables=1, laggd=("--no-xdp",))
