@@ -96,6 +96,7 @@ SOLE_IMPORTERS = {
     "pyroute2": ("kernel.netlink",),
     "cffi": ("kernel.native", "kernel.lowered"),
     "lagg._native": ("kernel.native", "kernel.lowered", "forwarder.wire"),
+    "yaml": ("cli.importing.yaml_document",),
 }
 
 # Effects, clocks and chance: nothing of the kind in modules of values.

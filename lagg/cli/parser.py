@@ -138,8 +138,9 @@ def _import_words(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="rc.conf, /etc/network/interfaces, ifcfg files, modprobe.d, teamd's JSON,"
-        " networkd's files, NetworkManager's keyfiles, /proc/net/bonding/NAME, what"
-        " ovs-vsctl shows and lists, scripts of ip, sysrc or ifconfig",
+        " networkd's files, netplan's YAML, NetworkManager's keyfiles,"
+        " /proc/net/bonding/NAME, what ovs-vsctl shows and lists, scripts of ip, sysrc"
+        " or ifconfig",
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lagg import cli
 from lagg.cli.ifconfig_elsewhere import ELSEWHERE
 from lagg.cli.importing import converted, ifcfg, keyfile, linux, ovs, procfs
+from lagg.cli.importing.netplan import PARAMETERS
 from lagg.cli.importing.networkd import BOND as NETWORKD_KEYS
 from lagg.cli.importing.text import Source
 from lagg.cli.importing.writer import LEFT_TITLE
@@ -84,6 +85,8 @@ def is_told(file: Source, at: int, left: str) -> bool:
         return any(each in left for each in told)
     if file.name.endswith(".txt") and is_of_a_port_told(file, at, left):
         return True
+    if file.name.endswith(".yaml"):
+        return re.search(rf"\b{netplan_path(file, at)}[:,]", left) is not None
     names = re.findall(r"(?:^|[\s;])(\w+)\+?=", "\n".join([*lines[:-1], line]))
     of_name = bool(names) and re.search(rf"\b{names[-1]}\b", left) is not None
     of_file = re.search(rf"{file.name}[:,]", left) is not None
@@ -115,6 +118,15 @@ def is_of_a_port_told(file: Source, at: int, left: str) -> bool:
     last = min([s for s in starts if s > at] or [len(file.text)])
     names = re.findall(r"(?m)^(?:name +:|_uuid +:|Port) (\S+)", file.text[first:last])
     return any(re.search(f" {name}[,:]", left) for name in names)
+
+
+def netplan_path(file: Source, at: int) -> str:
+    """The section and the ID of the entry that a word is in."""
+    text = (
+        file.text[:at] + line_at(file.text, at)[at - file.text.rfind("\n", 0, at) - 1 :]
+    )
+    levels = (re.findall(rf"(?m)^ {{{indent}}}(\w[^:]*):", text) for indent in (2, 4))
+    return ".".join(names[-1] for names in levels if names)
 
 
 def is_harmless(file: Source, at: int) -> bool:
@@ -203,7 +215,7 @@ def keyed(*keys: str) -> st.SearchStrategy[list[tuple[str, str]]]:
 @st.composite
 def generated(draw: st.DrawFn) -> tuple[Source, int]:
     """A file of any kind whose values are nonces, and how many they are."""
-    kinds = (an_interfaces, a_script, an_rc_conf, a_team, an_ifcfg, a_netdev)
+    kinds = an_interfaces, a_script, an_rc_conf, a_team, an_ifcfg, a_netdev, a_netplan
     return draw(draw(st.sampled_from(kinds))())
 
 
@@ -282,6 +294,22 @@ def a_netdev() -> st.SearchStrategy[tuple[Source, int]]:
         return Source("bond0.netdev", head + lines), len(found)
 
     return keyed(*NETWORKD_KEYS, "Anything").map(file)
+
+
+def a_netplan() -> st.SearchStrategy[tuple[Source, int]]:
+    head = "network:\n  bonds:\n    bond0:\n      parameters:\n"
+
+    def file(keys: list[str]) -> tuple[Source, int]:
+        pairs = zip(keys, nonces(len(keys)), strict=True)
+        lines = (f"        {key}: {netplan_value(key, word)}\n" for key, word in pairs)
+        return Source("a.yaml", head + "".join(lines)), len(keys)
+
+    keys = st.sampled_from([*PARAMETERS, "anything"])
+    return st.lists(keys, min_size=1, unique=True).map(file)
+
+
+def netplan_value(key: str, word: str) -> str:
+    return f"[{word}]" if key == "arp-ip-targets" else word
 
 
 @settings(max_examples=300)

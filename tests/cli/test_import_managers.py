@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`import` of what network managers and switches say, each in its own words."""
 
+import sys
 import tomllib
 from typing import Any
 
 import pytest
 
 from lagg.cli.importing import converted
+from lagg.cli.importing.netplan import time_ms
 from lagg.cli.importing.networkd import milliseconds
 from lagg.cli.importing.text import Source
+from lagg.cli.output import UsageError
 from tests.cli.imported import sources
 
 
@@ -111,6 +114,109 @@ def test_a_port_without_a_name_and_one_of_no_bond_here_are_told() -> None:
     assert lagg["ports"] == []
     assert "# b.nmconnection: which interface that is, it does not say: name it" in toml
     assert "# c.nmconnection: a port of bond9, of which there is no file" in toml
+
+
+# ---- netplan -----------------------------------------------------------------------
+
+BONDS = "network:\n  bonds:\n    bond0: {interfaces: [up, eth1]}\n"
+
+
+def ethernet(settings: str) -> str:
+    return f"{BONDS}  ethernets:\n    up: {settings}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [("100", "100"), ("1s", "1000"), ("1.5", "1500"), ("0.2s", "200"), ("soon", None)],
+)
+def test_a_bare_whole_number_of_netplan_s_is_in_milliseconds(
+    value: str, found: str | None
+) -> None:
+    assert time_ms(value) == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "ports"),
+    [
+        ("{}", ["up", "eth1"]),
+        ("{set-name: lan0}", ["up", "eth1"]),  # which netplan heeds with match alone
+        ("{match: {name: eno7}}", ["eno7", "eth1"]),
+        ("{match: {driver: ixgbe}, set-name: lan0}", ["lan0", "eth1"]),
+        ("{match: {name: eno*}, set-name: lan0}", ["lan0", "eth1"]),
+        ("{match: {name: eno*}}", ["eth1"]),
+        ("{match: {macaddress: '02:00:5e:00:53:01'}}", ["eth1"]),
+        ("{match: {}}", ["eth1"]),
+    ],
+)
+def test_an_id_is_the_interface_that_its_match_leaves(
+    settings: str, ports: list[str]
+) -> None:
+    lagg, toml = imported(("a.yaml", ethernet(settings)))
+    assert lagg["ports"] == ports
+    is_told = "# interfaces up: which interface that is, is not known here" in toml
+    assert is_told is (ports == ["eth1"])
+
+
+def test_a_primary_is_the_interface_of_its_id() -> None:
+    text = ethernet("{match: {driver: ixgbe}, set-name: lan0}")
+    more = "network: {bonds: {bond0: {parameters: {mode: active-backup, primary: up}}}}"
+    lagg, _ = imported(("a.yaml", text), ("b.yaml", more))
+    assert lagg["primary"] == "lan0"
+    _, toml = imported(("a.yaml", ethernet("{match: {driver: x}}")), ("b.yaml", more))
+    assert "# parameters.primary=up: which interface that is, is not known" in toml
+
+
+def test_files_add_up_by_their_names_wherever_they_are() -> None:
+    later = "network: {bonds: {bond0: {interfaces: [eth2, eth1], mtu: 9000}}}\n"
+    lagg, toml = imported(
+        ("etc/netplan/90-local.yaml", later),
+        ("lib/netplan/10-first.yaml", BONDS),
+        ("run/netplan/50-mtu.yaml", "network: {bonds: {bond0: {mtu: 1400}}}\n"),
+    )
+    assert (lagg["ports"], lagg["mtu"]) == (["up", "eth1", "eth2"], 9000)
+    assert "# bonds.bond0.mtu=1400: what a later file says rules" in toml
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{renderer: NetworkManager, bonds: {bond0: {dhcp4: yes}}}",
+        "{bonds: {renderer: NetworkManager, bond0: {dhcp4: yes}}}",
+        "{renderer: networkd, bonds: {bond0: {dhcp4: yes, renderer: NetworkManager}}}",
+    ],
+)
+def test_where_a_bond_s_addresses_go_its_renderer_says(text: str) -> None:
+    _, toml = imported(("a.yaml", f"network: {text}\n"))
+    assert "# dhcp4=yes: goes to a connection of type tun, mode tap, for bond0" in toml
+    _, toml = imported(
+        ("a.yaml", f"network: {text.replace('NetworkManager', 'networkd')}")
+    )
+    assert "# dhcp4=yes: goes to ethernets.bond0\n" in toml
+
+
+def test_a_vlan_and_a_bridge_of_netplan_s_are_told_as_commands() -> None:
+    toml = converted(sources("netplan"))
+    assert "ip link add link bond0 name storage type vlan id 41" in toml
+    assert "ip link add br0 type bridge; ip link set bond0 master br0" in toml
+
+
+def test_json_is_yaml() -> None:
+    lagg, _ = imported(("a.json", '{"network": {"bonds": {"bond0": {"mtu": 1400}}}}'))
+    assert lagg["mtu"] == 1400
+
+
+def test_a_script_s_netplan_is_read() -> None:
+    script = f"cat > /etc/netplan/a.yaml <<END\n{BONDS}END\nnetplan apply\n"
+    lagg, _ = imported(("install.sh", script))
+    assert lagg["ports"] == ["up", "eth1"]
+
+
+def test_without_pyyaml_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    remedy = r"a.yaml: YAML needs PyYAML: pip install 'laggd\[netplan\]', or Debian's"
+    with pytest.raises(UsageError, match=remedy):
+        imported(("a.yaml", BONDS))
+    assert imported(("bond0.netdev", NETDEV))  # which needs none
 
 
 # ---- the bond that runs ------------------------------------------------------------

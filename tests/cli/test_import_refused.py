@@ -33,7 +33,10 @@ NOT_OURS = {
     "JSON that does not end": ("{", "none of modprobe.d, teamd's JSON"),
     "JSON of another program": ('{"PORTCHANNEL": {"Po1": {}}}', "none of modprobe.d"),
     "JSON that is too deep": ("[" * 100000, "not understood: too deep"),
-    "netplan": ("network:\n  bonds:\n    bond0: {}\n", "none of modprobe.d"),
+    "netplan without a bond": (
+        "network: {version: 2}\n",
+        "no bond, team or lagg is in there",
+    ),
     "networkd without a bond": (
         "[NetDev]\nName=br0\nKind=bridge\n",
         "no bond, team or lagg is in there",
@@ -97,6 +100,64 @@ NOT_OURS = {
         "not understood: more than 100000 commands",
     ),
 }
+
+
+HEAD = "network:\n  bonds:\n"
+MULTIPLIED = "x0: &x0 [a, a, a, a, a, a, a, a, a]\n" + "".join(
+    f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 9)}]\n" for n in range(9)
+)
+NOT_NETPLAN = {
+    "a tab": (
+        f"{HEAD}\t\tbond0: {{}}\n",
+        "file line 3: a tab: YAML is indented with blanks alone",
+    ),
+    "a key that comes twice": (
+        f"{HEAD}    bond0:\n      mtu: 1400\n      mtu: 1500\n",
+        "file line 5: the key mtu comes twice",
+    ),
+    "two documents": (
+        f"{HEAD}    bond0: {{}}\n---\nnetwork: {{}}\n",
+        "file line 4: no YAML: expected a single document in the stream, but found",
+    ),
+    "a bracket that is not closed": (
+        "network: {bonds: {bond0: {}\n",
+        "file line 2: no YAML: while parsing a flow mapping, expected ',' or '}'",
+    ),
+    "an anchor that is not there": (f"{HEAD}    bond0: *a\n", "found undefined alias"),
+    "aliases that multiply": (
+        f"{MULTIPLIED}{HEAD}    bond0: {{}}\n",
+        "file: more than 10000 values",
+    ),
+    "a long word that aliases multiply": (
+        f"x: &x {'a' * 90_000}\ny: [{'*x, ' * 9000}]\n{HEAD}    bond0: {{}}\n",
+        "file: more than 10000 values",
+    ),
+    "an alias in itself": ("network: &a\n  bonds: *a\n  b: [*a]\n", "too deep"),
+    "brackets in brackets": (f"network: {'[' * 5000}\n", "not understood: too deep"),
+    "more than is read": (
+        f"{HEAD}    bond0: {{}}\n" + "# and more\n" * 20_000,
+        "file: more than 131072 characters",
+    ),
+    "a control character": (f"{HEAD}    bond0: \0\n", "file: no YAML: "),
+    "a character that is none": (f'{HEAD}    "\\UFFFFFFFF": {{}}\n', "file: no YAML: "),
+    "half a character": (f'{HEAD}    "\\uD800": {{}}\n', "no lagg can have this name"),
+    "a key that is a list": (
+        f"{HEAD}    ? [a]\n    : b\n",
+        "line 3: a key is one word",
+    ),
+    "a merge": (f"{HEAD}    <<: {{}}\n", "file line 3: a key is one word here"),
+    "bonds in a list": ("network:\n  bonds: [a, b]\n", "bonds: [a, b] is no mapping"),
+    "a bond that is a word": (f"{HEAD}    bond0: yes\n", "bonds.bond0: yes is no ma"),
+    "ports that are a word": (
+        f"{HEAD}    bond0: {{interfaces: eth0}}\n",
+        "bonds.bond0.interfaces: eth0 is no list of words",
+    ),
+    "an entry of two sections": (
+        f"{HEAD}    bond0: {{}}\n  vlans: {{bond0: {{}}}}\n",
+        "vlans.bond0: is bonds.bond0 already",
+    ),
+}
+NOT_OURS |= {f"netplan with {name}": each for name, each in NOT_NETPLAN.items()}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from lagg.cli.importing import (
     interfaces,
     keyfile,
     modprobe,
+    netplan,
     networkd,
     ovs,
     procfs,
@@ -133,6 +134,7 @@ def _is_interfaces(source: Source) -> bool:
 
 _HAS_STANZA = _has(r"(?:iface|auto|allow-\w+)[ \t]+\S")
 _MODPROBE = r"options[ \t]+bond\w*[ \t]|alias[ \t]+\S+[ \t]+bonding\b"
+_NETPLAN = r"""\{?[ \t]*["']?network["']?[ \t]*:"""
 _RC_CONF = r"(?:cloned_interfaces|ifconfig_\w+|create_args_\w+)\+?="
 
 _KINDS = (
@@ -140,6 +142,7 @@ _KINDS = (
     _Kind("teamd's JSON", team.is_file_of_team, team.read),
     _Kind("/etc/network/interfaces", _is_interfaces, interfaces.read),
     _Kind("scripts of ip, sysrc or ifconfig", script.is_script, script.read),
+    _Kind("netplan's YAML", _has(_NETPLAN), netplan.read),
     _Kind("rc.conf", _has(_RC_CONF), rc_conf.read),
     _Kind("ifcfg files", _is_ifcfg, ifcfg.read),
     _Kind("ovs-vsctl's show and list", ovs.is_ovs, ovs.read),

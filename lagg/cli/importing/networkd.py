@@ -63,7 +63,8 @@ def milliseconds(value: str) -> str | None:
     return str(total // 1000) if value else None
 
 
-def _seconds(value: str) -> str | None:
+def seconds(value: str) -> str | None:
+    """A time span of systemd.time(7) in whole seconds; None when it is none."""
     found = milliseconds(value)
     return None if found is None else str(int(found) // 1000)
 
@@ -90,7 +91,7 @@ BOND: dict[str, tuple[str, Callable[[str], str | None]]] = {
     "PeerNotifyDelaySec": ("peer_notif_delay", milliseconds),
     "UpDelaySec": ("updelay", milliseconds),
     "DownDelaySec": ("downdelay", milliseconds),
-    "LearnPacketIntervalSec": ("lp_interval", _seconds),
+    "LearnPacketIntervalSec": ("lp_interval", seconds),
     "AdSelect": ("ad_select", _word),
     "AdActorSystemPriority": ("ad_actor_sys_prio", _word),
     "AdUserPortKey": ("ad_user_port_key", _word),
@@ -238,7 +239,7 @@ def _add_network(draft: Draft, unit: Unit) -> None:
 
 def _add_ports(bond: Bond, unit: Unit) -> None:
     """The .network of one port or several."""
-    ports = [name for name in _names(unit) if not _is_pattern(name)]
+    ports = [name for name in _names(unit) if not is_pattern(name)]
     for port in ports:
         bond.draft.add_port(port)
     for name in _names(unit):
@@ -249,8 +250,8 @@ def _add_ports(bond: Bond, unit: Unit) -> None:
     bond.draft.note(f"{unit.name}: [Network] Bond=", "is to go: laggd has the port")
 
 
-def _is_pattern(name: str) -> bool:
-    """A glob, or one that all others match."""
+def is_pattern(name: str) -> bool:
+    """A glob, or what all but some names match: no name of an interface."""
     return any(character in name for character in "*?[!")
 
 
