@@ -96,6 +96,7 @@ SOLE_IMPORTERS = {
     "pyroute2": ("kernel.netlink",),
     "cffi": ("kernel.native", "kernel.lowered"),
     "lagg._native": ("kernel.native", "kernel.lowered", "forwarder.wire"),
+    "tomlkit": ("cli.comments",),
     "yaml": ("cli.importing.yaml_document",),
 }
 

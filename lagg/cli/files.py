@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lagg.cli.comments import kept
 from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, REFUSED, complain, say, say_file, say_refusal
 from lagg.config.files import ConfigError, load
@@ -57,12 +58,21 @@ def save(arguments: argparse.Namespace) -> int:
     with laggd_of(arguments) as laggd:
         toml: str = laggd.call("Save")["toml"]
     if arguments.file is not None:
-        _write(Path(arguments.file), toml)
+        path = Path(arguments.file)
+        _write(path, kept(_text_at(path), toml))
     elif arguments.json:
         say(json.dumps({"toml": toml}))
     else:
         say_file(toml.removesuffix("\n"))
     return DONE
+
+
+def _text_at(path: Path) -> str:
+    """What is in a file that is to be replaced; empty where none can be read."""
+    try:
+        return path.read_text() if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _write(path: Path, text: str) -> None:

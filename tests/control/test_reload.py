@@ -124,6 +124,14 @@ def test_what_is_saved_checks_and_changes_nothing(world: World, tmp_path: Path) 
     ]
 
 
+def test_a_save_leaves_what_an_operator_wrote_beside(world: World) -> None:
+    world.file.write_text("# mine\n[[lagg]]\nname = 'lagg0' # the core\nmtu = 1400\n")
+    world.call("Create", name="lagg0", mtu=9000)
+    assert laggctl(world, "save", str(world.file)).returncode == 0
+    saved = world.file.read_text()
+    assert saved.startswith("# mine\n[[lagg]]\nname = 'lagg0' # the core\nmtu = 9000\n")
+
+
 def test_a_place_where_nothing_can_be_saved_is_one_line(world: World) -> None:
     done = laggctl(world, "save", "/nowhere/laggd.toml")
     assert done.returncode == 1
