@@ -22,13 +22,13 @@ def kept(old: str, new: str) -> str:
     """The configuration `new` in the layout of `old`, comments and all.
 
     `new` itself where there is nothing to keep, where `old` is no configuration or too
-    long, and without tomlkit.
+    long, and without tomlkit, or one that can read it.
     """
     if "#" not in old or len(old) > _CHARS_MAX or _laggs(old) is None:
         return new
     try:
         text = _amended(old, tomllib.loads(new).get("lagg", []))
-    except ImportError:
+    except (ImportError, ValueError):  # ValueError: of what tomlkit does not read
         return new
     return text if _laggs(text) == _laggs(new) else new
 
