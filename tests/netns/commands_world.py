@@ -257,7 +257,7 @@ class World:
         return any(usable_soon for each in addresses for *_, usable_soon in each)
 
     def _hears(self) -> bool:
-        """Whether the ports listen to all groups of their lagg: laggd looks for them."""
+        """Whether the ports listen to all groups of their lagg, as laggd sees to."""
         return all(
             self.groups(lagg["name"]) <= self.groups(port["name"])
             for lagg in self.laggs()
