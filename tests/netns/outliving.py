@@ -163,19 +163,18 @@ class Outliving(Steered):
             "another forwarder has the place",
         )
 
-    def held(self) -> list[tuple[int, int]]:
-        """Descriptors, and mappings of sockets and memfds, of laggd and forwarder."""
+    def held(self) -> tuple[int, ...]:
+        """Of laggd, and of the forwarder: descriptors, mappings of sockets and memfds.
+
+        Then what the forwarder has for itself, in KiB: heap, stacks, data of libraries.
+        """
         found = []
         for pid in (self.pair.a.laggd.pid, self.forwarder):
             lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
             mapped = [line for line in lines if "socket:" in line or "memfd:" in line]
-            found.append((len(os.listdir(f"/proc/{pid}/fd")), len(mapped)))
-        return found
-
-    def forwarder_kib(self) -> int:
-        """What the forwarder has for itself: heap, stacks, data of libraries."""
+            found += [len(os.listdir(f"/proc/{pid}/fd")), len(mapped)]
         status = Path(f"/proc/{self.forwarder}/status").read_text()
-        return int(status.partition("\nVmData:")[2].split()[0])
+        return *found, int(status.partition("\nVmData:")[2].split()[0])
 
     def passed(self, frames: int) -> None:
         """Until so many more have left and come by a's lagg0, which counts copies."""
