@@ -164,9 +164,9 @@ class Outliving(Steered):
         )
 
     def held(self) -> tuple[int, ...]:
-        """Of laggd, and of the forwarder: descriptors, mappings of sockets and memfds.
+        """Descriptors, and mappings of sockets and memfds, of laggd and the forwarder.
 
-        Then what the forwarder has for itself, in KiB: heap, stacks, data of libraries.
+        Last, what the forwarder has for itself, in KiB: heap, stacks, libraries' data.
         """
         found = []
         for pid in (self.pair.a.laggd.pid, self.forwarder):
