@@ -13,8 +13,13 @@ from typing import NamedTuple
 from lagg.cli.importing import above
 from lagg.cli.importing.bonding import NO_EQUIVALENT, Bond, Bonds
 from lagg.cli.importing.draft import Drafts
-from lagg.cli.importing.ini import switch
-from lagg.cli.importing.networkd import is_pattern, milliseconds, seconds
+from lagg.cli.importing.networkd import (
+    digit,
+    given,
+    is_pattern,
+    milliseconds,
+    seconds,
+)
 from lagg.cli.importing.text import Source, whole
 from lagg.cli.importing.yaml_document import (
     Table,
@@ -149,39 +154,30 @@ def time_ms(value: str) -> str | None:
     return milliseconds(value if whole(value) is None else f"{value}ms")
 
 
-def _word(value: str) -> str | None:
-    return value or None
-
-
-def _switch(value: str) -> str | None:
-    found = switch(value)
-    return None if found is None else str(int(found))
-
-
 PARAMETERS: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "mode": ("mode", _word),
-    "lacp-rate": ("lacp_rate", _word),
+    "mode": ("mode", given),
+    "lacp-rate": ("lacp_rate", given),
     "mii-monitor-interval": ("miimon", time_ms),
-    "min-links": ("min_links", _word),
-    "transmit-hash-policy": ("xmit_hash_policy", _word),
-    "ad-select": ("ad_select", _word),
-    "all-members-active": ("all_slaves_active", _switch),
-    "all-slaves-active": ("all_slaves_active", _switch),
+    "min-links": ("min_links", given),
+    "transmit-hash-policy": ("xmit_hash_policy", given),
+    "ad-select": ("ad_select", given),
+    "all-members-active": ("all_slaves_active", digit),
+    "all-slaves-active": ("all_slaves_active", digit),
     "arp-interval": ("arp_interval", time_ms),
-    "arp-ip-targets": ("arp_ip_target", _word),
-    "arp-validate": ("arp_validate", _word),
-    "arp-all-targets": ("arp_all_targets", _word),
+    "arp-ip-targets": ("arp_ip_target", given),
+    "arp-validate": ("arp_validate", given),
+    "arp-all-targets": ("arp_all_targets", given),
     "up-delay": ("updelay", time_ms),
     "down-delay": ("downdelay", time_ms),
-    "fail-over-mac-policy": ("fail_over_mac", _word),
-    "gratuitous-arp": ("num_grat_arp", _word),
-    "gratuitious-arp": ("num_grat_arp", _word),  # netplan's own slip, which it keeps
-    "packets-per-member": ("packets_per_slave", _word),
-    "packets-per-slave": ("packets_per_slave", _word),
-    "primary-reselect-policy": ("primary_reselect", _word),
-    "resend-igmp": ("resend_igmp", _word),
+    "fail-over-mac-policy": ("fail_over_mac", given),
+    "gratuitous-arp": ("num_grat_arp", given),
+    "gratuitious-arp": ("num_grat_arp", given),  # netplan's own slip, which it keeps
+    "packets-per-member": ("packets_per_slave", given),
+    "packets-per-slave": ("packets_per_slave", given),
+    "primary-reselect-policy": ("primary_reselect", given),
+    "resend-igmp": ("resend_igmp", given),
     "learn-packet-interval": ("lp_interval", seconds),
-    "primary": ("primary", _word),
+    "primary": ("primary", given),
 }
 """Bonding's own option for each parameter, and how its value becomes one."""
 

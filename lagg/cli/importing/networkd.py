@@ -74,41 +74,43 @@ def _bytes(value: str) -> int | None:
     return int(found[1]) * _BYTES[found[2]] if found else None
 
 
-def _word(value: str) -> str | None:
+def given(value: str) -> str | None:
+    """Any value but none at all."""
     return value or None
 
 
-def _switch(value: str) -> str | None:
+def digit(value: str) -> str | None:
+    """Yes as "1" and no as "0", bonding's words; None for a word that is neither."""
     found = switch(value)
     return None if found is None else str(int(found))
 
 
 BOND: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "Mode": ("mode", _word),
-    "TransmitHashPolicy": ("xmit_hash_policy", _word),
-    "LACPTransmitRate": ("lacp_rate", _word),
+    "Mode": ("mode", given),
+    "TransmitHashPolicy": ("xmit_hash_policy", given),
+    "LACPTransmitRate": ("lacp_rate", given),
     "MIIMonitorSec": ("miimon", milliseconds),
     "PeerNotifyDelaySec": ("peer_notif_delay", milliseconds),
     "UpDelaySec": ("updelay", milliseconds),
     "DownDelaySec": ("downdelay", milliseconds),
     "LearnPacketIntervalSec": ("lp_interval", seconds),
-    "AdSelect": ("ad_select", _word),
-    "AdActorSystemPriority": ("ad_actor_sys_prio", _word),
-    "AdUserPortKey": ("ad_user_port_key", _word),
-    "AdActorSystem": ("ad_actor_system", _word),
-    "FailOverMACPolicy": ("fail_over_mac", _word),
-    "ARPValidate": ("arp_validate", _word),
+    "AdSelect": ("ad_select", given),
+    "AdActorSystemPriority": ("ad_actor_sys_prio", given),
+    "AdUserPortKey": ("ad_user_port_key", given),
+    "AdActorSystem": ("ad_actor_system", given),
+    "FailOverMACPolicy": ("fail_over_mac", given),
+    "ARPValidate": ("arp_validate", given),
     "ARPIntervalSec": ("arp_interval", milliseconds),
-    "ARPIPTargets": ("arp_ip_target", _word),
-    "ARPAllTargets": ("arp_all_targets", _word),
-    "ARPMissedMax": ("arp_missed_max", _word),
-    "PrimaryReselectPolicy": ("primary_reselect", _word),
-    "ResendIGMP": ("resend_igmp", _word),
-    "PacketsPerSlave": ("packets_per_slave", _word),
-    "GratuitousARP": ("num_grat_arp", _word),
-    "AllSlavesActive": ("all_slaves_active", _switch),
-    "DynamicTransmitLoadBalancing": ("tlb_dynamic_lb", _switch),
-    "MinLinks": ("min_links", _word),
+    "ARPIPTargets": ("arp_ip_target", given),
+    "ARPAllTargets": ("arp_all_targets", given),
+    "ARPMissedMax": ("arp_missed_max", given),
+    "PrimaryReselectPolicy": ("primary_reselect", given),
+    "ResendIGMP": ("resend_igmp", given),
+    "PacketsPerSlave": ("packets_per_slave", given),
+    "GratuitousARP": ("num_grat_arp", given),
+    "AllSlavesActive": ("all_slaves_active", digit),
+    "DynamicTransmitLoadBalancing": ("tlb_dynamic_lb", digit),
+    "MinLinks": ("min_links", given),
 }
 """Bonding's own option for each key of [Bond], and how its value becomes one."""
 
