@@ -334,8 +334,12 @@ def test_a_session_hears_its_own_port_alone_and_says_when_it_ends() -> None:
     run(work)
 
 
-def session_up(lagg: Lagg) -> ControlPacket:
-    """Has the partner of the first port be up with us; what it says."""
+async def with_a_session() -> tuple[Lagg, ControlPacket]:
+    """A lagg whose first port's session is up, and what the partner says in it."""
+    lagg = Lagg(Proto.LOADBALANCE, LinkWatch(WatchKind.BFD, interval_ms=100))
+    lagg.far.cut.add(0)
+    lagg.attach(0)
+    await passes(0.05)
     ours = decode_control(lagg.far.frames[-1][-CONTROL_BYTES:])
     assert isinstance(ours, ControlPacket)
     up = ControlPacket(
@@ -343,17 +347,13 @@ def session_up(lagg: Lagg) -> ControlPacket:
     )
     for state in (SessionState.INIT, SessionState.UP):
         lagg.far.wires[0].deliver(SEAL.seal(replace(up, state=state)))
-    return up
+    await passes(0.01)
+    return lagg, up
 
 
 def test_a_session_goes_on_at_another_pace_by_a_poll() -> None:
     async def work() -> None:
-        lagg = Lagg(Proto.LOADBALANCE, LinkWatch(WatchKind.BFD, interval_ms=100))
-        lagg.far.cut.add(0)
-        lagg.attach(0)
-        await passes(0.05)
-        up = session_up(lagg)
-        await passes(0.01)
+        lagg, up = await with_a_session()
         lagg.far.wires[0].deliver(SEAL.seal(replace(up, final=True)))
         await passes(0.01)
         assert lagg.states() == [["up"]]
@@ -375,12 +375,7 @@ def test_a_session_goes_on_at_another_pace_by_a_poll() -> None:
 
 def test_what_a_session_says_while_nobody_is_here_is_told_once_it_is_another() -> None:
     async def work() -> None:
-        lagg = Lagg(Proto.LOADBALANCE, LinkWatch(WatchKind.BFD, interval_ms=100))
-        lagg.far.cut.add(0)
-        lagg.attach(0)
-        await passes(0.05)
-        up = session_up(lagg)
-        await passes(0.01)
+        lagg, up = await with_a_session()
         told: list[object] = []
         lagg.bundle.watch(lambda: told.append(lagg.watching.leases()), lambda: None)
         lagg.far.wires[0].deliver(SEAL.seal(replace(up, final=True)))
