@@ -64,6 +64,17 @@ class EventKind(Enum):
     EVENTS_LOST = "events-lost"
 
 
+WARNINGS = frozenset(
+    {
+        *(EventKind.LOST, EventKind.MAC_SHARED, EventKind.WORKER_STUCK),
+        *(EventKind.PORT_DEPARTED, EventKind.PORT_REFUSED, EventKind.PORT_WARNING),
+        *(EventKind.LATE, EventKind.ACTOR_CHURN, EventKind.PARTNER_CHURN),
+        *(EventKind.LOOP_BACK, EventKind.DUPLICATE, EventKind.HELD),
+    }
+)
+"""What an operator is to look at whenever it happens; of others it depends on what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
     """Who asked for a change over the control socket, as the kernel attests it."""
@@ -71,6 +82,12 @@ class Asker:
     uid: int
     pid: int  # 0: a process that this one cannot see
     program: str | None  # its name in ps(1); None when that cannot be read
+
+    def __str__(self) -> str:
+        """As "laggctl, pid 4711, uid 0"; what laggd could not see is left out."""
+        program = [self.program] if self.program else []
+        pid = [f"pid {self.pid}"] if self.pid else []
+        return ", ".join((*program, *pid, f"uid {self.uid}"))
 
 
 @dataclass(frozen=True, slots=True)

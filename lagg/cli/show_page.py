@@ -14,7 +14,7 @@ from lagg.option_row import Kind
 from lagg.options import OPTIONS
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.control.messages import AskerJson, EventJson
+    from lagg.control.messages import EventJson
     from lagg.records import (
         DaemonRecord,
         HalfRecord,
@@ -112,20 +112,15 @@ def _lasted(seconds: int) -> str:
 
 def event_line(event: EventJson, clock: str, paint: Paint) -> str:
     """A line of `monitor`; `clock` the time of day."""
+    from lagg.events import Asker  # here: no other page is to wait for it
+
     place = event["lagg"] or "laggd"
     if event["port"] is not None:
         place += f" port {event['port']}"
     details = f": {event['details']}" if event["details"] else ""
     why = f" ({event['cause']})" if event["cause"] else ""
-    who = f", by {_asker(event['by'])}" if event["by"] else ""
+    who = f", by {Asker(**event['by'])}" if event["by"] else ""
     return f"{clock} {paint(place, BOLD)} {event['event']}{details}{why}{who}"
-
-
-def _asker(by: AskerJson) -> str:
-    """As "laggctl, pid 4711, uid 0"; what laggd could not see is left out."""
-    program = [by["program"]] if by["program"] else []
-    pid = [f"pid {by['pid']}"] if by["pid"] else []
-    return ", ".join((*program, *pid, f"uid {by['uid']}"))
 
 
 def counter_part(lagg: LaggRecord) -> dict[str, object]:

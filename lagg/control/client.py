@@ -206,7 +206,10 @@ def _connected(path: str) -> socket.socket:
         connection.connect(path)
     except PermissionError as error:
         connection.close()
-        cause = "only root and the group of this socket may connect"
+        cause = (
+            "only root and the group of this socket may connect; who is to look only"
+            " does so by that of laggd --read-socket"
+        )
         raise LaggError(path, cause, errno.EACCES) from error
     except BlockingIOError as error:
         connection.close()

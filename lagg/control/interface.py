@@ -6,6 +6,7 @@ these to do it.  Knows no socket and no kernel.
 """
 
 import errno
+import logging
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -54,6 +55,8 @@ from lagg.plan.explain import Bucket, Explanation
 from lagg.plan.pins import Placed, Spot
 from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
 from lagg.tasks import asked
+
+_log = logging.getLogger(__name__)
 
 LOOK_MS = 1000
 """For how long a load is looked at."""
@@ -154,7 +157,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     """Link aggregation as FreeBSD's lagg(4), changed while traffic flows.
 
     Every change is done whole or not at all. Who may connect may read; root and
-    members of the socket's group may change.
+    members of the socket's group may change, unless the socket only reads.
     """
 
     errors = (Refused, BadConfiguration)
@@ -354,6 +357,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     @contextmanager
     def _change(self, thing: str) -> Iterator[None]:
         if self._deny is not None:
+            _log.warning("%s: a change was refused: %s", thing, self._deny)
             raise refusal(thing, self._deny, errno.EPERM)
         with _refusals(), asked(self._asker):
             yield

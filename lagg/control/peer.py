@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who is at the other end of the control socket, as the kernel attests it.
 
-Owns who may change things, and how a peer is called.  Knows no call and no lagg.
+Owns who may change things on which socket, and how a peer is called.  Knows no call
+and no lagg.
 """
 
 import grp
@@ -9,7 +10,9 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lagg.events import Asker
 
@@ -38,6 +41,26 @@ class Peer:
     def may_change(self, gid: int) -> bool:
         """Root, the daemon's own user, and members of the socket's group may."""
         return self.uid in (0, os.geteuid()) or gid in self.groups
+
+
+Denial = Callable[[Peer], str | None]
+"""Why a peer of a socket may change nothing, with the remedy; None: it may."""
+
+
+def of_members(gid: int) -> Denial:
+    """The rule of the control socket: may_change()."""
+
+    def denial(peer: Peer) -> str | None:
+        if peer.may_change(gid):
+            return None
+        return f"uid {peer.uid} is neither root nor in group {group_name(gid)}"
+
+    return denial
+
+
+def of_nobody(control: Path) -> Denial:
+    """The rule of a socket that only reads, beside the control socket."""
+    return lambda _: f"this socket only reads; changes are made at {control}"
 
 
 def peer_of(connection: socket.socket) -> Peer:

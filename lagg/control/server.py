@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The control socket of laggd, on which it serves org.laggd.Lagg.
+"""A socket of laggd, on which it serves org.laggd.Lagg.
 
 Owns how many clients there may be, and the end of each.  Knows no call: what a client
 may ask for is its LaggInterface's.
@@ -17,7 +17,7 @@ from asyncvarlink.serviceinterface import VarlinkServiceInterface
 import lagg
 from lagg.control.interface import LaggInterface, Operations, Reload
 from lagg.control.monitors import Monitors
-from lagg.control.peer import Peer, group_name, peer_of
+from lagg.control.peer import Denial, Peer, peer_of
 from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase
 from lagg.life import Life
 
@@ -25,8 +25,8 @@ CLIENTS_MAX = 64
 """Connections at a time.  A newcomer takes the place of the longest silent one."""
 
 DESCRIPTORS_SHARE = 4
-"""Clients may hold one in so many of the descriptors that laggd may have: its ports
-and laggs want the others."""
+"""Clients of a socket may hold one in so many of the descriptors that laggd may have:
+its ports and laggs want the others."""
 
 ACCEPT_TURNS = 4
 """Turns of the event loop from accept(2) until a client is read."""
@@ -49,17 +49,26 @@ class ControlServer:
     """Serves org.laggd.Lagg on a listening socket."""
 
     def __init__(
-        self, commands: Operations, gid: int, reload: Reload, life: Life
+        self, commands: Operations, denial: Denial, reload: Reload, life: Life
     ) -> None:
-        """Members of the group `gid` may change things."""
+        """`denial`: which clients may change nothing, and why."""
         self._reload = reload
         self._life = life
         self._commands = commands
-        self._gid = gid
+        self._denial = denial
         self._clients: dict[Connection, asyncio.Task[None]] = {}
         self._monitors = Monitors(clients_max)
         self._defaults: dict[str, object] = {}
         self._server: asyncio.Server | None = None
+
+    def beside(self, denial: Denial) -> "ControlServer":
+        """One that serves the same by another rule, and whose clients are its own.
+
+        However many of them there are, they take no place from those of this one.
+        """
+        other = ControlServer(self._commands, denial, self._reload, self._life)
+        other._defaults = self._defaults
+        return other
 
     async def start(self, listener: socket.socket) -> None:
         """Serves from now on; the socket is closed by close()."""
@@ -120,15 +129,11 @@ class ControlServer:
         return True
 
     def _registry_for(self, peer: Peer) -> VarlinkInterfaceRegistry:
-        deny = None
-        if not peer.may_change(self._gid):
-            group = group_name(self._gid)
-            deny = f"uid {peer.uid} is neither root nor in group {group}"
         registry = VarlinkInterfaceRegistry()
         registry.register_interface(
             LaggInterface(
                 self._commands,
-                deny,
+                self._denial(peer),
                 peer.asker,
                 self._monitors,
                 self._reload,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where clients find laggd: its control socket.
+"""Where clients find laggd: its control socket, and one that only reads.
 
-Owns that one laggd listens at a path, that another one can take its place there in one
-step, and what is left of those that died.  Knows nobody who connects.
+Owns who may connect, that one laggd listens at a path, that another one can take its
+place there in one step, and what is left of those that died.  Knows nobody who
+connects.
 """
 
 import errno
@@ -17,7 +18,9 @@ from pathlib import Path
 from lagg.control.server import BACKLOG
 from lagg.errors import LaggError
 
-SOCKET_MODE = 0o660
+MEMBERS = 0o660
+EVERYBODY = 0o666
+"""Modes of a socket: who may connect to it."""
 
 
 @dataclass(slots=True)
@@ -36,17 +39,20 @@ class Door:
 
 
 @contextmanager
-def claimed(path: Path, gid: int, *, beside: bool) -> Iterator[Door]:
-    """The one at `path`, for the group `gid`; its file goes with it.  LaggError.
+def claimed(
+    path: Path, gid: int, mode: int = MEMBERS, *, beside: bool
+) -> Iterator[Door]:
+    """The one at `path`, of the group `gid`; its file goes with it.  LaggError.
 
-    `beside`: another laggd may have that place until take_place().
+    `mode`: MEMBERS or EVERYBODY; `beside`: another laggd may have that place until
+    take_place().
     """
     at = path.with_name(f"{path.name}.{os.getpid()}") if beside else path
     try:
         _make_directory(path.parent)
         with _locked(path.parent):
             _remove_unplaced(path)
-            door = Door(_bound(at, gid), path, at)
+            door = Door(_bound(at, gid, mode), path, at)
     except OSError as error:
         raise LaggError.of_os(str(path), "cannot listen", error) from error
     try:
@@ -73,14 +79,14 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(held)
 
 
-def _bound(path: Path, gid: int) -> socket.socket:
+def _bound(path: Path, gid: int, mode: int) -> socket.socket:
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listener.bind(str(path))
         # Nobody can connect before listen(), so these two come in time.
         _give(path, gid)
-        path.chmod(SOCKET_MODE)
+        path.chmod(mode)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""laggd: the process.  Command line, logging, claims, signals, exit codes.
+"""laggd: the process.  Command line, claims, signals, exit codes.
 
 Owns the order of start and stop, and that there is one laggd for a socket and for a
 state directory.  Knows no kernel interface and no protocol: the operations do.
@@ -13,16 +13,15 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
     AbstractAsyncContextManager,
+    AbstractContextManager,
     AsyncExitStack,
     ExitStack,
     nullcontext,
-    suppress,
 )
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +31,10 @@ from pathlib import Path
 from lagg import __version__
 from lagg.config.files import ConfigError, load
 from lagg.control.interface import Operations
+from lagg.control.peer import of_members, of_nobody
 from lagg.control.server import ControlServer
-from lagg.daemon.door import Door, claimed
+from lagg.daemon.door import EVERYBODY, MEMBERS, Door, claimed
+from lagg.daemon.log import start_log
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
 from lagg.errors import LaggError, UnlikeError
@@ -85,14 +86,6 @@ MEANINGLESS_SIGNALS = (
 )
 """Ignored signals: their default would end the process and leave ports changed."""
 
-_JOURNAL_PRIORITY = {
-    logging.CRITICAL: 2,
-    logging.ERROR: 3,
-    logging.WARNING: 4,
-    logging.INFO: 6,
-    logging.DEBUG: 7,
-}
-
 OpenOperations = Callable[[Path], Awaitable[Operations]]
 
 _log = logging.getLogger("laggd")
@@ -104,6 +97,8 @@ class CommandLine:
 
     config: Path | None  # None: the default one, if it exists
     socket: Path
+    read_socket: Path | None  # beside it, for who may look and never change
+    read_gid: int | None  # None: everybody may look
     state_dir: Path
     gid: int
     log_level: str
@@ -123,17 +118,16 @@ def main(
     settings = _settings(words)
     for number in (signal.SIGHUP, *MEANINGLESS_SIGNALS):  # SIGHUP until it can reload
         signal.signal(number, signal.SIG_IGN)
-    _start_log(settings.log_level)
+    start_log(settings.log_level)
     try:
         files = Files.of(settings)
         if open_operations is None:
             privileges.require()
         with ExitStack() as claims:
-            door = claims.enter_context(
-                claimed(settings.socket, settings.gid, beside=settings.replace)
-            )
-            opener = open_operations or partial(_open_commands, settings, door)
-            asyncio.run(_serve(settings, files, door.listener, opener))
+            doors = [claims.enter_context(each) for each in _doors(settings)]
+            opener = open_operations or partial(_open_commands, settings, doors)
+            listeners = [door.listener for door in doors]
+            asyncio.run(_serve(settings, files, listeners, opener))
     except (ConfigError, privileges.MissingError, LaggError) as error:
         for line in str(error).splitlines():
             _log.error("%s", line)
@@ -149,6 +143,17 @@ def main(
     return DONE
 
 
+def _doors(settings: CommandLine) -> Iterator[AbstractContextManager[Door]]:
+    """The control socket, and the one that only reads where there is to be one."""
+    beside = settings.replace
+    yield claimed(settings.socket, settings.gid, beside=beside)
+    if (path := settings.read_socket) is not None:
+        gid, mode = settings.read_gid, MEMBERS
+        if gid is None:
+            gid, mode = settings.gid, EVERYBODY
+        yield claimed(path, gid, mode, beside=beside)
+
+
 def _exit_code(error: Exception) -> int:
     match error:
         case ConfigError():
@@ -161,7 +166,7 @@ def _exit_code(error: Exception) -> int:
 
 
 async def _open_commands(
-    settings: CommandLine, door: Door, state_dir: Path
+    settings: CommandLine, doors: Sequence[Door], state_dir: Path
 ) -> Operations:
     # Here, for its import brings the C part, which no test of this module needs.
     from lagg.operations.claim import Apart
@@ -170,11 +175,16 @@ async def _open_commands(
     # To look for garbage in what was loaded, then and ever, is a tenth of the start.
     gc.freeze()
     privileges.confine()  # now, for the socket may have had to be given to its group
-    how = Apart(settings.replace, door.take_place, settings.forwarder)
+    how = Apart(settings.replace, partial(_take_places, doors), settings.forwarder)
     apart = None if settings.inside else how
     commands = await Commands.open(state_dir, tuning=settings.tuning, apart=apart)
     gc.enable()  # now, for what is adopted stays as well
     return commands
+
+
+def _take_places(doors: Sequence[Door]) -> None:
+    for door in doors:
+        door.take_place()
 
 
 def _restrict_calls() -> None:
@@ -204,7 +214,7 @@ def _scraped(
 async def _serve(
     settings: CommandLine,
     files: "Files",
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     open_operations: OpenOperations,
 ) -> None:
     life = Life()
@@ -215,7 +225,9 @@ async def _serve(
     commands = await open_operations(settings.state_dir)
     life.succession = commands.succession
     reloader = Reloader(partial(_configured, settings.config), commands.reload, notify)
-    server = ControlServer(commands, settings.gid, reloader.reload, life)
+    denial = of_members(settings.gid)
+    server = ControlServer(commands, denial, reloader.reload, life)
+    servers = (server, server.beside(of_nobody(settings.socket)))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signal)
     leaving = Tasks()
     if not settings.inside:
@@ -223,7 +235,8 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(LEAVE_SIGNAL, leave)
     async with AsyncExitStack() as way_out:  # last first, each whatever another does
         way_out.push_async_callback(commands.close)
-        way_out.push_async_callback(server.close)
+        for each in servers:
+            way_out.push_async_callback(each.close)
         way_out.push_async_callback(reloader.close)
         way_out.push_async_callback(leaving.close)
         way_out.callback(notify, "STOPPING=1\nSTATUS=putting every port back")
@@ -233,7 +246,8 @@ async def _serve(
             reloader.note(files.refusal)
         else:
             await commands.reload(files.require())
-        await server.start(listener)
+        for each, listener in zip(servers, listeners, strict=False):  # one, or both
+            await each.start(listener)
         # What start-up made stays: to collect it takes longer than a failover may.
         gc.collect()
         gc.freeze()
@@ -289,36 +303,6 @@ def _configured(config: Path | None) -> tuple[LaggConfig, ...]:
     return load(config or Path(DEFAULT_CONFIG), required=config is not None)
 
 
-def _start_log(level: str) -> None:
-    # None: it was closed, and there is nobody to say anything to.
-    stream = logging.StreamHandler(sys.stderr) if sys.stderr else logging.NullHandler()
-    stream.setFormatter(_JournalFormatter() if _stderr_is_journal() else _PLAIN)
-    logging.basicConfig(level=level.upper(), handlers=[stream])
-    # It reports every poll at this level, and laggd's own debug log is wanted.
-    logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.root.level))
-
-
-_PLAIN = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-class _JournalFormatter(logging.Formatter):
-    """sd-daemon(3): a priority in front of each line; the journal has the time."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = _JOURNAL_PRIORITY.get(record.levelno, 6)
-        text = f"{record.name}: {super().format(record)}"
-        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
-
-
-def _stderr_is_journal() -> bool:
-    """systemd.exec(5): JOURNAL_STREAM holds while stderr is that very stream."""
-    with suppress(OSError):
-        stat = os.fstat(2)
-        named = os.environ.get("JOURNAL_STREAM")
-        return named == f"{stat.st_dev}:{stat.st_ino}"
-    return False
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Laggd's command line; its manual page is made from it."""
     parser = argparse.ArgumentParser(
@@ -356,6 +340,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="G",
         help="who may change things; laggd's own group by default",
     )
+    _add_reading(parser)
     _add_service(parser)
     levels = ("debug", "info", "warning", "error")
     parser.add_argument(
@@ -363,6 +348,21 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_tuning(parser)
     return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--read-socket",
+        type=Path,
+        metavar="PATH",
+        help="another socket, by which all is to be seen and nothing to be changed",
+    )
+    parser.add_argument(
+        "--read-group",
+        type=_gid,
+        metavar="G",
+        help="who may look by --read-socket; everybody by default",
+    )
 
 
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
@@ -397,11 +397,15 @@ def _settings(words: Sequence[str] | None) -> CommandLine:
     found = parser.parse_args(words)
     if found.replace and found.inside:
         parser.error("--replace: not with --inside, with which laggs end with laggd")
+    if found.read_group is not None and found.read_socket is None:
+        parser.error("--read-group: of which --read-socket?")
     if found.forwarder and found.inside:
         parser.error("--forwarder: not with --inside, with which there is none")
     return CommandLine(
         config=found.config,
         socket=Path(found.socket),
+        read_socket=found.read_socket,
+        read_gid=found.read_group,
         state_dir=found.state_dir,
         gid=found.group,
         log_level=found.log_level,

@@ -379,9 +379,7 @@ class KernelEvents:
 
     async def _lagg_lost(self, bundle: Bundle) -> None:
         moved = bundle.link.ifindex in self._moved
-        bundle.emit(
-            EventKind.LOST, _MOVED if moved else _DELETED, level=logging.WARNING
-        )
+        bundle.emit(EventKind.LOST, _MOVED if moved else _DELETED)
         await destroy(self._laggs, bundle.name)
 
     async def _look_at_lagg(self, bundle: Bundle, link: Link) -> None:

@@ -186,9 +186,7 @@ class Laggs:
             if other is not bundle and theirs.address == mac.address and mac.donor:
                 remedy = "give one of them another"
                 details = f"{bundle.name} has {mac.address} as well: {remedy}"
-                other.emit(
-                    EventKind.MAC_SHARED, details, mac.donor, level=logging.WARNING
-                )
+                other.emit(EventKind.MAC_SHARED, details, mac.donor)
 
     def ports_by_tap(self) -> dict[int, list[int]]:
         """The ifindexes of each lagg's ports by that of its own interface."""

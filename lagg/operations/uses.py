@@ -5,8 +5,6 @@ Owns that it is told when it begins and when it ends, and that a record says so 
 Nothing of it is undone: a port is deaf, and whoever meant otherwise should know.
 """
 
-import logging
-
 from lagg.events import EventKind
 from lagg.operations.laggs import Laggs
 from lagg.ports.eligible import uses
@@ -24,7 +22,7 @@ async def tell_uses(laggs: Laggs, bundle: Bundle, ifindex: int) -> None:
     bundle.note_warnings(port.slot, found)
     for words in found:
         if words not in port.warnings:
-            bundle.emit(EventKind.PORT_WARNING, words, link.name, logging.WARNING)
+            bundle.emit(EventKind.PORT_WARNING, words, link.name)
     for words in port.warnings:
         if words not in found:
             bundle.emit(EventKind.PORT_WARNING_OVER, words, link.name)

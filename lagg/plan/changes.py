@@ -142,7 +142,8 @@ def _link_news(old: Port, port: Port) -> Iterator[News]:
     if old.link.active != up:
         delay = "up_delay_ms" if up else "down_delay_ms"
         waits = f", waits for {delay}" if port.wait is not None else ""
-        yield News(EventKind.PORT_LINK, f"{'up' if up else 'down'}{waits}", name)
+        words = f"{'up' if up else 'down'}{waits}"
+        yield News(EventKind.PORT_LINK, words, name, warns=not up)
     elif old.active != port.active:
         yield News(EventKind.PORT_DELAY, "is used" if port.active else "is left", name)
 

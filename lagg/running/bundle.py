@@ -229,11 +229,12 @@ class Bundle:
         event: EventKind,
         details: str,
         port: str | None = None,
-        level: int = logging.INFO,
         cause: str | None = None,
+        *,
+        warns: bool = False,
     ) -> None:
         """Tells what happened, to the log and to everyone who monitors."""
-        self._chronicle.tell(self.name, event, details, port, level, cause)
+        self._chronicle.tell(self.name, event, details, port, cause, warns=warns)
 
     def count_balanced(self, buckets: int) -> None:
         """Counts buckets that have moved for their load."""
@@ -393,6 +394,7 @@ class Bundle:
             EventKind.LINK,
             "up" if up else f"down: {fresh.tx_drop.value}",
             cause=cause(before, self.shape),
+            warns=not up,
         )
 
     def _set_carrier(self, up: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lagg.events import Event, EventKind
+from lagg.events import WARNINGS, Event, EventKind
 from lagg.life import time_of_day
 from lagg.plan.changes import News, active_news, news, option_news
 from lagg.plan.history import LaggPast
@@ -39,14 +39,19 @@ class Chronicle:
         event: EventKind,
         details: str,
         port: str | None = None,
-        level: int = logging.INFO,
         cause: str | None = None,
+        *,
+        warns: bool = False,
     ) -> None:
-        """Tells what happened."""
+        """Tells what happened; `warns`: an operator is to look at it this time."""
         place = f"{lagg}: {port}" if port else lagg
-        log.log(level, "%s: %s: %s", place, event.value, details)
         now_ns, at = time.monotonic_ns(), time_of_day(time.time_ns())
-        self._emit(Event(lagg, port, event, details, now_ns, at, cause, by=asker()))
+        told = Event(lagg, port, event, details, now_ns, at, cause, by=asker())
+        level = logging.WARNING if warns or event in WARNINGS else logging.INFO
+        why = f" ({cause})" if cause else ""
+        words = "%s: %s: %s%s"
+        log.log(level, words, place, event.value, details, why, extra={"event": told})
+        self._emit(told)
 
     def tell_of(
         self, lagg: str, before: Shape, was: Plan, after: Shape, now: Plan
@@ -83,5 +88,7 @@ class Chronicle:
 
     def _tell_all(self, lagg: str, found: Iterable[News]) -> None:
         for each in found:
-            level = logging.WARNING if each.warns else logging.INFO
-            self.tell(lagg, each.event, each.details, each.port, level, each.cause)
+            self.tell(
+                *(lagg, each.event, each.details, each.port, each.cause),
+                warns=each.warns,
+            )

@@ -19,7 +19,9 @@ from typing import Any, Self, cast
 
 from lagg.config.diff import diff, report_lines
 from lagg.config.files import load
+from lagg.control.peer import of_members
 from lagg.control.server import ControlServer
+from lagg.daemon import journal
 from lagg.daemon.process import main
 from lagg.daemon.reloader import Reloader
 from lagg.errors import LaggError
@@ -331,7 +333,9 @@ class World:
         self.reloader = Reloader(
             lambda: load(self.file), self.commands.reload, self.told.append
         )
-        self.server = ControlServer(self.commands, gid, self.reloader.reload, Life())
+        self.server = ControlServer(
+            self.commands, of_members(gid), self.reloader.reload, Life()
+        )
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:
@@ -454,7 +458,12 @@ def open_files_count() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+JOURNAL = "TESTS_JOURNAL"
+"""The environment's word for where journald listens, for laggd as a program."""
+
+
 if __name__ == "__main__":
+    journal.SOCKET = os.environ.get(JOURNAL, "/nobody")
     sys.exit(main(open_operations=FakeCommands.open))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """laggd as a process: start, claims, signals, supervision, exit codes."""
 
+import errno
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control.world import DEADLINE_SECONDS, RawClient, wait_until
+from tests.control.world import DEADLINE_SECONDS, JOURNAL, RawClient, wait_until
 from tests.tree import ROOT
 
 pytestmark = pytest.mark.slow
@@ -150,8 +151,8 @@ def test_sighup_reads_the_configuration_again(place: Path, start: Start) -> None
     wait_until(lambda: laggs_of(place) == {"lagg0": "none"})
     laggd.terminate()
     said = ended(laggd)[1]
-    assert "INFO laggd: reload: lagg0: proto: failover -> none" in said
-    assert "INFO laggd: reload: lagg1: destroyed" in said
+    assert "INFO reload: lagg0: proto: failover -> none" in said
+    assert "INFO reload: lagg1: destroyed" in said
 
 
 def reload_told(supervisor: socket.socket, laggd: subprocess.Popen[str]) -> int:
@@ -191,7 +192,7 @@ def test_sighup_with_a_bad_configuration_changes_nothing_and_says_all(
     assert code == 0
     assert f"{path}: lagg1: mtu: 1 is not a whole number" in said
     assert f"{path}: lagg1: rr_limit: -1 is not a whole number" in said
-    assert "ERROR laggd: reload: nothing was changed" in said
+    assert "ERROR reload: nothing was changed" in said
     assert (place / "state/closed").read_text() == "lagg0"
 
 
@@ -214,6 +215,37 @@ def test_the_socket_is_for_its_group_and_its_directory_for_all(
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert path.stat().st_gid == os.getegid()
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+def test_who_may_look_only_has_a_socket_where_root_changes_nothing_either(
+    place: Path, start: Start
+) -> None:
+    look = place / "look"
+    laggd = started(place, start("--read-socket", str(look)))
+    assert [stat.S_IMODE((place / each).stat().st_mode) for each in ("s", "look")] == [
+        0o660,
+        0o666,
+    ]
+    with RawClient(str(look)) as client:
+        refused = client.call("Create", name="lagg0")
+        assert client.call("List") == {"parameters": {"laggs": []}}
+    assert refused["parameters"] == {
+        "thing": "lagg0",
+        "cause": f"this socket only reads; changes are made at {place / 's'}",
+        "errno": errno.EPERM,
+        "errno_name": "EPERM",
+    }
+    laggd.terminate()
+    assert ended(laggd)[0] == 0
+    assert not look.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+def test_who_may_look_may_be_a_group(place: Path, start: Start) -> None:
+    words = ("--read-socket", str(place / "look"), "--read-group", "daemon")
+    started(place, start(*words))
+    found = (place / "look").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, 1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
@@ -299,6 +331,7 @@ def test_a_lagg_that_cannot_be_made_undoes_the_start(place: Path, start: Start) 
     "words",
     [
         ["--what"],
+        ["--read-group", "0"],
         ["--group", "no-such-group"],
         ["--log-level", "loud"],
         ["extra"],
@@ -350,11 +383,16 @@ def test_one_that_is_refused_rests_if_it_would_be_started_again_at_once(
 # The journal
 
 
-def test_lines_for_the_journal_have_a_priority_and_no_time(place: Path) -> None:
+def test_where_no_journal_listens_a_line_has_a_priority_and_no_time(
+    place: Path,
+) -> None:
     log = place / "journal"
     with log.open("w") as stream:
         stat_ = os.fstat(stream.fileno())
-        journal = {"JOURNAL_STREAM": f"{stat_.st_dev}:{stat_.st_ino}"}
+        journal = {
+            "JOURNAL_STREAM": f"{stat_.st_dev}:{stat_.st_ino}",
+            JOURNAL: str(place / "nobody"),
+        }
         config = ["--config", str(place / "none.toml")]
         subprocess.run(
             [sys.executable, "-m", "tests.control.world", *config],
@@ -364,7 +402,7 @@ def test_lines_for_the_journal_have_a_priority_and_no_time(place: Path) -> None:
             check=False,
         )
     path = place / "none.toml"
-    line = f"<3>laggd: {path}: cannot be read: No such file or directory\n"
+    line = f"<3>{path}: cannot be read: No such file or directory\n"
     assert log.read_text() == line
 
 
@@ -372,4 +410,4 @@ def test_another_streams_name_is_not_the_journal(start: Start) -> None:
     code, said = ended(start("--config", "/none", env={"JOURNAL_STREAM": "1:1"}))
     assert code == 78
     assert said.startswith("2")
-    assert " ERROR laggd: /none: cannot be read" in said
+    assert " ERROR /none: cannot be read" in said

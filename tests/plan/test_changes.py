@@ -101,7 +101,7 @@ def test_links_mac_and_protocol_that_are_others_are_news() -> None:
     mac = LaggMac("02:00:5e:00:53:09", donor="eth1")
     after = shape(port(0, up=False), port(1), port(2), proto=Proto.LACP, mac=mac)
     assert [*news(TWO, after)] == [
-        News(EventKind.PORT_LINK, "down", "eth0"),
+        News(EventKind.PORT_LINK, "down", "eth0", warns=True),
         News(EventKind.MAC, mac.address, cause="that of eth1"),
         News(EventKind.PROTO, "failover -> lacp"),
     ]
