@@ -58,7 +58,7 @@ class Option(NamedTuple):
     metavar: str = "N"  # what follows the flag, unless the option is a switch
     protos: tuple[str, ...] = ()  # that it counts for; none: it is the interface's
     freebsd: FreeBSD = FreeBSD()
-    usual: object = None  # a default that `show` need not tell
+    usual: object = None  # its default as records have it; None: none, or it is drawn
 
     @property
     def flag(self) -> str:

@@ -52,6 +52,7 @@ OPTIONS: tuple[Option, ...] = (
             " them in place of the lagg's name; on its command line the list has"
             " commas."
         ),
+        usual=(),
     ),
     Option(
         "mac_policy",
@@ -66,6 +67,7 @@ OPTIONS: tuple[Option, ...] = (
             " that refuse another: `active`, with failover alone, that of the port that"
             " carries; `own`, one as with `stable`, which ports let in beside theirs."
         ),
+        usual="stable",
     ),
     Option(
         "up_delay_ms",
@@ -119,6 +121,7 @@ OPTIONS: tuple[Option, ...] = (
             " lagg's, that of RFC 7130; without, Open vSwitch's."
         ),
         protos=CARRYING,
+        usual=(),
     ),
     Option(
         "watch_policy",
@@ -215,6 +218,7 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=BY_FLOW,
         freebsd=FreeBSD(word="lagghash"),
+        usual=("l2", "l3", "l4"),
     ),
     Option(
         "hash",
@@ -226,14 +230,16 @@ OPTIONS: tuple[Option, ...] = (
             " as possible, or `fnv1`, FreeBSD's, modulo the number of ports."
         ),
         protos=BY_FLOW,
+        usual="crc32c",
     ),
     Option(
         "hash_seed",
         Whole(0, U32_MAX),
         help="random unless given",
         sentence=(
-            "0 to 4294967295; two machines in a row want different ones.  Unless given,"
-            " drawn at creation."
+            "0 to 4294967295.  Routers in series want different ones: with one seed all"
+            " flows that the first sends by one port would take one port of the next as"
+            " well.  Unless given, drawn at creation."
         ),
         protos=BY_FLOW,
     ),
@@ -262,6 +268,7 @@ OPTIONS: tuple[Option, ...] = (
             " `lagghash` and `hash_seed`; with `hash` `fnv1` no bucket can stay."
         ),
         protos=BY_FLOW,
+        usual=(),
     ),
     Option(
         "balance_interval_ms",
@@ -284,6 +291,7 @@ OPTIONS: tuple[Option, ...] = (
         freebsd=FreeBSD(
             word="use_flowid", flag="USE_FLOWID", bit=0x1, knob="default_use_flowid"
         ),
+        usual=False,
     ),
     Option(
         "flowid_shift",
@@ -292,6 +300,7 @@ OPTIONS: tuple[Option, ...] = (
         sentence="0 to 31; as `use_flowid`.",
         protos=("loadbalance",),
         freebsd=FreeBSD(word="flowid_shift", knob="default_flowid_shift"),
+        usual=16,
     ),
     Option(
         "rr_limit",
@@ -304,6 +313,7 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=("roundrobin",),
         freebsd=FreeBSD(word="rr_limit"),
+        usual=1,
     ),
     Option(
         "failover_rx_all",
@@ -315,6 +325,7 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=("failover",),
         freebsd=FreeBSD(knob="failover_rx_all", every_lagg=True),
+        usual=False,
     ),
     Option(
         "lacp_strict",
@@ -328,6 +339,7 @@ OPTIONS: tuple[Option, ...] = (
             bit=0x10,
             knob="lacp.default_strict_mode",
         ),
+        usual=True,
     ),
     Option(
         "lacp_fast_timeout",
@@ -339,6 +351,7 @@ OPTIONS: tuple[Option, ...] = (
         ),
         protos=LACP,
         freebsd=FreeBSD(word="lacp_fast_timeout", flag="LACP_FAST_TIMO", bit=0x80),
+        usual=False,
     ),
     Option(
         "lacp_active",
@@ -346,6 +359,7 @@ OPTIONS: tuple[Option, ...] = (
         help="speak first; without it only to an active partner",
         sentence="Send LACPDUs without being asked; false is passive.",
         protos=LACP,
+        usual=True,
     ),
     Option(
         "lacp_system_priority",
@@ -353,6 +367,7 @@ OPTIONS: tuple[Option, ...] = (
         help="0 to 65535; the lower decides",
         sentence="0 to 65535; the end with the lower one decides.",
         protos=LACP,
+        usual=32768,
     ),
     Option(
         "lacp_system",
@@ -368,6 +383,7 @@ OPTIONS: tuple[Option, ...] = (
         help="1 to 65535; 0: from the speed",
         sentence="1 to 65535; 0 derives it from lagg and speed.",
         protos=LACP,
+        usual=0,
     ),
     Option(
         "ad_select",
@@ -379,6 +395,7 @@ OPTIONS: tuple[Option, ...] = (
             " `count` or `port-priority`."
         ),
         protos=LACP,
+        usual="stable",
     ),
     Option(
         "lacp_max_ports",
@@ -386,6 +403,7 @@ OPTIONS: tuple[Option, ...] = (
         help="in use; more are on standby",
         sentence="1 to 32 ports carry; more are standby.",
         protos=LACP,
+        usual=PORTS_MAX,
     ),
     Option(
         "lacp_min_links",
@@ -393,6 +411,7 @@ OPTIONS: tuple[Option, ...] = (
         help="with fewer nothing is carried",
         sentence="With fewer ports that carry, the lagg has no carrier.",
         protos=LACP,
+        usual=1,
     ),
     Option(
         "lacp_fallback_timeout",
@@ -403,6 +422,7 @@ OPTIONS: tuple[Option, ...] = (
             " is never."
         ),
         protos=LACP,
+        usual=0,
     ),
     Option(
         "lacp_coupled",
@@ -413,6 +433,7 @@ OPTIONS: tuple[Option, ...] = (
             " wants."
         ),
         protos=LACP,
+        usual=False,
     ),
     Option(
         "lacp_txtest",
@@ -421,6 +442,7 @@ OPTIONS: tuple[Option, ...] = (
         sentence="For tests: send no LACPDU.",
         protos=LACP,
         freebsd=FreeBSD(word="lacp_txtest", flag="LACP_TXTEST", bit=0x20),
+        usual=False,
     ),
     Option(
         "lacp_rxtest",
@@ -429,6 +451,7 @@ OPTIONS: tuple[Option, ...] = (
         sentence="For tests: hear no LACPDU.",
         protos=LACP,
         freebsd=FreeBSD(word="lacp_rxtest", flag="LACP_RXTEST", bit=0x40),
+        usual=False,
     ),
 )
 """A lagg's options, in the order in which files, records and pages have them."""

@@ -105,6 +105,7 @@ PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "option_row", "options"),
     *("port_options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
+    *("cli.brief_page", "cli.fold", "cli.lacp_page", "cli.lines", "cli.said"),
     *("codec", "ethernet", "handover.saved", "watches", "watchers"),
 )
 IMPURE = frozenset(

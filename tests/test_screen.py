@@ -4,7 +4,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
-from lagg.cli.show_page import coloured
+from lagg.cli.said import coloured
 from pictures.screen import (
     CELL_PX,
     CLEAR,

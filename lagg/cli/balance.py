@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 from lagg.cli.daemon import laggd_of
 from lagg.cli.output import DONE, paint, say
-from lagg.cli.show_page import BOLD, byte_words, columns, speed_words
+from lagg.cli.said import BOLD, byte_words, columns, speed_words
 
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.cli.show_page import Paint
+    from lagg.cli.said import Paint
     from lagg.control.messages import BalanceJson, PortLoadJson
 
 _HEAD = ("port", "speed", "weight", "share", "load", "part", "buckets", "heaviest")

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.cli.show_page import (
+from lagg.cli.fold import CUT, cut
+from lagg.cli.lacp_page import NOBODY, partner_words
+from lagg.cli.said import (
     BOLD,
     LIGHT,
     Paint,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from lagg.records import LaggRecord, PortRecord
 
 HEAD = ("lagg", "link", "proto", "speed", "ports", "")
-CUT = "..."
+TRUNK = "│  "
 
 
 def brief_page(laggs: Sequence[LaggRecord], width: int | None, paint: Paint) -> str:
@@ -32,20 +34,24 @@ def brief_page(laggs: Sequence[LaggRecord], width: int | None, paint: Paint) -> 
     rows = [HEAD, *map(_row, laggs)]
     used = sum(max(len(row[at]) for row in rows) + 2 for at in range(len(HEAD) - 1))
     room = None if width is None else max(width - used, len(CUT))
-    rows = [(*row[:-1], _cut(row[-1], room)) for row in rows]
+    rows = [(*row[:-1], cut(row[-1], room)) for row in rows]
     colours = [None, *(LIGHT.get(lagg["link"]) for lagg in laggs)]
     lines = columns(rows, lambda row: colours[row], paint)
     return "\n".join(line[2:] for line in lines)
 
 
-def tree_page(host: str, laggs: Sequence[LaggRecord], paint: Paint) -> str:
+def tree_page(
+    host: str, laggs: Sequence[LaggRecord], width: int | None, paint: Paint
+) -> str:
     """The host, its laggs, their ports, and with lacp who is at the other end."""
     lines = [paint(host, BOLD)]
     for at, lagg in enumerate(laggs):
         last = at == len(laggs) - 1
         title = f"{paint(lagg['name'], BOLD)}  {', '.join(title_words(lagg, paint))}"
+        room = None if width is None else width - len(TRUNK)
         lines.append(f"{'└─' if last else '├─'} {title}")
-        lines += [f"{' ' if last else '│'}  {twig}" for twig in _twigs(lagg, paint)]
+        twigs = _twigs(lagg, room, paint)
+        lines += [f"{' ' * len(TRUNK) if last else TRUNK}{twig}" for twig in twigs]
     return "\n".join(lines)
 
 
@@ -85,39 +91,44 @@ def _in_words(lagg: LaggRecord) -> str:
 
 
 def _partner_words(lagg: LaggRecord) -> list[str]:
-    partner = lagg["lacp"] and lagg["lacp"]["partner"]
-    return [f"with {partner['system']} key {partner['key']}"] if partner else []
-
-
-def _cut(words: str, room: int | None) -> str:
-    if room is None or len(words) <= room:
-        return words
-    return words[: room - len(CUT)] + CUT
+    partner = partner_words(lagg)
+    return [f"with {partner}"] if partner else []
 
 
 # ---- the tree ------------------------------------------------------------------------
 
 
-def _twigs(lagg: LaggRecord, paint: Paint) -> list[str]:
+def _twigs(lagg: LaggRecord, width: int | None, paint: Paint) -> list[str]:
     rows = [_port_cells(port, lagg) for port in lagg["ports"]]
     rows += [(name, "-", "", "waited for") for name in lagg["waiting_for"]]
     if not rows:
         return ["└─ no ports"]
+    used = 3 + sum(max(len(row[at]) for row in rows) + 2 for at in range(3))
+    room = None if width is None else max(width - used, len(CUT))
+    rows = [(*row[:-1], cut(row[-1], room)) for row in rows]
     colours = [LIGHT.get(cells[1]) for cells in rows]
-    lines = columns(rows, lambda row: colours[row], paint)
+    lines = [line[2:] for line in columns(rows, lambda row: colours[row], paint)]
+    lines += [f"partner {each}" for each in (partner_words(lagg),) if each]
     return [
-        f"{'└─' if at == len(rows) - 1 else '├─'}{line[1:]}"
+        f"{'└─' if at == len(lines) - 1 else '├─'} {line}"
         for at, line in enumerate(lines)
     ]
 
 
 def _port_cells(port: PortRecord, lagg: LaggRecord) -> tuple[str, ...]:
     words = port["reason"] or _shares(port, lagg)
-    if port["lacp"] is not None:
-        partner = port["lacp"]["partner"]
-        there = f"{partner['system']} port {partner['port']} key {partner['key']}"
-        words = f"{words} - {there}" if partner["port"] else words
+    words += _other_end(port, lagg)
     return port["name"], port["link"], speed_words(port["speed_mbps"]), words
+
+
+def _other_end(port: PortRecord, lagg: LaggRecord) -> str:
+    """As " -> port 3", with its system where that is not the lagg's partner."""
+    partner = port["lacp"] and port["lacp"]["partner"]
+    if partner is None or partner["system"] == NOBODY:
+        return ""
+    agreed = lagg["lacp"] and lagg["lacp"]["partner"]
+    is_his = agreed is not None and agreed["system"] == partner["system"]
+    return f" -> {'' if is_his else partner['system'] + ' '}port {partner['port']}"
 
 
 def _shares(port: PortRecord, lagg: LaggRecord) -> str:

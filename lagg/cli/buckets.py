@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.cli.show_page import BOLD, count_words
+from lagg.cli.said import BOLD, count_words
 
 if TYPE_CHECKING:
-    from lagg.cli.show_page import Paint
+    from lagg.cli.said import Paint
     from lagg.control.messages import BucketJson
 
 BUSIEST_MAX = 8

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, cast
 
 from lagg.cli.daemon import laggd_of
 from lagg.cli.flow import frame_of, parse_fields
-from lagg.cli.output import DONE, UsageError, paint, say, warn
+from lagg.cli.output import DONE, UsageError, clock, paint, say, warn
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
-from lagg.cli.show_page import BOLD, watch_words
+from lagg.cli.said import BOLD
+from lagg.cli.show_page import Clock, watch_words
 from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.kernel.proc import rows_of
@@ -26,7 +27,7 @@ from lagg.kernel.proc import rows_of
 if TYPE_CHECKING:
     import argparse
 
-    from lagg.cli.show_page import Paint
+    from lagg.cli.said import Paint
     from lagg.control.messages import ChoiceJson, DeadPathJson, ExplanationJson
     from lagg.records import LaggRecord
 
@@ -130,7 +131,7 @@ def _print_one(
     if arguments.json:
         say(json.dumps(found))
         return
-    say(explain_page(found, paint()))
+    say(explain_page(found, paint(), clock))
     if note:
         warn(note)
 
@@ -149,7 +150,7 @@ def explain_line(found: ExplanationJson) -> str:
     return bucket + choice_words(found["choice"])
 
 
-def explain_page(found: ExplanationJson, paint: Paint) -> str:
+def explain_page(found: ExplanationJson, paint: Paint, clock: Clock = str) -> str:
     """What `explain` prints of one flow."""
     carried = paint(choice_words(found["choice"]), BOLD)
     lines = [f"{found['lagg']}: {found['proto']}: {carried}", f"  {found['why']}"]
@@ -158,18 +159,22 @@ def explain_page(found: ExplanationJson, paint: Paint) -> str:
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
         lines += _counted_lines(found)
     for each in found["dead"]:
-        lines += _dead_lines(each, found["choice"], paint)
+        lines += _dead_lines(each, found["choice"], paint, clock)
     lines.append(f"  as of generation {found['generation']}")
     lines += [
-        f"  were {each['port']} down: {_other_words(each['choice'], found['choice'])}"
+        f"  if {each['port']} fails: {_other_words(each['choice'], found['choice'])}"
         for each in found["without"]
     ]
     return "\n".join(lines)
 
 
-def _dead_lines(dead: DeadPathJson, now: ChoiceJson, paint: Paint) -> list[str]:
+def _dead_lines(
+    dead: DeadPathJson, now: ChoiceJson, paint: Paint, clock: Clock
+) -> list[str]:
     """What each watch of a dead path found, as `show` says it; and who stands in."""
-    told = [f"  {dead['port']}: {watch_words(each, paint)}" for each in dead["watch"]]
+    told = [
+        f"  {dead['port']}: {watch_words(each, paint, clock)}" for each in dead["watch"]
+    ]
     if dead["alive"] == now:
         return [*told, f"  {dead['port']}: it would not carry this flow"]
     return [*told, f"  {dead['port']}: in its place {_carrier_words(now)}"]
@@ -189,7 +194,8 @@ def _counted_lines(found: ExplanationJson) -> list[str]:
 
 
 def _other_words(other: ChoiceJson, now: ChoiceJson) -> str:
-    return "the same" if other == now else choice_words(other)
+    stays = other == now and other["ports"]
+    return f"{'stays on ' if stays else ''}{choice_words(other)}"
 
 
 def choice_words(choice: ChoiceJson) -> str:

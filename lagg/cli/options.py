@@ -42,7 +42,11 @@ def add_port_options(command: argparse.ArgumentParser) -> None:
         metavar="IF",
         help="failover: this port carries, until it fails; '': the preferred one",
     )
-    command.add_argument("--port", metavar="IF", help="whose options are set")
+    command.add_argument(
+        "--port",
+        metavar="IF",
+        help="the port whose priority, weight, hold, ... is set",
+    )
     for row in PORT_OPTIONS:
         _add(command, row)
     command.add_argument(

@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lagg.cli.show_page import Paint, coloured, plain
+from lagg.cli.said import Paint, coloured, plain
 from lagg.errors import LaggError
 from lagg.streams import fill_closed
 
@@ -158,6 +158,15 @@ def on_terminal() -> bool:
 def width() -> int | None:
     """Characters in a line of that terminal; None without one."""
     return os.get_terminal_size(sys.stdout.fileno()).columns if on_terminal() else None
+
+
+def clock(at: str) -> str:
+    """RFC 3339 as the clock on the wall here shows it; with its date if not today's."""
+    from datetime import datetime  # of no use to most commands
+
+    when = datetime.fromisoformat(at).astimezone()
+    is_today = when.date() == datetime.now(when.tzinfo).date()
+    return when.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
 
 
 def paint() -> Paint:

@@ -11,14 +11,10 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.daemon import laggd_of
-from lagg.cli.output import DONE, UsageError, paint, say, width
-from lagg.cli.show_page import (
-    counter_part,
-    event_line,
-    show_page,
-    stats_page,
-    status_line,
-)
+from lagg.cli.fold import fold
+from lagg.cli.lines import event_line, status_line
+from lagg.cli.output import DONE, UsageError, clock, paint, say, width
+from lagg.cli.show_page import counter_part, show_page, stats_page
 
 if TYPE_CHECKING:
     import argparse
@@ -40,8 +36,10 @@ def show(arguments: argparse.Namespace) -> int:
         say(_at_a_glance(laggs, tree=arguments.tree))
     else:
         if arguments.verbose:
-            say(f"{status_line(_status(arguments))}\n")
-        say(show_page(laggs, paint(), verbose=arguments.verbose))
+            say(fold(f"{status_line(_status(arguments))}\n", width()))
+        verbose: bool = arguments.verbose
+        page = show_page(laggs, paint(), verbose=verbose, width=width(), clock=clock)
+        say(page)
     return DONE
 
 
@@ -49,7 +47,7 @@ def _at_a_glance(laggs: list[LaggRecord], *, tree: bool) -> str:
     from lagg.cli.brief_page import brief_page, tree_page  # as --bonding's
 
     if tree:
-        return tree_page(os.uname().nodename, laggs, paint())
+        return tree_page(os.uname().nodename, laggs, width(), paint())
     return brief_page(laggs, width(), paint())
 
 
@@ -68,7 +66,7 @@ def stats(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps([counter_part(lagg) for lagg in laggs]))
     else:
-        say(stats_page(laggs, paint()))
+        say(fold(stats_page(laggs, paint()), width()))
     return DONE
 
 
@@ -95,14 +93,7 @@ def monitor(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 say(json.dumps(event))
             else:
-                say(event_line(event, _time_of_day(event["at"]), colours))
-
-
-def _time_of_day(at: str) -> str:
-    """RFC 3339 as the clock on the wall here shows it."""
-    from datetime import datetime  # of no use to the usual `show`
-
-    return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+                say(event_line(event, clock(event["at"]), colours))
 
 
 def _status(arguments: argparse.Namespace) -> DaemonRecord:

@@ -1,66 +1,79 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The pages of `laggctl show`, `stats` and `monitor` for a person.
+"""The pages of `laggctl show` of a lagg, and of `stats`, for a person.
 
-Owns layout and wording.  Pure: records as they come from the socket go in, text comes
-out.  Knows no terminal but the choice of colours it is given.
+Owns layout and wording: first what a person asks (does it carry, by which ports, why
+not by the others, since when), then what is not as it would be by default.  Pure:
+records as they come from the socket go in, text comes out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lagg.option_row import Kind
+from lagg.cli.fold import fold
+from lagg.cli.lacp_page import lacp_lines, port_lacp_lines
+from lagg.cli.said import (
+    BOLD,
+    LIGHT,
+    WARNING,
+    Paint,
+    byte_words,
+    columns,
+    count_words,
+    expected_words,
+    listed,
+    lost_words,
+    speed_words,
+    times,
+    title_words,
+)
+from lagg.option_row import Kind, Option
 from lagg.options import OPTIONS
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.control.messages import EventJson
     from lagg.records import (
-        DaemonRecord,
-        HalfRecord,
-        LacpRecord,
         LaggRecord,
         Limbo,
         OptionsRecord,
-        PartyRecord,
         PinRecord,
-        PortLacpRecord,
         PortRecord,
         WatchRecord,
     )
 
-Paint = Callable[[str, str | None], str]
-"""Gives a text an SGR colour, or not."""
+Clock = Callable[[str], str]
+"""Says an RFC 3339 time as a person here reads it."""
 
-# SGR colours.
-LIGHT = {"up": "32", "down": "31"}
-BOLD = "1"
-WARNING = "33"
-
-_OPTIONS_IN_LINE = 5
-"""The most options in a line, so that it is no longer than a terminal is wide."""
+_TOLD_ELSEWHERE = (Kind.WATCHES, Kind.PINS, Kind.NAMES)
+_DRAWN = frozenset({"hash_seed"})
+"""Options whose default is drawn, so that each lagg's is another."""
 
 
-def coloured(text: str, code: str | None) -> str:
-    """The Paint of a terminal: the text in the colour, if one is given."""
-    return f"\033[{code}m{text}\033[0m" if code else text
+class _Look(NamedTuple):
+    """How a page is wanted."""
 
-
-def plain(text: str, code: str | None) -> str:
-    """The Paint of everything else: the text alone."""
-    return text
+    paint: Paint
+    verbose: bool
+    clock: Clock
 
 
 def show_page(
-    laggs: Sequence[LaggRecord], paint: Paint, *, verbose: bool = False
+    laggs: Sequence[LaggRecord],
+    paint: Paint,
+    *,
+    verbose: bool = False,
+    width: int | None = None,
+    clock: Clock = str,
 ) -> str:
     """What `show` prints: each lagg with its ports and its traffic.
 
-    `verbose`: and how many replaced snapshots wait for a worker, if none does, too.
+    `verbose`: all that is known.  `width`: characters in a line; None: no bound.
     """
     if not laggs:
         return "no laggs"
-    return "\n\n".join("\n".join(_lagg_lines(each, paint, verbose)) for each in laggs)
+    look = _Look(paint, verbose, clock)
+    pages = ("\n".join(_lagg_lines(each, look)) for each in laggs)
+    return fold("\n\n".join(pages), width)
 
 
 def stats_page(laggs: Sequence[LaggRecord], paint: Paint) -> str:
@@ -70,59 +83,6 @@ def stats_page(laggs: Sequence[LaggRecord], paint: Paint) -> str:
     return "\n\n".join("\n".join(_stats_lines(each, paint)) for each in laggs)
 
 
-def status_line(status: DaemonRecord) -> str:
-    """As "laggd 0.1.0, pid 4711, for 3 d 4 h", and its other half where it has one.
-
-    Behind each what happened to it: "adopted 2 times, away 0.31 s", "died once".
-    """
-    words = [f"laggd {_half(status)}"]
-    if status["adoptions"]:
-        words.append(f"adopted {_times(status['adoptions'])}")
-    if status["control_away_s"] is not None:
-        words.append(f"away {status['control_away_s']:.2f} s")
-    forwarder = status["forwarder"]
-    if forwarder is None:
-        return ", ".join(words)
-    others = [f"lagg-forwarder {_half(forwarder)}"]
-    if forwarder["deaths"]:
-        others.append(f"died {_times(forwarder['deaths'])}")
-    if not forwarder["answers"]:
-        others.append("does not answer")
-    return f"{', '.join(words)}; {', '.join(others)}"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
-
-
-def _half(half: DaemonRecord | HalfRecord) -> str:
-    return f"{half['version']}, pid {half['pid']}, for {_lasted(half['uptime_s'])}"
-
-
-def _lasted(seconds: int) -> str:
-    """The two largest units, as "3 d 4 h", or "42 s"."""
-    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-    first = next((n for n, (_, size) in enumerate(units) if seconds >= size), 3)
-    words = []
-    for unit, size in units[first : first + 2]:
-        count, seconds = divmod(seconds, size)
-        words.append(f"{count} {unit}")
-    return " ".join(words)
-
-
-def event_line(event: EventJson, clock: str, paint: Paint) -> str:
-    """A line of `monitor`; `clock` the time of day."""
-    from lagg.events import Asker  # here: no other page is to wait for it
-
-    place = event["lagg"] or "laggd"
-    if event["port"] is not None:
-        place += f" port {event['port']}"
-    details = f": {event['details']}" if event["details"] else ""
-    why = f" ({event['cause']})" if event["cause"] else ""
-    who = f", by {Asker(**event['by'])}" if event["by"] else ""
-    return f"{clock} {paint(place, BOLD)} {event['event']}{details}{why}{who}"
-
-
 def counter_part(lagg: LaggRecord) -> dict[str, object]:
     """What `stats --json` prints of a record."""
     names = ("name", "tx_frames", "tx_bytes", "rx_frames", "rx_bytes", "drops")
@@ -130,101 +90,103 @@ def counter_part(lagg: LaggRecord) -> dict[str, object]:
     return {"name": lagg["name"], "counters": lagg["counters"], "ports": ports}
 
 
-def carrier_reason(lagg: LaggRecord) -> str | None:
-    """Why the lagg has no carrier, in words; None when it has."""
-    if lagg["link"] == "up":
-        return None
-    if not lagg["ports"]:
-        return "no ports"
-    if lagg["proto"] == "none":
-        return "protocol none carries nothing"
+# ---- a lagg ------------------------------------------------------------------------
+
+
+def _lagg_lines(lagg: LaggRecord, look: _Look) -> list[str]:
+    title = title_words(lagg, look.paint, look.clock(lagg["link_since"]))
     if not lagg["up"]:
-        return "administratively down"
-    reasons = {port["reason"] for port in lagg["ports"] if port["reason"]}
-    return (
-        f"no active port: {', '.join(sorted(reasons))}" if reasons else "no active port"
-    )
-
-
-def speed_words(mbps: int) -> str:
-    """10000 -> "10 Gbit/s"; a dash when unknown."""
-    if mbps <= 0:
-        return "-"
-    return f"{mbps / 1000:g} Gbit/s" if mbps >= 1000 else f"{mbps} Mbit/s"
-
-
-def count_words(count: int) -> str:
-    """1234567 -> "1 234 567"."""
-    return f"{count:,}".replace(",", " ")
-
-
-def byte_words(size: int) -> str:
-    """1500000 -> "1.5 MB"; decimal units, as line speeds have."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.4g} PB"
-
-
-def _lagg_lines(lagg: LaggRecord, paint: Paint, verbose: bool) -> list[str]:
-    title = title_words(lagg, paint)
-    if not lagg["up"]:
-        title.append(paint("administratively down", WARNING))
+        title.append(look.paint("administratively down", WARNING))
     return [
-        f"{paint(lagg['name'], BOLD)}: {', '.join(title)}",
-        f"  mac {lagg['mac']}  mtu {lagg['mtu']}  ifindex {lagg['ifindex']}"
-        f"  generation {lagg['generation']}",
-        *_limbo_lines(lagg["limbo"], verbose),
-        *_option_lines(lagg["proto"], lagg["options"]),
+        f"{look.paint(lagg['name'], BOLD)}: {', '.join(title)}",
+        *_carriage_lines(lagg, look),
+        *lacp_lines(lagg, verbose=look.verbose),
+        *_failover_lines(lagg, look),
+        *_identity_lines(lagg, look.verbose),
+        *_option_lines(lagg["proto"], lagg["options"], look.verbose),
         *(f"  watch {each}" for each in lagg["options"]["watch"]),
         *(f"  altname {name}" for name in lagg["options"]["altname"]),
         *_weight_lines(lagg["ports"]),
-        *_pin_lines(lagg["pins"], verbose),
-        *_carriage_lines(lagg),
-        *_lacp_lines(lagg["lacp"]),
-        *_port_lines(lagg["ports"], paint, verbose),
+        *_priority_lines(lagg["ports"]),
+        *_pin_lines(lagg["pins"], look.verbose),
+        *_port_lines(lagg, look),
         *(
             f"  waiting for {', '.join(names)}"
             for names in (lagg["waiting_for"],)
             if names
         ),
-        *(_way_lines(lagg["ports"]) if verbose else []),
-        *_traffic_lines(lagg, paint),
+        *(_way_lines(lagg["ports"]) if look.verbose else []),
+        *_traffic_lines(lagg, look),
     ]
 
 
-def title_words(lagg: LaggRecord, paint: Paint) -> list[str]:
-    """Its protocol, its link with the reason if it has none, its speed if known."""
-    reason = carrier_reason(lagg)
-    link = paint(f"link {lagg['link']}", LIGHT.get(lagg["link"]))
-    speed = [speed_words(lagg["speed_mbps"])] if lagg["speed_mbps"] > 0 else []
-    return [lagg["proto"], link + (f" ({reason})" if reason else ""), *speed]
+def _carriage_lines(lagg: LaggRecord, look: _Look) -> list[str]:
+    """Who carries, and why where it is one port."""
+    if lagg["active"] is not None:
+        return [f"  carries by {lagg['active']}: {lagg['active_reason']}"]
+    carrying = [port["name"] for port in lagg["ports"] if port["reason"] is None]
+    if lagg["link"] != "up" or not carrying:
+        return []  # the title says why
+    return [f"  carries by {listed(carrying)}"]
 
 
-def _limbo_lines(limbo: Limbo, verbose: bool) -> list[str]:
-    if limbo["snapshots"] == 0:
-        return ["  no replaced snapshot in use"] if verbose else []
+def _failover_lines(lagg: LaggRecord, look: _Look) -> list[str]:
+    """The last to take over, and how many did."""
+    last = lagg["last_failover"]
+    if last is None:
+        return []
+    why = f" ({last['cause']})" if last["cause"] else ""
     return [
-        f"  {limbo['snapshots']} replaced snapshots in use by worker {limbo['worker']},"
-        f" the oldest for {limbo['oldest_ms']} ms"
+        f"  last failover {look.clock(last['at'])}:"
+        f" {last['from']} -> {last['to']}{why}, {times(lagg['failovers'])} so far"
     ]
 
 
-def _option_lines(proto: str, options: OptionsRecord) -> list[str]:
-    """The options that count while this protocol runs; all others wait for theirs."""
+def _identity_lines(lagg: LaggRecord, verbose: bool) -> list[str]:
+    line = f"  mac {lagg['mac']}  mtu {lagg['mtu']}"
+    if not verbose:
+        return [line]
+    more = f"  ifindex {lagg['ifindex']}  snapshot {count_words(lagg['generation'])}"
+    return [line + more, *_limbo_lines(lagg["limbo"])]
+
+
+def _limbo_lines(limbo: Limbo) -> list[str]:
+    if limbo["snapshots"] == 0:
+        return ["  every worker uses the newest snapshot"]
+    older = "an older one" if limbo["snapshots"] == 1 else "older ones"
+    return [
+        f"  worker {limbo['worker']} may still use {older}, replaced"
+        f" {limbo['oldest_ms']} ms ago"
+    ]
+
+
+def _option_lines(
+    proto: str, options: OptionsRecord, verbose: bool = False
+) -> list[str]:
+    """What counts while this protocol runs and is not as it would be by default.
+
+    `verbose`: all that count.
+    """
     words = [
         f"{row.key} {_option_words(options[row.key])}"
         for row in OPTIONS
-        if proto in row.protos
-        and row.value not in (Kind.WATCHES, Kind.PINS)
-        and options.get(row.key) not in (None, row.usual)
+        if (proto in row.protos or not row.protos)
+        and row.value not in _TOLD_ELSEWHERE
+        and options.get(row.key) is not None
+        and (verbose or not _is_usual(row, options[row.key]))
     ]
-    return [
-        f"  {'  '.join(words[at : at + _OPTIONS_IN_LINE])}"
-        for at in range(0, len(words), _OPTIONS_IN_LINE)
-    ]
+    return [f"  {'  '.join(words)}"] if words else []
+
+
+def _is_usual(row: Option, value: object) -> bool:
+    told_as = tuple(value) if isinstance(value, list) else value
+    return row.key in _DRAWN or told_as == row.usual
+
+
+def _option_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _weight_lines(ports: Sequence[PortRecord]) -> list[str]:
@@ -233,6 +195,14 @@ def _weight_lines(ports: Sequence[PortRecord]) -> list[str]:
         return []
     words = (f"{port['name']} {port['weight'] or 'speed'}" for port in ports)
     return [f"  weight {', '.join(words)}"]
+
+
+def _priority_lines(ports: Sequence[PortRecord]) -> list[str]:
+    """Nothing while no port is preferred, as by default."""
+    if all(port["priority"] == 0 for port in ports):
+        return []
+    words = (f"{port['name']} {port['priority']}" for port in ports)
+    return [f"  priority {', '.join(words)}"]
 
 
 def _pin_lines(pins: Sequence[PinRecord], verbose: bool) -> list[str]:
@@ -253,151 +223,75 @@ def pin_line(pin: PinRecord) -> str:
     return ", ".join(words)
 
 
-def _carriage_lines(lagg: LaggRecord) -> list[str]:
-    """Who carries and why, where it is one port; and the last to take over."""
-    lines = []
-    if lagg["active"] is not None:
-        lines.append(f"  active {lagg['active']}: {lagg['active_reason']}")
-    last = lagg["last_failover"]
-    if last is not None:
-        why = f" ({last['cause']})" if last["cause"] else ""
-        lines.append(
-            f"  failovers {lagg['failovers']}, the last from {last['from']}"
-            f" to {last['to']} at {last['at']}{why}"
-        )
-    return lines
+# ---- its ports ---------------------------------------------------------------------
 
 
-def _option_words(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ",".join(value) if isinstance(value, list) else str(value)
-
-
-def _lacp_lines(lacp: LacpRecord | None) -> list[str]:
-    """The active aggregator, as ifconfig(8) -v prints the lag id."""
-    if lacp is None:
-        return []
-    actor, partner = lacp["actor"], lacp["partner"]
-    if actor is None or partner is None:
-        return [f"  no active aggregator  flapping {lacp['flapping']}"]
-    return [
-        f"  lag id [{_party_words(actor)},",
-        f"          {_party_words(partner)}]  flapping {lacp['flapping']}",
-    ]
-
-
-def _party_words(party: PartyRecord) -> str:
-    return (
-        f"({party['system_priority']:04X},{party['system'].upper().replace(':', '-')},"
-        f"{party['key']:04X},{party['port_priority']:04X},{party['port']:04X})"
-    )
-
-
-def _state_words(party: PartyRecord) -> str:
-    """As ifconfig(8) prints a state: 3d<ACTIVITY,AGGREGATION,...>."""
-    return f"{party['state']:02x}<{','.join(party['state_bits'])}>"
-
-
-def _port_lacp_lines(lacp: PortLacpRecord, verbose: bool) -> list[str]:
-    """Below the line of a port: each end's state; `verbose`: its machines."""
-    lines = [
-        f"    state {_state_words(lacp['actor'])}"
-        f" partner {_state_words(lacp['partner'])}"
-    ]
-    if not verbose:
-        return lines
-    machines = ("selected", "receive", "periodic", "mux", "actor_churn")
-    values: dict[str, object] = {**lacp}
-    words = [f"{machine} {values[machine]}" for machine in machines]
-    counters: dict[str, object] = {**lacp["counters"]}
-    bad = lacp["counters"]["bad"]
-    counted = [f"{key} {n}" for key, n in {**counters, **bad}.items() if _counts(n)]
-    return [
-        *lines,
-        f"    [{_party_words(lacp['actor'])},",
-        f"     {_party_words(lacp['partner'])}]",
-        f"    {', '.join(words)}, partner_churn {lacp['partner_churn']}",
-        f"    {', '.join(counted) or 'no LACPDU'}",
-    ]
-
-
-def _counts(value: object) -> bool:
-    return isinstance(value, int) and value > 0
-
-
-def _port_lines(ports: Sequence[PortRecord], paint: Paint, verbose: bool) -> list[str]:
+def _port_lines(lagg: LaggRecord, look: _Look) -> list[str]:
+    ports = lagg["ports"]
     if not ports:
         return ["  no ports"]
-    head = ("port", "link", "speed", "flags", "sent", "received", "")
-    rows = [head, *(_port_row(port) for port in ports)]
+    head = ("port", "link", "speed", "sent", "received", "")
+    rows = [head, *(_port_row(port, look) for port in ports)]
     colours = [None, *(LIGHT.get(port["link"]) for port in ports)]
-    lines = columns(rows, lambda row: colours[row], paint)
-    return ["", lines[0], *_with_details(lines[1:], ports, paint, verbose)]
-
-
-def _port_row(port: PortRecord) -> tuple[str, ...]:
-    return (
-        port["name"],
-        port["link"],
-        speed_words(port["speed_mbps"]),
-        ",".join(port["flags"]) or "-",
-        f"{count_words(port['tx_frames'])} ({byte_words(port['tx_bytes'])})",
-        f"{count_words(port['rx_frames'])} ({byte_words(port['rx_bytes'])})",
-        port["reason"] or "",
-    )
-
-
-def columns(
-    rows: Sequence[tuple[str, ...]], colour: Callable[[int], str | None], paint: Paint
-) -> list[str]:
-    """Rows as wide as their widest cells; the second column is coloured by row."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[1] = paint(cells[1], colour(number))
-        lines.append(f"  {'  '.join(cells)}".rstrip())
-    return lines
-
-
-def _with_details(
-    lines: Sequence[str], ports: Sequence[PortRecord], paint: Paint, verbose: bool
-) -> list[str]:
-    """Each port's line; below it its LACP, watches, warnings, and drops if any."""
-    found = []
-    for line, port in zip(lines, ports, strict=True):
-        found.append(line)
-        if port["lacp"] is not None:
-            found += _port_lacp_lines(port["lacp"], verbose)
-        found += _watch_lines(port, paint, verbose)
-        found += [paint(f"    warning: {each}", WARNING) for each in port["warnings"]]
-        drops = drop_words(port["drops"])
-        if port["rings_reopened"]:
-            times = f"{port['rings_reopened']} times"
-            found.append(paint(f"    receive ring opened anew: {times}", WARNING))
-        if drops:
-            found.append(paint(f"    dropped: {drops}", WARNING))
+    lines = columns(rows, lambda row: colours[row], look.paint)
+    found = ["", lines[0]]
+    for line, port in zip(lines[1:], ports, strict=True):
+        found += [line, *_port_details(port, lagg, look)]
     return found
 
 
-def _watch_lines(port: PortRecord, paint: Paint, verbose: bool) -> list[str]:
+def _port_row(port: PortRecord, look: _Look) -> tuple[str, ...]:
+    return (
+        port["name"],
+        port["link"],
+        speed_words(port["speed_mbps"]) if port["link"] == "up" else "-",
+        byte_words(port["tx_bytes"]),
+        byte_words(port["rx_bytes"]),
+        _state_words(port, look),
+    )
+
+
+def _state_words(port: PortRecord, look: _Look) -> str:
+    """As "primary, active", or why it carries nothing, and since when without link."""
+    words = ["primary"] if "MASTER" in port["flags"] else []
+    if port["reason"] is None:
+        return ", ".join([*words, "active"])
+    gone = port["link"] == "down"
+    since = f" since {look.clock(port['state_since'])}" if gone else ""
+    return ", ".join([*words, f"{port['reason']}{since}"])
+
+
+def _port_details(port: PortRecord, lagg: LaggRecord, look: _Look) -> list[str]:
+    """Below its line: its LACP, watches, warnings, and what was lost there."""
+    found = port_lacp_lines(port, lagg, verbose=look.verbose)
+    found += _watch_lines(port, look)
+    bad = [f"warning: {each}" for each in port["warnings"]]
+    if port["rings_reopened"]:
+        bad.append(f"receive ring opened anew: {times(port['rings_reopened'])}")
+    if lost := lost_words(port["drops"]):
+        bad.append(f"lost: {lost}")
+    found += [look.paint(f"    {each}", WARNING) for each in bad]
+    expected = expected_words(port["drops"]) if look.verbose else ""
+    return [*found, f"    {expected}"] if expected else found
+
+
+def _watch_lines(port: PortRecord, look: _Look) -> list[str]:
     """What its watches say, if one says that it is dead; `verbose`: all."""
     told = [
         each
         for each in port["watch"]
-        if verbose or (port["link"] == "up" and each["state"] != "up")
+        if look.verbose or (port["link"] == "up" and each["state"] != "up")
     ]
-    return [f"    {watch_words(each, paint)}" for each in told]
+    return [f"    {watch_words(each, look.paint, look.clock)}" for each in told]
 
 
-def watch_words(watch: WatchRecord, paint: Paint) -> str:
+def watch_words(watch: WatchRecord, paint: Paint, clock: Clock = str) -> str:
     """As "watch arp 192.0.2.1 down since ...: no reply for 3 x 100 ms, lost once"."""
     who = " ".join(filter(None, (watch["kind"], watch["target"])))
     state = paint(watch["state"], LIGHT.get(watch["state"]))
-    found = f"{watch['reason']}, lost {_times(watch['failures'])}"
+    found = f"{watch['reason']}, lost {times(watch['failures'])}"
     found += _bad_words(watch["bad"])
-    return f"watch {who} {state} since {watch['since']}: {found}"
+    return f"watch {who} {state} since {clock(watch['since'])}: {found}"
 
 
 def _bad_words(bad: Mapping[str, int]) -> str:
@@ -421,11 +315,14 @@ def _left(port: PortRecord) -> str:
     if last is None:
         return ", never left"
     words = ", ".join(f"{cause} {count_words(n)}" for cause, n in counted.items())
-    times = _times(sum(counted.values()))
-    return f", left {times}: {words}; the last for {last['cause']} at {last['at']}"
+    left = times(sum(counted.values()))
+    return f", left {left}: {words}; the last for {last['cause']} at {last['at']}"
 
 
-def _traffic_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
+# ---- what passed -------------------------------------------------------------------
+
+
+def _traffic_lines(lagg: LaggRecord, look: _Look) -> list[str]:
     counters = lagg["counters"]
     lines = [
         "",
@@ -434,14 +331,11 @@ def _traffic_lines(lagg: LaggRecord, paint: Paint) -> list[str]:
         f"  received  {count_words(counters['rx_in'])} frames from ports,"
         f" {count_words(counters['rx_out'])} to {lagg['name']}",
     ]
-    drops = drop_words(counters["drops"])
-    return [*lines, paint(f"  dropped   {drops}", WARNING)] if drops else lines
-
-
-def drop_words(drops: dict[str, int]) -> str:
-    """The reasons that count anything, "no-port 3, tx-full 1"."""
-    counted = (f"{name} {count_words(n)}" for name, n in drops.items() if n)
-    return ", ".join(counted)
+    if expected := expected_words(counters["drops"]):
+        lines.append(f"  besides   {expected}")
+    if lost := lost_words(counters["drops"]):
+        lines.append(look.paint(f"  lost      {lost}", WARNING))
+    return lines
 
 
 def _stats_lines(lagg: LaggRecord, paint: Paint) -> list[str]:

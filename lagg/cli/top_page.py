@@ -11,17 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from lagg.cli.show_page import (
-    BOLD,
-    LIGHT,
-    WARNING,
-    carrier_reason,
-    count_words,
-    speed_words,
-)
+from lagg.cli.said import BOLD, LIGHT, WARNING, carrier_reason, count_words, speed_words
 
 if TYPE_CHECKING:
-    from lagg.cli.show_page import Paint
+    from lagg.cli.said import Paint
     from lagg.records import LaggRecord, PortRecord
 
 HISTORY = 60

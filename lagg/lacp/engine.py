@@ -28,7 +28,7 @@ from lagg.lacp.key import key_of
 from lagg.lacp.limit import Limit
 from lagg.lacp.machines import situation
 from lagg.lacp.marker import MarkerPort
-from lagg.lacp.notices import Teller
+from lagg.lacp.notices import Teller, agreement
 from lagg.lacp.pdu import (
     Lacpdu,
     Marker,
@@ -416,7 +416,7 @@ class Engine:
         self._choice.settle(ports, self._settings, now)
         active = self._choice.active
         if active != was_active:
-            word = "none carries" if active is None else f"aggregator {active}"
+            word = agreement(carriers(ports, active) if active is not None else [])
             self._outputs.append(Notice(None, NoticeKind.AGGREGATOR, word))
         for port in ports:
             why = reason(port, ports, active)

@@ -5,7 +5,7 @@ Owns what was last told of each port, and the limit on how often it is told.  Kn
 no machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -44,8 +44,18 @@ def _words(event: NoticeKind, port: Port, why: str) -> str:
     if event is NoticeKind.LATE:
         return "the partner was not heard in time"
     if event is NoticeKind.DISTRIBUTING:
-        return f"no more: {why}" if why else "yes"
+        return f"stopped: {why}" if why else "started"
     return why
+
+
+def agreement(carriers: Sequence[Port]) -> str:
+    """As "agreed with 02:..., key 7", by the ports of the active aggregator."""
+    if not carriers:
+        return "no port distributes"
+    if carriers[0].defaulted:
+        return "carries without a partner"
+    partner = carriers[0].partner
+    return f"agreed with {partner.system.mac}, key {partner.key}"
 
 
 def describe(party: Party) -> str:

@@ -172,7 +172,7 @@ def tell_attached(
     for name in ports:
         port = bundle.shape.named(name)
         if port is not None:
-            bundle.emit(EventKind.PORT_ATTACHED, f"slot {port.slot}", name, cause=cause)
+            bundle.emit(EventKind.PORT_ATTACHED, "", name, cause=cause)
 
 
 def _slots(shape: Shape) -> dict[int, int]:

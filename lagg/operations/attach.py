@@ -292,7 +292,7 @@ async def detach(
     await quietly(log.warning, propagate.follow, laggs, bundle)
     for port in leaving:
         await laggs.takeover.give_back(port.link.ifindex)
-        bundle.emit(EventKind.PORT_DETACHED, f"slot {port.slot}", port.link.name)
+        bundle.emit(EventKind.PORT_DETACHED, "", port.link.name)
         with suppress(LaggError):  # it has gone at this moment
             laggs.warn_of_shared_mac(await laggs.netlink.link(port.link.ifindex))
     laggs.watch_ports()
@@ -326,4 +326,4 @@ async def depart(laggs: Laggs, bundle: Bundle, port: Port) -> None:
     await laggs.takeover.forget(port.link.ifindex)
     laggs.watch_ports()
     await laggs.show_speed(bundle)
-    bundle.emit(EventKind.PORT_DEPARTED, f"slot {port.slot}", port.link.name)
+    bundle.emit(EventKind.PORT_DEPARTED, "", port.link.name)

@@ -141,7 +141,15 @@ async def _give_back(laggs: Laggs, bundle: Bundle, ports: Sequence[Port]) -> Non
     give_back = laggs.takeover.give_back
     found = await together([give_back(port.link.ifindex) for port in ports])
     laggs.watch_ports()
-    bundle.emit(EventKind.DESTROYED, f"{sum(found)} of {len(ports)} ports put back")
+    bundle.emit(EventKind.DESTROYED, _put_back_words(sum(found), len(ports)))
+
+
+def _put_back_words(found: int, ports: int) -> str:
+    """As "1 port put back", or "1 of 2 ports put back"; of none nothing."""
+    if not ports:
+        return ""
+    of_all = "" if found == ports else f"{found} of "
+    return f"{of_all}{ports} {'port' if ports == 1 else 'ports'} put back"
 
 
 async def _end_lacp(bundle: Bundle) -> None:

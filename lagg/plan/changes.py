@@ -210,4 +210,6 @@ def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[N
     held = [before.at(slot).link.ifindex for slot in was.distributing]
     if was.spread is Spread.FIRST and held != [carrying.ifindex]:
         why = cause(before, after)
-        yield News(EventKind.ACTIVE_PORT, "carries the lagg now", carrying.name, why)
+        old = ", ".join(before.at(slot).link.name for slot in was.distributing)
+        ways = f"{old or 'none'} -> {carrying.name}"
+        yield News(EventKind.ACTIVE_PORT, ways, carrying.name, why)

@@ -49,8 +49,8 @@ class Chronicle:
         told = Event(lagg, port, event, details, now_ns, at, cause, by=asker())
         level = logging.WARNING if warns or event in WARNINGS else logging.INFO
         why = f" ({cause})" if cause else ""
-        words = "%s: %s: %s%s"
-        log.log(level, words, place, event.value, details, why, extra={"event": told})
+        words = ": ".join(filter(None, (place, event.value, details)))
+        log.log(level, "%s%s", words, why, extra={"event": told})
         self._emit(told)
 
     def tell_of(

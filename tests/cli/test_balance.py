@@ -8,7 +8,7 @@ import pytest
 
 from lagg import cli
 from lagg.cli.balance import balance_page
-from lagg.cli.show_page import plain
+from lagg.cli.said import plain
 from lagg.control.messages import BalanceJson, balance_json
 from lagg.model import BUCKETS, Proto
 from lagg.plan.balance import FlowLoad

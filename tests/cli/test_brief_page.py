@@ -9,7 +9,8 @@ import pytest
 
 from lagg import cli
 from lagg.cli.brief_page import brief_page, tree_page
-from lagg.cli.show_page import coloured, plain
+from lagg.cli.lacp_page import NOBODY
+from lagg.cli.said import coloured, plain
 from lagg.records import LaggRecord
 from tests.control.world import World, a_record
 
@@ -28,8 +29,12 @@ PARTY: dict[str, Any] = {
 def laggs() -> list[LaggRecord]:
     lacp = a_record(name="lagg1", proto="lacp", lacp={"partner": PARTY})
     lacp["ports"] = [
-        {**port, "lacp": {"partner": PARTY | {"port": at}}}  # type: ignore[typeddict-item]
-        for at, port in enumerate(lacp["ports"])
+        {**port, "lacp": {"partner": party}}  # type: ignore[typeddict-item]
+        for party, port in zip(
+            (PARTY | {"system": NOBODY, "port": 0}, PARTY | {"port": 1}),
+            lacp["ports"],
+            strict=True,
+        )
     ]
     lacp["ports"][0] |= {"tx_frames": 30, "rx_frames": 0}
     lacp["ports"][1] |= {"tx_frames": 10, "rx_frames": 5, "reason": None}
@@ -44,7 +49,7 @@ def test_of_each_lagg_a_line_says_who_carries_and_why_others_do_not(
         "lagg    link  proto     speed      ports",
         "lagg0   up    failover  10 Gbit/s  1/2    eth0; eth1 carrier down",
         "lagg1   up    lacp      10 Gbit/s  2/2    eth0 eth1 with 02:00:5e:00:53:99"
-        " key 7",
+        ", key 7",
         "lagg20  down  failover  10 Gbit/s  0/0    no ports; waiting for eth7, eth8",
     ]
 
@@ -66,15 +71,15 @@ def test_colours_do_not_count_as_width(laggs: Sequence[LaggRecord]) -> None:
 
 
 def test_the_tree_has_ports_shares_and_partners(laggs: Sequence[LaggRecord]) -> None:
-    assert tree_page("tor", laggs, plain).splitlines() == [
+    assert tree_page("tor", laggs, None, plain).splitlines() == [
         "tor",
         "├─ lagg0  failover, link up, 10 Gbit/s",
         "│  ├─ eth0  up    10 Gbit/s  sends 50 %, receives 50 %",
         "│  └─ eth1  down  -          carrier down",
         "├─ lagg1  lacp, link up, 10 Gbit/s",
         "│  ├─ eth0  up    10 Gbit/s  sends 75 %, receives 0 %",
-        "│  └─ eth1  down  -          sends 25 %, receives 100 %"
-        " - 02:00:5e:00:53:99 port 1 key 7",
+        "│  ├─ eth1  down  -          sends 25 %, receives 100 % -> port 1",
+        "│  └─ partner 02:00:5e:00:53:99, key 7",
         "└─ lagg20  failover, link down (no ports), 10 Gbit/s",
         "   ├─ eth7  -    waited for",
         "   └─ eth8  -    waited for",

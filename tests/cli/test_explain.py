@@ -325,9 +325,9 @@ lagg0: loadbalance: eth0
   crc32c of l2,l3,l4 with seed 0x1 is 0x0000003c, modulo 256 is 60
   hash 0x0000003c  bucket 60
   as of generation 17
-  were eth0 down: eth1
-  were eth1 down: the same
-  were eth2 down: the same
+  if eth0 fails: eth1
+  if eth1 fails: stays on eth0
+  if eth2 fails: stays on eth0
 """
 
 

@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 
 from lagg.cli import main
-from lagg.cli.show_page import plain, show_page
+from lagg.cli.said import plain
+from lagg.cli.show_page import show_page
 from lagg.control.messages import OptionsChangeJson
 from lagg.lacp.values import (
     Bad,
@@ -24,7 +25,12 @@ from lagg.lacp.values import (
     View,
 )
 from lagg.model import LaggConfig, Options, PortOptions, Proto
-from lagg.records import LaggRecord, OptionsRecord, lacp_record, port_lacp_record
+from lagg.records import (
+    LaggRecord,
+    OptionsRecord,
+    lacp_record,
+    port_lacp_record,
+)
 from tests.control.world import World, record_of
 
 AGREED = (
@@ -97,14 +103,28 @@ def test_a_record_has_both_ends_machines_and_counters() -> None:
     assert set(counters) == {field.name for field in fields(PortCounts)}
 
 
-def test_show_prints_states_as_ifconfig_does() -> None:
-    lines = show_page([record()], plain).splitlines()
+def test_show_says_with_whom_it_agreed_and_who_else_a_port_hears() -> None:
+    found = record()
+    assert found["ports"][0]["lacp"] is not None
+    other = found["ports"][0]["lacp"] | {
+        "partner": found["ports"][0]["lacp"]["partner"] | {"key": 9}
+    }
+    lines = show_page([found], plain).splitlines()
+    assert "  agreed with 02:00:5e:00:53:02, key 1" in lines
+    assert not any("ACTIVITY" in line or "hears" in line for line in lines)
+    found["ports"][0]["lacp"] = other
+    lines = show_page([found], plain).splitlines()
+    assert "    hears 02:00:5e:00:53:02, key 9" in lines
+
+
+def test_show_v_prints_states_as_ifconfig_does() -> None:
+    lines = show_page([record()], plain, verbose=True).splitlines()
     bits = "ACTIVITY,AGGREGATION,SYNC,COLLECTING,DISTRIBUTING"
     fast = "ACTIVITY,TIMEOUT,AGGREGATION,SYNC,COLLECTING,DISTRIBUTING"
     assert f"    state 3d<{bits}> partner 3f<{fast}>" in lines
     assert "  lag id [(8000,02-00-5E-00-53-01,0001,8000,0001)," in lines
-    assert "          (8000,02-00-5E-00-53-02,0001,0064,0007)]  flapping 3" in lines
-    assert not any("receive current" in line for line in lines)
+    assert "          (8000,02-00-5E-00-53-02,0001,0064,0007)]" in lines
+    assert "  ports ended to distribute 3 times" in lines
 
 
 def test_show_v_prints_machines_and_what_was_counted() -> None:
@@ -116,15 +136,15 @@ def test_show_v_prints_machines_and_what_was_counted() -> None:
     assert "    lacpdu_rx 9, lacpdu_tx 8, runt 2" in lines
 
 
-def test_show_says_that_there_is_no_active_aggregator() -> None:
+def test_show_says_that_no_partner_agrees() -> None:
     alone = record()
     alone["lacp"] = lacp_record(View((STATUS,), None, None, None, 0))
     lines = show_page([alone], plain).splitlines()
-    assert "  no active aggregator  flapping 0" in lines
+    assert "  agreed with no partner" in lines
 
 
-def test_show_prints_the_options_of_lacp() -> None:
-    page = show_page([record()], plain)
+def test_show_v_prints_the_options_of_lacp() -> None:
+    page = show_page([record()], plain, verbose=True)
     for option in fields(Options):
         if option.name.startswith(("lacp_", "ad_")) and option.name != "lacp_system":
             assert f"  {option.name} " in page

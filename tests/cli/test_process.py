@@ -109,7 +109,7 @@ def test_monitor_for_a_person_names_lagg_and_port(world: World) -> None:
         lines.append(line_of(following))
     program = Path("/proc/self/comm").read_text().rstrip("\n")
     who = f"by {program}, pid {os.getpid()}, uid {os.geteuid()}"
-    clock = datetime.fromisoformat(AT).astimezone().strftime("%H:%M:%S")
+    clock = datetime.fromisoformat(AT).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     assert lines == [
         f"{clock} lagg0 created: failover, {who}\n",
         f"{clock} lagg0 port eth0 port-attached, {who}\n",
@@ -147,7 +147,7 @@ def test_no_command_is_loaded_before_it_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True
     )
-    parts = ("options", "output", "parser", "show_page", "words")
+    parts = ("options", "output", "parser", "said", "words")
     assert set(done.stdout.split()) == {f"lagg.cli.{part}" for part in parts}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from lagg.cli.brief_page import tree_page
 from lagg.cli.output import STAND_INS
-from lagg.cli.show_page import plain
+from lagg.cli.said import plain
 from lagg.cli.top_page import BARS
 from lagg.records import LaggRecord
 from tests.control.world import DEADLINE_SECONDS, FakeCommands, World, a_record
@@ -116,7 +116,7 @@ def test_top_draws_in_any_locale(locale: dict[str, str]) -> None:
 
 
 def test_every_bar_and_branch_has_a_stand_in_of_ascii() -> None:
-    drawn = {*BARS, *tree_page("host", [a_record(), a_record()], plain)}
+    drawn = {*BARS, *tree_page("host", [a_record(), a_record()], None, plain)}
     assert {each for each in drawn if not each.isascii()} == STAND_INS.keys()
     assert all(each.isascii() and len(each) == 1 for each in STAND_INS.values())
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from lagg import cli
-from lagg.cli.show_page import coloured, plain
+from lagg.cli.said import coloured, plain
 from lagg.cli.top_page import (
     BARS,
     HISTORY,

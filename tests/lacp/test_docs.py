@@ -40,7 +40,7 @@ def test_two_engines_of_the_example_aggregate_lose_a_port_and_find_it_again() ->
     said = re.findall(
         r"A port 2 distributing: (.*)", output_of("examples/two_engines.py")
     )
-    assert said == ["yes", "no more: partner silent", "yes"]
+    assert said == ["started", "stopped: partner silent", "started"]
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", PAGE))))

@@ -75,10 +75,10 @@ def test_joining_and_leaving_the_aggregator_is_told() -> None:
         if n.event in {NoticeKind.DISTRIBUTING, NoticeKind.AGGREGATOR}
     ]
     assert told == [
-        Notice(None, NoticeKind.AGGREGATOR, "aggregator 1"),
-        Notice(1, NoticeKind.DISTRIBUTING, "yes"),
-        Notice(None, NoticeKind.AGGREGATOR, "none carries"),
-        Notice(1, NoticeKind.DISTRIBUTING, "no more: carrier down"),
+        Notice(None, NoticeKind.AGGREGATOR, "agreed with 02:00:5e:00:53:42, key 7"),
+        Notice(1, NoticeKind.DISTRIBUTING, "started"),
+        Notice(None, NoticeKind.AGGREGATOR, "no port distributes"),
+        Notice(1, NoticeKind.DISTRIBUTING, "stopped: carrier down"),
     ]
 
 
@@ -95,7 +95,11 @@ def test_of_many_changes_the_last_is_told_and_how_many_there_were() -> None:
             world.run(SECOND // 50)
     world.run(2 * SECOND)
     told = [n.details for n in world.notices["A"] if n.event is NoticeKind.DISTRIBUTING]
-    assert told == ["yes", "no more: partner not collecting", "yes (3 changes since)"]
+    assert told == [
+        "started",
+        "stopped: partner not collecting",
+        "started (3 changes since)",
+    ]
 
 
 def test_a_port_that_comes_back_has_the_limit_that_it_had() -> None:
@@ -181,5 +185,5 @@ def test_a_port_that_came_back_is_told_of_as_a_new_one() -> None:
     world.carry()
     events = [each.event.value for each in world.notices["A"][told:]]
     assert events == ["aggregator"], (
-        "none carries; that the new one does not is no news"
+        "no port distributes; that the new one does not is no news"
     )

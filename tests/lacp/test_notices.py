@@ -44,7 +44,7 @@ def test_each_fact_that_changes_is_told_in_its_words() -> None:
         Notice(1, NoticeKind.DUPLICATE, "held: because"),
         Notice(1, NoticeKind.HELD, "held: because"),
     ]
-    assert told(teller, it, None, 2) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
+    assert told(teller, it, None, 2) == [Notice(1, NoticeKind.DISTRIBUTING, "started")]
     it.partner, it.defaulted = NOBODY, True
     assert told(teller, it, None, 1 + INTERVAL_NS) == [
         Notice(1, NoticeKind.PARTNER, "none")
@@ -64,12 +64,12 @@ def test_that_a_trouble_is_over_is_not_told() -> None:
 def test_what_comes_too_fast_is_told_once_an_interval_after_the_last() -> None:
     it = port()
     teller = known(it)
-    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
+    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "started")]
     for at, why in ((20, WHY), (30, None), (40, WHY)):
         assert told(teller, it, why, at) == []
         assert teller.due_at() == 10 + INTERVAL_NS
     assert told(teller, it, WHY, 9 + INTERVAL_NS) == []
-    late = f"no more: {WHY} (3 changes since)"
+    late = f"stopped: {WHY} (3 changes since)"
     assert told(teller, it, WHY, 10 + INTERVAL_NS) == [
         Notice(1, NoticeKind.DISTRIBUTING, late)
     ]
@@ -79,10 +79,10 @@ def test_what_comes_too_fast_is_told_once_an_interval_after_the_last() -> None:
 def test_one_change_that_had_to_wait_is_told_without_a_number() -> None:
     it = port()
     teller = known(it)
-    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "yes")]
+    assert told(teller, it, None, 10) == [Notice(1, NoticeKind.DISTRIBUTING, "started")]
     assert told(teller, it, WHY, 20) == []
     (notice,) = told(teller, it, WHY, 10 + INTERVAL_NS)
-    assert notice == Notice(1, NoticeKind.DISTRIBUTING, f"no more: {WHY}")
+    assert notice == Notice(1, NoticeKind.DISTRIBUTING, f"stopped: {WHY}")
 
 
 def test_a_trouble_that_was_over_before_it_could_be_told_is_not_told() -> None:
@@ -106,7 +106,7 @@ def test_a_port_that_is_gone_is_forgotten_and_no_other() -> None:
     told(teller, second, WHY, 0)
     for it in (first, second):
         assert told(teller, it, None, 10) == [
-            Notice(it.number, NoticeKind.DISTRIBUTING, "yes")
+            Notice(it.number, NoticeKind.DISTRIBUTING, "started")
         ]
         assert told(teller, it, WHY, 20) == []
     teller.forget(1)
@@ -114,7 +114,7 @@ def test_a_port_that_is_gone_is_forgotten_and_no_other() -> None:
     assert teller.due_at() == 10 + INTERVAL_NS
     # Back in the same second: it is new, and its limit is, too.
     assert told(teller, first, None, 30) == []
-    late = f"no more: {WHY}"
+    late = f"stopped: {WHY}"
     assert told(teller, first, WHY, 40) == [Notice(1, NoticeKind.DISTRIBUTING, late)]
     teller.forget(2)
     assert teller.due_at() is None

@@ -111,7 +111,7 @@ def test_links_mac_and_protocol_that_are_others_are_news() -> None:
 def test_another_port_that_carries_is_news_while_one_does() -> None:
     after = shape(port(0, up=False), port(1))
     none = shape(port(0, up=False), port(1, up=False))
-    carries = News(EventKind.ACTIVE_PORT, "carries the lagg now", "eth1", "eth0 down")
+    carries = News(EventKind.ACTIVE_PORT, "eth0 -> eth1", "eth1", "eth0 down")
     assert [*active_news(TWO, plan(TWO), after, plan(after))] == [carries]
     assert [*active_news(after, plan(after), after, plan(after))] == []
     assert [*active_news(TWO, plan(TWO), none, plan(none))] == []
