@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from lagg.errors import LaggError, Log, logged
 from lagg.events import Asker
@@ -54,6 +54,39 @@ def unasked() -> Context:
     context = copy_context()
     context.run(_ASKER.set, None)
     return context
+
+
+class Listings(Generic[T]):
+    """What takes long to list, once for all who ask before it is begun; in a thread.
+
+    Whoever asks gets a listing that was begun after that.  Event loop's thread only.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        """`make`: lists it, in any thread."""
+        self._make = make
+        self._turn = asyncio.Lock()
+        self._asked = 0  # how often somebody has
+        self._waiting = 0  # how many of them still do
+        self._last: tuple[int, T] | None = None  # for the first so many who asked
+
+    async def next(self) -> T:
+        """A listing.  Raises what make() raises; each other one who asks tries anew."""
+        self._asked += 1
+        self._waiting += 1
+        number = self._asked
+        try:
+            async with self._turn:
+                return await self._for(number)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._last = None
+
+    async def _for(self, number: int) -> T:
+        if self._last is None or self._last[0] < number:
+            self._last = self._asked, await asyncio.to_thread(self._make)
+        return self._last[1]
 
 
 class Alarm:

@@ -4,6 +4,7 @@
 import asyncio
 import errno
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from lagg import tasks
 from lagg.errors import LaggError
 from lagg.events import Asker
-from lagg.tasks import Tasks, asked, asker, in_turn, together
+from lagg.tasks import Listings, Tasks, asked, asker, in_turn, together
 
 
 class World:
@@ -263,3 +264,35 @@ def test_who_asked_is_known_inside_and_nobody_asked_for_a_background_task() -> N
         assert found.count(None) == 3
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_listing_is_made_once_for_all_who_ask_before_it_is_begun(
+    fails: bool,
+) -> None:
+    """Who asks while one is made gets the next; none is kept for who asks later."""
+    made, may_end = list[int](), threading.Event()
+
+    def make() -> int:
+        made.append(len(made))
+        may_end.wait(10)
+        if fails and made[-1] == 0:
+            raise OSError(errno.ENOBUFS, "for a test")
+        return made[-1]
+
+    async def ask() -> list[int | BaseException]:
+        shared = Listings(make)
+        first = asyncio.ensure_future(shared.next())
+        async with asyncio.timeout(10):
+            while not made:
+                await asyncio.sleep(0)
+        others = [asyncio.ensure_future(shared.next()) for _ in range(3)]
+        await asyncio.sleep(0)  # each waits now
+        may_end.set()
+        found = await asyncio.gather(first, *others, return_exceptions=True)
+        return [*found, await shared.next()]
+
+    first, *found = asyncio.run(ask())
+    assert isinstance(first, OSError) if fails else first == 0
+    assert found == [1, 1, 1, 2]
+    assert made == [0, 1, 2]

@@ -37,7 +37,7 @@ from lagg.plan.way_in import (
     way_in,
 )
 from lagg.running.bundle import Bundle
-from lagg.tasks import Alarm, Tasks
+from lagg.tasks import Alarm, Listings, Tasks
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Announcer:
         self._alarm = Alarm(self._ring)
         self._due: dict[int, Instant] = {}  # by lagg, when something is to be said
         self._speaking: set[int] = set()  # laggs of which something is said now
+        self._stations = Listings(_listed)
 
     async def __aenter__(self) -> Self:
         """Looks at all laggs now, and at each whenever it changes."""
@@ -158,7 +159,7 @@ class Announcer:
         announces, rejoins = is_due(begun.announcements, at), is_due(begun.rejoins, at)
         if announces:
             yield [await self._own(lagg)]
-        there = await asyncio.to_thread(_listed)
+        there = await self._stations.next()
         above = speakers(await self._laggs.netlink.links(), lagg)
         if announces:
             yield [*announced(above, there)]

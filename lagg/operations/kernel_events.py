@@ -16,7 +16,9 @@ turn and the others find that it is asked for.  What a user changed on the lagg 
 passed on to all ports, or put back on the lagg; what a user changed on a port is put
 back.  A look that failed is repeated after AGAIN_S.
 
-Three things the kernel does not tell are polled, for a small share of the CPU's time.
+Two things the kernel does not tell are polled, for a small share of the CPU's time:
+what ports are to receive, at once where there is reason to look, and who sees or steers
+what leaves by a port.
 """
 
 import asyncio
@@ -73,7 +75,9 @@ POLL_REST = 50
 a row for each packet socket, and for each group of each interface there is."""
 
 REST_S_MAX = 0.25
-"""When there is reason to look, that is the longest pause."""
+STIRRED_REST = 4
+"""When there is reason to look for groups, the pause is no longer than the first, or
+with thousands of interfaces than the second, a multiple as POLL_REST is."""
 
 AGAIN_S = 1.0
 """After a look that failed, for what was told is not done yet."""
@@ -114,7 +118,8 @@ class KernelEvents:
         """Begins to act upon events."""
         self._tasks.keep("following the kernel's events", self._watch)
         self._tasks.keep("following transmit queues", self._watch_queues)
-        self._tasks.keep("looking for groups and sniffers", self._poll)
+        self._tasks.keep("looking for groups", self._poll_groups)
+        self._tasks.keep("looking for sniffers and filters", self._poll_sniffers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -146,16 +151,19 @@ class KernelEvents:
         except Exception:  # one event must not end them all
             log.exception("%r could not be acted upon", event)
 
-    async def _poll(self) -> None:
+    async def _poll_groups(self) -> None:
         tells_groups = self._laggs.netlink.tells_groups
         pace_s = POLL_S if tells_groups else POLL_UNTOLD_S
         while True:
-            # Of the CPU, not of the clock: on a busy host a poll takes long to be done.
-            began_s = time.thread_time()
-            await self._look_around()
-            rest_s = POLL_REST * (time.thread_time() - began_s)
-            await asyncio.sleep(min(rest_s, REST_S_MAX))
-            await self._rest(max(rest_s, pace_s), pace_s)
+            took_s = await _timed(self._look_for_groups)
+            stirred_s = max(REST_S_MAX, STIRRED_REST * took_s)
+            await asyncio.sleep(min(POLL_REST * took_s, stirred_s))
+            await self._rest(max(POLL_REST * took_s, pace_s), pace_s)
+
+    async def _poll_sniffers(self) -> None:
+        while True:
+            took_s = await _timed(self._look_for_sniffers)
+            await asyncio.sleep(max(POLL_REST * took_s, POLL_S))
 
     async def _rest(self, rest_s: float, pace_s: float) -> None:
         """Until there is reason to look, or so long; rings are looked at meanwhile.
@@ -172,14 +180,16 @@ class KernelEvents:
             if self._stirred.is_set() or loop.time() >= end_s:
                 return
 
-    async def _look_around(self) -> None:
+    async def _look_for_groups(self) -> None:
         self._stirred.clear()
+        with logged(log.warning):
+            await self._laggs.rx_wanted.update_all(self._laggs.bundles.values())
+
+    async def _look_for_sniffers(self) -> None:
         with logged(log.warning):
             await self._laggs.learn_egress()
         with logged(log.warning):
             self._laggs.spare_sniffers()
-        with logged(log.warning):
-            await self._laggs.rx_wanted.update_all(self._laggs.bundles.values())
 
     def _act_upon(self, event: LinkEvent) -> None:
         match event:
@@ -424,6 +434,13 @@ class KernelEvents:
             wanted = replace(bundle.shape, mac=LaggMac(mac, fixed=True))
             await propagate.rule(self._laggs, bundle, wanted, undo)
             undo.pop_all()
+
+
+async def _timed(look: Callable[[], Operation]) -> float:
+    """The CPU time that it takes, in s: on a busy host it is long until it is done."""
+    began_s = time.thread_time()
+    await look()
+    return time.thread_time() - began_s
 
 
 def _has_other_master(bundle: Bundle, before: Port) -> bool:

@@ -168,7 +168,7 @@ def test_filters_are_listed_once_for_all_ports_that_come_together(
 
     lagg.destroy()
     world.stop()
-    monkeypatch.setattr(KernelEvents, "_look_around", no_poll)
+    monkeypatch.setattr(KernelEvents, "_look_for_sniffers", no_poll)
     monkeypatch.setattr(Netlink, "egress_rules", listing)
     world.start()
     world.create("lagg0", "p0", "p1")

@@ -6,7 +6,8 @@ What the poll would find is found by events here, for the poll comes too late to
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lagg.kernel.netlink import Netlink
 from lagg.kernel.netlink.watch import RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR
 from lagg.kernel.netlink.wire import Socket
 from lagg.operations import kernel_events, uppers
+from lagg.operations.kernel_events import KernelEvents, Operation
 from lagg.operations.laggs import Laggs
 from lagg.watches import LinkWatch, WatchKind
 from tests.netns.commands_world import World
@@ -23,6 +25,7 @@ PORTS = ("p0", "p1")
 VIRTUAL_MAC = "00:00:5e:00:01:33"  # as VRRP has it
 NEVER_S = 3600.0
 WAITED_S = 0.2
+LONG_LOOK_S = 0.2
 
 
 @pytest.fixture
@@ -119,6 +122,28 @@ def test_a_poll_that_waited_for_the_cpu_is_soon_followed_by_the_next(
     start(world)
     world.wait(lambda: len(looks_s) > 2, "the third poll")
     assert looks_s[2] - looks_s[1] < WAITED_S * kernel_events.POLL_REST / 2
+
+
+def test_with_thousands_of_interfaces_groups_take_a_share_of_the_cpu_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much reason there is to look; each look takes as long as with so many."""
+    looks_s: list[float] = []
+
+    async def look(events: KernelEvents) -> None:
+        looks_s.append(time.monotonic())
+        events._stirred.set()
+
+    async def long(look: Callable[[], Operation]) -> float:
+        await look()
+        return LONG_LOOK_S
+
+    monkeypatch.setattr(KernelEvents, "_look_for_groups", look)
+    monkeypatch.setattr(kernel_events, "_timed", long)
+    start(world)
+    world.wait(lambda: len(looks_s) > 3, "the fourth look")
+    least_s = kernel_events.STIRRED_REST * LONG_LOOK_S
+    assert all(after - before >= least_s for before, after in pairwise(looks_s))
 
 
 # ---- NICs that filter VLANs --------------------------------------------------------

@@ -115,7 +115,7 @@ def test_only_the_ports_that_came_are_asked_for_their_queues(
         return await ask(netlink, links)
 
     world.stop()
-    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_for_sniffers", no_look)
     monkeypatch.setattr(Netlink, "transmit_by_several", asking)
     world.start()
     world.create("lagg0", "p0", proto=Proto.FAILOVER)
@@ -149,7 +149,7 @@ def test_more_queues_are_told_and_need_no_poll(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.stop()
-    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_for_sniffers", no_look)
     world.start()
     create(world)
     for _ in range(10):
@@ -171,7 +171,7 @@ def test_notices_that_were_lost_are_made_up_for(
         return messages
 
     world.stop()
-    monkeypatch.setattr(KernelEvents, "_look_around", no_look)
+    monkeypatch.setattr(KernelEvents, "_look_for_sniffers", no_look)
     world.start()
     create(world)
     monkeypatch.setattr(Socket, "receive_now", lost)

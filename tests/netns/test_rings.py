@@ -146,7 +146,7 @@ def test_rings_are_looked_at_between_two_looks_around(
     async def none(events: KernelEvents) -> None:
         events._stirred.clear()
 
-    monkeypatch.setattr(KernelEvents, "_look_around", none)
+    monkeypatch.setattr(KernelEvents, "_look_for_groups", none)
     wires[0].send_indescribable()
     world.wait_event("ring-reopened", "t0")
 

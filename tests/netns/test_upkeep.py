@@ -79,10 +79,14 @@ def test_a_message_that_makes_no_sense_ends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("owner", "step"), [(Laggs, "spare_sniffers"), (RxWanted, "update_all")]
+    ("owner", "step", "task"),
+    [
+        (Laggs, "spare_sniffers", "looking for sniffers and filters"),
+        (RxWanted, "update_all", "looking for groups"),
+    ],
 )
 def test_after_one_failure_groups_are_looked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
+    world: World, monkeypatch: pytest.MonkeyPatch, owner: type, step: str, task: str
 ) -> None:
     failures, known = [RuntimeError("for a test")], list[tuple[str, ...]]()
     works = getattr(owner, step)
@@ -95,7 +99,7 @@ def test_after_one_failure_groups_are_looked_for_again(
 
     monkeypatch.setattr(owner, step, fail_once)
     world.wait(lambda: known, "the poll failed, and is repeated")
-    assert known[0] == ("looking for groups and sniffers ended: for a test",)
+    assert known[0] == (f"{task} ended: for a test",)
     world.ip(f"maddr add {GROUP} dev lagg0")
     world.wait(lambda: GROUP_MAC in world.groups("p0"), "the port hears the group")
 
