@@ -18,6 +18,7 @@ from lagg.cli.said import (
     Paint,
     carrier_reason,
     columns,
+    shares,
     speed_words,
     title_words,
 )
@@ -116,7 +117,7 @@ def _twigs(lagg: LaggRecord, width: int | None, paint: Paint) -> list[str]:
 
 
 def _port_cells(port: PortRecord, lagg: LaggRecord) -> tuple[str, ...]:
-    words = port["reason"] or _shares(port, lagg)
+    words = port["reason"] or shares(port, lagg)
     words += _other_end(port, lagg)
     return port["name"], port["link"], speed_words(port["speed_mbps"]), words
 
@@ -129,14 +130,3 @@ def _other_end(port: PortRecord, lagg: LaggRecord) -> str:
     agreed = lagg["lacp"] and lagg["lacp"]["partner"]
     is_his = agreed is not None and agreed["system"] == partner["system"]
     return f" -> {'' if is_his else partner['system'] + ' '}port {partner['port']}"
-
-
-def _shares(port: PortRecord, lagg: LaggRecord) -> str:
-    """Its part of all frames so far, each way."""
-    sent = _share(port["tx_frames"], [each["tx_frames"] for each in lagg["ports"]])
-    received = _share(port["rx_frames"], [each["rx_frames"] for each in lagg["ports"]])
-    return f"sends {sent} %, receives {received} %"
-
-
-def _share(own: int, of_all: Sequence[int]) -> int:
-    return round(100 * own / (sum(of_all) or 1))

@@ -199,6 +199,7 @@ COMMANDS = (
     Command("reload", "apply the configuration files, live", "files", None),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
     Command("show", "what is there and how it does", "show", "?", _show_words),
+    Command("picture", "host, laggs, ports and partners as an SVG", "show", "?"),
     Command("status", "laggd itself: version, pid, since when", "show", None),
     Command(
         "restart",

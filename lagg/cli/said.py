@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # at run time they would cost a command a third of its start-up
-    from lagg.records import LaggRecord
+    from lagg.records import LaggRecord, PortRecord
 
 Paint = Callable[[str, str | None], str]
 """Gives a text an SGR colour, or not."""
@@ -101,6 +101,17 @@ def title_words(lagg: LaggRecord, paint: Paint, since: str = "") -> list[str]:
     link += f" since {since}" if since else ""
     speed = [speed_words(lagg["speed_mbps"])] if lagg["speed_mbps"] > 0 else []
     return [lagg["proto"], link, *speed]
+
+
+def shares(port: PortRecord, lagg: LaggRecord) -> str:
+    """Its part of all frames so far, each way."""
+    sent = _share(port["tx_frames"], [each["tx_frames"] for each in lagg["ports"]])
+    received = _share(port["rx_frames"], [each["rx_frames"] for each in lagg["ports"]])
+    return f"sends {sent} %, receives {received} %"
+
+
+def _share(own: int, of_all: Sequence[int]) -> int:
+    return round(100 * own / (sum(of_all) or 1))
 
 
 # ---- frames that were not delivered ------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands that only look: show, stats, status, monitor.
+"""The commands that only look: show, picture, stats, status, monitor.
 
 Owns which call each makes; the pages are lagg/cli/show_page.py's.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from lagg.cli.daemon import laggd_of
 from lagg.cli.fold import fold
 from lagg.cli.lines import event_line, status_line
-from lagg.cli.output import DONE, UsageError, clock, paint, say, width
+from lagg.cli.output import DONE, UsageError, clock, paint, say, say_file, width
 from lagg.cli.show_page import counter_part, show_page, stats_page
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ def _at_a_glance(laggs: list[LaggRecord], *, tree: bool) -> str:
     if tree:
         return tree_page(os.uname().nodename, laggs, width(), paint())
     return brief_page(laggs, width(), paint())
+
+
+def picture(arguments: argparse.Namespace) -> int:
+    """Writes an SVG of what `show --tree` draws."""
+    from lagg.cli.picture_page import picture_page  # as --bonding's
+
+    drawn = picture_page(os.uname().nodename, laggs_of(arguments))
+    if arguments.json:
+        say(json.dumps({"svg": drawn}))
+    else:
+        say_file(drawn)
+    return DONE
 
 
 def status(arguments: argparse.Namespace) -> int:

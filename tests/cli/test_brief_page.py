@@ -3,43 +3,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from lagg import cli
 from lagg.cli.brief_page import brief_page, tree_page
-from lagg.cli.lacp_page import NOBODY
 from lagg.cli.said import coloured, plain
 from lagg.records import LaggRecord
-from tests.control.world import World, a_record
-
-PARTY: dict[str, Any] = {
-    "system_priority": 32768,
-    "system": "02:00:5e:00:53:99",
-    "key": 7,
-    "port_priority": 32768,
-    "port": 3,
-    "state": 0x3D,
-    "state_bits": [],
-}
-
-
-@pytest.fixture
-def laggs() -> list[LaggRecord]:
-    lacp = a_record(name="lagg1", proto="lacp", lacp={"partner": PARTY})
-    lacp["ports"] = [
-        {**port, "lacp": {"partner": party}}  # type: ignore[typeddict-item]
-        for party, port in zip(
-            (PARTY | {"system": NOBODY, "port": 0}, PARTY | {"port": 1}),
-            lacp["ports"],
-            strict=True,
-        )
-    ]
-    lacp["ports"][0] |= {"tx_frames": 30, "rx_frames": 0}
-    lacp["ports"][1] |= {"tx_frames": 10, "rx_frames": 5, "reason": None}
-    alone = a_record(name="lagg20", ports=[], link="down", waiting_for=["eth7", "eth8"])
-    return [a_record(), lacp, alone]
+from tests.control.world import World
 
 
 def test_of_each_lagg_a_line_says_who_carries_and_why_others_do_not(

@@ -56,6 +56,13 @@ COMMANDS = {
     "show": (
         "Without NAME, and with more than one lagg, a line for each: how many of its"
         " ports carry, which, and why the others do not, cut at the terminal's width."
+        "  Of one: whether it carries, by which ports, why not by the others, since"
+        " when, and the options that are not the default; `-v`: all that is known."
+    ),
+    "picture": (
+        "Standard output gets an SVG that needs nothing from outside of it: what `show"
+        " --tree` draws, each way as thick as the port's share of the frames.  `laggctl"
+        " picture lagg0 > lagg0.svg`."
     ),
     "capture": (
         "Standard output gets an interface block for the lagg and for each port, when"
