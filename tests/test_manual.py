@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Manual pages and completions say every command and option; their readers agree."""
 
+import json
+import os
 import shutil
+import socket
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +95,21 @@ def test_a_completion_has_every_command_and_option(
         assert wanted in completion, flag
 
 
+def test_words_of_programs_stay_as_they_are(written: dict[str, Path]) -> None:
+    page = plain(written["laggctl.8"])
+    assert "\nrc.conf, /etc/network/interfaces" in page
+    assert "\nnet.link.lagg, or one of its knobs." in page
+    assert "\n--drops [REASON]\n" in page
+
+
+def test_the_defaults_of_protocol_and_files_are_said(written: dict[str, Path]) -> None:
+    _, _, proto = plain(written["laggd.toml.5"]).partition("\nproto\n")
+    assert "Default: failover." in proto.partition("\n.TP")[0]
+    page = plain(written["laggd.8"])
+    assert "laggd.d/*.toml" in page
+    assert "or a directory of *.toml" in page
+
+
 def test_every_option_and_command_says_something() -> None:
     silent = [
         flag
@@ -134,6 +154,122 @@ def test_a_shell_reads_its_completion(
         [*SHELLS[shell], written[file]], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+STATS = [
+    {"name": "lagg0", "counters": {}, "ports": [{"name": "eth5", "tx_frames": 1}]},
+    {"name": "core", "counters": {}, "ports": [{"name": "eth7", "tx_frames": 1}]},
+]
+
+
+@pytest.fixture(scope="module")
+def laggd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """An environment with a laggctl that knows two laggs, and a laggd that listens."""
+    place = tmp_path_factory.mktemp("bin")
+    every, one = (json.dumps(each) for each in (STATS, STATS[:1]))
+    asked = '[ "$*" = "--json stats" ] && echo "$every" || echo "$one"'
+    program = place / "laggctl"
+    program.write_text(f"#!/bin/sh\nevery='{every}' one='{one}'\n{asked}\n")
+    program.chmod(0o755)
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as here:
+        here.bind(f"{short}/s")
+        path = f"{place}:{os.environ['PATH']}"
+        yield {**os.environ, "PATH": path, "LAGGD_SOCKET": f"{short}/s"}
+
+
+EXACT = {
+    "laggctl show ": {"lagg0", "core"},
+    "laggctl detach lagg0 ": {"eth5"},
+    "laggctl release lagg0 ": {"eth5"},
+    "laggctl set lagg0 --port ": {"eth5"},
+    "laggctl set lagg0 --active e": {"eth5"},
+    "laggctl set lagg0 --mac ": set(),
+    "laggctl set lagg0 --ad-select b": {"bandwidth"},
+    "laggctl capture lagg0 --port ": {"eth5"},
+    "laggctl capture lagg0 --drops not": {"not-accepted"},
+    "laggctl create lagg1 --watch b": {"bfd,"},
+    "laggctl create ": set(),
+    "laggctl explain lagg0 s": {"src=", "sport=", "smac="},
+    "laggctl pin lagg0 e": {"eth5"},
+    "laggctl unpin lagg0 b": {"bucket="},
+    "laggctl status ": set(),
+    "laggctl show --he": {"--help"},
+}
+"""By a line what may end it, and nothing else."""
+
+
+def said_by(
+    command: list[str], environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Where there is no file but the laggctl of the fixture."""
+    here = environment["PATH"].partition(":")[0]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=here
+    )
+
+
+def bash_offers(completion: Path, line: str, environment: dict[str, str]) -> set[str]:
+    words = line.split(" ")
+    script = f"""
+        source {completion}
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
+        COMP_CWORD={len(words) - 1}
+        _laggctl
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = said_by(["bash", "-c", script], environment)
+    assert done.stderr == ""
+    return {*done.stdout.split()}
+
+
+def fish_offers(completion: Path, line: str, environment: dict[str, str]) -> set[str]:
+    script = f"source {completion}; complete -C '{line}'"
+    done = said_by(["fish", "--no-config", "-c", script], environment)
+    return {each.partition("\t")[0] for each in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("line", EXACT)
+def test_bash_offers_laggs_and_their_own_ports(
+    written: dict[str, Path], laggd: dict[str, str], line: str
+) -> None:
+    assert bash_offers(written["laggctl"], line, laggd) == EXACT[line]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish here")
+@pytest.mark.parametrize("line", EXACT)
+def test_fish_offers_laggs_and_their_own_ports(
+    written: dict[str, Path], laggd: dict[str, str], line: str
+) -> None:
+    assert fish_offers(written["laggctl.fish"], line, laggd) == EXACT[line]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
+@pytest.mark.parametrize(
+    ("offer", "found"),
+    [("laggs", "lagg0 core"), ("ports", "eth5"), ("none src= dst=", "src= dst=")],
+)
+def test_zsh_offers_laggs_and_their_own_ports(
+    written: dict[str, Path], laggd: dict[str, str], offer: str, found: str
+) -> None:
+    script = f"""
+        function _arguments {{ }}
+        function compadd {{
+            while [[ $1 != -- ]]; do shift; done
+            print -r -- "${{@:2}}"
+        }}
+        source {written["_laggctl"]}
+        words=(detach --json lagg0 "") CURRENT=4
+        _laggctl_offer {offer}
+    """
+    done = said_by(["zsh", "-f", "-c", script], laggd)
+    assert (done.stdout.split(), done.stderr) == (found.split(), "")
+
+
+def test_where_no_laggd_listens_none_is_asked(
+    written: dict[str, Path], laggd: dict[str, str], tmp_path: Path
+) -> None:
+    nobody = laggd | {"LAGGD_SOCKET": str(tmp_path / "nobody")}
+    assert bash_offers(written["laggctl"], "laggctl show ", nobody) == set()
 
 
 @pytest.mark.parametrize(

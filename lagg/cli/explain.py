@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import string
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -57,7 +59,8 @@ def explain(arguments: argparse.Namespace) -> int:
 def _explain_fields(arguments: argparse.Namespace, fields: dict[str, str]) -> int:
     with laggd_of(arguments) as laggd:
         frame, note = frame_in(laggd, arguments.name, fields)
-        _print_one(arguments, _asked(laggd, arguments.name, frame), note)
+        found = _asked(laggd, arguments.name, frame)
+        _print_one(arguments, found, "" if found["hash"] is None else note)
     return DONE
 
 
@@ -79,20 +82,46 @@ def frame_in(laggd: Client, name: str, fields: dict[str, str]) -> tuple[bytes, s
     fields.setdefault("smac", lagg["mac"])
     note = ""
     if "dmac" not in fields:
-        fields["dmac"] = neighbour(fields.get("dst", ""), name, _arp_table()) or _NO_MAC
+        hop = next_hop(fields.get("dst", ""), name, _table("route"))
+        fields["dmac"] = neighbour(hop, name, _table("arp")) or _NO_MAC
         if fields["dmac"] == _NO_MAC and "l2" in lagg["options"]["lagghash"]:
             note = (
-                "lagghash has l2, and the destination's MAC is not known: give dmac=,"
-                " the next hop's (ip neigh)"
+                "a guess: lagghash has l2, and the next hop's MAC is not known here:"
+                " give dmac= (ip neigh)"
             )
     return frame_of(fields), note
 
 
-def _arp_table() -> Sequence[Sequence[bytes]]:
+def _table(name: str) -> Sequence[Sequence[bytes]]:
     try:
-        return [*rows_of("arp")]
+        return [*rows_of(name)]
     except LaggError:
         return ()
+
+
+def next_hop(address: str, interface: str, table: Sequence[Sequence[bytes]]) -> str:
+    """To whom a frame for this address goes, by the rows of /proc/net/route.
+
+    The address itself where it is on the link, no IPv4, or routed elsewhere.
+    """
+    try:
+        wanted = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+    except OSError:
+        return address
+    # Columns: interface, destination, gateway, flags, -, -, metric, mask; in hex.
+    fitting = [
+        (_bits(row[7]), -int(row[6]), row)
+        for row in table[1:]
+        if wanted & int(row[7], 16) == int(row[1], 16)
+    ]
+    _, _, best = max(fitting, default=(0, 0, None))
+    if best is None or best[0] != os.fsencode(interface) or not int(best[2], 16):
+        return address
+    return socket.inet_ntoa(int(best[2], 16).to_bytes(4, sys.byteorder))
+
+
+def _bits(mask: bytes) -> int:
+    return int(mask, 16).bit_count()
 
 
 def neighbour(
@@ -129,9 +158,9 @@ def _print_one(
     arguments: argparse.Namespace, found: ExplanationJson, note: str
 ) -> None:
     if arguments.json:
-        say(json.dumps(found))
-        return
-    say(explain_page(found, paint(), clock))
+        say(json.dumps({**found, "guess": note or None}))
+    else:
+        say(explain_page(found, paint(), clock, note))
     if note:
         warn(note)
 
@@ -150,10 +179,13 @@ def explain_line(found: ExplanationJson) -> str:
     return bucket + choice_words(found["choice"])
 
 
-def explain_page(found: ExplanationJson, paint: Paint, clock: Clock = str) -> str:
-    """What `explain` prints of one flow."""
+def explain_page(
+    found: ExplanationJson, paint: Paint, clock: Clock = str, note: str = ""
+) -> str:
+    """What `explain` prints of one flow; `note`: what of it had to be guessed."""
     carried = paint(choice_words(found["choice"]), BOLD)
     lines = [f"{found['lagg']}: {found['proto']}: {carried}", f"  {found['why']}"]
+    lines += [f"  {note}"] if note else []
     if found["hash"] is not None:
         bucket = "none" if found["bucket"] is None else found["bucket"]
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lagg.cli.comments import kept
 from lagg.cli.daemon import laggd_of
@@ -20,22 +20,30 @@ from lagg.cli.output import DONE, REFUSED, complain, say, say_file, say_refusal
 from lagg.config.files import ConfigError, load
 from lagg.control.client import ComplaintsError
 from lagg.errors import BadRequestError, LaggError
+from lagg.paths import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     import argparse
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Prints all that is wrong with a file, a line each."""
-    try:
-        laggs = load(Path(arguments.file))
-    except ConfigError as error:
-        return _complain_of_all(map(str, error.complaints), for_program=arguments.json)
-    names = [lagg.name for lagg in laggs]
+    """Prints all that is wrong with each file, a line each."""
+    found, wrong = list[dict[str, Any]](), list[str]()
+    files: list[str] = arguments.files
+    for file in files or [DEFAULT_CONFIG]:
+        try:
+            laggs = load(Path(file), required=bool(files))  # as laggd does
+        except ConfigError as error:
+            wrong += map(str, error.complaints)
+        else:
+            found.append({"file": file, "laggs": [lagg.name for lagg in laggs]})
+    if wrong:
+        return _complain_of_all(wrong, for_program=arguments.json)
     if arguments.json:
-        say(json.dumps({"file": arguments.file, "laggs": names}))
+        say(json.dumps(found if len(found) > 1 else found[0]))
     else:
-        say(f"{arguments.file}: good: {', '.join(names) or 'no laggs'}")
+        for each in found:
+            say(f"{each['file']}: good: {', '.join(each['laggs']) or 'no laggs'}")
     return DONE
 
 

@@ -58,10 +58,11 @@ def _packet(fields: Mapping[str, str]) -> tuple[int, bytes]:
         if ports:
             raise UsageError(f"flow: {ports[0]}= needs src= and dst=")
         return _ETH_P_LOCAL, b""
+    ends = [_address(fields[end]) for end in given]
     if len(given) == 1:
         missing = "dst" if given == ["src"] else "src"
         raise UsageError(f"flow: {given[0]}= needs {missing}=")
-    src, dst = _address(fields["src"]), _address(fields["dst"])
+    src, dst = ends
     if len(src) != len(dst):
         raise UsageError("flow: src= and dst= are of two address families")
     number, payload = _transport(fields)

@@ -19,7 +19,8 @@ from lagg.cli import interface
 from lagg.cli.daemon import laggd_of
 from lagg.cli.ifconfig_page import facts_of, interface_page
 from lagg.cli.ifconfig_words import Elsewhere, Line, Step, parse_line
-from lagg.cli.output import DONE, REFUSED, UsageError, complain, say
+from lagg.cli.output import DONE, IFCONFIG, REFUSED, UsageError, complain, say
+from lagg.cli.parser import help_of
 from lagg.control.client import Client
 from lagg.errors import LaggError
 
@@ -34,6 +35,9 @@ CLONER = "lagg"
 
 def ifconfig(arguments: argparse.Namespace) -> int:
     """Does what a line asks for, or shows."""
+    if arguments.words[:1] in (["-h"], ["--help"]):
+        say(help_of(IFCONFIG))
+        return DONE
     line = parse_line(arguments.words)
     with laggd_of(arguments) as laggd:
         if line.steps and line.name is not None:

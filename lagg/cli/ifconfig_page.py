@@ -69,12 +69,16 @@ _NOBODY = {
 }
 
 
+_NO_MAC = "00:00:00:00:00:00"
+"""A loopback's, of which FreeBSD's ifconfig(8) prints no line."""
+
+
 def interface_page(facts: Facts, lagg: LaggRecord | None, *, verbose: bool) -> str:
     """One interface; with `lagg`, its record, a lagg."""
     lines = [
         f"{facts.name}: {_flag_words('flags', _INTERFACE_FLAGS, _set_of(facts))}"
         f" metric 0 mtu {facts.mtu}",
-        f"\tether {facts.mac}",
+        *([f"\tether {facts.mac}"] if facts.mac != _NO_MAC else []),
     ]
     if facts.inet is not None:
         mask = bytes(map(int, facts.inet.netmask.split("."))).hex()

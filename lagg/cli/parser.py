@@ -87,7 +87,12 @@ def _stats_words(command: argparse.ArgumentParser) -> None:
 
 
 def _check_words(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="TOML, or a directory of *.toml")
+    command.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="TOML, or a directory of *.toml; what laggd reads by default",
+    )
 
 
 def _save_words(command: argparse.ArgumentParser) -> None:
@@ -259,6 +264,11 @@ def parsed(line: Sequence[str]) -> argparse.Namespace:
     found = command_parser(row).parse_intermixed_args(rest, argparse.Namespace(**head))
     found.run = row.run
     return found
+
+
+def help_of(word: str) -> str:
+    """What --help says of a command, for one whose words are its own affair."""
+    return command_parser(_row(word)).format_help().rstrip()
 
 
 def _row(word: str | None) -> Command:

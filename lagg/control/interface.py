@@ -379,3 +379,13 @@ def _wanted(
     named = {key: value for key, value in basics.items() if value is not None}
     chosen = {} if options is None else dict(options)
     return named | {key: each for key, each in chosen.items() if each is not None}
+
+
+def idl() -> str:
+    """The interface in varlink's language, as packaging/org.laggd.Lagg.varlink."""
+    lines = LaggInterface.render_interface_description().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(idl(), end="")

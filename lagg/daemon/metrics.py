@@ -186,10 +186,12 @@ class Metrics:
                 head = await reader.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 return
-        status, body = await self._page_of(head.split(b"\r\n", 1)[0].split())
+        request = head.split(b"\r\n", 1)[0].split()
+        status, body = await self._page_of(request)
         lines = [f"HTTP/1.1 {status}", f"Content-Type: {TEXT}", "Connection: close"]
         lines.append(f"Content-Length: {len(body)}")
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        told = b"" if request[:1] == [b"HEAD"] else body  # RFC 9110 9.3.2
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + told)
         async with asyncio.timeout(REQUEST_SECONDS):
             await writer.drain()
             writer.write_eof()
@@ -198,8 +200,8 @@ class Metrics:
 
     async def _page_of(self, request: Sequence[bytes]) -> tuple[str, bytes]:
         """The HTTP status and body for the words of a request line."""
-        if request[:1] != [b"GET"]:
-            return "405 Method Not Allowed", b"GET only\n"
+        if request[:1] not in ([b"GET"], [b"HEAD"]):
+            return "405 Method Not Allowed", b"GET and HEAD only\n"
         if request[1:2] != [b"/metrics"]:
             return "404 Not Found", b"here is only /metrics\n"
         laggs = await self._source.records(None)

@@ -317,7 +317,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=version, help="laggd's version"
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="laggs to create at start, TOML"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="laggs to create at start: TOML, or a directory of *.toml",
     )
     parser.add_argument(
         "--socket",

@@ -3,6 +3,7 @@
 
 import json
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from scapy.packet import Packet
 from scapy.utils import wrpcap, wrpcapng
 
 from lagg import cli
-from lagg.cli.explain import explain_page, neighbour
+from lagg.cli.explain import explain_page, neighbour, next_hop
 from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import UsageError
 from lagg.cli.pcap import FormatError, frames
@@ -169,6 +170,7 @@ def test_fields_are_the_flow_that_scapy_writes(
         ("source=1", "'source=1' is no field; write src= dst= proto="),
         ("src=10.0.0.1 src=10.0.0.2", "src is given twice"),
         ("src=10.0.0.1", "src= needs dst="),
+        ("src=10.0.0.300", "'10.0.0.300' is no IP address"),
         ("sport=1", "sport= needs src= and dst="),
         ("src=10.0.0.1 dst=::1", "two address families"),
         ("src=10.0.0.256 dst=10.0.0.1", "'10.0.0.256' is no IP address"),
@@ -339,12 +341,12 @@ def test_a_frame_in_hexadecimal_gives_a_page(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == (PAGE, "")
 
 
-def test_json_is_what_the_socket_says(
+def test_json_is_what_the_socket_says_and_whether_that_is_a_guess(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(["explain", "lagg0", FRAME, "--json"])
     said = world.call("Explain", name="lagg0", frame=FRAME)["parameters"]["explanation"]
-    assert json.loads(capfd.readouterr().out) == said
+    assert json.loads(capfd.readouterr().out) == said | {"guess": None}
     assert said["choice"] == {"ports": ["eth0"], "drop": None}
 
 
@@ -366,11 +368,54 @@ def test_a_capture_file_gives_a_line_for_each_frame(
 def test_a_destination_that_had_to_be_guessed_is_said(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.main(["explain", "lagg0", "src=192.0.2.9", "dst=192.0.2.8"]) == 0
-    assert "give dmac=" in capfd.readouterr().err
-    words = ["src=192.0.2.9", "dst=192.0.2.8", f"dmac={MACS['dmac']}"]
-    assert cli.main(["explain", "lagg0", *words]) == 0
+    flow = ["src=192.0.2.9", "dst=192.0.2.8"]
+    assert cli.main(["explain", "lagg0", *flow]) == 0
+    out, err = capfd.readouterr()
+    assert "\n  a guess: lagghash has l2, and" in out
+    assert err.startswith("laggctl: a guess: lagghash has l2, and")
+    assert cli.main(["--json", "explain", "lagg0", *flow]) == 0
+    assert "give dmac=" in json.loads(capfd.readouterr().out)["guess"]
+    assert cli.main(["explain", "lagg0", *flow, f"dmac={MACS['dmac']}"]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_nothing_is_a_guess_where_no_hash_counts(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.call("Set", name="lagg0", proto="failover")
+    flow = ["src=192.0.2.9", "dst=192.0.2.8"]
+    assert cli.main(["--json", "explain", "lagg0", *flow]) == 0
+    out, err = capfd.readouterr()
+    assert (json.loads(out)["guess"], err) == (None, "")
+
+
+ROUTES = [
+    row.split()
+    for row in (
+        b"Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+        b"eth9 00000000 090200C0 0003 0 0 200 00000000 0 0 0",
+        b"lagg0 00000000 010200C0 0003 0 0 100 00000000 0 0 0",
+        b"lagg0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0",
+        b"eth9 0000000A 090200C0 0003 0 0 0 000000FF 0 0 0",
+    )
+]
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the rows are as they are there")
+@pytest.mark.parametrize(
+    ("address", "hop"),
+    [
+        ("8.8.8.8", "192.0.2.1"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "10.0.0.1"),  # by another interface: what is asked is no route
+        ("2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_the_next_hop_is_by_the_longest_prefix_and_the_least_metric(
+    address: str, hop: str
+) -> None:
+    assert next_hop(address, "lagg0", ROUTES) == hop
+    assert next_hop(address, "lagg0", []) == address
 
 
 @pytest.mark.usefixtures("world")

@@ -139,3 +139,24 @@ def test_a_command_waits_for_a_laggd_that_starts(
 def test_who_has_no_patience_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(NoDaemonError, match="no laggd runs here"):
         Client(str(tmp_path / "nobody.sock"))
+
+
+def test_check_takes_several_files_and_without_any_those_that_laggd_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text("[[lagg]]\nname = 'lagg0'\n")
+    two.write_text("")
+    assert cli.main(["check", str(one), str(two)]) == 0
+    good = f"{one}: good: lagg0\n{two}: good: no laggs\n"
+    assert capsys.readouterr() == (good, "")
+    assert cli.main(["--json", "check", str(one), str(two)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["laggs"] for each in found] == [["lagg0"], []]
+    two.write_text("[[lagg]]\nname = 'a/b'\n")
+    assert cli.main(["check", str(two), str(one)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    monkeypatch.setattr("lagg.cli.files.DEFAULT_CONFIG", str(one))
+    assert cli.main(["check"]) == 0
+    assert capsys.readouterr() == (f"{one}: good: lagg0\n", "")

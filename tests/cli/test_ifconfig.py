@@ -370,6 +370,16 @@ def test_an_interface_that_is_no_lagg_has_the_first_lines_only() -> None:
     )
 
 
+def test_an_interface_without_a_mac_has_no_line_for_one() -> None:
+    loopback = FACTS._replace(mac="00:00:00:00:00:00")
+    assert "ether" not in interface_page(loopback, None, verbose=False)
+
+
+def test_help_is_asked_for_as_of_any_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert ifconfig("--help") == 0
+    assert capfd.readouterr().out.startswith("usage: laggctl ifconfig")
+
+
 def test_what_is_down_is_neither_up_nor_running() -> None:
     down = facts_of(cast(LaggRecord, record(up=False)))
     assert interface_page(down, None, verbose=False).startswith(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lagg.control.interface import idl
 from lagg.model import Options, Proto
 from tests.control.contract import RECORD
 from tests.control.world import (
@@ -19,6 +20,7 @@ from tests.control.world import (
     wait_until,
     world_at,
 )
+from tests.tree import ROOT
 
 NOBODY = 65534
 REFUSED = "org.laggd.Lagg.Refused"
@@ -290,6 +292,12 @@ def test_the_description_parses_and_has_every_method(world: World) -> None:
         "error Refused @",
         *(f"method {name}@ -> @" for name in METHODS),
     }
+
+
+def test_the_shipped_interface_is_the_one_that_is_served() -> None:
+    """Made by `python -m lagg.control.interface > packaging/org.laggd.Lagg.varlink`."""
+    shipped = ROOT / "packaging" / "org.laggd.Lagg.varlink"
+    assert shipped.read_text(encoding="utf-8") == idl()
 
 
 def test_the_service_names_its_interfaces(world: World) -> None:

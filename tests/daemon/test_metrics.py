@@ -170,6 +170,16 @@ def test_a_scrape_gets_the_page() -> None:
     assert read(body)[key("laggd_lagg_ports", lagg="lagg0")] == 2
 
 
+def test_who_asks_for_the_head_alone_gets_that() -> None:
+    head, whole = answers(
+        b"HEAD /metrics HTTP/1.1\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n"
+    )
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert head.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 0\r\n" not in head
+    assert len(whole) > len(head)
+
+
 def test_other_questions_are_refused() -> None:
     first, second, third = answers(
         b"GET / HTTP/1.1\r\n\r\n",

@@ -1,82 +1,158 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Completions of laggctl for bash, zsh and fish: commands, options, and their values.
 
-Owns what may stand for a value by its name in the help: an interface for IF, a file for
-FILE.  A lagg is an interface too, so no daemon is asked.
+Owns what may stand for a value by its name in the help and the command that it is for:
+a file for FILE, for IF any interface where a port is to come and the lagg's own ports
+elsewhere.  laggd is asked which laggs and ports there are; where none listens, none is
+offered.
 """
 
+from dataclasses import dataclass
+
+from lagg.cli.flow import FIELDS
 from lagg.cli.ifconfig_words import WORDS as IFCONFIG_WORDS
 from lagg.cli.sysctl import KNOBS
 from lagg.model import Proto
+from lagg.paths import DEFAULT_SOCKET
+from lagg.plan.plan import PLANNED_DROPS
+from lagg.watches import WatchKind
 from manual.words import Option, Words, commands, globals_of_laggctl
 
 HEAD = "# SPDX-License-Identifier: BSD-2-Clause\n# Made by tools/manual.\n"
 
+_FIELDS = tuple(f"{field}=" for field in FIELDS)
+
 CHOICES = {
     "P": tuple(proto.value for proto in Proto),
     "L": ("l2", "l3", "l4", "l2,l3", "l3,l4", "l2,l3,l4"),
+    "W": tuple(f"{kind.value}," for kind in WatchKind),
+    "REASON": tuple(reason.value for reason in PLANNED_DROPS),
     "NAME[=VALUE]": tuple(KNOBS),
     "WORD": IFCONFIG_WORDS,
+    "FLOW": _FIELDS,
 }
-INTERFACES = {"IF", "NAME", "WORD"}
-FILES = {"FILE", "PATH", "FLOW"}
+NEW_PORTS = {"create", "attach"}
+"""Where a port is to be one that is none yet."""
+
+_SOCKET = f"${{LAGGD_SOCKET:-{DEFAULT_SOCKET}}}"
+_LAGGS = """grep -o '"name": "[^"]*", "counters"' | cut -d '"' -f 4"""
+_PORTS = """grep -o '"name": "[^"]*", "tx_frames"' | cut -d '"' -f 4"""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may be written: words, and what is found by "laggs", "ports" and so on."""
+
+    words: tuple[str, ...] = ()
+    source: str = "none"
+
+    def __str__(self) -> str:
+        """The words of a shell function that has both."""
+        return " ".join((self.source, *self.words))
+
+
+def offer_of(command: str, value: str, choices: tuple[str, ...] = ()) -> Offer:
+    """For a value, as "IF", of a command's option or place."""
+    words = choices or CHOICES.get(value, ())
+    if value == "NAME":
+        return Offer(words, "none" if command == "create" else "laggs")
+    if value in ("IF", "PORT"):
+        return Offer(words, "interfaces" if command in NEW_PORTS else "ports")
+    if value in ("FILE", "PATH", "DIR") or (command, value) == ("explain", "FLOW"):
+        return Offer(words, "files")
+    if value == "WORD":
+        return Offer(words, "interfaces")
+    return Offer((*words, "bucket=") if value == "FLOW" else words)
+
+
+def _rest(words: Words) -> Offer:
+    """What may stand after the lagg's name, or where there is none."""
+    offers = [
+        offer_of(words.command, place.value)
+        for place in words.places
+        if place.value != "NAME"
+    ]
+    found = tuple(word for each in offers for word in each.words)
+    sources = [each.source for each in offers if each.source != "none"]
+    return Offer(found, sources[-1] if sources else "none")
+
+
+def _takes_name(words: Words) -> bool:
+    return any(place.value == "NAME" for place in words.places)
 
 
 def bash() -> str:
     """A function for complete -F."""
     values = "".join(
-        f"    {flag}) {_bash_values(option.value, option.choices)} ;;\n"
-        for flag, option in _flags_with_value().items()
-    )
-    rows = "".join(
-        f"    {words.command}) options='{' '.join(_flags(words.options))}';"
-        f" places='{' '.join(place.value for place in words.places)}' ;;\n"
+        f"  '{words.command} {flag}') _laggctl_offer"
+        f" {offer_of(words.command, each.value, each.choices)}; return ;;\n"
         for words in commands()
+        for flag, each in _flags_with_value(words.options)
     )
-    everywhere = " ".join(_flags(globals_of_laggctl()))
+    everywhere = "".join(
+        f"  *' {flag}') _laggctl_offer {offer_of('', each.value)}; return ;;\n"
+        for flag, each in _flags_with_value(globals_of_laggctl())
+    )
+    rows = "".join(_bash_row(words) for words in commands())
+    flags = " ".join([*_flags(globals_of_laggctl()), "--help"])
     return f"""{HEAD}
+{_bash_offer()}
 _laggctl() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
-  local command= options= places= each
+  local command= name= options= lagg= rest= each
   for each in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    if [[ -n $command ]]; then
+      [[ -z $name && $each != -* ]] && name=$each
+      continue
+    fi
     case $each in
-    {"|".join(words.command for words in commands())}) command=$each; break ;;
+    {"|".join(words.command for words in commands())}) command=$each ;;
     esac
   done
   COMPREPLY=()
-  case $before in
-{values}  esac
-  ((${{#COMPREPLY[@]}})) && return
+  case "$command $before" in
+{values}{everywhere}  esac
   case $command in
-{rows}  *) COMPREPLY=($(compgen -W '{_command_line_words()}' -- "$word")); return ;;
+{rows}  *) _laggctl_offer none {_command_line_words()}; return ;;
   esac
   if [[ $word == -* ]]; then
-    COMPREPLY=($(compgen -W "$options {everywhere}" -- "$word"))
-    return
+    _laggctl_offer none $options {flags}
+  elif [[ -n $lagg && -z $name ]]; then
+    _laggctl_offer $lagg
+  else
+    _laggctl_offer $rest
   fi
-  for each in $places; do
-    case $each in
-{_bash_places()}    esac
-  done
 }}
 complete -F _laggctl laggctl
 """
 
 
-def _bash_places() -> str:
-    places = {place.value for words in commands() for place in words.places}
-    return "".join(
-        f"    '{value}') {_bash_values(value, (), adds=True)} ;;\n"
-        for value in sorted(places)
-    )
+def _bash_offer() -> str:
+    """The functions that find what may be written."""
+    return f"""_laggctl_names() {{
+  [[ -S {_SOCKET} ]] && command laggctl --json stats "$@" 2>/dev/null
+}}
+
+_laggctl_offer() {{
+  local found=${{*:2}}
+  case $1 in
+  laggs) found+=" $(_laggctl_names | {_LAGGS})" ;;
+  ports) found+=" $(_laggctl_names "$name" | {_PORTS})" ;;
+  interfaces) found+=" $(command ls /sys/class/net)" ;;
+  esac
+  COMPREPLY=($(compgen -W "$found" -- "$word"))
+  [[ $1 == files ]] && COMPREPLY+=($(compgen -f -- "$word"))
+  [[ ${{COMPREPLY[0]}} == *[=,] ]] && compopt -o nospace 2>/dev/null
+  return 0
+}}
+"""
 
 
-def _bash_values(value: str, choices: tuple[str, ...], *, adds: bool = False) -> str:
-    words = " ".join(choices or CHOICES.get(value, ()))
-    if value in INTERFACES:
-        words = f"{words} $(command ls /sys/class/net)".strip()
-    generated = "-f" if value in FILES else f'-W "{words}"'
-    return f'COMPREPLY{"+" if adds else ""}=($(compgen {generated} -- "$word"))'
+def _bash_row(words: Words) -> str:
+    flags = " ".join(_flags(words.options))
+    name = str(offer_of(words.command, "NAME")) if _takes_name(words) else ""
+    offers = f"options='{flags}' lagg='{name}' rest='{_rest(words)}'"
+    return f"  {words.command}) {offers} ;;\n"
 
 
 def zsh() -> str:
@@ -91,20 +167,18 @@ def zsh() -> str:
         f"    '{words.command}:{_quoted(words.purpose)}'" for words in commands()
     )
     everywhere = " \\\n".join(
-        f"    {line}" for each in globals_of_laggctl() for line in _zsh_option(each)
+        f"    {line}" for each in globals_of_laggctl() for line in _zsh_option("", each)
     )
     return f"""#compdef laggctl
 {HEAD}
-_laggctl_interfaces() {{
-  compadd -- ${{(f)"$(command ls /sys/class/net)"}}
-}}
-
+{_zsh_offer()}
 _laggctl() {{
   local line state
   local -a laggctl_commands=(
 {purposes}
   )
   _arguments -C \\
+    '--help[what may be written]' \\
 {everywhere} \\
     '1:command:->command' \\
     '*::word:->words'
@@ -120,29 +194,45 @@ _laggctl "$@"
 """
 
 
+def _zsh_offer() -> str:
+    """The functions that find what may be written."""
+    return f"""_laggctl_names() {{
+  [[ -S {_SOCKET} ]] && command laggctl --json stats "$@" 2>/dev/null
+}}
+
+_laggctl_offer() {{
+  local name=${{${{words[2,CURRENT-1]:#-*}}[1]}}
+  local -a found=("${{@:2}}")
+  case $1 in
+  laggs) found+=(${{(f)"$(_laggctl_names | {_LAGGS})"}}) ;;
+  ports) found+=(${{(f)"$(_laggctl_names "$name" | {_PORTS})"}}) ;;
+  interfaces) found+=(${{(f)"$(command ls /sys/class/net)"}}) ;;
+  files) _files ;;
+  esac
+  compadd -S '' -- ${{(M)found:#*[=,]}}
+  compadd -- ${{found:#*[=,]}}
+}}
+"""
+
+
 def _zsh_lines(words: Words) -> list[str]:
-    lines = [line for each in words.options for line in _zsh_option(each)]
-    for place in words.places:
-        many = "*" if place.repeated else ""
-        lines.append(f"'{many}:{_quoted(place.value)}:{_zsh_values(place.value)}'")
-    return lines or ["'*:'"]
+    lines = [
+        line for each in words.options for line in _zsh_option(words.command, each)
+    ]
+    if _takes_name(words):
+        lines.append(f"'1:NAME: _laggctl_offer {offer_of(words.command, 'NAME')}'")
+    rest = [place for place in words.places if place.value != "NAME"]
+    if rest:
+        lines.append(f"'*:{_quoted(rest[0].value)}: _laggctl_offer {_rest(words)}'")
+    return ["'--help[what may be written]'", *lines]
 
 
-def _zsh_option(option: Option) -> list[str]:
+def _zsh_option(command: str, option: Option) -> list[str]:
     value = ""
     if option.value:
-        values = _zsh_values(option.value, option.choices)
-        value = f":{_quoted(option.value)}:{values}"
+        offer = offer_of(command, option.value, option.choices)
+        value = f":{_quoted(option.value)}: _laggctl_offer {offer}"
     return [f"'{flag}[{_quoted(option.help)}]{value}'" for flag in option.flags]
-
-
-def _zsh_values(value: str, choices: tuple[str, ...] = ()) -> str:
-    chosen = choices or CHOICES.get(value, ())
-    if value in FILES:
-        return "_files"
-    if value in INTERFACES and not chosen:
-        return "_laggctl_interfaces"
-    return f"({' '.join(chosen)})" if chosen else ""
 
 
 def _quoted(text: str) -> str:
@@ -160,18 +250,57 @@ def fish() -> str:
             f" -a {words.command} -d '{_fish_quoted(words.purpose)}'"
         )
     for option in globals_of_laggctl():
-        lines += _fish_option("", option)
+        lines += _fish_option("", "", option)
+    lines.append("complete -c laggctl -l help -d 'what may be written'")
     for words in commands():
-        when = f" -n '__fish_seen_subcommand_from {words.command}'"
-        for option in words.options:
-            lines += _fish_option(when, option)
-        for place in words.places:
-            lines.append(f"complete -c laggctl{when}{_fish_values(place.value)}")
-    return HEAD + "\n" + "\n".join(lines) + "\n"
+        lines += _fish_lines(words)
+    return f"""{HEAD}
+function __laggctl_name
+  set -l words (string match -v -- '-*' (commandline -opc))
+  test (count $words) -ge 3; and echo $words[3]
+end
+
+function __laggctl_names
+  set -l socket {DEFAULT_SOCKET}
+  set -q LAGGD_SOCKET; and set socket $LAGGD_SOCKET
+  test -S $socket; and command laggctl --json stats $argv 2>/dev/null
+end
+
+function __laggctl_laggs
+  __laggctl_names | {_LAGGS}
+end
+
+function __laggctl_ports
+  __laggctl_names (__laggctl_name) | {_PORTS}
+end
+
+{chr(10).join(lines)}
+"""
 
 
-def _fish_option(when: str, option: Option) -> list[str]:
-    value = f" -r{_fish_values(option.value, option.choices)}" if option.value else ""
+def _fish_lines(words: Words) -> list[str]:
+    when = f"__fish_seen_subcommand_from {words.command}"
+    lines = [
+        line
+        for option in words.options
+        for line in _fish_option(f" -n '{when}'", words.command, option)
+    ]
+    before = f"{when}; and not __laggctl_name >/dev/null"
+    after = when
+    if _takes_name(words):
+        name = _fish_offer(offer_of(words.command, "NAME"))
+        lines += [f"complete -c laggctl -n '{before}'{name}"] if name else []
+        after = f"{when}; and __laggctl_name >/dev/null"
+    rest = _fish_offer(_rest(words))
+    return lines + ([f"complete -c laggctl -n '{after}'{rest}"] if rest else [])
+
+
+def _fish_option(when: str, command: str, option: Option) -> list[str]:
+    value = ""
+    if option.value:
+        offer = offer_of(command, option.value, option.choices)
+        must = "-r" if offer.source == "files" else "-x"  # without files
+        value = f" {must}{_fish_offer(offer)}"
     found = []
     for flag in option.flags:
         word = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
@@ -180,13 +309,17 @@ def _fish_option(when: str, option: Option) -> list[str]:
     return found
 
 
-def _fish_values(value: str, choices: tuple[str, ...] = ()) -> str:
-    if value in FILES:
-        return " -F"
-    words = " ".join(choices or CHOICES.get(value, ()))
-    if value in INTERFACES:
-        words = f"{words} (command ls /sys/class/net)".strip()
-    return f" -a '{words}'" if words else ""
+_FISH = {
+    "laggs": "(__laggctl_laggs)",
+    "ports": "(__laggctl_ports)",
+    "interfaces": "(command ls /sys/class/net)",
+}
+
+
+def _fish_offer(offer: Offer) -> str:
+    words = " ".join((*offer.words, _FISH.get(offer.source, ""))).strip()
+    files = " -F" if offer.source == "files" else ""
+    return f"{files} -a '{words}'" if words else files
 
 
 def _fish_quoted(text: str) -> str:
@@ -197,14 +330,11 @@ def _flags(options: tuple[Option, ...]) -> list[str]:
     return [flag for option in options for flag in option.flags]
 
 
-def _flags_with_value() -> dict[str, Option]:
-    options = [*globals_of_laggctl()]
-    for words in commands():
-        options += words.options
-    return {flag: each for each in options if each.value for flag in each.flags}
+def _flags_with_value(options: tuple[Option, ...]) -> list[tuple[str, Option]]:
+    return [(flag, each) for each in options if each.value for flag in each.flags]
 
 
 def _command_line_words() -> str:
     return " ".join(
-        [words.command for words in commands()] + _flags(globals_of_laggctl())
+        [*(words.command for words in commands()), *_flags(globals_of_laggctl())]
     )

@@ -126,7 +126,13 @@ def _key(option: Option) -> str:
 
 def _written(option: Option) -> str:
     flags = "|".join(f"`{flag}`" for flag in option.flags)
-    return f"{flags} *{option.value}*" if option.value else flags
+    if not option.value:
+        return flags
+    return (
+        f"{flags} [*{option.value}*]"
+        if option.optional
+        else f"{flags} *{option.value}*"
+    )
 
 
 def _written_place(place: Place) -> str:
@@ -135,8 +141,13 @@ def _written_place(place: Place) -> str:
 
 
 def _sentence(words: str) -> str:
-    """The line of --help, as the manual writes it."""
-    return words[0].upper() + words[1:] + "."
+    """The line of --help, as the manual writes it.
+
+    What is a word of a program's, as "rc.conf" or "net.link.lagg", stays as it is.
+    """
+    first = words.split()[0].strip(",;:")
+    head = words[0] if set(first) & set("./_=") else words[0].upper()
+    return head + words[1:] + "."
 
 
 def _default(key: str) -> str:

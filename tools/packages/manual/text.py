@@ -37,9 +37,14 @@ LAGGD_EXITS = (
 
 LAGGD_FILES = (
     ("`/etc/laggd/laggd.toml`", "The configuration, see laggd.toml(5)."),
+    ("`/etc/laggd/laggd.d/*.toml`", "More of it, read in the order of their names."),
     (
         "`/run/laggd/laggd.sock`",
         "The control socket, varlink interface org.laggd.Lagg.",
+    ),
+    (
+        "`/usr/share/doc/laggd/OPERATIONS.md`",
+        "From day to day: events, drop reasons, metrics, upgrades, and more.",
     ),
     ("`/run/laggd/ports.json`", "What the ports were before they were ports."),
 )
@@ -48,8 +53,9 @@ LAGGCTL = """
 `laggctl` controls laggd(8).  A change is done whole or not at all, and live: no frame
 is lost by it.  A refusal is one line that names the thing, the cause and the errno.
 
-Anybody who may connect to the socket may look; root and the members of its group may
-change.
+Root and the members of the socket's group may connect and change things.  By the
+socket that `laggd --read-socket` has, everybody may look, or one group, and nobody
+change anything: `laggctl --socket /run/laggd/read.sock show`.
 """
 
 COMMANDS = {
@@ -153,12 +159,15 @@ KEYS = {
         "Who carries a frame: `failover` (the first port that is up, the primary"
         " before all), `roundrobin`, `loadbalance` (by flow hash), `lacp` (the same"
         " over the ports that the partner agrees to), `broadcast` (a copy on each"
-        " port) or `none`."
+        " port) or `none`.  Default: `failover`."
     ),
     "ports": "A list of interfaces, at most 32; may be empty.",
     "mac": "The lagg's MAC address.  Unless given, a port's: see `mac_policy`.",
     "mtu": "In bytes, 68 to 65521, set on every port.  Unless given, the first port's.",
-    "port": "A table for each port that has settings: `[lagg.port.eth1]`.",
+    "port": (
+        "A table for each port that has settings, with the keys of a port below:"
+        " `[lagg.port.eth1]`."
+    ),
 }
 """Every key of a [[lagg]] table that is no option; those have it in their rows."""
 

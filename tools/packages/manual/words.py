@@ -28,6 +28,7 @@ class Option:
     value: str  # what must follow, as "PATH"; "" for none
     help: str
     choices: tuple[str, ...] = ()
+    optional: bool = False  # nothing need follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,13 @@ def _option(action: argparse.Action) -> Option:
     choices = tuple(map(str, action.choices or ()))
     choices = choices or WORDS_OF_FLAG.get(action.option_strings[0], ())
     value = str(action.metavar or "|".join(choices)) if takes else ""
-    return Option(tuple(action.option_strings), value, action.help or "", choices)
+    return Option(
+        flags=tuple(action.option_strings),
+        value=value,
+        help=action.help or "",
+        choices=choices,
+        optional=action.nargs == "?",
+    )
 
 
 def _place(action: argparse.Action) -> Place:
