@@ -106,7 +106,7 @@ PURE = (
     *("port_options", "records"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("cli.brief_page", "cli.fold", "cli.lacp_page", "cli.lines", "cli.said"),
-    *("cli.picture_page", "cli.top_page"),
+    *("cli.picture_page", "cli.top_page", "cli.top_rates", "cli.top_view"),
     *("codec", "ethernet", "handover.saved", "watches", "watchers"),
 )
 IMPURE = frozenset(

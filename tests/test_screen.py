@@ -4,6 +4,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+from lagg.cli.fold import runs
 from lagg.cli.said import coloured
 from pictures.screen import (
     CELL_PX,
@@ -12,7 +13,6 @@ from pictures.screen import (
     MARGIN_PX,
     bare,
     last_page,
-    runs,
     svg,
 )
 

@@ -42,6 +42,27 @@ def cut(words: str, room: int | None) -> str:
     return words[: max(room - len(CUT), 0)] + CUT
 
 
+def clip(line: str, width: int) -> str:
+    """At most `width` characters of a line with colours, which all end in it."""
+    if columns_of(line) <= width:
+        return line
+    left, kept = width, []
+    for code, text in runs(line):
+        kept.append(f"\033[{code}m{text[:left]}\033[0m" if code else text[:left])
+        left -= len(text[:left])
+    return "".join(kept)
+
+
+def runs(line: str) -> Iterator[tuple[str, str]]:
+    """(SGR code, text) of a line; code "" is plain."""
+    code = ""
+    for at, part in enumerate(re.split("\033\\[([0-9;]*)m", line)):
+        if at % 2:
+            code = "" if part in ("", "0") else part
+        elif part:
+            yield code, part
+
+
 def _folded(line: str, width: int) -> list[str]:
     if columns_of(line) <= width:
         return [line]

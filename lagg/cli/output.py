@@ -36,7 +36,7 @@ IFCONFIG = "ifconfig"
 STAND_INS = dict(zip("▁▂▃▄▅▆▇█├└─│", ".:-=+*#@|`-|", strict=True))
 """For the characters of a page that a locale lacks: bars and branches, in ASCII."""
 
-_STAND_IN_ERRORS = "laggctl"
+STAND_IN_ERRORS = "laggctl"
 
 
 class UsageError(Exception):
@@ -49,10 +49,10 @@ class UsageError(Exception):
 def open_streams() -> None:
     """To be called once, before anything is opened or said."""
     fill_closed()
-    codecs.register_error(_STAND_IN_ERRORS, _stand_in)
+    codecs.register_error(STAND_IN_ERRORS, _stand_in)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_STAND_IN_ERRORS)
+            stream.reconfigure(errors=STAND_IN_ERRORS)
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:

@@ -129,6 +129,11 @@ def lost_words(drops: Mapping[str, int]) -> str:
     )
 
 
+def lost_of(drops: Mapping[str, int]) -> int:
+    """Frames that were not delivered and should have been."""
+    return sum(frames for reason, frames in drops.items() if reason not in EXPECTED)
+
+
 def expected_words(drops: Mapping[str, int]) -> str:
     """The frames that nobody missed, as "14 not for us (standby)"; else empty."""
     return ", ".join(

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`laggctl top`: the rates of every port, anew each second, until ^C.
+"""`laggctl top`: the rates of every port, anew each second, until q or ^C.
 
-Owns the rhythm and the terminal; the page is top_page.py's.
+Owns the choice between a whole screen, which top_screen.py draws on a terminal that can
+be drawn on, and one page after another for everything else.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.follower import Follower
 from lagg.cli.output import DONE, on_terminal, paint, say, width
-from lagg.cli.top_page import History, rates_json, top_page
+from lagg.cli.top_page import top_page
+from lagg.cli.top_rates import History, rates_json
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +27,29 @@ _WIDTH_WITHOUT_TERMINAL = 120
 
 
 def top(arguments: argparse.Namespace) -> int:
-    """Pages, the first after one interval: a rate needs two records."""
+    """The first page comes after one interval: a rate needs two records."""
+    if arguments.json or not _on_screen(arguments):
+        _pages(arguments)
+    return DONE
+
+
+def _on_screen(arguments: argparse.Namespace) -> bool:
+    """Runs there, if there is a screen; answers whether."""
+    if not on_terminal() or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    try:
+        from lagg.cli import top_screen  # a Python may be without curses
+    except ImportError:
+        return False
+    if not top_screen.can_draw():
+        return False
+    top_screen.run(
+        arguments.socket, arguments.name, arguments.interval, arguments.count
+    )
+    return True
+
+
+def _pages(arguments: argparse.Namespace) -> None:
     history, shown = History(), 0
     with Follower(arguments.socket) as laggd:
         _read(history, laggd, arguments.name)
@@ -33,7 +58,6 @@ def top(arguments: argparse.Namespace) -> int:
             _read(history, laggd, arguments.name)
             _show(history, as_json=arguments.json)
             shown += 1
-    return DONE
 
 
 def _read(history: History, laggd: Follower, name: str | None) -> None:

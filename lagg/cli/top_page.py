@@ -1,224 +1,261 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The page of `laggctl top`: rates between two records, and how they have been.
+"""The page of `laggctl top`: a row for each lagg and each of its ports.
 
-Owns what a rate is, the history, and the layout.  Pure: records and their times in,
-text out; knows no terminal but its width and the choice of colours.
+Owns the columns, which of them a narrow terminal has, the order and the scale of the
+bars.  Pure: rates in, lines out; knows no terminal but its width and the choice of
+colours.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-from lagg.cli.said import BOLD, LIGHT, WARNING, carrier_reason, count_words, speed_words
+from lagg.cli.fold import clip, cut
+from lagg.cli.said import (
+    BOLD,
+    LIGHT,
+    WARNING,
+    carrier_reason,
+    count_words,
+    lost_words,
+    speed_words,
+)
+from lagg.cli.top_rates import HISTORY, STILL, History, Rates
 
 if TYPE_CHECKING:
     from lagg.cli.said import Paint
     from lagg.records import LaggRecord, PortRecord
 
-HISTORY = 60
-"""Pages that a port's history goes back."""
-
 BARS = " ▁▂▃▄▅▆▇█"
-_NS = 1_000_000_000
+
+STATE_MIN, SPARK_MIN = 14, 8
+"""Columns with less say nothing."""
 
 
-class Rates(NamedTuple):
-    """A port between two records, per second."""
+class Order(Enum):
+    """What laggs, and the ports of each, are sorted by."""
 
-    tx_frames: float
-    tx_bits: float
-    rx_frames: float
-    rx_bits: float
-    drops: float
-
-
-STILL = Rates(0, 0, 0, 0, 0)
+    SLOT = "as they are"
+    OUT = "out"
+    IN = "in"
+    LOST = "lost"
+    NAME = "name"
 
 
-class History:
-    """What was seen of each port; the newest record last."""
+class Scale(Enum):
+    """What a full bar is."""
 
-    def __init__(self) -> None:
-        self._laggs: dict[str, LaggRecord] = {}
-        self._time_ns = 0
-        self._rates: dict[tuple[str, str], deque[Rates]] = {}
-
-    def add(self, laggs: Sequence[LaggRecord], time_ns: int) -> None:
-        """The records of one moment; monotonic time."""
-        passed_s = (time_ns - self._time_ns) / _NS
-        fresh = {
-            (lagg["name"], port["name"]): self._rates_of(lagg, port, passed_s)
-            for lagg in laggs
-            for port in lagg["ports"]
-        }
-        self._rates = {
-            key: deque([*self._rates.get(key, ()), rates], maxlen=HISTORY)
-            for key, rates in fresh.items()
-        }
-        self._laggs = {lagg["name"]: lagg for lagg in laggs}
-        self._time_ns = time_ns
-
-    @property
-    def laggs(self) -> list[LaggRecord]:
-        """The newest records."""
-        return list(self._laggs.values())
-
-    def of(self, lagg: str, port: str) -> Sequence[Rates]:
-        """A port's rates, the newest last."""
-        return self._rates[lagg, port]
-
-    def _rates_of(self, lagg: LaggRecord, port: PortRecord, passed_s: float) -> Rates:
-        before = self._port_before(lagg["name"], port)
-        if before is None or passed_s <= 0:
-            return STILL
-
-        def rate(now: int, was: int) -> float:
-            return max(now - was, 0) / passed_s
-
-        return Rates(
-            rate(port["tx_frames"], before["tx_frames"]),
-            rate(port["tx_bytes"], before["tx_bytes"]) * 8,
-            rate(port["rx_frames"], before["rx_frames"]),
-            rate(port["rx_bytes"], before["rx_bytes"]) * 8,
-            rate(sum(port["drops"].values()), sum(before["drops"].values())),
-        )
-
-    def _port_before(self, lagg: str, port: PortRecord) -> PortRecord | None:
-        """The port of this ifindex in the record before."""
-        if lagg not in self._laggs:
-            return None
-        ports = self._laggs[lagg]["ports"]
-        alike = (p for p in ports if p["ifindex"] == port["ifindex"])
-        return next(alike, None)
+    LAGG = "the most of its lagg"
+    PORT = "the most of its port"
+    SPEED = "its port's speed, both ways"
 
 
-def top_page(history: History, clock: str, width: int, paint: Paint) -> str:
+class TopView(NamedTuple):
+    """What a reader has chosen."""
+
+    order: Order = Order.SLOT
+    backwards: bool = False
+    scale: Scale = Scale.LAGG
+    ports: bool = True  # else a line for each lagg alone
+
+
+class TopRow(NamedTuple):
+    """A lagg or port before it is text."""
+
+    name: str
+    link: str
+    share: str
+    rates: Rates
+    past: Sequence[Rates]
+    most: float  # bits a second of a full bar
+    state: str
+    is_lagg: bool = False
+
+
+class Column(NamedTuple):
+    """A number of a row."""
+
+    head: str
+    width: int
+    cell: Callable[[TopRow], str]
+
+
+COLUMNS = (
+    Column("share", 5, lambda row: row.share),
+    Column("out bit/s", 9, lambda row: bit_words(row.rates.tx_bits)),
+    Column("in bit/s", 9, lambda row: bit_words(row.rates.rx_bits)),
+    Column("out/s", 9, lambda row: count_words(round(row.rates.tx_frames))),
+    Column("in/s", 9, lambda row: count_words(round(row.rates.rx_frames))),
+    Column("lost/s", 6, lambda row: count_words(round(row.rates.lost))),
+)
+
+_FIRST_TO_GO = ("out/s", "in/s", "lost/s", "share")
+"""Where the terminal is narrow; before them the bars."""
+
+
+def top_page(
+    history: History, clock: str, width: int, paint: Paint, view: TopView | None = None
+) -> str:
     """The whole page, at most `width` columns; `clock` the time of day."""
-    laggs = history.laggs
-    noun = "lagg" if len(laggs) == 1 else "laggs"
-    lines = [f"laggd  {clock}  {len(laggs)} {noun}"]
-    for lagg in laggs:
-        lines += ["", *_lagg_lines(history, lagg, width, paint)]
-    return "\n".join(lines)
+    head, body = top_lines(history, width, paint, view or TopView())
+    return "\n".join([title(history, clock), *head, *body])
 
 
-def rates_json(history: History) -> list[dict[str, Any]]:
-    """The newest rates of each port, for programs."""
-    return [
-        {
-            "name": lagg["name"],
-            "ports": [
-                {
-                    "name": port["name"],
-                    **history.of(lagg["name"], port["name"])[-1]._asdict(),
-                }
-                for port in lagg["ports"]
-            ],
-        }
-        for lagg in history.laggs
-    ]
+def title(history: History, clock: str) -> str:
+    """The line above all."""
+    count = len(history.laggs)
+    return f"laggd  {clock}  {count} {'lagg' if count == 1 else 'laggs'}"
 
 
-def _lagg_lines(
-    history: History, lagg: LaggRecord, width: int, paint: Paint
-) -> list[str]:
-    reason = carrier_reason(lagg)
-    link = f"link {lagg['link']}" + (f" ({reason})" if reason else "")
-    title = (
-        f"{paint(lagg['name'], BOLD)}  {lagg['proto']}"
-        f"  {paint(link, LIGHT.get(lagg['link']))}  {speed_words(lagg['speed_mbps'])}"
-    )
+def top_lines(
+    history: History, width: int, paint: Paint, view: TopView
+) -> tuple[list[str], list[str]]:
+    """The head of the table, and its lines; none is wider than `width`."""
+    rows = [row for lagg in _sorted_laggs(history, view) for row in lagg]
+    names = max((len(row.name) for row in rows), default=0) + 2
+    chosen, spark_room = _fitting(width - max(names, len("  port")), rows)
+    labels = [each.head.rjust(each.width) for each in chosen]
+    bars = ["history".ljust(spark_room)] if spark_room else []
+    head = "  ".join(["  port".ljust(names), *labels, *bars, "state"])
+    lines = []
+    for row in rows:
+        lines.append(clip(_line(row, names, chosen, spark_room, paint), width))
+    return [clip(head, width)], lines
+
+
+# ---- rows --------------------------------------------------------------------------
+
+
+def _sorted_laggs(history: History, view: TopView) -> list[list[TopRow]]:
+    """The rows of each lagg, its own first, in the order that is wanted."""
+    blocks = [_rows(history, lagg, view) for lagg in history.laggs]
+    key = _KEYS[view.order]
+    if key is not None:
+        blocks = [[own, *sorted(ports, key=key)] for own, *ports in blocks]
+        blocks.sort(key=lambda block: key(block[0]))
+    if view.backwards:
+        blocks = [[own, *reversed(ports)] for own, *ports in reversed(blocks)]
+    return blocks
+
+
+_KEYS: Mapping[Order, Callable[[TopRow], tuple[float, str]] | None] = {
+    Order.SLOT: None,
+    Order.OUT: lambda row: (-row.rates.tx_bits, row.name),
+    Order.IN: lambda row: (-row.rates.rx_bits, row.name),
+    Order.LOST: lambda row: (-row.rates.lost, row.name),
+    Order.NAME: lambda row: (0, row.name),
+}
+
+
+def _rows(history: History, lagg: LaggRecord, view: TopView) -> list[TopRow]:
     past = [history.of(lagg["name"], port["name"]) for port in lagg["ports"]]
-    total = sum(rates[-1].tx_frames for rates in past)
-    most = max((_bits(r) for rates in past for r in rates), default=0.0)
-    rows = [HEAD] + [
-        _row(port, rates[-1], total)
+    together = _together(past)
+    now = together[-1] if together else STILL
+    own = TopRow(
+        lagg["name"],
+        lagg["link"],
+        "",
+        now,
+        together,
+        max((rates.bits for rates in together), default=0.0),
+        _lagg_state(lagg),
+        is_lagg=True,
+    )
+    if not view.ports:
+        return [own]
+    most = max((r.bits for each in past for r in each), default=0.0)
+    ports = [
+        _port_row(port, rates, now.tx_frames, _full(view.scale, port, rates, most))
         for port, rates in zip(lagg["ports"], past, strict=True)
     ]
-    lines = _columns(rows)
-    room = max(0, min(HISTORY, width - len(lines[0]) - 2))
-    colours = [LIGHT.get(port["link"]) for port in lagg["ports"]]
+    return [own, *ports]
+
+
+def _together(past: Sequence[Sequence[Rates]]) -> list[Rates]:
+    """The sums of several histories, which end together."""
+    longest = max(map(len, past), default=0)
+    filled = [[STILL] * (longest - len(each)) + list(each) for each in past]
     return [
-        title,
-        f"{lines[0]}  {'both ways'[:room]}".rstrip(),
-        *(
-            f"{_with_colour(line, port, colour, paint)}  {spark(rates, most, room)}"
-            for line, port, colour, rates in zip(
-                lines[1:], lagg["ports"], colours, past, strict=True
-            )
-        ),
-        *_drop_lines(lagg, past, paint),
+        Rates(*map(sum, zip(*each, strict=True))) for each in zip(*filled, strict=True)
     ]
 
 
-HEAD = ("  port", "share", "out/s", "out bit/s", "in/s", "in bit/s", "drops/s", "state")
+def _full(scale: Scale, port: PortRecord, past: Sequence[Rates], most: float) -> float:
+    match scale:
+        case Scale.LAGG:
+            return most
+        case Scale.PORT:
+            return max((rates.bits for rates in past), default=0.0)
+        case Scale.SPEED:
+            return 2e6 * port["speed_mbps"]
 
 
-def _row(port: PortRecord, rates: Rates, total: float) -> tuple[str, ...]:
-    share = f"{100 * rates.tx_frames / total:.0f} %" if total else "-"
-    return (
-        f"  {port['name']}",
-        share,
-        count_words(round(rates.tx_frames)),
-        bit_words(rates.tx_bits),
-        count_words(round(rates.rx_frames)),
-        bit_words(rates.rx_bits),
-        count_words(round(rates.drops)),
-        _state(port),
-    )
+def _port_row(
+    port: PortRecord, past: Sequence[Rates], total: float, most: float
+) -> TopRow:
+    share = f"{100 * past[-1].tx_frames / total:.0f} %" if total else "-"
+    state = _port_state(port)
+    return TopRow(f"  {port['name']}", port["link"], share, past[-1], past, most, state)
 
 
-def _state(port: PortRecord) -> str:
-    """LACP's mux state if there is one, else the flags; and why it carries nothing."""
-    lacp = cast("dict[str, Any]", port).get("lacp")
-    state = lacp["mux"] if lacp else ",".join(port["flags"]) or port["link"]
-    return f"{state}: {port['reason']}" if port["reason"] else state
+def _lagg_state(lagg: LaggRecord) -> str:
+    reason = carrier_reason(lagg)
+    link = f"down: {reason}" if reason else f"up, {speed_words(lagg['speed_mbps'])}"
+    lost = lost_words(lagg["counters"]["drops"])
+    return f"{lagg['proto']}, {link}" + (f"; lost so far: {lost}" if lost else "")
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Numbers to the right, words to the left, all lines as long."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if at in (0, last) else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+def _port_state(port: PortRecord) -> str:
+    """LACP's mux state if there is one, else what it does; why it carries nothing."""
+    primary = "primary, " if "MASTER" in port["flags"] else ""
+    if port["reason"]:
+        return f"{primary}{port['reason']}"
+    return f"{primary}{port['lacp']['mux'] if port['lacp'] else 'active'}"
 
 
-def _with_colour(line: str, port: PortRecord, colour: str | None, paint: Paint) -> str:
-    name = port["name"]
-    return line.replace(name, paint(name, colour), 1)
+# ---- their text --------------------------------------------------------------------
 
 
-def _drop_lines(
-    lagg: LaggRecord, past: Sequence[Sequence[Rates]], paint: Paint
-) -> list[str]:
-    if not any(rates[-1].drops for rates in past):
-        return []
-    counted = sorted(
-        ((n, why) for why, n in lagg["counters"]["drops"].items() if n), reverse=True
-    )
-    words = ", ".join(f"{why} {count_words(n)}" for n, why in counted)
-    return [paint(f"  dropped so far: {words}", WARNING)] if words else []
+def _fitting(room: int, rows: Sequence[TopRow]) -> tuple[list[Column], int]:
+    """The columns that fit beside a state, and how many bars."""
+    chosen = list(COLUMNS)
+    for head in (*_FIRST_TO_GO, ""):
+        left = room - sum(2 + each.width for each in chosen) - 2
+        if left >= STATE_MIN or not head:
+            break
+        chosen = [each for each in chosen if each.head != head]
+    words = max((len(row.state) for row in rows), default=0)
+    bars = left - max(min(words, left - SPARK_MIN - 2), STATE_MIN) - 2
+    return chosen, min(bars, HISTORY) if bars >= SPARK_MIN else 0
+
+
+def _line(
+    row: TopRow, names: int, chosen: Sequence[Column], spark_room: int, paint: Paint
+) -> str:
+    name = paint(row.name.ljust(names), BOLD if row.is_lagg else LIGHT.get(row.link))
+    cells = [name]
+    for column in chosen:
+        cell = cut(column.cell(row), column.width).rjust(column.width)
+        lost = column.head == "lost/s" and row.rates.lost > 0
+        cells.append(paint(cell, WARNING if lost else None))
+    if spark_room:
+        cells.append(spark(row.past, row.most, spark_room).rjust(spark_room))
+    state = paint(row.state, LIGHT.get(row.link) if row.is_lagg else None)
+    return "  ".join([*cells, state]).rstrip()
 
 
 def spark(rates: Sequence[Rates], most: float, room: int) -> str:
-    """The last `room` rates as bars; a full one is `most` bits a second."""
+    """The last `room` rates as bars; a full one is `most` bits a second, or more."""
     if most <= 0:
         return BARS[0] * min(len(rates), room)
     top = len(BARS) - 1
     shown = list(rates)[-room:] if room else []
     # What is not nothing is seen: the lowest bar begins above 0.
-    return "".join(BARS[-(-int(_bits(r) * top) // int(most + 1))] for r in shown)
-
-
-def _bits(rates: Rates) -> float:
-    return rates.tx_bits + rates.rx_bits
+    return "".join(
+        BARS[min(-(-int(r.bits * top) // int(most + 1)), top)] for r in shown
+    )
 
 
 def bit_words(bits: float) -> str:

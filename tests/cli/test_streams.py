@@ -112,7 +112,7 @@ def test_top_draws_in_any_locale(locale: dict[str, str]) -> None:
     done = in_shell("$LAGGCTL top --count 2 --interval 0.1", **locale)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii()
-    assert done.stdout.decode().rstrip("\n")[-1] in STAND_INS.values()
+    assert set(done.stdout.decode()) & set("=+*#@")
 
 
 def test_every_bar_and_branch_has_a_stand_in_of_ascii() -> None:

@@ -70,6 +70,12 @@ COMMANDS = {
         " --tree` draws, each way as thick as the port's share of the frames.  `laggctl"
         " picture lagg0 > lagg0.svg`."
     ),
+    "top": (
+        "On a terminal it has the screen to itself.  Keys: arrows, PgUp, PgDn, Home,"
+        " End scroll; `o` sorts by what leaves, comes in or is lost, or by name; `r`"
+        " turns that round; `s` says what a full bar is; `p` hides ports; space holds"
+        " still; `h` helps; `q` ends.  It waits for a laggd that restarts."
+    ),
     "capture": (
         "Standard output gets an interface block for the lagg and for each port, when"
         " it is attached, and each frame with a comment: direction, bucket, port, and"
@@ -91,7 +97,6 @@ COMMANDS = {
         " `--dry-run` also which buckets rebalancing would move for this one look, and"
         " what the busiest port would carry then.  `--json` has both."
     ),
-    "top": "It outlives laggd, as `monitor` does.",
     "create": (
         "Without a port the lagg is there and has no carrier.  The first port gives"
         " it its MAC and MTU unless they are given."

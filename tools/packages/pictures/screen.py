@@ -6,8 +6,10 @@ text in, text out.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from xml.sax.saxutils import escape
+
+from lagg.cli.fold import runs
 
 CLEAR = "\033[H\033[J"
 FONT_PX = 13
@@ -16,25 +18,13 @@ LINE_PX = 17
 MARGIN_PX = 16
 INK, PAPER = "#d8dee9", "#1e222a"
 COLOURS = {"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
-_BOLD, _RESET = "1", "0"
+_BOLD = "1"
 _SGR = re.compile(r"\033\[([0-9;]*)m")
 
 
 def last_page(written: str) -> str:
     """What is on the screen in the end, of a program that clears it for each page."""
     return written.replace("\r\n", "\n").rpartition(CLEAR)[2].rstrip("\n")
-
-
-def runs(line: str) -> Iterator[tuple[str, str]]:
-    """(code, text) of a line; code "" is plain."""
-    code, at = "", 0
-    for found in _SGR.finditer(line):
-        if found.start() > at:
-            yield code, line[at : found.start()]
-        code = "" if found[1] in ("", _RESET) else found[1]
-        at = found.end()
-    if at < len(line):
-        yield code, line[at:]
 
 
 def bare(line: str) -> str:
