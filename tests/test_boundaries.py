@@ -94,6 +94,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Whole packages, and the few of ours that may import them.
 SOLE_IMPORTERS = {
     "pyroute2": ("kernel.netlink",),
+    "asyncvarlink": ("control.varlink",),
     "cffi": ("kernel.native", "kernel.lowered"),
     "lagg._native": ("kernel.native", "kernel.lowered", "forwarder.wire"),
     "tomlkit": ("cli.comments",),

@@ -18,8 +18,6 @@ from collections.abc import (
 from contextlib import contextmanager
 from typing import Protocol
 
-from asyncvarlink import TypedVarlinkErrorReply, VarlinkInterface, varlinkmethod
-
 from lagg.config.files import ConfigError, to_toml
 from lagg.config.requests import (
     parse_create,
@@ -45,7 +43,13 @@ from lagg.control.messages import (
     placed_json,
 )
 from lagg.control.monitors import Monitors
-from lagg.control.varlink import refusal
+from lagg.control.varlink import (
+    TypedVarlinkErrorReply,
+    VarlinkInterface,
+    description_of,
+    refusal,
+    varlinkmethod,
+)
 from lagg.errors import LaggError
 from lagg.events import Asker, Event
 from lagg.life import Life, Succession
@@ -383,8 +387,7 @@ def _wanted(
 
 def idl() -> str:
     """The interface in varlink's language, as packaging/org.laggd.Lagg.varlink."""
-    lines = LaggInterface.render_interface_description().splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return description_of(LaggInterface)
 
 
 if __name__ == "__main__":

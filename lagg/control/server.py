@@ -11,14 +11,11 @@ import logging
 import resource
 import socket
 
-from asyncvarlink import VarlinkInterfaceRegistry
-from asyncvarlink.serviceinterface import VarlinkServiceInterface
-
 import lagg
 from lagg.control.interface import LaggInterface, Operations, Reload
 from lagg.control.monitors import Monitors
 from lagg.control.peer import Denial, Peer, peer_of
-from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase
+from lagg.control.varlink import MESSAGE_BYTES_MAX, Connection, Phase, registry_of
 from lagg.life import Life
 
 CLIENTS_MAX = 64
@@ -100,7 +97,8 @@ class ControlServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
-        client = Connection(reader, writer, self._registry_for(peer))
+        interface = self._interface_for(peer)
+        client = Connection(reader, writer, registry_of(interface, lagg.__version__))
         if not self._make_room():
             cause = f"{len(self._clients)} clients at once"
             await client.refuse("laggd", cause, errno.EUSERS)
@@ -128,23 +126,16 @@ class ControlServer:
         del self._clients[longest]
         return True
 
-    def _registry_for(self, peer: Peer) -> VarlinkInterfaceRegistry:
-        registry = VarlinkInterfaceRegistry()
-        registry.register_interface(
-            LaggInterface(
-                self._commands,
-                self._denial(peer),
-                peer.asker,
-                self._monitors,
-                self._reload,
-                self._defaults,
-                self._life,
-            )
+    def _interface_for(self, peer: Peer) -> LaggInterface:
+        return LaggInterface(
+            self._commands,
+            self._denial(peer),
+            peer.asker,
+            self._monitors,
+            self._reload,
+            self._defaults,
+            self._life,
         )
-        registry.register_interface(
-            VarlinkServiceInterface("laggd", "laggd", lagg.__version__, "", registry)
-        )
-        return registry
 
 
 async def _accept_no_more(server: asyncio.Server) -> None:

@@ -3,8 +3,9 @@
 
 Owns framing, the limits on what a client may send, hold and leave unread, and the way
 of a call to its method.  Knows no lagg: methods and types come from a registry.
-asyncvarlink supplies types, errors and introspection; its transport is not used, for
-it bounds neither a message nor a queue, and reads on while a call is being answered.
+asyncvarlink supplies types, errors and introspection, and is known to this file alone
+(ADR 22); its transport is not used, for it bounds neither a message nor a queue, and
+reads on while a call is being answered.
 """
 
 import asyncio
@@ -19,16 +20,34 @@ from typing import Any
 from asyncvarlink import (
     AnnotatedResult,
     GenericVarlinkErrorReply,
+    TypedVarlinkErrorReply,
     VarlinkErrorReply,
+    VarlinkInterface,
     VarlinkInterfaceRegistry,
     VarlinkMethodCall,
     VarlinkMethodReply,
     VarlinkMethodSignature,
+    varlinkmethod,
 )
 from asyncvarlink.conversion import ConversionError
 from asyncvarlink.serviceerrors import InvalidParameter
+from asyncvarlink.serviceinterface import VarlinkServiceInterface
 
 from lagg.errors import LaggError
+
+__all__ = [
+    "MESSAGE_BYTES_MAX",
+    "Connection",
+    "MessageError",
+    "Phase",
+    "TypedVarlinkErrorReply",
+    "VarlinkInterface",
+    "decode",
+    "description_of",
+    "refusal",
+    "registry_of",
+    "varlinkmethod",
+]
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """A call; the longest sensible one, 32 ports and every option, is below 2 KiB."""
@@ -64,6 +83,21 @@ def refusal(thing: str, cause: str, code: int) -> VarlinkErrorReply:
     return GenericVarlinkErrorReply(
         REFUSED, {"thing": thing, "cause": cause, "errno": code, "errno_name": name}
     )
+
+
+def registry_of(interface: VarlinkInterface, version: str) -> VarlinkInterfaceRegistry:
+    """The interface, and that by which a client finds out about it."""
+    found = VarlinkInterfaceRegistry()
+    found.register_interface(interface)
+    service = VarlinkServiceInterface("laggd", "laggd", version, "", found)
+    found.register_interface(service)
+    return found
+
+
+def description_of(interface: type[VarlinkInterface]) -> str:
+    """The interface in varlink's own language."""
+    lines = interface.render_interface_description().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def decode(message: bytes) -> VarlinkMethodCall:

@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import socket
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -303,6 +305,20 @@ def test_the_shipped_interface_is_the_one_that_is_served() -> None:
 def test_the_service_names_its_interfaces(world: World) -> None:
     info = world.call("org.varlink.service.GetInfo")["parameters"]
     assert info["interfaces"] == ["org.laggd.Lagg", "org.varlink.service"]
+
+
+def test_ten_lines_without_a_library_list_laggs_and_are_in_the_manual(
+    world: World,
+) -> None:
+    world.call("Create", name="lagg0", ports=["eth0"])
+    example = (ROOT / "examples" / "list_laggs.py").read_text(encoding="utf-8")
+    here = example.replace("/run/laggd/laggd.sock", world.path)
+    done = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("lagg0 down ['eth0']\n", "")
+    manual = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+    block = manual.partition("```python\n")[2].partition("```")[0]
+    assert block.strip()
+    assert example.endswith(block.partition("\n\n")[2])
 
 
 # Who may
