@@ -200,6 +200,7 @@ class Options:
     lacp_system_priority: int = PRIORITY_DEFAULT  # 0 the highest
     lacp_system: Mac | None = None  # None: the lagg's
     lacp_key: int = 0  # 0: derived from the speed
+    lacp_port_offset: int = 0  # of the port numbers in LACPDUs
     ad_select: AdSelect = AdSelect.STABLE
     lacp_max_ports: int = PORTS_MAX  # more are on standby
     lacp_min_links: int = 1  # with fewer nothing is carried

@@ -28,6 +28,9 @@ U32_MAX = 2**32 - 1
 FLOWID_SHIFT_MAX = 31
 """As lagg(4): a flow id has 32 bits."""
 
+PORT_OFFSET_MAX = U16_MAX - PORTS_MAX
+"""A port number has 16 bits, and the ports of a lagg have 1 to 32 without it."""
+
 FALLBACK_S_MAX = 3600
 
 DELAY_MS_MAX = 3_600_000
@@ -382,6 +385,18 @@ OPTIONS: tuple[Option, ...] = (
         Whole(0, U16_MAX),
         help="1 to 65535; 0: from the speed",
         sentence="1 to 65535; 0 derives it from lagg and speed.",
+        protos=LACP,
+        usual=0,
+    ),
+    Option(
+        "lacp_port_offset",
+        Whole(0, PORT_OFFSET_MAX),
+        help="0 to 65503, added to port numbers: two hosts as one system",
+        sentence=(
+            "0 to 65503, added to the port numbers in LACPDUs.  Two hosts with one"
+            " `lacp_system`, `lacp_system_priority` and key are one partner to a switch"
+            " if their port numbers differ: a lagg has at most 32, so 0 and 32 will do."
+        ),
         protos=LACP,
         usual=0,
     ),

@@ -105,7 +105,7 @@ class Engine:
         port, number = saved.port(self._settings, self._identity), saved.number
         port.sent = self._sent[number]
         self._ports[number] = port
-        self._markers[number] = MarkerPort.of(number, saved.markers)
+        self._markers[number] = MarkerPort.of(saved.markers)
         self._teller.resume(number, saved.notices)
 
     def saved(self) -> SavedEngine:
@@ -153,7 +153,7 @@ class Engine:
         port.sent = self._sent.setdefault(number, port.sent)
         self._ports[number] = port
         self._ports = dict(sorted(self._ports.items()))
-        self._markers[number] = MarkerPort(number)
+        self._markers[number] = MarkerPort()
         machines.begin(port, now)
         self._settle(now)
 
@@ -256,8 +256,7 @@ class Engine:
         if mute(port, now):
             return None
         transaction = (self._transaction + 1) & 0xFFFFFFFF
-        mac = self._settings.system.mac
-        marker = self._markers[number].ask(transaction, mac, now)
+        marker = self._markers[number].ask(port.requester, transaction, now)
         if marker is None:
             return None
         self._transaction = transaction
@@ -296,7 +295,7 @@ class Engine:
     def _apply(self, port: Port, before: Settings, now: Instant) -> None:
         """What a port has to do about new settings."""
         after = self._settings
-        if after.system != before.system:
+        if after.identity != before.identity:
             port.selected = Selected.UNSELECTED
         self._rekey(port)
         if after.strict is not before.strict and port.receive is Receive.DEFAULTED:
@@ -368,8 +367,7 @@ class Engine:
         return None
 
     def _receive_response(self, port: Port, response: Marker) -> Bad | None:
-        mac = self._settings.system.mac
-        if not self._markers[port.number].answered(response, mac):
+        if not self._markers[port.number].answered(response, port.requester):
             return Bad.MARKER
         port.counts.marker_response_rx += 1
         self._outputs.append(MarkerAnswered(port.number, response.transaction))

@@ -27,7 +27,7 @@ OUTSTANDING_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class SavedMarkers:
-    """All that a MarkerPort is besides its number."""
+    """All that a MarkerPort is."""
 
     outstanding: Annotated[tuple[tuple[U32, Instant], ...], range(OUTSTANDING_MAX + 1)]
     responses: Annotated[tuple[Instant, ...], range(RESPONSES_PER_WINDOW + 1)]
@@ -38,7 +38,6 @@ class SavedMarkers:
 class MarkerPort:
     """The marker protocol of one port."""
 
-    number: int
     outstanding: dict[int, Instant] = field(default_factory=dict)  # by transaction
     _responses: Limit = field(
         default_factory=lambda: Limit(RESPONSES_PER_WINDOW, WINDOW_NS)
@@ -54,10 +53,9 @@ class MarkerPort:
         )
 
     @classmethod
-    def of(cls, number: int, saved: SavedMarkers) -> Self:
+    def of(cls, saved: SavedMarkers) -> Self:
         """The one of a port that was saved."""
         return cls(
-            number,
             dict(saved.outstanding),
             Limit(RESPONSES_PER_WINDOW, WINDOW_NS, saved.responses),
             Limit(MARKERS_PER_WINDOW, WINDOW_NS, saved.markers),
@@ -69,16 +67,21 @@ class MarkerPort:
             return None
         return Marker(marker.port, marker.system, marker.transaction, response=True)
 
-    def ask(self, transaction: int, system: str, now: Instant) -> Marker | None:
-        """A marker of our own, outstanding from now on; None: too many were sent."""
+    def ask(
+        self, requester: tuple[int, str], transaction: int, now: Instant
+    ) -> Marker | None:
+        """A marker of our own, outstanding from now on; None: too many were sent.
+
+        `requester`: the port's number on the wire, and its system's MAC.
+        """
         if not self._markers.take(now):
             return None
         self.outstanding[transaction] = now + RESPONSE_WAIT_NS
-        return Marker(self.number, system, transaction)
+        return Marker(*requester, transaction)
 
-    def answered(self, response: Marker, system: str) -> bool:
+    def answered(self, response: Marker, requester: tuple[int, str]) -> bool:
         """Whether this answers a marker of ours, which it does once."""
-        ours = (response.port, response.system) == (self.number, system)
+        ours = (response.port, response.system) == requester
         return ours and self.outstanding.pop(response.transaction, None) is not None
 
     def give_up(self, now: Instant) -> Iterator[int]:

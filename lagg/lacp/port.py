@@ -162,12 +162,22 @@ class Port:
         """Whether there is a partner, even one whose PDUs are late."""
         return self.medium.up and not self.defaulted
 
+    @property
+    def wire_number(self) -> int:
+        """Actor_Port, by which the partner tells it from all others of its system."""
+        return self.number + self.settings.port_offset
+
+    @property
+    def requester(self) -> tuple[int, str]:
+        """Requester_Port and Requester_System of its markers."""
+        return self.wire_number, self.settings.system.mac
+
     def actor(self) -> Party:
         """Actor_Oper_*, as the next PDU says it."""
         return Party(
             self.settings.system,
             self.key,
-            PortId(self.priority, self.number),
+            PortId(self.priority, self.wire_number),
             STATES[self._actor_octet()],
         )
 

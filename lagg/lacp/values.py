@@ -2,8 +2,8 @@
 """The words of IEEE 802.1AX as values: systems, ports, states, settings, outputs.
 
 Owns what crosses the engine's border, in both directions.  Frozen values only; knows no
-machine.  A port is named by its `number`, 1 ... 65535, unique in its engine, which is
-also its port number on the wire; MACs are "02:00:5e:00:53:01", lower case.
+machine.  A port is named by its `number`, 1 ... 65535, unique in its engine; on
+the wire Settings.port_offset is added.  MACs are "02:00:5e:00:53:01", lower case.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -40,6 +40,11 @@ def is_mac(text: str) -> bool:
 Mac = Annotated[str, is_mac]
 PortNumber = Annotated[int, range(1, 1 << 16)]
 Places = Annotated[int, range(1, PORTS_MAX + 1)]
+
+PORT_OFFSET_MAX = (1 << 16) - 1 - PORTS_MAX
+"""With it the last of a lagg's ports has the last port number that 16 bits hold."""
+
+PortOffset = Annotated[int, range(PORT_OFFSET_MAX + 1)]
 
 PRIORITY_DEFAULT = 0x8000
 """System and port priority, as lagg(4); the lower number is the higher priority."""
@@ -112,11 +117,17 @@ class Settings:
     coupled: bool = False  # Mux with coupled control: collect and distribute at once
     txtest: bool = False  # lacp_txtest: no PDU is sent
     rxtest: bool = False  # lacp_rxtest: every PDU is ignored
+    port_offset: PortOffset = 0  # of port numbers on the wire: another host has others
 
     @property
     def in_pdu(self) -> tuple[object, ...]:
         """The settings that a PDU shows."""
-        return self.system, self.active, self.fast
+        return self.system, self.active, self.fast, self.port_offset
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """By which a partner knows our ports: with another it begins anew."""
+        return self.system, self.port_offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,4 +20,5 @@ def settings_of(options: Options, mac: Mac) -> Settings:
         coupled=options.lacp_coupled,
         txtest=options.lacp_txtest,
         rxtest=options.lacp_rxtest,
+        port_offset=options.lacp_port_offset,
     )

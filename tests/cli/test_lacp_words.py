@@ -166,6 +166,7 @@ def test_laggctl_sets_every_option_of_lacp(world: World) -> None:
         "set lagg0 --no-lacp-strict --lacp-fast-timeout --no-lacp-active"
         " --lacp-system-priority 1 --lacp-system 02:00:5e:00:53:09 --lacp-key 7"
         " --ad-select count --lacp-max-ports 2 --lacp-min-links 2"
+        " --lacp-port-offset 32"
         " --lacp-fallback-timeout 5 --lacp-coupled --lacp-txtest --lacp-rxtest"
         " --port eth1 --lacp-port-priority 100"
     )

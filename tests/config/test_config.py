@@ -52,6 +52,7 @@ lacp_active = false
 lacp_system_priority = 0
 lacp_system = "02:00:5E:00:53:02"
 lacp_key = 65535
+lacp_port_offset = 65503
 ad_select = "port-priority"
 lacp_max_ports = 4
 lacp_min_links = 2
@@ -92,6 +93,7 @@ def test_every_key_of_a_good_file_arrives() -> None:
             lacp_system_priority=0,
             lacp_system="02:00:5e:00:53:02",
             lacp_key=65535,
+            lacp_port_offset=65503,
             ad_select=AdSelect.PORT_PRIORITY,
             lacp_max_ports=4,
             lacp_min_links=2,
@@ -147,6 +149,10 @@ BAD_FILES = [
     ),
     (lagg("lacp_strict = 1"), "lagg0: lacp_strict: 1 is neither true nor false"),
     (lagg("lacp_key = 65536"), "lacp_key: 65536 is not a whole number from 0 to 65535"),
+    (
+        lagg("lacp_port_offset = 65504"),  # port 32 would be 65536
+        "lacp_port_offset: 65504 is not a whole number from 0 to 65503",
+    ),
     (lagg("lacp_max_ports = 0"), "0 is not a whole number from 1 to 32"),
     (lagg("lacp_min_links = 33"), "33 is not a whole number from 1 to 32"),
     (lagg("lacp_system = 'ff:ff:ff:ff:ff:ff'"), "is multicast or zero, not"),

@@ -45,6 +45,7 @@ RECORD = {
         "lacp_system_priority": 32768,
         "lacp_system": None,
         "lacp_key": 0,
+        "lacp_port_offset": 0,
         "ad_select": "stable",
         "lacp_max_ports": 32,
         "lacp_min_links": 1,

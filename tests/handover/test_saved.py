@@ -111,6 +111,7 @@ def laggs(draw: st.DrawFn) -> SavedLagg:
             rr_limit=draw(st.integers(0, 2**32 - 1)),
             failover_rx_all=draw(st.booleans()),
             lacp_system=draw(st.sampled_from([None, MAC])),
+            lacp_port_offset=draw(st.sampled_from([0, 65503])),
         ),
         port_options={"eth3": PortOptions(7)},
         mac=LaggMac(MAC, draw(st.booleans()), draw(st.sampled_from([None, "eth3"]))),

@@ -96,6 +96,7 @@ def test_with_txtest_the_partner_gives_up_and_with_rxtest_we_do() -> None:
         {"key": 77},
         {"system": System(1, "02:00:5e:00:53:41")},
         {"system": System(0x8000, "02:00:5e:00:53:77")},
+        {"port_offset": 32},
     ],
     ids=str,
 )
@@ -110,6 +111,7 @@ def test_a_new_identity_renegotiates_and_is_seen_by_the_partner(
     actor = world.status("A", 1).actor
     assert world.status("B", 1).partner.key == actor.key
     assert world.status("B", 1).partner.system == actor.system
+    assert world.status("B", 1).partner.port == actor.port
 
 
 def test_a_new_port_priority_renegotiates_that_port_alone() -> None:

@@ -16,6 +16,7 @@ from lagg.lacp.engine import Engine
 from lagg.lacp.pdu import Lacpdu, Marker, decode
 from lagg.lacp.port import INBOX_NS, Port
 from lagg.lacp.values import (
+    PORTS_MAX,
     AdSelect,
     Bad,
     Instant,
@@ -96,7 +97,7 @@ class World:
 
     def _settings(self, index: int) -> Settings:
         system = System(0x8000, f"02:00:5e:00:53:{index:02x}")
-        plain = Settings(system, fast=True)
+        plain = Settings(system, fast=True, port_offset=PORTS_MAX * index)
         if self.calm or self.rng.random() < 0.5:
             return plain
         return replace(
@@ -355,7 +356,8 @@ class World:
         if not any(wanted in pdu.actor.state for _, pdu in heard):
             raise Broken(f"{end} distributes to a partner that does not collect")
         at, last = heard[-1]
-        if not any(pdu.partner.port.number == end[1] for _, pdu in heard):
+        told = end[1] + port.settings.port_offset
+        if not any(pdu.partner.port.number == told for _, pdu in heard):
             raise Broken(f"{end} distributes to a partner that speaks of another port")
         short = port.settings.fast and State.TIMEOUT in last.partner.state
         short &= self.changed.get(end[0], -1) < at

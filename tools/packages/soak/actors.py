@@ -245,6 +245,7 @@ class ControlClient(Actor):
             "lacp_fast_timeout": self.rng.random() < 0.5,
             "lacp_active": self.rng.random() < 0.8,
             "lacp_key": self.rng.randrange(4),
+            "lacp_port_offset": self.rng.choice((0, 32, 65503)),
             "lacp_min_links": self.rng.choice((1, 1, 2)),
             "lacp_max_ports": self.rng.choice((1, 3, 32)),
             "lacp_coupled": self.rng.random() < 0.3,
