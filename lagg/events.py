@@ -6,9 +6,9 @@ its kind and its typed fields; `details` and `cause` are words for people.  Know
 clock and nobody who tells or is told.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import NoticeKind
 
 

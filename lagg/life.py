@@ -8,10 +8,10 @@ a time of day is told.  Knows no lagg.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import lagg
+from lagg.frozen import dataclass
 from lagg.lacp.values import NS
 from lagg.records import DaemonRecord, HalfRecord
 

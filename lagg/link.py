@@ -7,9 +7,10 @@ Owns what "active" means (F-ACT-1).  Knows no netlink message, socket or clock.
 import enum
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import U16, U32, Count, Mac
 
 IFF_LOOPBACK = 0x8

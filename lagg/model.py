@@ -6,10 +6,11 @@ Frozen values and enumerations only; knows no kernel, socket or clock.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from enum import Enum
 from typing import Annotated, Any, TypeVar, cast
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import PRIORITY_DEFAULT, U32, AdSelect, Instant, Mac
 from lagg.options import PORTS_MAX, ROUNDS_MAX
 from lagg.watches import LinkWatch, WatchPolicy

@@ -8,11 +8,12 @@ socket and no clock.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import Enum
 from ipaddress import ip_address
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import Count, Mac
 
 WATCHES_MAX = 16

@@ -5,7 +5,6 @@ Run as a program, for all that is made of the rows is made when it is imported; 
 what then knows the options, as JSON.
 """
 
-import dataclasses
 import json
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -13,6 +12,7 @@ from typing import Any, get_type_hints
 import lagg.model
 import lagg.options
 import lagg.port_options
+from lagg.frozen import dataclass
 from lagg.option_row import FreeBSD, Option, Whole
 
 COLOUR = Option(
@@ -37,14 +37,9 @@ def add(table: Table, twin: str, row: Option, default: int) -> None:
     """The row to its table, and to the twin a field."""
     module, name = table
     setattr(module, name, (*getattr(module, name), row))
-    more = dataclasses.make_dataclass(
-        twin,
-        [(row.key, int, default)],
-        bases=(getattr(lagg.model, twin),),
-        frozen=True,
-        slots=True,
-    )
-    setattr(lagg.model, twin, more)
+    body = {"__annotations__": {row.key: int}, row.key: default}
+    longer = type(twin, (getattr(lagg.model, twin),), body)
+    setattr(lagg.model, twin, dataclass(frozen=True, slots=True)(longer))
 
 
 def of_configuration() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pictures.rooms import TOP, arrows, imports_of, modules, room_of
+from pictures.rooms import TOP, arrows, imports_of, is_ours, modules, room_of
 from tests.tree import (
     ROOT,
     name_of,
@@ -108,7 +108,7 @@ PURE = (
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("cli.brief_page", "cli.fold", "cli.lacp_page", "cli.lines", "cli.said"),
     *("cli.picture_page", "cli.top_page", "cli.top_rates", "cli.top_view"),
-    *("codec", "ethernet", "handover.saved", "watches", "watchers"),
+    *("codec", "ethernet", "frozen", "handover.saved", "watches", "watchers"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}
@@ -139,7 +139,7 @@ def imports() -> Iterator[tuple[str, str]]:
 def imports_of_ours() -> Iterator[tuple[str, str]]:
     """The imports within lagg/, both modules by their dotted names under it."""
     for module, name in imports():
-        if name.startswith("lagg."):
+        if is_ours(name):
             yield module, name.removeprefix("lagg.")
 
 
@@ -160,6 +160,10 @@ def test_no_arrow_goes_up() -> None:
         if ROOMS.index(other) >= ROOMS.index(room)
     ]
     assert not wrong
+
+
+def test_what_stands_for_dataclasses_imports_nothing_of_ours() -> None:
+    assert not any(name.startswith("lagg") for name in imports_of(modules()["frozen"]))
 
 
 def test_neither_rooms_nor_files_import_in_a_circle() -> None:

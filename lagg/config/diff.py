@@ -6,8 +6,9 @@ operations/apply.py applies a Diff.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
+from lagg.frozen import dataclass
 from lagg.model import LaggChange, LaggConfig, PortOptions, differences, words
 
 _NOT_ONE_SETTING = ("name", "ports", "options", "port_options")

@@ -8,7 +8,7 @@ say is requests.py's.  Reads files; knows no kernel and no running lagg.
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from errno import EBUSY, EEXIST
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from lagg.config.requests import Complaint, Reading, read_lagg, refuse_unknown
 from lagg.config.rules import shown
 from lagg.config.watches import watch_table
+from lagg.frozen import dataclass
 from lagg.model import LaggConfig, Options, Pin, PortOptions, differences
 from lagg.watches import LinkWatch
 

@@ -6,7 +6,6 @@ collected; what a value may be says rules.py.  Pure; knows no file, kernel or so
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, EINVAL, ENOSPC
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -29,6 +28,7 @@ from lagg.config.rules import (
     whole_number,
 )
 from lagg.errors import BadRequestError, nearest
+from lagg.frozen import dataclass
 from lagg.model import (
     LaggChange,
     LaggConfig,

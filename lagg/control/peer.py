@@ -11,10 +11,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lagg.events import Asker
+from lagg.frozen import dataclass
 
 SO_PEERGROUPS = 59
 """asm-generic/socket.h; Python's socket module does not name it."""

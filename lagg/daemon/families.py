@@ -6,10 +6,10 @@ Pure; metrics.py serves them.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from lagg.frozen import dataclass
 from lagg.model import PortFlag
 from lagg.records import DaemonRecord, LaggRecord, PortRecord, WatchRecord
 

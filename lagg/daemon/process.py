@@ -23,7 +23,6 @@ from contextlib import (
     ExitStack,
     nullcontext,
 )
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,6 +37,7 @@ from lagg.daemon.log import start_log
 from lagg.daemon.reloader import Reloader
 from lagg.daemon.supervise import Pulse, notify
 from lagg.errors import LaggError, UnlikeError
+from lagg.frozen import dataclass
 from lagg.kernel import privileges
 from lagg.life import Life
 from lagg.model import (

@@ -17,13 +17,14 @@ import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
 from lagg.errors import LaggError, UnlikeError
 from lagg.forwarder import wire
 from lagg.forwarder.wire import ForwarderRequest, Leased, Order, Reply, Word
+from lagg.frozen import dataclass
 
 ANSWER_NS_MAX = 2_000_000_000
 """For an answer to come; a forwarder that is stopped or wedged has none."""

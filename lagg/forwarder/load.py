@@ -9,12 +9,12 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Self
 
 from lagg.errors import LaggError, done_if
 from lagg.forwarder.client import Enclosing, ForwarderClient
 from lagg.forwarder.wire import AGAIN, ForwarderRequest, Leased, Order, Word
+from lagg.frozen import dataclass
 
 SPARED = {
     Word.STOP: (errno.ENXIO, errno.EALREADY),

@@ -6,11 +6,11 @@ reply that is not sound is a ValueError.  Knows no socket.
 """
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from lagg._native import ffi, lib
+from lagg.frozen import dataclass
 
 
 class Word(IntEnum):

@@ -7,10 +7,11 @@ docs/ARCHITECTURE.md, "What a successor needs".  Pure; knows no lagg at work.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 from lagg.codec import dumps, loads
+from lagg.frozen import dataclass
 from lagg.lacp.key import IDENTITIES
 from lagg.lacp.saved import SavedEngine
 from lagg.lacp.values import NS_OF_MS, U32, Count, Instant, PortNumber

@@ -10,10 +10,10 @@ import errno
 import os
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 from lagg._native import ffi, lib
+from lagg.frozen import dataclass
 from lagg.kernel import privileges
 from lagg.kernel.datapath import Datapath
 from lagg.kernel.kept_socket import unsent_bytes

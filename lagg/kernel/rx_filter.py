@@ -10,9 +10,9 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from lagg.errors import LaggError
+from lagg.frozen import dataclass
 from lagg.kernel.kept_socket import kept_socket
 from lagg.kernel.proc import ifindex_of
 from lagg.link import RxFilter

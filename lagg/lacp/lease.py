@@ -4,8 +4,7 @@
 Owns which LACPDU that is, and how often.  Pure.
 """
 
-from dataclasses import dataclass
-
+from lagg.frozen import dataclass
 from lagg.lacp.pdu import Lacpdu, decode
 from lagg.lacp.periodic import FAST_PERIODIC_NS, SLOW_PERIODIC_NS
 from lagg.lacp.values import State

@@ -6,10 +6,10 @@ the entry of the new state, and looks again, until nothing moves.  Knows no tabl
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from lagg.frozen import dataclass
 from lagg.lacp.port import Port
 from lagg.lacp.values import Instant
 

@@ -6,9 +6,10 @@ whoever sent it; one that nobody asked for is counted.  Knows no LACP.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Self
 
+from lagg.frozen import dataclass
 from lagg.lacp.limit import Limit
 from lagg.lacp.pdu import Marker
 from lagg.lacp.values import U32, Instant

@@ -6,9 +6,10 @@ no machine.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.port import Port
 from lagg.lacp.values import Churn, Count, Instant, Notice, NoticeKind, Party
 

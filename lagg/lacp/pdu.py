@@ -7,9 +7,9 @@ port and no machine.
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import U16, Bad, Party, PortId, State, System
 
 SLOW_PROTOCOLS = "01:80:c2:00:00:02"

@@ -6,9 +6,10 @@ comes from elsewhere, beyond its types.  A field that is new has a default.  Wha
 follows from the rest is not in it: a port's key, say.  Knows no JSON, and no engine.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Annotated, Any
 
+from lagg.frozen import dataclass
 from lagg.lacp import mux
 from lagg.lacp.aggregator import ActiveAggregator
 from lagg.lacp.key import IDENTITIES, key_of

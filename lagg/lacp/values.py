@@ -6,9 +6,11 @@ machine.  A port is named by its `number`, 1 ... 65535, unique in its engine; on
 the wire Settings.port_offset is added.  MACs are "02:00:5e:00:53:01", lower case.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import Enum, IntFlag
 from typing import Annotated
+
+from lagg.frozen import dataclass
 
 # A range behind a type is what the value may be, or how long: lagg/codec.py holds
 # what comes in from elsewhere to it.

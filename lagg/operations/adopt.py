@@ -13,11 +13,12 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from lagg.errors import LaggError, logged
 from lagg.forwarder.wire import IDS_MAX
+from lagg.frozen import dataclass
 from lagg.handover.saved import SavedLagg
 from lagg.handover.slots import Slots
 from lagg.kernel.datapath import Datapath

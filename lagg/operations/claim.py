@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import lagg
@@ -23,6 +22,7 @@ from lagg.errors import LaggError, UnlikeError, logged
 from lagg.forwarder.datapath import ForwarderDatapath
 from lagg.forwarder.keeper import Keeper
 from lagg.forwarder.wire import layout
+from lagg.frozen import dataclass
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.kernel.proc import uptime_s
 from lagg.life import Succession

@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 from lagg.errors import LaggError
 from lagg.events import Event, EventKind
+from lagg.frozen import dataclass
 from lagg.model import LaggConfig
 from lagg.operations.apply import tell_attached
 from lagg.operations.attach import attach

@@ -6,9 +6,9 @@ each one takes a hundred times longer than to read all at once.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Self
 
+from lagg.frozen import dataclass
 from lagg.kernel.netlink import Netlink
 from lagg.link import Address, AddrGenMode, Link, Modes
 from lagg.plan.shape import Port

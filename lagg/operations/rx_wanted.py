@@ -10,9 +10,10 @@ keeps out tags that nobody registered with it.  Knows no memberships.
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lagg.errors import LaggError
+from lagg.frozen import dataclass
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import multicast
 from lagg.link import Link, RxFilter

@@ -6,8 +6,8 @@ Pure; the frames are made when their interface's MAC is known, just before they 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from lagg.frozen import dataclass
 from lagg.link import Group, HostAddress, Link, Stations
 from lagg.operations.announcement_frames import (
     announcements,

@@ -13,8 +13,9 @@ intervals.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from lagg.frozen import dataclass
 from lagg.plan.buckets import Slot
 from lagg.plan.shape import Port, Shape
 

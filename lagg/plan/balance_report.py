@@ -4,8 +4,7 @@
 Owns what is to be seen of that.  Pure; the policy is balance.py's.
 """
 
-from dataclasses import dataclass
-
+from lagg.frozen import dataclass
 from lagg.plan.balance import FlowLoad, moves
 from lagg.plan.shape import Port, Shape
 

@@ -6,9 +6,9 @@ Pure, as shape.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lagg.events import EventKind
+from lagg.frozen import dataclass
 from lagg.model import Spread, differences, words
 from lagg.plan.pins import pins
 from lagg.plan.plan import Plan

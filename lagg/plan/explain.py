@@ -8,9 +8,10 @@ it; what a dead port changes is a plan made anew.
 
 import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lagg.errors import LaggError
+from lagg.frozen import dataclass
 from lagg.model import Drop, HashKind, HashLayer, Proto, Spread
 from lagg.plan import damping
 from lagg.plan.election import link_active, members, why

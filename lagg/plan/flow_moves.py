@@ -7,8 +7,9 @@ holds up all traffic.  Pure; knows no marker and no clock.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from lagg.frozen import dataclass
 from lagg.model import Spread
 from lagg.plan.plan import Plan
 

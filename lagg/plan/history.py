@@ -7,10 +7,11 @@ since 1970.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import Count
 from lagg.link import Ifindex
 from lagg.model import Proto

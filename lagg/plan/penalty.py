@@ -12,9 +12,10 @@ curve by 6.2 % at most.  It is computed of the last loss each time, and so is th
 however often anybody looks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import NS, Instant
 
 LOSS = 1000

@@ -7,8 +7,9 @@ bucket has another home, until homes are dealt anew.  Pure; time is an argument.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import Instant
 from lagg.model import Pin
 from lagg.plan.buckets import Slot

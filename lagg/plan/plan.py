@@ -6,8 +6,8 @@ in, values out; knows no device, kernel or clock.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
+from lagg.frozen import dataclass
 from lagg.model import (
     Drop,
     HashKind,

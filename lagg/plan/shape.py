@@ -6,8 +6,9 @@ Pure: each change is a new Shape; knows no kernel and no device.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import U32, Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (

@@ -7,10 +7,10 @@ Owns the refusals of attach and their errnos.  Pure: values in, None or a refusa
 import errno
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from lagg.errors import LaggError
+from lagg.frozen import dataclass
 from lagg.link import Address, Link
 
 ARPHRD_ETHER = 1

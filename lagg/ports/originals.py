@@ -15,13 +15,14 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from ipaddress import ip_interface
 from pathlib import Path
 from socket import AF_INET, AF_INET6
 from typing import Any, cast
 
 from lagg.errors import LaggError
+from lagg.frozen import dataclass
 from lagg.kernel.netlink import Netlink
 from lagg.kernel.proc import boot_id
 from lagg.link import IFA_F_NODAD, Address, AddrGenMode, Link, Offload

@@ -5,8 +5,8 @@ Owns that the answers are of the snapshot which the workers have.  Changes nothi
 """
 
 import errno
-from dataclasses import dataclass
 
+from lagg.frozen import dataclass
 from lagg.kernel.lowered import hashed
 from lagg.model import BUCKETS, HashKind, Spread
 from lagg.plan import explain as plan_explain

@@ -7,12 +7,12 @@ why there is none.  Knows no session and no time.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import ip_address
 from typing import Annotated
 
 from lagg.ethernet import internet_checksum
+from lagg.frozen import dataclass
 from lagg.lacp.values import U32
 
 VERSION = 1

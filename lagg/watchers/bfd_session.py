@@ -12,8 +12,9 @@ that counts at once would let either end believe in a silence that is none, it c
 when the other has answered a Poll by a Final.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lagg.frozen import dataclass
 from lagg.lacp.values import NS, NS_OF_MS, U32, Instant
 from lagg.watchers.bfd_packet import BadBfd, ControlPacket, Diagnostic, SessionState
 

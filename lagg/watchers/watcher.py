@@ -8,9 +8,9 @@ after heard() with all that waits by then if it judges(), and looks at `state`,
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from lagg.frozen import dataclass
 from lagg.lacp.lease import Lease
 from lagg.lacp.values import Instant, Mac
 from lagg.watches import LinkWatch, WatchState

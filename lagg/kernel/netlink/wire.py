@@ -15,8 +15,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from lagg.frozen import dataclass
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12

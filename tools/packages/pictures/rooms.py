@@ -16,6 +16,9 @@ PACKAGE = ROOT / "lagg"
 TOP = "lagg"
 """The room of the files that are in no folder."""
 
+FROZEN = "lagg.frozen."
+"""How the names begin of the file that stands for Python's dataclasses in all rooms."""
+
 
 @cache
 def modules() -> Mapping[str, Path]:
@@ -55,17 +58,22 @@ def room_of(module: str) -> str:
     return first if (PACKAGE / first).is_dir() else TOP
 
 
+def is_ours(name: str) -> bool:
+    """Whether an absolute dotted name is of this project, and of a room."""
+    return name.startswith("lagg.") and not name.startswith(FROZEN)
+
+
 def arrows() -> Mapping[str, frozenset[str]]:
     """Each room, and the others that its files import.
 
-    Without lagg/__main__.py, which is laggctl by another name.
+    Without lagg/__main__.py, which is laggctl by another name, and lagg/frozen.py.
     """
     found: dict[str, set[str]] = {}
     for module, path in modules().items():
         room = room_of(module)
         others = found.setdefault(room, set())
         if module != "__main__":
-            ours = (name for name in imports_of(path) if name.startswith("lagg."))
+            ours = (name for name in imports_of(path) if is_ours(name))
             others.update(room_of(name.removeprefix("lagg.")) for name in ours)
             others.discard(room)
     return {room: frozenset(others) for room, others in found.items()}
