@@ -212,6 +212,7 @@ COMMANDS = (
         "restart",
         None,
     ),
+    Command("stop", "put every port back and end laggd", "restart", None),
     Command("stats", "counters", "show", "?", _stats_words),
     Command("top", "rates and history, live", "top", "?", _top_words),
     Command(

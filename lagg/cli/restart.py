@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The command that has another laggd go on in place of the one that runs.
+"""The commands that end the laggd that runs: for another one to go on, or for good.
 
-Owns how that one is started: by systemd, where its unit is whose process it is; else as
-the one that runs was, by its command line, and where it runs.  What passes between the
-two is theirs.
+Owns how it ends and how the other one is started: by systemd, where its unit is whose
+process it is; else by a signal, and as the one that runs was, by its command line, and
+where it runs.  What passes between the two is theirs.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ PATIENCE_S = 60
 BAD_CONFIG = 78
 """laggd's exit code."""
 
+STOP_S = 300
+"""For every port of thousands to be put back, as the unit's TimeoutStopSec=."""
+
 _TURN_S = 0.02
 _NAMESPACES = ("net", "mnt")
 
@@ -54,7 +57,7 @@ def restart(arguments: argparse.Namespace) -> int:
             after, laggs = _awaited(arguments.socket, process, said, running)
     else:
         running.require_sound_files()
-        _restart_unit(unit)
+        _have_unit("restart", unit)
         after, laggs = _found(arguments.socket)
     ports = sum(len(lagg["ports"]) for lagg in laggs)
     kept = _forwarder_pid(before) == _forwarder_pid(after)
@@ -66,6 +69,21 @@ def restart(arguments: argparse.Namespace) -> int:
         forwarder = "forwarder kept" if kept else "another forwarder"
         what = f"adopted {_many(len(laggs), 'lagg')}, {_many(ports, 'port')}"
         say(f"{what}; away {away_s * 1000:.0f} ms; {forwarder}")
+    return DONE
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """Ends laggd and its forwarder, every port put back; returns when it has ended."""
+    with laggd_of(arguments) as laggd:
+        running = Running.of(laggd.pid)
+    if running.service is not None and _main_pid(running.service) == running.pid:
+        _have_unit("stop", running.service)
+    else:
+        running.end()
+    if arguments.json:
+        say(json.dumps({"pid": running.pid}))
+    else:
+        say(f"laggd, pid {running.pid}, has ended")
     return DONE
 
 
@@ -98,6 +116,22 @@ class Running:
     def is_there(self) -> bool:
         """Whether it runs still."""
         return Path(f"/proc/{self.pid}/exe").exists()  # of one that has ended, never
+
+    def end(self) -> None:
+        """SIGTERM; returns when it has put all back and ended.  LaggError."""
+        if "NOTIFY_SOCKET" in self.environment:
+            cause = "a supervisor that is no systemd has started it: stop it there"
+            raise LaggError("laggd", cause, errno.EOPNOTSUPP)
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except OSError as error:
+            raise LaggError.of_os(f"pid {self.pid}", "end it", error) from error
+        deadline_s = time.monotonic() + STOP_S
+        while self.is_there():
+            if time.monotonic() > deadline_s:
+                cause = f"has not ended in {STOP_S} s; its log says at what it is"
+                raise LaggError(f"pid {self.pid}", cause, errno.ETIMEDOUT)
+            time.sleep(_TURN_S)
 
     def require_replaceable(self) -> None:
         """LaggError: another laggd cannot go on with its laggs; says what to do."""
@@ -186,12 +220,12 @@ def _main_pid(service: str) -> int | None:
     return int(word) if word.isdecimal() else None
 
 
-def _restart_unit(unit: str) -> None:
-    """Returns when the successor serves.  LaggError: it does not."""
-    done = _systemctl("restart", unit)
+def _have_unit(verb: str, unit: str) -> None:
+    """Returns when the successor serves, or the one has stopped.  LaggError: not so."""
+    done = _systemctl(verb, unit)
     if done.returncode != 0:
         why = done.stderr.strip().partition("\n")[0]
-        raise LaggError(unit, f"systemctl restart: {why}", errno.ECANCELED)
+        raise LaggError(unit, f"systemctl {verb}: {why}", errno.ECANCELED)
 
 
 def _texts(path: Path) -> list[str]:

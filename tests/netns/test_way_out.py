@@ -60,6 +60,18 @@ def test_sigterm_with_many_laggs_says_nothing_but_that_all_is_as_it_was() -> Non
         assert macs_of(laggd.host) == before
 
 
+def test_laggctl_stop_returns_when_all_is_as_it_was_and_both_halves_have_ended() -> (
+    None
+):
+    with Lab() as lab:
+        laggd, before = laggd_with_laggs(lab, 1)
+        pid = laggd.pid
+        assert laggd.ctl("stop") == f"laggd, pid {pid}, has ended\n"
+        assert laggd.awaited() == 0
+        assert ended_well(laggd)
+        assert (macs_of(laggd.host), laggd.forwarder()) == (before, None)
+
+
 def test_sigterm_while_a_lagg_goes_puts_the_others_ports_back() -> None:
     with Lab() as lab:
         laggd, before = laggd_with_laggs(lab, 2)
