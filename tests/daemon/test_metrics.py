@@ -132,6 +132,18 @@ def test_the_dashboard_asks_for_nothing_that_is_not_there() -> None:
     assert found - set(names()) == set()
 
 
+def test_the_dashboard_tells_hosts_apart_and_losses_from_what_nobody_missed() -> None:
+    board = json.loads((ROOT / "examples" / "grafana.json").read_text())
+    panels = {panel["title"]: panel["targets"] for panel in board["panels"]}
+    targets = [target for each in panels.values() for target in each]
+    legends = [target["legendFormat"] for target in targets]
+    assert [each for each in legends if "{{instance}}" not in each] == []
+    assert 'flag="active"' in panels["Ports that carry, of those attached"][0]["expr"]
+    assert 'reason!="not-accepted"' in panels["Frames lost, by reason"][0]["expr"]
+    sums = [t["expr"] for t in targets if "sum by" in t["expr"]]
+    assert all("sum by (instance, lagg)" in each for each in sums)
+
+
 # ---- the listener ------------------------------------------------------------------
 
 
