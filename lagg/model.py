@@ -52,7 +52,18 @@ class Proto(Enum):
     LOADBALANCE = "loadbalance"
     LACP = "lacp"
     BROADCAST = "broadcast"
+    TLB = "tlb"
     NONE = "none"
+
+    @property
+    def by_stations(self) -> bool:
+        """Whether each port is a host of its own to the switch: see plan/stations."""
+        return self is Proto.TLB
+
+    @property
+    def elects(self) -> bool:
+        """Whether one port alone is the way in: failover's, and those with stations."""
+        return self is Proto.FAILOVER or self.by_stations
 
 
 class HashLayer(Enum):
@@ -235,7 +246,7 @@ def senseless(proto: Proto, options: Options) -> str | None:
     lagg(4)'s options are kept while another protocol runs; this is of what would cut
     off the lagg.
     """
-    one = proto in (Proto.FAILOVER, Proto.NONE)
+    one = proto.elects or proto is Proto.NONE
     if options.mac_policy is not MacPolicy.ACTIVE or one:
         return None
     return (

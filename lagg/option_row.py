@@ -8,9 +8,10 @@ it is called where.  Imports nothing that would cost a command of laggctl its st
 from enum import Enum
 from typing import NamedTuple
 
-CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast")
-STATIC = ("failover", "roundrobin", "loadbalance", "broadcast")
-BY_FLOW = ("loadbalance", "lacp")
+CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast", "tlb")
+STATIC = ("failover", "roundrobin", "loadbalance", "broadcast", "tlb")
+ELECTS = ("failover", "tlb")
+BY_FLOW = ("loadbalance", "lacp", "tlb")
 LACP = ("lacp",)
 
 U16_MAX = 2**16 - 1

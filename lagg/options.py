@@ -11,6 +11,7 @@ that would cost a command of laggctl its start-up.
 from lagg.option_row import (
     BY_FLOW,
     CARRYING,
+    ELECTS,
     LACP,
     STATIC,
     U16_MAX,
@@ -139,12 +140,12 @@ OPTIONS: tuple[Option, ...] = (
         "primary",
         Kind.NAME,
         metavar="IF",
-        help="failover: the preferred port; '': the first",
+        help="failover, tlb: the preferred port; '': the first",
         sentence=(
-            "Failover: the port that is preferred, by its name, whatever priorities"
-            " say.  `''`, the default: as lagg(4), the first port."
+            "Failover and tlb: the port that is preferred, by its name, whatever"
+            " priorities say.  `''`, the default: as lagg(4), the first port."
         ),
-        protos=("failover",),
+        protos=ELECTS,
     ),
     Option(
         "reselect",

@@ -3,12 +3,13 @@
  * The flow hash, of two kinds: FNV-1 as in lagg(4), and CRC32C.
  *
  * Owns which fields count under which layers, and in which order; which may be that of
- * their values, so that both directions have one hash.  Pure; knows no frame
- * and no port.  Not a defence: who may choose addresses and ports can find flows that
- * share a port, whatever the seed.
+ * their values, so that both directions have one hash.  Pure; knows no port.  Not a
+ * defence: who may choose addresses and ports can find flows that share a port,
+ * whatever the seed.
  */
 #include "internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The instruction, where there is one.  On x86 the question is a load and a test:
@@ -293,4 +294,73 @@ hash_flow(const struct flow *flow, const struct hash_policy *policy)
         return flow_fnv1(flow, policy);
     }
     return flow_crc32c(flow, policy);
+}
+
+/* ---- of a frame, under a plan -----------------------------------------------------
+ */
+
+static uint32_t
+flow_hash(const struct lagg_plan *plan, const struct flow *flow)
+{
+    const struct hash_policy policy = {
+        .kind = plan->hash_kind,
+        .layers = plan->hash_layers,
+        .seed = plan->hash_seed,
+    };
+
+    return hash_flow(flow, &policy);
+}
+
+/* The fields of a frame that count; false for a runt. */
+static bool
+parse_counted(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
+    struct flow *flow, struct tunnels *tunnels)
+{
+    bool whole = (plan->hash_layers & LAGG_LAYER_INNER) != 0
+                     ? frame_parse_inner(bytes, size, flow, tunnels)
+                     : frame_parse(bytes, size, flow);
+
+    if ((plan->hash_layers & LAGG_LAYER_EITHER_WAY) != 0) {
+        hash_order(flow);
+    }
+    return whole;
+}
+
+int
+lagg_flow_hash(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
+    struct lagg_hashed *hashed)
+{
+    struct tunnels tunnels = {0};
+    struct flow flow;
+
+    if (plan->hash_kind >= LAGG_HASH_COUNT ||
+        !parse_counted(plan, bytes, size, &flow, &tunnels)) {
+        return -EINVAL;
+    }
+    *hashed = (struct lagg_hashed){
+        .hash = flow_hash(plan, &flow),
+        .addr_bytes = flow.addr_bytes,
+        .port_bytes = flow.port_bytes,
+        .tunnels_count = (uint8_t)tunnels.count,
+    };
+    memcpy(hashed->ether_src, flow.ether_src, sizeof flow.ether_src);
+    memcpy(hashed->ether_dst, flow.ether_dst, sizeof flow.ether_dst);
+    memcpy(hashed->addr_src, flow.addr_src, sizeof flow.addr_src);
+    memcpy(hashed->addr_dst, flow.addr_dst, sizeof flow.addr_dst);
+    memcpy(hashed->port_src, flow.port_src, sizeof flow.port_src);
+    memcpy(hashed->port_dst, flow.port_dst, sizeof flow.port_dst);
+    memcpy(hashed->tunnels, tunnels.kinds, sizeof tunnels.kinds);
+    return 0;
+}
+
+/* Apart: what asks for plain layers alone is not to pay for it. */
+uint32_t __attribute__((cold, noinline))
+hash_frame(const struct lagg_plan *plan, const struct frame *frame)
+{
+    struct tunnels tunnels;
+    struct flow flow;
+
+    parse_counted(plan, frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow,
+        &tunnels);
+    return flow_hash(plan, &flow);
 }

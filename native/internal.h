@@ -6,10 +6,10 @@
  *   (w) its one worker     (x) control thread         (a) atomic, see the comment
  *
  * Dependencies point one way:
- *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor <- tap <-
- *   filter, packet, ring, txring, xdp <- port <- counts, journal, transmit, receive <-
- *   worker <- layout <- datapath <- roster, device
- * From filter on: port.h; from counts on: worker.h; from layout on: device.h.
+ *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor, station <-
+ *   tap <- filter, packet, ring, txring, xdp <- port <- counts, journal, transmit,
+ *   receive <- worker <- layout <- datapath <- roster, device
+ * Of station: station.h; from filter on: port.h; counts: worker.h; layout: device.h.
  */
 #ifndef LAGG_INTERNAL_H
 #define LAGG_INTERNAL_H
@@ -165,8 +165,7 @@ struct hash_policy {
     uint32_t seed;
 };
 
-/* What the hash of plain layers reads; other bits of LAGG_LAYER_* change what it is
- * given. */
+/* What hash_flow() reads; other bits of LAGG_LAYER_* change what it is given. */
 enum { LAYERS_PLAIN = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4 };
 
 /* Orders each pair of a flow's fields, so that both directions are one flow. */
@@ -174,6 +173,8 @@ void hash_order(struct flow *flow);
 
 /* The flow hash.  Pure: the same on every machine, whichever instructions it has. */
 uint32_t hash_flow(const struct flow *flow, const struct hash_policy *policy);
+/* And of a frame, no runt, whatever layers its plan says. */
+uint32_t hash_frame(const struct lagg_plan *plan, const struct frame *frame);
 
 /* The CRC32C variants, for the tests that hold them to be one function. */
 uint32_t hash_crc32c_portable(uint32_t crc, const uint8_t *bytes, size_t size);
@@ -394,7 +395,7 @@ struct buckets {
     struct {
         _Atomic uint64_t frames; /* (a) one writer: the worker */
         _Atomic uint64_t bytes;  /* (a) one writer: the worker; offload headers, too */
-    } entries[LAGG_BUCKETS];
+    } entries[LAGG_BUCKETS + 1]; /* the last: of INDEX_NONE, which nobody reads */
 };
 
 /* Counts frames order[0 ... count-1], frame f, of sizes[f] bytes with its offload

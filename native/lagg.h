@@ -108,6 +108,12 @@ struct lagg_plan {
     uint8_t tx_slots[256];   /* slots, each in ports; may repeat.  LAGG_BUCKETS */
     uint8_t held[32]; /* bit i % 8 of held[i / 8]: the frames of entry i wait for a plan
                        * that does not hold it, in order.  LAGG_SPREAD_FLOW only */
+    /* For a switch that knows no aggregation, to which each port is a host of its own:
+     * see station.c.  LAGG_SPREAD_FLOW only. */
+    uint32_t stations;   /* not 0: so they are, and what follows counts */
+    uint32_t home;       /* the slot at which the lagg's own MAC is; in ports */
+    uint8_t mac[6];      /* the lagg's */
+    uint8_t macs[32][6]; /* by slot: of what leaves there, but at home; all differ */
 };
 
 struct lagg_counters {

@@ -19,6 +19,7 @@
  * After a fair burst the rings are left to fill (pace.c).  Until they are due the
  * worker goes on to send, or waits when there is nothing to send.
  */
+#include "station.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -67,15 +68,22 @@ is_too_long(const struct lagg_plan *plan, const struct frame *frame)
     return frame_bytes(frame) > plan->rx_bytes_max && !frame_is_gso(frame);
 }
 
-/* Whether the one port that is to carry is dark, and what it would send goes by this
- * one: then it also comes in by it. */
+/* Whether the one port by which the lagg is reached is dark, and what it would send
+ * goes by this one: then it also comes in by it. */
 static bool
 stands_in(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot)
 {
     /* Relaxed: as in transmit.c. */
     uint32_t dark = atomic_load_explicit(worker->dark, memory_order_relaxed);
 
-    return dark != 0 && plan->spread == LAGG_SPREAD_FIRST && plan->tx_slots_count > 0 &&
+    if (dark == 0 || plan->tx_slots_count == 0) {
+        return false;
+    }
+    if (plan->stations) {
+        return (dark >> plan->home & 1) != 0 &&
+               distribute_stand_in(plan, INDEX_NONE, dark) == slot;
+    }
+    return plan->spread == LAGG_SPREAD_FIRST &&
            distribute_stand_in(plan, 0, dark) == slot;
 }
 

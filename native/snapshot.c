@@ -45,6 +45,14 @@ held_sound(const struct lagg_plan *plan)
 }
 
 static bool
+stations_sound(const struct lagg_plan *plan)
+{
+    return plan->stations == 0 ||
+           (plan->spread == LAGG_SPREAD_FLOW && plan->home < LAGG_PORTS_MAX &&
+               (plan->ports >> plan->home & 1) != 0);
+}
+
+static bool
 plan_sound(const struct lagg_plan *plan)
 {
     const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY | LAGG_LAYER_INNER;
@@ -55,7 +63,7 @@ plan_sound(const struct lagg_plan *plan)
            (plan->hash_layers & LAYERS_PLAIN) != 0 &&
            (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&
            plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&
-           held_sound(plan);
+           held_sound(plan) && stations_sound(plan);
 }
 
 /* The control thread's own word, unless another process wrote into its memory. */

@@ -21,6 +21,7 @@
  * The order within a flow is kept: a flow has one slot under one plan, and a queue is
  * sent from its front.
  */
+#include "station.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -74,95 +75,27 @@ distribute_all(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     return copies;
 }
 
-static uint32_t
-flow_hash(const struct lagg_plan *plan, const struct flow *flow)
+/* Flat: whether the parser is called or is part of this, the compiler decides by sizes
+ * that have nothing to do with it, and a call costs each frame a twentieth. */
+__attribute__((flatten)) static uint32_t
+frame_hash(const struct lagg_plan *plan, const struct frame *frame)
 {
     const struct hash_policy policy = {
         .kind = plan->hash_kind,
         .layers = plan->hash_layers,
         .seed = plan->hash_seed,
     };
-
-    return hash_flow(flow, &policy);
-}
-
-/* The fields of a frame that count; false for a runt. */
-static bool
-parse_counted(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
-    struct flow *flow, struct tunnels *tunnels)
-{
-    bool whole = (plan->hash_layers & LAGG_LAYER_INNER) != 0
-                     ? frame_parse_inner(bytes, size, flow, tunnels)
-                     : frame_parse(bytes, size, flow);
-
-    if ((plan->hash_layers & LAGG_LAYER_EITHER_WAY) != 0) {
-        hash_order(flow);
-    }
-    return whole;
-}
-
-int
-lagg_flow_hash(const struct lagg_plan *plan, const uint8_t *bytes, uint32_t size,
-    struct lagg_hashed *hashed)
-{
-    struct tunnels tunnels = {0};
-    struct flow flow;
-
-    if (plan->hash_kind >= LAGG_HASH_COUNT ||
-        !parse_counted(plan, bytes, size, &flow, &tunnels)) {
-        return -EINVAL;
-    }
-    *hashed = (struct lagg_hashed){
-        .hash = flow_hash(plan, &flow),
-        .addr_bytes = flow.addr_bytes,
-        .port_bytes = flow.port_bytes,
-        .tunnels_count = (uint8_t)tunnels.count,
-    };
-    memcpy(hashed->ether_src, flow.ether_src, sizeof flow.ether_src);
-    memcpy(hashed->ether_dst, flow.ether_dst, sizeof flow.ether_dst);
-    memcpy(hashed->addr_src, flow.addr_src, sizeof flow.addr_src);
-    memcpy(hashed->addr_dst, flow.addr_dst, sizeof flow.addr_dst);
-    memcpy(hashed->port_src, flow.port_src, sizeof flow.port_src);
-    memcpy(hashed->port_dst, flow.port_dst, sizeof flow.port_dst);
-    memcpy(hashed->tunnels, tunnels.kinds, sizeof tunnels.kinds);
-    return 0;
-}
-
-/* Of layers that are not plain: apart, for the others are not to pay for it. */
-__attribute__((cold, noinline)) static uint32_t
-frame_hash_further(const struct lagg_plan *plan, const struct frame *frame)
-{
-    struct tunnels tunnels;
-    struct flow flow;
-
-    parse_counted(plan, frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow,
-        &tunnels);
-    return flow_hash(plan, &flow);
-}
-
-/* Flat: whether the parser is called or is part of this, the compiler decides by sizes
- * that have nothing to do with it, and a call costs each frame a twentieth. */
-__attribute__((flatten)) static uint32_t
-frame_hash(const struct lagg_plan *plan, const struct frame *frame)
-{
     struct flow flow;
 
     frame_parse(frame->head + VNET_BYTES, frame->head_bytes - VNET_BYTES, &flow);
-    return flow_hash(plan, &flow);
+    return hash_flow(&flow, &policy);
 }
 
-static uint32_t
-distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+/* Its frame waits, if its flow is on the move.  How many came in with it. */
+static inline uint32_t
+queue_by_index(
+    struct worker *worker, const struct lagg_plan *plan, uint32_t frame, uint32_t index)
 {
-    uint32_t hash = 0;
-    uint32_t index;
-
-    if (plan->spread == LAGG_SPREAD_FLOW) {
-        hash = plan->hash_layers <= LAYERS_PLAIN
-                   ? frame_hash(plan, &worker->frames[frame])
-                   : frame_hash_further(plan, &worker->frames[frame]);
-    }
-    index = distribute_index(plan, &worker->work->turn, hash);
     if (plan->held[index / 8] >> index % 8 & 1) {
         worker->waiting.order[worker->waiting.count++] = (uint8_t)frame;
         return 0;
@@ -172,21 +105,75 @@ distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t fra
     return 1;
 }
 
+static uint32_t
+distribute_one(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    uint32_t hash = 0;
+
+    if (plan->spread == LAGG_SPREAD_FLOW) {
+        hash = plan->hash_layers <= LAYERS_PLAIN
+                   ? frame_hash(plan, &worker->frames[frame])
+                   : hash_frame(plan, &worker->frames[frame]);
+    }
+    return queue_by_index(
+        worker, plan, frame, distribute_index(plan, &worker->work->turn, hash));
+}
+
+/* Why a frame does not leave at all, as frame_refusal(). */
+static inline uint32_t
+refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    uint32_t refusal = frame_refusal(&worker->frames[frame]);
+
+    return plan->tx_slots_count == 0 ? plan->tx_drop : refusal;
+}
+
 /* How many came in with it: copies, and none while it waits. */
 static uint32_t
 distribute_frame(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
 {
-    uint32_t refusal = frame_refusal(&worker->frames[frame]);
+    uint32_t refusal = refusal_of(worker, plan, frame);
 
-    if (plan->tx_slots_count == 0) {
-        refusal = plan->tx_drop;
-    }
     if (refusal != LAGG_DROP_COUNT) {
         count_drop(worker, refusal, 1);
         return 1;
     }
     return plan->spread == LAGG_SPREAD_ALL ? distribute_all(worker, plan, frame)
                                            : distribute_one(worker, plan, frame);
+}
+
+/* The same where ports are stations: apart, for other plans are not to pay for it. */
+static uint32_t
+distribute_station(struct worker *worker, const struct lagg_plan *plan, uint32_t frame)
+{
+    const struct frame *taken = &worker->frames[frame];
+    uint32_t refusal = refusal_of(worker, plan, frame), slot;
+
+    if (refusal != LAGG_DROP_COUNT) {
+        count_drop(worker, refusal, 1);
+        return 1;
+    }
+    slot = station_of(plan, taken);
+    if (slot == NO_SLOT) {
+        uint32_t hash = hash_frame(plan, taken);
+
+        return queue_by_index(worker, plan, frame, hash % plan->tx_slots_count);
+    }
+    worker->indices[frame] = INDEX_NONE;
+    queue_frame(worker, slot, frame);
+    return 1;
+}
+
+static __attribute__((noinline)) uint32_t
+distribute_stations(
+    struct worker *worker, const struct lagg_plan *plan, uint32_t frames)
+{
+    uint32_t came_in = 0;
+
+    for (uint32_t i = 0; i < frames; i++) {
+        came_in += distribute_station(worker, plan, i);
+    }
+    return came_in;
 }
 
 static bool
@@ -238,6 +225,16 @@ queue_divert(
 /* What became of a queue. */
 enum sent { SENT_ALL, SENT_TO_FULL, SENT_TO_DEAD };
 
+static __attribute__((noinline)) void
+queue_sign(struct worker *worker, const struct lagg_plan *plan, uint32_t slot)
+{
+    const struct queue *queue = queue_of(worker, slot);
+
+    for (uint32_t i = queue->done; i < queue->count; i++) {
+        station_sign(plan, slot, &worker->frames[queue->order[i]]);
+    }
+}
+
 /* Sends what is left of a queue up to what is refused, and counts it.  'tries': of a
  * port that was full; 0 of any other.  0, or what refused it. */
 static int
@@ -255,9 +252,13 @@ queue_send_some(
     const uint8_t *order = queue->order + queue->done;
     uint32_t before = queue->done, sent;
     struct lagg_port *port = worker->ports[slot];
-    int error =
-        tries == 0 ? port_send(port, &shipment) : port_insist(port, &shipment, tries);
+    int error;
 
+    if (snap->plan.stations) {
+        queue_sign(worker, &snap->plan, slot);
+    }
+    error =
+        tries == 0 ? port_send(port, &shipment) : port_insist(port, &shipment, tries);
     sent = queue->done - before;
     count_sent(worker, slot, order, sent);
     if (snap->plan.spread == LAGG_SPREAD_FLOW) {
@@ -453,8 +454,12 @@ transmit_burst(struct worker *worker, const struct snapshot *snap)
     }
     /* What waited came before anything that the TAP still holds. */
     frames = hold_pending(hold) ? read_hold(worker, &snap->plan) : read_tap(worker);
-    for (uint32_t i = 0; i < frames; i++) {
-        came_in += distribute_frame(worker, &snap->plan, i);
+    if (snap->plan.stations) {
+        came_in = distribute_stations(worker, &snap->plan, frames);
+    } else {
+        for (uint32_t i = 0; i < frames; i++) {
+            came_in += distribute_frame(worker, &snap->plan, i);
+        }
     }
     if (came_in > 0) {
         count(worker, COUNTER_TX_IN, came_in);

@@ -23,7 +23,7 @@ LEVELS = (
         "seccomp",
         "tcx",
     ),
-    ("snapshot", "distributor"),
+    ("snapshot", "distributor", "station"),
     ("tap", "packet", "ring", "txring", "xdp"),
     ("port", "egress"),
     ("counts", "journal", "transmit", "receive"),
@@ -49,6 +49,7 @@ C_PURE = frozenset(
         "hold",
         "pace",
         "distributor",
+        "station",
         "ownership",
         "lease",
     }
@@ -57,6 +58,7 @@ C_PURE_HEADERS = frozenset(
     {
         "lagg.h",
         "internal.h",
+        "station.h",
         "forwarder.h",
         "assert.h",
         "errno.h",

@@ -18,6 +18,7 @@ _MODES = {
     "loadbalance": "load balancing (xor)",
     "broadcast": "fault-tolerance (broadcast)",
     "lacp": "IEEE 802.3ad Dynamic link aggregation",
+    "tlb": "transmit load balancing",
     "none": "none",
 }
 _POLICIES = {
@@ -26,7 +27,8 @@ _POLICIES = {
     ("l2", "l3"): "layer2+3 (2)",
 }
 _CHURNS = {"monitor": "monitoring", "no-churn": "none", "churn": "churned"}
-_HASHED = ("loadbalance", "lacp")
+_HASHED = ("loadbalance", "lacp", "tlb")
+_ELECTS = ("failover", "tlb")
 
 
 def bonding_page(lagg: LaggRecord) -> str:
@@ -49,16 +51,18 @@ def bonding_page(lagg: LaggRecord) -> str:
 
 
 def _mode_lines(lagg: LaggRecord) -> list[str]:
+    lines = []
     if lagg["proto"] in _HASHED:
         layers = tuple(lagg["options"]["lagghash"])
-        return [f"Transmit Hash Policy: {_POLICIES.get(layers, ','.join(layers))}"]
-    if lagg["proto"] != "failover":
-        return []
-    return [
-        f"Primary Slave: {_flagged(lagg, 'MASTER')}"
-        f" (primary_reselect {lagg['options']['reselect']})",
-        f"Currently Active Slave: {_flagged(lagg, 'ACTIVE')}",
-    ]
+        policy = _POLICIES.get(layers, ",".join(layers))
+        lines.append(f"Transmit Hash Policy: {policy}")
+    if lagg["proto"] in _ELECTS:
+        reselect = lagg["options"]["reselect"]
+        lines += [
+            f"Primary Slave: {_master(lagg)} (primary_reselect {reselect})",
+            f"Currently Active Slave: {lagg['active']}",
+        ]
+    return lines
 
 
 def _polling_ms(lagg: LaggRecord) -> str:
@@ -100,8 +104,8 @@ def _targets(watches: list[list[str]]) -> str:
     return ", ".join(value for key, _, value in pairs if key == "target")
 
 
-def _flagged(lagg: LaggRecord, flag: str) -> str:
-    found = (port["name"] for port in lagg["ports"] if flag in port["flags"])
+def _master(lagg: LaggRecord) -> str:
+    found = (port["name"] for port in lagg["ports"] if "MASTER" in port["flags"])
     return next(found, "None")
 
 

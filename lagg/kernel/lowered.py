@@ -9,9 +9,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from lagg._native import ffi, lib
+from lagg.ethernet import mac_bytes
 from lagg.model import Drop, HashKind, HashLayer
 from lagg.plan.explain import Ends, Hashed
 from lagg.plan.plan import Plan
+from lagg.plan.stations import PortMacs
 
 _HASH_KINDS = {
     HashKind.FNV1: lib.LAGG_HASH_FNV1,
@@ -75,6 +77,13 @@ def _layers(plan: Plan) -> int:
     return layers | either_way if plan.hash_symmetric else layers
 
 
+def _lower_stations(lowered: Any, stations: PortMacs) -> None:
+    lowered.stations, lowered.home = 1, stations.home
+    lowered.mac = mac_bytes(stations.mac)
+    for slot, mac in stations.macs:
+        lowered.macs[slot] = mac_bytes(mac)
+
+
 def lower(plan: Plan) -> Any:
     """The struct lagg_plan of a plan.  OverflowError, IndexError: it does not fit."""
     lowered = ffi.new("struct lagg_plan *")
@@ -92,4 +101,6 @@ def lower(plan: Plan) -> Any:
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
     for index in plan.held:
         lowered.held[index // 8] |= 1 << index % 8
+    if plan.stations is not None:
+        _lower_stations(lowered, plan.stations)
     return lowered

@@ -42,7 +42,6 @@ from lagg.model import (
     LaggChange,
     LaggConfig,
     Pin,
-    Proto,
     Tuning,
     senseless,
 )
@@ -462,8 +461,8 @@ def _refuse_pick(bundle: Bundle, change: LaggChange) -> None:
     if not change.active:
         return
     proto = change.proto or bundle.shape.proto
-    if proto is not Proto.FAILOVER:
-        cause = f"laggproto {proto.value} has no active port; failover has one"
+    if not proto.elects:
+        cause = f"laggproto {proto.value} has no active port; failover and tlb have one"
         raise bundle.refuse(cause, errno.EINVAL)
     slot = attached(bundle, change.active).slot
     after = settled(_changed(bundle.shape, change), time.monotonic_ns())
@@ -494,4 +493,4 @@ def _changed(shape: Shape, change: LaggChange) -> Shape:
 
 def _lets_in_more(shape: Shape) -> bool:
     """Whether ports let in what they would not by the lagg's MAC alone."""
-    return shape.options.mac_policy.keeps_own or bool(shape.asked_in_vlans)
+    return shape.keeps_own or bool(shape.asked_in_vlans)

@@ -203,13 +203,19 @@ def option_news(before: Shape, after: Shape) -> Iterator[News]:
 
 
 def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[News]:
-    """Another port that carries, where one does; `was` and `now` are made of these."""
-    if now.spread is not Spread.FIRST or not now.tx_slots:
+    """Another port that is active, where one is; `was` and `now` are made of these."""
+    if not (_has_active(was) and _has_active(now)):
         return
-    carrying = after.at(now.tx_slots[0]).link
-    held = [before.at(slot).link.ifindex for slot in was.distributing]
-    if was.spread is Spread.FIRST and held != [carrying.ifindex]:
-        why = cause(before, after)
-        old = ", ".join(before.at(slot).link.name for slot in was.distributing)
-        ways = f"{old or 'none'} -> {carrying.name}"
-        yield News(EventKind.ACTIVE_PORT, ways, carrying.name, why)
+    held = [before.at(slot).link for slot in was.way_in]
+    for slot in now.way_in:
+        active = after.at(slot).link
+        if [link.ifindex for link in held] != [active.ifindex]:
+            old = ", ".join(link.name for link in held)
+            ways = f"{old or 'none'} -> {active.name}"
+            yield News(EventKind.ACTIVE_PORT, ways, active.name, cause(before, after))
+
+
+def _has_active(plan: Plan) -> bool:
+    """Whether one port alone is the way in, or none is yet."""
+    by_one = plan.spread is Spread.FIRST or plan.stations is not None
+    return by_one or not plan.tx_slots

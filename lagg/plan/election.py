@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which ports carry: the one of failover, and the group of a static spread.
+"""Which ports carry: the one of failover and tlb, and the group of a static spread.
 
 Owns lagg(4)'s primary and its heirs, priorities, reselect, min_links and the choice of
 a user.  Pure: who carried last is a part of the shape, and settled() keeps it so.
@@ -43,7 +43,7 @@ def settled(before: Shape, after: Shape) -> Shape:
         carriers=after.carriers & _usable(after),
         primary_due=_is_primary_due(before, after),
     )
-    if shape.proto is Proto.FAILOVER:
+    if shape.proto.elects:
         chosen = elected(shape)
         named = _named(shape)
         due = shape.primary_due and (named is None or named.slot != chosen)
@@ -72,11 +72,11 @@ def _is_primary_due(before: Shape, after: Shape) -> bool:
     return came or name != before.options.primary or after.primary_due
 
 
-# ---- failover ----------------------------------------------------------------------
+# ---- failover, and the home of stations --------------------------------------------
 
 
 def elected(shape: Shape) -> Slot | None:
-    """The slot of the port that carries a failover lagg."""
+    """The slot of the port that carries a failover lagg, or is the home of tlb."""
     if len(_usable(shape)) < shape.options.min_links:
         return None
     best = preferred(shape)
@@ -201,7 +201,7 @@ def members(shape: Shape) -> list[Port]:
 
 
 def why(shape: Shape) -> str:
-    """Why the port that carries a failover lagg does, in words."""
+    """Why the port that is elected is, in words."""
     chosen = elected(shape)
     assert chosen is not None, "somebody carries"
     primary, best = shape.primary_port, preferred(shape)
@@ -211,7 +211,7 @@ def why(shape: Shape) -> str:
         name, reselect = shape.at(best).link.name, shape.options.reselect.value
         return f"it carried when {name}, the preferred, was back: reselect {reselect}"
     if primary is not None and primary.slot == chosen:
-        return "the primary carries all"
+        return f"the primary {'receives' if shape.proto.by_stations else 'carries'} all"
     top = priority_of(shape, shape.at(chosen))
     if primary is not None and primary.usable and top > priority_of(shape, primary):
         return f"of the usable ports it has the highest priority, {top}"

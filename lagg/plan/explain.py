@@ -14,7 +14,7 @@ from lagg.errors import LaggError
 from lagg.frozen import dataclass
 from lagg.model import Drop, HashKind, HashLayer, Proto, Spread
 from lagg.plan import damping
-from lagg.plan.election import link_active, members, why
+from lagg.plan.election import GROUPED, link_active, members, why
 from lagg.plan.pins import pins
 from lagg.plan.plan import Plan, plan
 from lagg.plan.shape import Port, Shape
@@ -89,7 +89,7 @@ def buckets(
     """
     if running.spread is not Spread.FLOW:
         cause = f"laggproto {shape.proto.value} has no flow table"
-        remedy = "loadbalance and lacp have one"
+        remedy = "loadbalance, lacp and tlb have one"
         raise LaggError(name, f"{cause}; {remedy}", errno.EOPNOTSUPP)
     ports = [shape.at(slot).link.name for slot in running.tx_slots]
     return tuple(
@@ -193,7 +193,8 @@ def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
             return f"{_turns(running)}{_grouped(shape)}"
         case Spread.FLOW:
             hashed = _hashed(running, flow_hash)
-            return f"{hashed}{_moved(shape, running, flow_hash)}{_grouped(shape)}"
+            moved = _moved(shape, running, flow_hash)
+            return f"{hashed}{moved}{_grouped(shape)}{_stations(shape, running)}"
         case Spread.ALL:
             return f"every port that is up carries a copy{_grouped(shape)}"
 
@@ -201,7 +202,7 @@ def _why(shape: Shape, running: Plan, flow_hash: int) -> str:
 def _grouped(shape: Shape) -> str:
     """Says which group carries, where there are several."""
     carrying = members(shape)
-    if shape.proto is Proto.LACP or len(carrying) == len(shape.ports):
+    if shape.proto not in GROUPED or len(carrying) == len(shape.ports):
         return ""
     names = ", ".join(port.link.name for port in carrying)
     return f"; of the groups by priority that of {names} carries"
@@ -228,7 +229,7 @@ def _hashed(running: Plan, flow_hash: int) -> str:
 def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     """Says where a user pinned the flow, or whose it is that cannot carry it."""
     pin = _pin_words(shape, running, flow_hash)
-    if pin or shape.proto is not Proto.LOADBALANCE:
+    if pin or not _has_homes(shape):
         return pin
     if running.hash_kind is HashKind.FNV1:
         ports = members(shape)
@@ -242,6 +243,20 @@ def _moved(shape: Shape, running: Plan, flow_hash: int) -> str:
     port = shape.at(home)
     state = port.unused_words
     return f"; its port, {port.link.name}, is {state}, and this one stands in"
+
+
+def _has_homes(shape: Shape) -> bool:
+    """Whether a port that carries nothing is stood in for, bucket by bucket."""
+    deals = shape.options.hash is HashKind.CRC32C
+    return shape.proto is Proto.LOADBALANCE or (shape.proto.by_stations and deals)
+
+
+def _stations(shape: Shape, running: Plan) -> str:
+    """Says what leaves by one port alone, where each is a station of its own."""
+    if running.stations is None:
+        return ""
+    home = shape.at(running.stations.home).link.name
+    return f"; all but IP from the lagg's own MAC to one host leaves by {home}"
 
 
 def _turns(running: Plan) -> str:

@@ -14,7 +14,6 @@ from typing import Annotated
 from lagg.frozen import dataclass
 from lagg.lacp.values import Count
 from lagg.link import Ifindex
-from lagg.model import Proto
 from lagg.options import PORTS_MAX
 from lagg.plan.changes import cause
 from lagg.plan.election import GROUPED
@@ -163,7 +162,7 @@ def _causes(old: Port, port: Port) -> Iterator[Cause]:
 def _carriers(shape: Shape) -> Iterator[Carrier]:
     for port in shape.ports:
         by_group = shape.proto in GROUPED and port.slot in shape.carriers
-        by_itself = shape.proto is Proto.FAILOVER and port.slot == shape.incumbent
+        by_itself = shape.proto.elects and port.slot == shape.incumbent
         if by_group or by_itself:
             yield port.link.ifindex, port.link.name
 

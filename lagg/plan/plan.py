@@ -26,6 +26,7 @@ from lagg.plan.election import (
 )
 from lagg.plan.pins import pinned
 from lagg.plan.shape import Port, Shape
+from lagg.plan.stations import PortMacs, stations
 
 ETHER_MTU = 1500
 """In bytes, of every Ethernet."""
@@ -59,6 +60,7 @@ class Plan:
     hash_symmetric: bool = False  # both directions of a flow have one hash
     held: frozenset[int] = frozenset()  # indices whose frames wait; FLOW only
     mtu: int = ETHER_MTU  # the lagg's, in bytes
+    stations: PortMacs | None = None  # None: frames keep their sources; FLOW only
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -66,6 +68,13 @@ class Plan:
         if self.spread is Spread.FIRST:
             return self.tx_slots[:1]
         return tuple(dict.fromkeys(self.tx_slots))
+
+    @property
+    def way_in(self) -> frozenset[int]:
+        """The slots by which the network is to reach the lagg."""
+        if self.stations is not None:
+            return frozenset({self.stations.home})
+        return frozenset(self.distributing)
 
     def slot_of(self, bucket: int) -> int | None:
         """Who carries a bucket of the flow table; None: nobody, or there is no such."""
@@ -101,6 +110,7 @@ def plan(shape: Shape) -> Plan:
         hash_layers=options.lagghash,
         hash_seed=options.hash_seed or 0,
         hash_symmetric=options.hash_symmetric,
+        stations=stations(shape),
     )
 
 
@@ -109,7 +119,7 @@ def _flags(shape: Shape, port: Port, carrying: Collection[int]) -> tuple[PortFla
     if shape.proto is Proto.LACP:
         return _lacp_flags(port)
     said = {
-        PortFlag.MASTER: shape.proto is Proto.FAILOVER and port.slot == shape.primary,
+        PortFlag.MASTER: shape.proto.elects and port.slot == shape.primary,
         PortFlag.ACTIVE: port.slot in carrying,
     }
     return tuple(flag for flag, holds in said.items() if holds)
@@ -142,6 +152,9 @@ def dealt_among(shape: Shape) -> list[Port]:
     """The ports that have a share of the buckets now."""
     if shape.proto is Proto.LACP:
         return [port for port in shape.preferred if _distributes(port)]
+    if shape.proto.by_stations:
+        usable = [port for port in shape.preferred if port.usable]
+        return [] if elected(shape) is None else usable
     return list(group(shape))
 
 
@@ -158,8 +171,8 @@ def _deal(shape: Shape, carrying: Sequence[Port]) -> tuple[int, ...]:
     return table(shape.homes, shape.weights(carrying), pinned(shape))
 
 
-def _lacp(shape: Shape) -> Table:
-    """lagg(4)'s port map: what distributes, and no stand-in of any other kind."""
+def _port_map(shape: Shape) -> Table:
+    """lagg(4)'s of LACP: what distributes, and no stand-in of any other kind."""
     ports = dealt_among(shape)
     if shape.options.hash is HashKind.FNV1:
         return Spread.FLOW, tuple(port.slot for port in ports)
@@ -183,8 +196,9 @@ _TABLES: dict[Proto, Callable[[Shape], Table]] = {
     Proto.FAILOVER: _failover,
     Proto.ROUNDROBIN: _roundrobin,
     Proto.LOADBALANCE: _loadbalance,
-    Proto.LACP: _lacp,
+    Proto.LACP: _port_map,
     Proto.BROADCAST: _broadcast,
+    Proto.TLB: _port_map,
     Proto.NONE: _none,
 }
 
@@ -205,6 +219,7 @@ def _rx_drop(proto: Proto) -> Drop:
 def _rx_accept(shape: Shape) -> set[int]:
     """lagg_*_input(): the static ones but failover take frames from every port.
 
+    By those of tlb that are not the home come copies of what a switch floods.
     With groups, from every port of the one that carries: by the others come copies.
     """
     every = {port.slot for port in shape.ports}
@@ -213,6 +228,9 @@ def _rx_accept(shape: Shape) -> set[int]:
             return set()
         case Proto.LACP:
             return _collecting(shape.ports)
+        case Proto.TLB:
+            home = elected(shape)
+            return every if home is None else {home}
         case _ if shape.options.failover_rx_all:
             return every
         case Proto.FAILOVER:
@@ -264,11 +282,19 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
         return "kept out until it is steady: it was lost too often"
     if not port.watched.alive:
         return port.watched.reason
+    return _protocol_reason(shape, port) or _standby_reason(shape, carrying)
+
+
+def _protocol_reason(shape: Shape, port: Port) -> str | None:
+    """Why the protocol alone has a port that is usable carry nothing."""
     if shape.proto is Proto.NONE:
         return "laggproto none"
-    said = port.lacp.reason if shape.proto is Proto.LACP else None
+    return port.lacp.reason if shape.proto is Proto.LACP else None
+
+
+def _standby_reason(shape: Shape, carrying: Collection[int]) -> str:
     few = f"min_links {shape.options.min_links} not met"
-    return said or ("standby" if carrying else few)
+    return "standby" if carrying else few
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,10 +176,14 @@ class Shape:
         keeps = policy in (MacPolicy.STABLE, MacPolicy.OWN) and self._keeps_mac(primary)
         return self.mac if keeps else primary.lends
 
+    @property
+    def keeps_own(self) -> bool:
+        """Whether each port keeps its own MAC, by the policy or the protocol."""
+        return self.options.mac_policy.keeps_own or self.proto.by_stations
+
     def mac_of(self, port: Port) -> Mac:
         """What a port's own MAC is to be."""
-        keeps_own = self.options.mac_policy.keeps_own
-        return port.home_mac if keeps_own else self.mac.address
+        return port.home_mac if self.keeps_own else self.mac.address
 
     @property
     def asked_in_vlans(self) -> tuple[str, ...]:
@@ -190,7 +194,7 @@ class Shape:
     def lets_in(self, home_mac: Mac) -> frozenset[Mac]:
         """The MACs that a port with this one must let in beside its own."""
         options = self.options
-        if not options.mac_policy.keeps_own or home_mac == self.mac.address:
+        if not self.keeps_own or home_mac == self.mac.address:
             return frozenset()
         # Of who carries it is the own one, and by the others nothing is taken.
         by_others = self.mac.fixed or options.failover_rx_all

@@ -20,8 +20,8 @@ REJOIN_INTERVAL_NS = 200 * NS_OF_MS
 
 def way_in(shape: Shape, plan: Plan) -> WayIn:
     """The way by which a lagg of this shape is reached; `plan` is made of it."""
-    carrying = frozenset(plan.distributing)
-    ports = (port.link.ifindex for port in shape.ports if port.slot in carrying)
+    ways = plan.way_in
+    ports = (port.link.ifindex for port in shape.ports if port.slot in ways)
     return WayIn(frozenset(ports), shape.mac.address or None)
 
 

@@ -93,8 +93,9 @@ def require_buckets(bundle: Bundle) -> None:
     """LaggError (EOPNOTSUPP): it has none that could stay on a port."""
     options, proto = bundle.shape.options, bundle.shape.proto
     if bundle.plan.spread is not Spread.FLOW:
-        cause = f"laggproto {proto.value} has no flow table; loadbalance and lacp have"
-        raise bundle.refuse(f"{cause} one", errno.EOPNOTSUPP)
+        cause = f"laggproto {proto.value} has no flow table"
+        remedy = "loadbalance, lacp and tlb have one"
+        raise bundle.refuse(f"{cause}; {remedy}", errno.EOPNOTSUPP)
     if options.hash is HashKind.FNV1:
         cause = "hash fnv1 has no buckets that could stay on a port; crc32c has"
         raise bundle.refuse(cause, errno.EOPNOTSUPP)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from lagg.kernel.native import DeviceCounters
 from lagg.lacp.values import NS_OF_MS, Instant, PortStatus, View
 from lagg.life import time_of_day
-from lagg.model import PortOptions, Proto, Transmit
+from lagg.model import PortOptions, Transmit
 from lagg.plan.election import elected, why
 from lagg.plan.history import Cause, LaggPast, PortPast
 from lagg.plan.penalty import Penalty
@@ -127,7 +127,7 @@ def _damping_record(port: Port, now: Instant) -> DampingRecord:
 
 def carriage_record(shape: Shape, history: LaggPast) -> CarriageRecord:
     """Who carries a lagg, why, and who did before."""
-    slot = elected(shape) if shape.proto is Proto.FAILOVER else None
+    slot = elected(shape) if shape.proto.elects else None
     last = history.last_failover
     return {
         "active": None if slot is None else shape.at(slot).link.name,

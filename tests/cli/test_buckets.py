@@ -68,8 +68,8 @@ def test_without_a_flow_table_it_is_refused(proto: str) -> None:
     with pytest.raises(LaggError) as refused:
         said_of(shape(Proto(proto), *PORTS), NOTHING)
     assert str(refused.value) == (
-        f"lagg0: laggproto {proto} has no flow table; loadbalance and lacp have one"
-        " (EOPNOTSUPP)"
+        f"lagg0: laggproto {proto} has no flow table;"
+        " loadbalance, lacp and tlb have one (EOPNOTSUPP)"
     )
 
 

@@ -195,6 +195,14 @@ def test_a_mode_is_the_same_by_its_number(number: int) -> None:
             {"lacp_system": "02:00:5e:00:53:01"},
         ),
         ({"mode": "4", "coupled_control": "on"}, {"lacp_coupled": True}),
+        (
+            {"mode": "5", "xmit_hash_policy": "layer3+4"},
+            {"proto": "tlb", "lagghash": ["l3"], "balance_interval_ms": 10_000},
+        ),
+        (
+            {"mode": "5", "tlb_dynamic_lb": "0", "xmit_hash_policy": "layer3+4"},
+            {"proto": "tlb", "lagghash": ["l3", "l4"], "reselect": "failure"},
+        ),
         ({"mode": "4", "min_links": "0"}, {"lacp_min_links": 1}),
     ],
 )
@@ -210,7 +218,8 @@ def test_an_option_of_bonding_is_one_of_ours(
     ("options", "note"),
     [
         ({}, "mode: none is said here; balance-rr is bonding's default"),
-        ({"mode": "balance-alb"}, "mode balance-alb: flows are spread by their hash"),
+        ({"mode": "balance-alb"}, "mode balance-alb: frames come in by one port"),
+        ({"mode": "1", "tlb_dynamic_lb": "0"}, "tlb_dynamic_lb 0: of modes balance-"),
         ({"mode": "7"}, "mode 7: no such mode of bonding"),
         (
             {"active_slave": "e0"},

@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -32,6 +32,7 @@ from lagg.events import Event
 from lagg.lacp.values import PortCounts
 from lagg.model import Counters, LaggChange, LaggConfig
 from lagg.operations.commands import Commands
+from lagg.plan.shape import Port
 from lagg.records import (
     LaggRecord,
     PortRecord,
@@ -54,6 +55,14 @@ SETTLED_S = 20.0 * SLOWNESS
 
 Operation = Coroutine[None, None, T]
 OpenCommands = Callable[[Path], Coroutine[Any, Any, Commands]]
+
+
+def _as_told(port: Port) -> dict[str, Any]:
+    """A port as laggd has it, but for what the kernel tells by chance alone.
+
+    Of its promiscuity there is the kernel's own word.
+    """
+    return asdict(replace(port, link=replace(port.link, promiscuity=0)))
 
 
 class World:
@@ -227,7 +236,7 @@ class World:
                 name: {
                     "plan": str(bundle.plan),
                     "homes": str(bundle.shape.homes),
-                    "ports": asdict(bundle.shape)["ports"],
+                    "ports": [_as_told(port) for port in bundle.shape.ports],
                     "link": asdict(bundle.link),
                     "fixed": (bundle.shape.mac, bundle.wanted.mtu_fixed),
                 }

@@ -296,6 +296,14 @@ OPERATIONS = {
         before=("p0", "p1", "p2"),
         steps=frozenset({"netlink.set_mtu", "netlink.set_mac", "device.publish"}),
     ),
+    "set a protocol by which ports keep their MACs": Operation(
+        lambda commands: commands.set("lagg0", LaggChange(Proto.TLB)),
+        before=("p0", "p1", "p2"),
+        # What ports let in beside what they must is looked at once more at the end.
+        tolerated=LOGGED
+        | {"multicast", "netlink.links", "netlink.reception", "memberships.apply"},
+        steps=frozenset({"netlink.set_mac", "memberships.apply", "device.publish"}),
+    ),
 }
 
 

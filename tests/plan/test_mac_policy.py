@@ -78,8 +78,9 @@ def test_a_port_lets_in_the_lagg_s_mac_where_it_is_to_hear_it(
 
 @pytest.mark.parametrize("proto", Proto)
 @pytest.mark.parametrize("policy", MacPolicy)
-def test_only_failover_has_an_active_port_whose_mac_a_lagg_could_have(
+def test_only_who_elects_one_has_an_active_port_whose_mac_a_lagg_could_have(
     proto: Proto, policy: MacPolicy
 ) -> None:
-    wrong = policy is MacPolicy.ACTIVE and proto not in (Proto.FAILOVER, Proto.NONE)
+    elects = proto in (Proto.FAILOVER, Proto.TLB, Proto.NONE)
+    wrong = policy is MacPolicy.ACTIVE and not elects
     assert (senseless(proto, Options(mac_policy=policy)) is not None) == wrong

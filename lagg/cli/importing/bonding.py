@@ -19,8 +19,8 @@ MODES = {
     "balance-xor": "loadbalance",
     "broadcast": "broadcast",
     "802.3ad": "lacp",
-    "balance-tlb": "loadbalance",
-    "balance-alb": "loadbalance",
+    "balance-tlb": "tlb",
+    "balance-alb": "tlb",
 }
 """By BOND_MODE_*: the place of each is its number."""
 
@@ -70,22 +70,25 @@ _NUMBERS = {
     "resend_igmp": "rejoin_count",
 }
 _OF_PORTS = {
-    "prio": ("failover", "priority"),
-    "actor_port_prio": ("lacp", "lacp_port_priority"),
+    "prio": (("failover", "tlb"), "priority"),
+    "actor_port_prio": (("lacp",), "lacp_port_priority"),
 }
-"""Options of a port: the protocol that asks for them, and ours."""
+"""Options of a port: the protocols that ask for them, and ours."""
 
 _NO_MAC = "00:00:00:00:00:00"
 
 _LINK = "the kernel tells laggd of a link at once; nothing is polled"
-_BY_HASH = "flows are spread by their hash, not by load"
+_ONE_WAY_IN = "frames come in by one port: peers are not told of the others"
+
+TLB_INTERVAL_MS = 10_000
+"""After which bonding looks at the load anew (BOND_TLB_REBALANCE_INTERVAL)."""
 _WHY = {
     "miimon": _LINK,
     "use_carrier": _LINK,
     "fail_over_mac": "of mode active-backup alone: all ports have the lagg's MAC",
     "active_slave": "a state and no setting: laggctl set --active",
-    "tlb_dynamic_lb": _BY_HASH,
-    "prio": "says who carries with failover alone",
+    "tlb_dynamic_lb": "of modes balance-tlb and balance-alb alone",
+    "prio": "says who carries with failover and tlb alone",
     "actor_port_prio": "of mode 802.3ad alone",
     "queue_id": "a TAP has one queue",
     "lp_interval": "switches are taught when flows move, and not in between",
@@ -93,7 +96,7 @@ _WHY = {
 NO_EQUIVALENT = "has no equivalent"
 _ELSEWHERE = "what is said elsewhere rules"
 
-_HASHED = ("loadbalance", "lacp")
+_HASHED = ("loadbalance", "lacp", "tlb")
 
 
 Pairs = Iterable[tuple[str, str]]
@@ -187,11 +190,14 @@ def set_options(
     proto = _set_mode(draft, options.get("mode"))
     for port, key, value in of_ports:
         _set_of_port(draft, port, key, value)
-    done = ("mode", *watches.BONDING, *watches.set_poll(draft, options))
+    done = (
+        "mode",
+        *_set_tlb(draft, options),
+        *watches.BONDING,
+        *watches.set_poll(draft, options),
+    )
     for key, value in options.items():
-        if key == "xmit_hash_policy":
-            _set_policy(draft, value)
-        elif key not in done:
+        if key not in done:
             _set_option(draft, key, value)
     watches.set_bonding(draft, options)
     _set_pace(draft, options)
@@ -210,16 +216,30 @@ def _set_mode(draft: Draft, word: str | None) -> str | None:
         draft.note(f"mode {word}", "no such mode of bonding")
         return None
     draft.set("proto", MODES[mode])
-    if mode in ("balance-tlb", "balance-alb"):
-        draft.note(f"mode {mode}", _BY_HASH)
+    if mode == "balance-alb":
+        draft.note(f"mode {mode}", _ONE_WAY_IN)
     return MODES[mode]
+
+
+def _set_tlb(draft: Draft, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Where flows move for their load, bonding tells them by the address alone.
+
+    Answers with the options that are done by that.
+    """
+    if draft.keys.get("proto") != "tlb":
+        return ()
+    if _ON.get(options.get("tlb_dynamic_lb", "on"), True):
+        draft.set("balance_interval_ms", TLB_INTERVAL_MS)
+        draft.set("lagghash", ["l3"])
+        return "tlb_dynamic_lb", "xmit_hash_policy"
+    return ("tlb_dynamic_lb",)
 
 
 def _set_of_port(draft: Draft, port: str, key: str, value: str) -> None:
     """Where the mode asks for it: elsewhere our priority makes groups."""
-    proto, ours = _OF_PORTS.get(key, ("", ""))
+    protos, ours = _OF_PORTS.get(key, ((), ""))
     number = whole(value.removeprefix("-"))
-    if number is None or draft.keys.get("proto") != proto:
+    if number is None or draft.keys.get("proto") not in protos:
         draft.note(f"{port} {key} {value}".rstrip(), _WHY.get(key, NO_EQUIVALENT))
         return
     draft.set_port(port, ours, -number if value.startswith("-") else number)
@@ -247,7 +267,9 @@ def _set_policy(draft: Draft, word: str) -> None:
 
 def _set_option(draft: Draft, key: str, value: str) -> None:
     number, said = whole(value), f"{key} {value}".rstrip()
-    if key in _SWITCHES and value in _SWITCHES[key][1]:
+    if key == "xmit_hash_policy":
+        _set_policy(draft, value)
+    elif key in _SWITCHES and value in _SWITCHES[key][1]:
         ours, values = _SWITCHES[key]
         draft.set(ours, values[value])
     elif key in _NUMBERS and number is not None:
@@ -298,7 +320,7 @@ def _set_stay(draft: Draft) -> None:
     """Without a primary nothing makes bonding leave a port that carries."""
     prefers = any("priority" in keys for keys in draft.port_keys.values())
     named = "primary" in draft.keys or prefers
-    if draft.keys.get("proto") == "failover" and not named:
+    if draft.keys.get("proto") in ("failover", "tlb") and not named:
         draft.set("reselect", "failure")
 
 

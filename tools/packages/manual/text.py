@@ -164,7 +164,9 @@ KEYS = {
         "Who carries a frame: `failover` (the first port that is up, the primary"
         " before all), `roundrobin`, `loadbalance` (by flow hash), `lacp` (the same"
         " over the ports that the partner agrees to), `broadcast` (a copy on each"
-        " port) or `none`.  Default: `failover`."
+        " port), `tlb` (loadbalance to a switch that knows no aggregation: each port"
+        " sends by a MAC of its own, and the active one alone receives) or `none`."
+        "  Default: `failover`."
     ),
     "ports": "A list of interfaces, at most 32; may be empty.",
     "mac": "The lagg's MAC address.  Unless given, a port's: see `mac_policy`.",
