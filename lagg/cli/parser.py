@@ -76,6 +76,11 @@ def _show_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bonding", action="store_true", help="in the words of /proc/net/bonding"
     )
+    command.add_argument(
+        "--openconfig",
+        action="store_true",
+        help="as JSON of OpenConfig's models of interfaces, aggregates and LACP",
+    )
 
 
 def _stats_words(command: argparse.ArgumentParser) -> None:

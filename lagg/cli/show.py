@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 def show(arguments: argparse.Namespace) -> int:
     """Prints each lagg, its ports and its traffic; of several a line each."""
     laggs = laggs_of(arguments)
-    if arguments.json:
+    if arguments.openconfig:
+        from lagg.cli.openconfig_page import openconfig  # of no use to the usual `show`
+
+        say(json.dumps(openconfig(laggs), indent=None if arguments.json else 2))
+    elif arguments.json:
         say(json.dumps(laggs))
     elif arguments.bonding:
-        from lagg.cli.bonding import bonding_page  # of no use to the usual `show`
+        from lagg.cli.bonding import bonding_page  # as --openconfig's
 
         say("\n\n".join(map(bonding_page, laggs)) or "no laggs")
     elif arguments.tree or (len(laggs) > 1 and not arguments.verbose):
@@ -44,7 +48,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def _at_a_glance(laggs: list[LaggRecord], *, tree: bool) -> str:
-    from lagg.cli.brief_page import brief_page, tree_page  # as --bonding's
+    from lagg.cli.brief_page import brief_page, tree_page  # as --openconfig's
 
     if tree:
         return tree_page(os.uname().nodename, laggs, width(), paint())
@@ -53,7 +57,7 @@ def _at_a_glance(laggs: list[LaggRecord], *, tree: bool) -> str:
 
 def picture(arguments: argparse.Namespace) -> int:
     """Writes an SVG of what `show --tree` draws."""
-    from lagg.cli.picture_page import picture_page  # as --bonding's
+    from lagg.cli.picture_page import picture_page  # as --openconfig's
 
     drawn = picture_page(os.uname().nodename, laggs_of(arguments))
     if arguments.json:

@@ -12,6 +12,7 @@ the hosts tell each other nothing of what they learn.
 import itertools
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ SYSTEM = "02:00:5e:00:53:aa"
 OFFSETS = {"one": 0, "other": 32}
 GATEWAY, SWITCH, CORE = "10.77.0.1", "10.77.0.2", "10.99.0.1"
 OUTAGE_MS_MAX = 50.0
+ROUTES = {"ip_forward": 1, "conf.all.rp_filter": 0, "conf.default.rp_filter": 0}
 CARRY_S = 60.0
 """Far longer than it takes; reached only by what never happens."""
 
@@ -38,11 +40,11 @@ class World:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self.far, self.core = lab.host("ovs"), lab.host("core")
+        self.core.add_address("lo", f"{CORE}/32")
         self.hosts = {name: lab.host(name) for name in OFFSETS}
         for host in (self.core, *self.hosts.values()):
-            for key, value in (("ip_forward", 1), ("conf.all.rp_filter", 0)):
+            for key, value in ROUTES.items():
                 host.sysctl(f"net.ipv4.{key}", value)
-            host.sysctl("net.ipv4.conf.default.rp_filter", 0)
         self.cables: dict[str, list[Patched]] = {}
         for at, (name, host) in enumerate(self.hosts.items()):
             self.cables[name] = [
@@ -52,13 +54,15 @@ class World:
             self._join_core(host, at)
         for cable in itertools.chain(*self.cables.values()):
             cable.complete()
+        self._make_switch()
+        self.laggds = {name: lab.daemon(host) for name, host in self.hosts.items()}
+
+    def _make_switch(self) -> None:
         self.switch = OpenVswitch(self.far, [f"q{n}" for n in range(4)], MAC)
         self.far.set_link(BRIDGE, state="up")
         self.far.add_address(BRIDGE, f"{SWITCH}/24")
         self._neighbour(self.far, BRIDGE, GATEWAY, SYSTEM)
         self.far.run("ip", "route", "add", f"{CORE}/32", "via", GATEWAY)
-        self.core.add_address("lo", f"{CORE}/32")
-        self.laggds = {name: lab.daemon(host) for name, host in self.hosts.items()}
 
     def _join_core(self, host: Host, at: int) -> None:
         self._lab.cable(host, "up0", self.core, f"c{at}")
@@ -147,20 +151,14 @@ def test_either_host_lost_the_switch_goes_on_by_the_other(
     flaps = world.laggds[other].record()["lacp"]["flapping"]
 
     def measured() -> list[float]:
-        there = Stream(world.far, world.core, CORE, rate=800, flows=8)
-        back = Stream(
-            world.hosts[other], world.far, SWITCH, rate=400, flows=4, port=5002
-        )
-        flowed(world, other, 100)
-        for cable in world.cables[lost]:
-            cable.cut()
-        wait_until(lambda: world.carriers() == ends[other], CARRY_S, "the others carry")
-        flowed(world, other, 200)
-        results = [ended(there), ended(back)]
+        with streaming(world, other) as streams:
+            for cable in world.cables[lost]:
+                cable.cut()
+            wait_until(lambda: world.carriers() == ends[other], CARRY_S, "two carry")
         for cable in world.cables[lost]:
             cable.mend()
         world.wait_until_whole()
-        return judged(*results)
+        return judged(*(stream.result() for stream in streams))
 
     in_time(measured, OUTAGE_MS_MAX, 1)
     assert world.laggds[other].record()["lacp"]["flapping"] == flaps
@@ -174,17 +172,32 @@ def judged(there: StreamResult, back: StreamResult) -> list[float]:
     return [there.outage_ms_max, there.reordered]
 
 
-def ended(stream: Stream) -> StreamResult:
-    stream.stop()
-    return stream.result()
+@contextmanager
+def streaming(world: World, other: str) -> Iterator[tuple[Stream, Stream]]:
+    """From the switch by either host, and from one host, before and after the block.
+
+    Heavy enough for the switch to deal its flows out to both hosts, which it does by
+    their load; whether it has is its affair.
+    """
+    there = Stream(world.far, world.core, CORE, rate=800, flows=16, payload_bytes=700)
+    back = Stream(world.hosts[other], world.far, SWITCH, rate=400, flows=4, port=5002)
+    flowed(world, other, 1000)
+    yield there, back
+    flowed(world, other, 200)
+    for stream in (there, back):
+        stream.stop()
 
 
-def flowed(world: World, name: str, frames: int) -> None:
-    """Until so many more have passed that host each way."""
-    begun = world.laggds[name].record()["counters"]
+def flowed(world: World, other: str, frames: int) -> None:
+    """Until so many more have come in by both hosts together, and left that one."""
 
-    def enough() -> bool:
-        now = world.laggds[name].record()["counters"]
-        return all(now[key] - begun[key] >= frames for key in ("tx_in", "rx_in"))
+    def passed() -> tuple[int, int]:
+        now = {n: each.record()["counters"] for n, each in world.laggds.items()}
+        return sum(each["rx_in"] for each in now.values()), now[other]["tx_in"]
 
-    wait_until(enough, CARRY_S, "frames flow both ways")
+    begun = passed()
+    wait_until(
+        lambda: all(b - a >= frames for a, b in zip(begun, passed(), strict=True)),
+        CARRY_S,
+        "frames flow both ways",
+    )

@@ -64,6 +64,9 @@ COMMANDS = {
         " ports carry, which, and why the others do not, cut at the terminal's width."
         "  Of one: whether it carries, by which ports, why not by the others, since"
         " when, and the options that are not the default; `-v`: all that is known."
+        "  `--openconfig` has laggs and ports as openconfig-interfaces, -if-aggregate"
+        " and -lacp model them, as JSON (RFC 7951); what laggd does not know is left"
+        " out."
     ),
     "picture": (
         "Standard output gets an SVG that needs nothing from outside of it: what `show"
