@@ -10,7 +10,7 @@ import pytest
 
 from lagg.cli.parser import parsed
 from lagg.config.files import load
-from lagg.daemon.process import make_parser
+from lagg.daemon.command_line import make_parser
 from tests.tree import ROOT
 
 PAGES = sorted(

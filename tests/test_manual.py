@@ -14,7 +14,7 @@ import pytest
 
 from lagg.cli.parser import COMMANDS
 from lagg.config.keys import OPTION_RULES, PORT_RULES
-from lagg.daemon.process import make_parser
+from lagg.daemon.command_line import make_parser
 from manual import text
 from manual.__main__ import FILES, write
 from manual.man import Page

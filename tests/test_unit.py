@@ -75,9 +75,12 @@ def test_systemd_understands_every_line(unit: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_drop_in_for_metrics_changes_what_it_must_and_no_more(unit: Path) -> None:
+@pytest.mark.parametrize("name", ["metrics.conf", "web.conf"])
+def test_a_drop_in_for_ip_changes_what_it_must_and_no_more(
+    unit: Path, name: str
+) -> None:
     before = judged(sandbox(unit))
-    drop_in(unit)
+    drop_in(unit, name)
     done = analyze("verify", "--man=no", unit)
     assert (done.returncode, done.stdout) == (0, "")
     after = judged(unit)
@@ -89,10 +92,10 @@ def test_the_drop_in_for_metrics_changes_what_it_must_and_no_more(unit: Path) ->
     assert analyze("security", "--offline=true", threshold, unit).returncode == 0
 
 
-def drop_in(unit: Path) -> None:
-    """The one of examples/, with a program that is there."""
-    text = (ROOT / "examples/laggd.service.d/metrics.conf").read_text()
-    path = unit.with_suffix(".service.d") / "metrics.conf"
+def drop_in(unit: Path, name: str) -> None:
+    """One of examples/, with a program that is there."""
+    text = (ROOT / "examples/laggd.service.d" / name).read_text()
+    path = unit.with_suffix(".service.d") / name
     path.parent.mkdir()
     path.write_text(text.replace("=/usr/bin/", f"={ROOT}/.venv/bin/"))
 

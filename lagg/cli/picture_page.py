@@ -69,7 +69,7 @@ class _Box(NamedTuple):
 
 
 def picture_page(host: str, laggs: Sequence[LaggRecord]) -> str:
-    """The SVG.  A way is as thick as its share of the frames so far, both ways."""
+    """The SVG.  A way that is up is as thick as its share of the frames so far."""
     parts, y, boxes = [], float(PAD), []
     for lagg in laggs:
         box, drawn, y = _drawn_lagg(lagg, y)
@@ -82,7 +82,10 @@ def picture_page(host: str, laggs: Sequence[LaggRecord]) -> str:
         _way(home, box, lagg["link"], WAY_MIN_PX)
         for box, lagg in zip(boxes, laggs, strict=True)
     ]
-    height = bottom + PAD - GAP
+    return _framed(host, bottom + PAD - GAP, [*ways, *parts, home.draw()])
+
+
+def _framed(host: str, height: float, parts: Sequence[str]) -> str:
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}"'
@@ -90,9 +93,7 @@ def picture_page(host: str, laggs: Sequence[LaggRecord]) -> str:
             f"<title>{_text(host)}: laggs, their ports and partners</title>",
             f"<style>{STYLE}</style>",
             f'<rect class="paper" width="{WIDTH}" height="{height:g}"/>',
-            *ways,
             *parts,
-            home.draw(),
             "</svg>",
         )
     )
@@ -110,6 +111,7 @@ def _drawn_lagg(lagg: LaggRecord, top: float) -> tuple[_Box, list[str], float]:
     for (port, at), part in zip(ports, _parts(lagg), strict=True):
         kind = "up" if port["reason"] is None else port["link"]
         kind = "" if kind == "up" and port["reason"] else kind
+        part = 0 if kind == "down" else part
         thick = WAY_MIN_PX + part * (WAY_MAX_PX - WAY_MIN_PX)
         drawn.append(_way(box, at, kind, thick))
         if partner is not None and port["lacp"] and port["lacp"]["partner"]["port"]:

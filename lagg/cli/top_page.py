@@ -151,26 +151,22 @@ _KEYS: Mapping[Order, Callable[[TopRow], tuple[float, str]] | None] = {
 
 def _rows(history: History, lagg: LaggRecord, view: TopView) -> list[TopRow]:
     past = [history.of(lagg["name"], port["name"]) for port in lagg["ports"]]
-    together = _together(past)
-    now = together[-1] if together else STILL
-    own = TopRow(
-        lagg["name"],
-        lagg["link"],
-        "",
-        now,
-        together,
-        max((rates.bits for rates in together), default=0.0),
-        _lagg_state(lagg),
-        is_lagg=True,
-    )
+    own = _lagg_row(lagg, _together(past) or [STILL])
     if not view.ports:
         return [own]
+    total = own.rates.tx_frames
     most = max((r.bits for each in past for r in each), default=0.0)
     ports = [
-        _port_row(port, rates, now.tx_frames, _full(view.scale, port, rates, most))
+        _port_row(port, rates, total, _full(view.scale, port, rates, most))
         for port, rates in zip(lagg["ports"], past, strict=True)
     ]
     return [own, *ports]
+
+
+def _lagg_row(lagg: LaggRecord, past: Sequence[Rates]) -> TopRow:
+    most, state = max(rates.bits for rates in past), _lagg_state(lagg)
+    name, link = lagg["name"], lagg["link"]
+    return TopRow(name, link, "", past[-1], past, most, state, is_lagg=True)
 
 
 def _together(past: Sequence[Sequence[Rates]]) -> list[Rates]:

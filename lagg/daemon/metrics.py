@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Prometheus metrics: the records of `show --json` under names that dashboards know.
 
-Owns the listener of `laggd --metrics`, which is off by default.  Knows no operation but
+Owns what `laggd --metrics`, which is off by default, answers.  Knows no operation but
 what tells the records.
 """
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lagg.daemon.families import FAMILIES, OF_DAEMON, Family
+from lagg.daemon.listener import (
+    HttpAnswer,
+    HttpListener,
+    HttpRequest,
+    listening,
+)
 from lagg.errors import LaggError
 from lagg.life import Life
 from lagg.model import Health
@@ -22,14 +26,7 @@ from lagg.records import DaemonRecord, LaggRecord
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-CLIENTS_MAX = 8
-"""Connections at a time; further ones are closed at once."""
-
-REQUEST_SECONDS = 5
-"""Seconds for a client to ask, and again to read the answer."""
-
-REQUEST_BYTES_MAX = 8192
-
+OPTION = "--metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 R = TypeVar("R")
@@ -107,22 +104,16 @@ def listener_of(address: str, port: int, *, shared: bool = False) -> socket.sock
 
     `shared`: with another laggd of this user, which is to be replaced.
     """
-    thing = f"--metrics {address}:{port}"
     try:
         import prometheus_client  # noqa: F401  its absence is to be told at start
     except ImportError as error:
         cause = "needs prometheus_client: install python3-prometheus-client, or laggd"
+        thing = f"{OPTION} {address}:{port}"
         raise LaggError(thing, f"{cause}[metrics] by pip", errno.ENOPKG) from error
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return socket.create_server((address, port), family=family, reuse_port=shared)
-    except OSError as error:
-        # create_server() says the address again.
-        code = error.errno or errno.EIO
-        raise LaggError(thing, f"cannot listen: {os.strerror(code)}", code) from error
+    return listening(OPTION, address, port, shared=shared)
 
 
-class Metrics:
+class Metrics(HttpListener):
     """Answers scrapes while it is entered; an async context manager."""
 
     def __init__(
@@ -136,77 +127,17 @@ class Metrics:
 
         `complaints`: what ails beside laggs and workers.
         """
+        super().__init__(listener)
         self._source = source
-        self._listener = listener
         self._life = life
         self._complaints = complaints
-        self._server: asyncio.Server | None = None
-        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
-    async def __aenter__(self) -> Self:
-        """Serves from now on."""
-        self._server = await asyncio.start_server(
-            self._connected, sock=self._listener, limit=REQUEST_BYTES_MAX
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Serves no more, and cuts short who still reads."""
-        if self._server is not None:
-            self._server.close()
-        for client in self._clients:
-            client.transport.abort()
-        if self._clients:
-            await asyncio.wait(self._clients.values())
-
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        if len(self._clients) >= CLIENTS_MAX:
-            writer.transport.abort()
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        self._clients[writer] = task
-        try:
-            # A client that goes or dawdles is its own affair.
-            with suppress(
-                OSError, TimeoutError, asyncio.IncompleteReadError, ValueError
-            ):
-                await self._answer(reader, writer)
-        finally:
-            del self._clients[writer]
-            writer.transport.abort()
-
-    async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.LimitOverrunError:
-                return
-        request = head.split(b"\r\n", 1)[0].split()
-        status, body = await self._page_of(request)
-        lines = [f"HTTP/1.1 {status}", f"Content-Type: {TEXT}", "Connection: close"]
-        lines.append(f"Content-Length: {len(body)}")
-        told = b"" if request[:1] == [b"HEAD"] else body  # RFC 9110 9.3.2
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + told)
-        async with asyncio.timeout(REQUEST_SECONDS):
-            await writer.drain()
-            writer.write_eof()
-            while await reader.read(REQUEST_BYTES_MAX):
-                pass  # until it has all, and closes
-
-    async def _page_of(self, request: Sequence[bytes]) -> tuple[str, bytes]:
-        """The HTTP status and body for the words of a request line."""
-        if request[:1] not in ([b"GET"], [b"HEAD"]):
-            return "405 Method Not Allowed", b"GET and HEAD only\n"
-        if request[1:2] != [b"/metrics"]:
-            return "404 Not Found", b"here is only /metrics\n"
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        """The page of one moment, at /metrics."""
+        if request.path != "/metrics":
+            return HttpAnswer("404 Not Found", b"here is only /metrics\n")
         laggs = await self._source.records(None)
         ailments = len(self._source.health().ailments) + len(self._complaints())
         # In a thread: with many ports it takes longer than a failover may.
-        return "200 OK", await asyncio.to_thread(
-            text_of, laggs, ailments, self._life.record()
-        )
+        page = await asyncio.to_thread(text_of, laggs, ailments, self._life.record())
+        return HttpAnswer("200 OK", page, TEXT)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyte
@@ -122,7 +122,7 @@ def is_whole(lines: list[str]) -> bool:
     return lines[0].startswith("laggd ") and "q end" in lines[-1]
 
 
-def test_it_draws_scrolls_helps_fits_another_size_and_ends(eight: World) -> None:
+def test_it_draws_scrolls_helps_and_ends(eight: World) -> None:
     with terminal(eight.path) as top:
         lines = top.wait(is_whole, "the page")
         assert "8 laggs" in lines[0]
@@ -137,14 +137,20 @@ def test_it_draws_scrolls_helps_fits_another_size_and_ends(eight: World) -> None
         top.wait(lambda lines: "by a line" in "".join(lines), "help")
         top.press("xp")
         top.wait(lambda lines: lines[9].startswith("lagg7") and not lines[10], "laggs")
-        top.press("p")
-        top.resize(20, 60)
-        lines = top.wait(lambda lines: is_whole(lines) and len(lines) == 20, "small")
-        assert max(map(len, lines)) <= 60
         top.press("q")
         assert top.ended() == 0
         assert top.written.count(NORMAL) == 1
         assert top.written.index(ALTERNATE) < top.written.index(NORMAL)
+
+
+def test_it_fits_a_terminal_that_gets_another_size(eight: World) -> None:
+    with terminal(eight.path) as top:
+        top.wait(is_whole, "the page")
+        for lines, columns in ((20, 60), (50, 150)):
+            top.resize(lines, columns)
+            top.wait(lambda seen: is_whole(seen) and bool(seen[-2]), "all of it")
+            assert len(top.lines) == lines
+            assert max(map(len, top.lines)) <= columns
 
 
 def test_colours_are_left_out_where_they_are_not_wanted(eight: World) -> None:
@@ -185,31 +191,34 @@ def test_whatever_ends_it_the_terminal_is_as_it_was(
         assert b"Traceback" not in top.written
 
 
-def test_it_waits_for_the_next_laggd_and_keys_work_meanwhile(tmp_path: Path) -> None:
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[tuple[Terminal, str]]:
+    """One whose laggd is gone, and where the next one is to listen."""
     path = str(tmp_path / "laggd.sock")
-    with world_at(path) as first:
-        first.call("Create", name="lagg0", ports=["eth0"])
-        top = Terminal(path, 24, 120)
-        try:
+    with ExitStack() as ends:
+        with world_at(path) as first:
+            first.call("Create", name="lagg0", ports=["eth0"])
+            top = ends.enter_context(terminal(path, 24, 120))
             top.wait(is_whole, "the page")
-        except BaseException:
-            top.close()
-            raise
-    os.unlink(path)
-    try:
-        top.wait(lambda lines: "laggd is gone; waiting" in lines[0], "it is gone")
-        assert top.lines[2].startswith("lagg0")
-        top.press("h")
-        top.wait(lambda lines: lines[2].startswith("q "), "help")
-        top.press("x")
-        with world_at(path) as second:
-            second.call("Create", name="lagg9")
-            top.wait(lambda lines: lines[2].startswith("lagg9"), "the next one")
-            assert "gone" not in top.lines[0]
-            top.press("q")
-            assert top.ended() == 0
-    finally:
-        top.close()
+        os.unlink(path)
+        yield top, path
+
+
+def test_it_waits_for_the_next_laggd_and_keys_work_meanwhile(
+    left: tuple[Terminal, str],
+) -> None:
+    top, path = left
+    top.wait(lambda lines: "laggd is gone; waiting" in lines[0], "it is gone")
+    assert top.lines[2].startswith("lagg0")
+    top.press("h")
+    top.wait(lambda lines: lines[2].startswith("q "), "help")
+    top.press("x")
+    with world_at(path) as second:
+        second.call("Create", name="lagg9")
+        top.wait(lambda lines: lines[2].startswith("lagg9"), "the next one")
+        assert "gone" not in top.lines[0]
+        top.press("q")
+        assert top.ended() == 0
 
 
 def test_without_a_daemon_a_line_says_so_and_no_screen_is_taken(tmp_path: Path) -> None:

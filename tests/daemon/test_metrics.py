@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lagg.daemon import metrics
+from lagg.daemon import listener as http
 from lagg.daemon.families import FAMILIES, OF_DAEMON
 from lagg.daemon.metrics import (
     Metrics,
@@ -204,7 +204,7 @@ def test_other_questions_are_refused() -> None:
 
 
 def test_a_question_without_an_end_gets_no_answer() -> None:
-    assert answers(b"x" * (metrics.REQUEST_BYTES_MAX + 1)) == [b""]
+    assert answers(b"x" * (http.REQUEST_BYTES_MAX + 1)) == [b""]
 
 
 def test_one_client_too_many_is_turned_away_and_the_others_stay() -> None:
@@ -213,8 +213,7 @@ def test_one_client_too_many_is_turned_away_and_the_others_stay() -> None:
         async with Metrics(door, FakeCommands(), Life()):
             where = door.getsockname()
             idle = [
-                await asyncio.open_connection(*where)
-                for _ in range(metrics.CLIENTS_MAX)
+                await asyncio.open_connection(*where) for _ in range(http.CLIENTS_MAX)
             ]
             one_more, last = await asyncio.open_connection(*where)
             try:

@@ -73,7 +73,7 @@ def test_no_garbage_is_looked_for_until_all_is_open_nor_in_what_was_loaded_ever(
         "    print(gc.isenabled(), gc.get_freeze_count())\n"
         "    from lagg.operations.commands import Commands\n"
         "    Commands.open = opened\n"
-        "    settings = process._settings(['--inside'])\n"
+        "    settings = process.settings_of(['--inside'])\n"
         "    door = SimpleNamespace(take_place=None)\n"
         "    try:\n"
         "        process._open_commands(settings, door, '').send(None)\n"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from enum import Enum
 
-from lagg.daemon.process import make_parser as make_laggd_parser
+from lagg.daemon.command_line import make_parser as make_laggd_parser
 from lagg.model import Options, PortOptions
 from lagg.options import OPTIONS
 from lagg.port_options import PORT_OPTIONS
