@@ -42,6 +42,8 @@ class EventKind(Enum):
     PORT_DELAY = "port-delay"  # its link changed before, and it is used or left now
     PORT_HOLD = "port-hold"  # nothing is given to it, or something again
     PORT_DAMPING = "port-damping"  # kept out, for it was lost often, or let in
+    OWN_SOURCE = "own-source"  # by it came back what the lagg sent
+    PORT_LOOP = "port-loop"  # kept out for that, or let in again
     PORT_WATCH = "port-watch"  # its path is lost, or found
     PORT_MTU = "port-mtu"  # was not its lagg's, and is put back
     PORT_MAC = "port-mac"

@@ -121,6 +121,7 @@ class Drop(Enum):
     HOLD_FULL = "hold-full"
     TX_FILTERED = "tx-filtered"
     WORKER_DIED = "worker-died"
+    OWN_SOURCE = "own-source"
 
 
 class MacPolicy(Enum):
@@ -188,6 +189,7 @@ class Options:
     up_delay_ms: int = 0
     down_delay_ms: int = 0
     damping: bool = False
+    loop_guard: bool = False
     watch: tuple[LinkWatch, ...] = ()
     watch_policy: WatchPolicy = WatchPolicy.ALL
     primary: str | None = None  # None: the first, as lagg(4)

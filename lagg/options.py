@@ -109,6 +109,19 @@ OPTIONS: tuple[Option, ...] = (
         usual=False,
     ),
     Option(
+        "loop_guard",
+        Kind.SWITCH,
+        help="keep a port out by which the lagg's own frames come back",
+        sentence=(
+            "A port by which frames come back that the lagg sent is kept out until none"
+            " has come for 5 seconds, and up to 320 if they come again; the last that"
+            " could carry never is.  They are dropped in any case, as `own-source`."
+            "  Off by default, as lagg(4), which takes them for somebody's."
+        ),
+        protos=("failover", "roundrobin", "loadbalance", "broadcast"),
+        usual=False,
+    ),
+    Option(
         "watch",
         Kind.WATCHES,
         metavar="W",

@@ -158,6 +158,7 @@ class PortRecord(TypedDict):
     held: bool  # nothing is given to it
     hold_link: str  # HoldLink's word: what becomes of its link then
     damping: DampingRecord
+    looped: bool  # kept out by loop_guard
     state_since: str  # RFC 3339: it is usable, or is not, from then on
     failures: int  # times that it was used, and left for want of its link or path
     departures: dict[str, int]  # times that it was left, by history.Cause's words

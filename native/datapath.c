@@ -150,13 +150,10 @@ datapath_drain(struct datapath *datapath, uint32_t slot, uint32_t set)
 {
     struct worker *drainer = datapath->workers[datapath->workers_count];
     struct lagg_port *port = datapath->ports[slot];
-    const struct lagg_plan *live = &snapshot_live(&datapath->store)->plan;
-    const struct lagg_plan plan = {
-        .rx_accept = port->wish->accepted ? 1u << slot : 0,
-        .rx_drop = live->rx_drop,
-        .rx_bytes_max = live->rx_bytes_max,
-    };
+    struct lagg_plan plan = snapshot_live(&datapath->store)->plan;
 
+    plan.rx_accept = port->wish->accepted ? 1u << slot : 0;
+    plan.tx_slots_count = 0; /* so that it stands in for nobody */
     for (uint32_t ring = 0; ring < port->rings_count; ring++) {
         uint32_t frames = 0, burst;
 

@@ -25,6 +25,7 @@ enum lagg_limit {
     LAGG_WORKERS_MAX = 8, /* threads that may carry one lagg */
     LAGG_BUSY_POLL_US_MAX = 1000,
     LAGG_KEPT_OUT_MAX = 40, /* MACs: one of each port's, and a watch's groups */
+    LAGG_OWN_MAX = 33,      /* MACs: the lagg's, and one of each port's */
     LAGG_SNAPSHOTS_MAX = 16 /* published and in limbo; more is -EAGAIN */
 };
 
@@ -57,6 +58,7 @@ enum lagg_drop {
     LAGG_DROP_HOLD_FULL,      /* tx: its flow was on the move, and no room to wait */
     LAGG_DROP_TX_FILTERED,    /* tx: an egress filter of the port's dropped it */
     LAGG_DROP_WORKER_DIED,    /* tx: the worker's process was killed as it took it */
+    LAGG_DROP_OWN_SOURCE,     /* rx: the lagg sent it, and it came back */
     LAGG_DROP_COUNT
 };
 
@@ -105,7 +107,11 @@ struct lagg_plan {
     uint32_t rx_bytes_max;   /* of a frame in that is not to be segmented, with its
                               * Ethernet header; a longer one is LAGG_DROP_OVERSIZE */
     uint32_t tx_slots_count; /* 0 ... LAGG_BUCKETS; 0 when no port distributes */
-    uint8_t tx_slots[256];   /* slots, each in ports; may repeat.  LAGG_BUCKETS */
+    uint32_t own_count;      /* 0 ... LAGG_OWN_MAX */
+    uint64_t
+        own_mask; /* publish fills in: the bits that are alike in all of own[], as */
+    uint64_t own_bits;     /* they lie in a frame from 2 bytes before its source on */
+    uint8_t tx_slots[256]; /* slots, each in ports; may repeat.  LAGG_BUCKETS */
     uint8_t held[32]; /* bit i % 8 of held[i / 8]: the frames of entry i wait for a plan
                        * that does not hold it, in order.  LAGG_SPREAD_FLOW only */
     /* For a switch that knows no aggregation, to which each port is a host of its own:
@@ -114,11 +120,13 @@ struct lagg_plan {
     uint32_t home;       /* the slot at which the lagg's own MAC is; in ports */
     uint8_t mac[6];      /* the lagg's */
     uint8_t macs[32][6]; /* by slot: of what leaves there, but at home; all differ */
+    uint8_t own[33][6];  /* MACs: what has one as its source is LAGG_DROP_OWN_SOURCE
+                          * where it would go up.  LAGG_OWN_MAX */
 };
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[18];                    /* frames, by enum lagg_drop */
+    uint64_t drops[19];                    /* frames, by enum lagg_drop */
 };
 
 /* What went out by one entry of a table. */
@@ -129,7 +137,7 @@ struct lagg_bucket {
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[18]; /* frames, by enum lagg_drop */
+    uint64_t drops[19]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */

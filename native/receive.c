@@ -23,6 +23,8 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <string.h>
 
 static uint32_t
 tap_drop_reason(int error)
@@ -87,18 +89,46 @@ stands_in(const struct worker *worker, const struct lagg_plan *plan, uint32_t sl
            distribute_stand_in(plan, 0, dark) == slot;
 }
 
+static bool
+is_one_of_own(const struct lagg_plan *plan, const uint8_t *source)
+{
+    for (uint32_t i = 0; i < plan->own_count; i++) {
+        if (memcmp(plan->own[i], source, ETH_ALEN) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the lagg sent it, and a loop in the network has brought it back; or a switch
+ * that does not know that its ports are one lagg's.  No runt; tags come behind. */
+static bool
+is_own(const struct lagg_plan *plan, const struct frame *frame)
+{
+    const uint8_t *source = frame->head + VNET_BYTES + ETH_ALEN;
+    uint64_t word;
+
+    memcpy(&word, source + ETH_ALEN - sizeof word, sizeof word);
+    return ((word ^ plan->own_bits) & plan->own_mask) == 0 &&
+           is_one_of_own(plan, source);
+}
+
 /* Why the frame may not come in, as frame_refusal(). */
 static uint32_t
 refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     const struct frame *frame)
 {
+    uint32_t refusal;
+
     if (!(plan->rx_accept >> slot & 1) && !stands_in(worker, plan, slot)) {
         return plan->rx_drop;
     }
     if (is_too_long(plan, frame)) {
         return LAGG_DROP_OVERSIZE;
     }
-    return frame_refusal(frame);
+    refusal = frame_refusal(frame);
+    return refusal == LAGG_DROP_COUNT && is_own(plan, frame) ? LAGG_DROP_OWN_SOURCE
+                                                             : refusal;
 }
 
 /* Returns its fate. */

@@ -10,6 +10,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <string.h>
 
 /* Tickets start at 2, see epoch_init(). */
@@ -62,8 +63,33 @@ plan_sound(const struct lagg_plan *plan)
            plan->hash_kind < LAGG_HASH_COUNT &&
            (plan->hash_layers & LAYERS_PLAIN) != 0 &&
            (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&
-           plan->tx_slots_count <= LAGG_BUCKETS && slots_sound(plan) &&
-           held_sound(plan) && stations_sound(plan);
+           plan->tx_slots_count <= LAGG_BUCKETS && plan->own_count <= LAGG_OWN_MAX &&
+           slots_sound(plan) && held_sound(plan) && stations_sound(plan);
+}
+
+/* A source as it lies in the 8 bytes of a frame that end with it; of the others, 0. */
+static uint64_t
+source_word(const uint8_t mac[ETH_ALEN])
+{
+    uint8_t bytes[sizeof(uint64_t)] = {0};
+    uint64_t word;
+
+    memcpy(bytes + sizeof bytes - ETH_ALEN, mac, ETH_ALEN);
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* What tells, at one look, most frames from those that have one of these sources. */
+static void
+fill_in_own(struct lagg_plan *plan)
+{
+    static const uint8_t all[ETH_ALEN] = {255, 255, 255, 255, 255, 255};
+
+    plan->own_bits = source_word(plan->own[0]);
+    plan->own_mask = plan->own_count > 0 ? source_word(all) : 0;
+    for (uint32_t i = 1; i < plan->own_count; i++) {
+        plan->own_mask &= ~(source_word(plan->own[i]) ^ plan->own_bits);
+    }
 }
 
 /* The control thread's own word, unless another process wrote into its memory. */
@@ -150,6 +176,7 @@ snapshot_publish(const struct snapshot_store *store, const struct lagg_plan *pla
     }
     fresh->generation = ++store->pool->generation;
     fresh->plan = *plan;
+    fill_in_own(&fresh->plan);
     fresh->ticket = TICKET_LIVE;
     old = epoch_replace(&store->epoch, &store->pool->root, index, ticket);
     snapshot_at(store, old)->ticket = *ticket;

@@ -18,7 +18,7 @@ from lagg.cli.follower import Follower
 from lagg.cli.output import DONE, UsageError, on_terminal, say_bytes
 from lagg.errors import nearest
 from lagg.model import Drop
-from lagg.plan.plan import PLANNED_DROPS
+from lagg.plan.plan import PLANNED_DROPS, REFUSALS
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lagg.records import LaggRecord
 
 ANY_DROP = "any"
-CAPTURED_DROPS = tuple(drop.value for drop in PLANNED_DROPS)
+CAPTURED_DROPS = tuple(drop.value for drop in (*PLANNED_DROPS, *REFUSALS))
 """What a frame that is seen can be dropped for: what the plan says, before it is sent
 or handed up.  Reasons that come up later are counted only."""
 
@@ -151,9 +151,10 @@ def remark(name: str, answers: Answers, seen: Seen) -> Remark:
         return _outgoing(name, found, at_lagg=at_lagg)
     if at_lagg:
         return Remark(f"in: to {name}", None)
-    if name in found["accepts"]:
+    drop = found["rx_refusal"] if name in found["accepts"] else found["rx_drop"]
+    if drop is None:
         return Remark(f"in: by {name}, accepted", None)
-    return Remark(f"in: by {name}, dropped: {found['rx_drop']}", found["rx_drop"])
+    return Remark(f"in: by {name}, dropped: {drop}", drop)
 
 
 def _outgoing(name: str, found: ExplanationJson, *, at_lagg: bool) -> Remark:

@@ -190,6 +190,8 @@ def explain_page(
         bucket = "none" if found["bucket"] is None else found["bucket"]
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
         lines += _counted_lines(found)
+    if found["rx_refusal"] is not None:
+        lines.append(f"  were it to come in: dropped as {found['rx_refusal']}")
     for each in found["dead"]:
         lines += _dead_lines(each, found["choice"], paint, clock)
     lines.append(f"  as of generation {found['generation']}")

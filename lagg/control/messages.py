@@ -138,6 +138,7 @@ class ExplanationJson(TypedDict):
     dead: list[DeadPathJson]
     accepts: list[str]
     rx_drop: str
+    rx_refusal: str | None  # of such a frame by `accepts`; null: it goes up
 
 
 def explanation_json(found: Explanation) -> ExplanationJson:
@@ -170,6 +171,7 @@ def explanation_json(found: Explanation) -> ExplanationJson:
         ],
         "accepts": [*found.accepts],
         "rx_drop": found.rx_drop.value,
+        "rx_refusal": None if found.rx_refusal is None else found.rx_refusal.value,
     }
 
 

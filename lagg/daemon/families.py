@@ -210,6 +210,11 @@ FAMILIES = (
         lambda p: p["damping"]["penalty"],
     ),
     _of_ports(
+        "looped",
+        "1 while loop_guard keeps it out, for the lagg's own frames come back by it",
+        lambda p: p["looped"],
+    ),
+    _of_ports(
         "failures",
         "Times that it was used, and left for want of its link or path",
         lambda p: p["failures"],
@@ -217,7 +222,7 @@ FAMILIES = (
     ),
     Family(
         "laggd_port_departures",
-        "Times that it was left, by cause; hold, damping and agreement included",
+        "Times that it was left, by cause; hold, damping, loop and agreement included",
         True,
         ("lagg", "port", "cause"),
         _port_departures,

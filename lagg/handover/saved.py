@@ -112,7 +112,7 @@ class SavedLagg:
             raise ValueError(f"the state begins with {said!r}, not {_HEAD.strip()!r}")
         saved = loads(cls, body)
         _check_shape(saved.shape)
-        _check_penalties(saved.shape, now)
+        _check_past(saved.shape, now)
         _check_beside(saved)
         _check_rounds(saved.wanted, now)
         if saved.lacp is not None:
@@ -139,10 +139,13 @@ def _check_shape(shape: Shape) -> None:
     _hold(len({*timed}) == len(timed), "shape.timed_pins: a bucket twice")
 
 
-def _check_penalties(shape: Shape, now: Instant) -> None:
+def _check_past(shape: Shape, now: Instant) -> None:
     penalties = (port.penalty for port in shape.ports)
     lost = [each.lost_at for each in penalties if each is not None]
     _hold(max(lost, default=now) <= now, "shape.ports: one is lost later on")
+    loops = (port.loop for port in shape.ports)
+    seen = [each.seen_at for each in loops if each is not None]
+    _hold(max(seen, default=now) <= now, "shape.ports: a loop is seen later on")
 
 
 def _check_options(options: Options, of_ports: Mapping[str, PortOptions]) -> None:

@@ -45,7 +45,7 @@ def hashed(plan: Plan, frame: bytes) -> Hashed:
     if lib.lagg_flow_hash(lower(plan), frame, len(frame), out) != 0:
         raise ValueError("shorter than an Ethernet header")
     tunnels = tuple(_TUNNELS[out.tunnels[i]] for i in range(out.tunnels_count))
-    return Hashed(int(out.hash), tunnels, _ends(out))
+    return Hashed(int(out.hash), tunnels, _ends(out), _mac(frame[6:12]))
 
 
 def _ends(out: Any) -> Ends:
@@ -65,6 +65,10 @@ def _ends(out: Any) -> Ends:
 
 def _mac(octets: Any) -> str:
     return bytes(octets).hex(":")
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def _bits(slots: Iterable[int]) -> int:
@@ -99,6 +103,8 @@ def lower(plan: Plan) -> Any:
     lowered.rx_bytes_max = plan.rx_bytes_max
     lowered.tx_slots_count = len(plan.tx_slots)
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
+    lowered.own_count = len(plan.own)
+    lowered.own[0 : len(plan.own)] = [_octets(mac) for mac in sorted(plan.own)]
     for index in plan.held:
         lowered.held[index // 8] |= 1 << index % 8
     if plan.stations is not None:

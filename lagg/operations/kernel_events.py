@@ -51,6 +51,7 @@ from lagg.operations.attach import depart
 from lagg.operations.hotplug import HotPlug
 from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy
+from lagg.operations.own_frames import OwnFrames
 from lagg.operations.present import Present
 from lagg.operations.stuck_rings import Rings
 from lagg.operations.uppers import UPPERS
@@ -109,6 +110,7 @@ class KernelEvents:
         self._whole = whole
         self._tasks = Tasks()
         self._rings = Rings(laggs, whole, self._tasks)
+        self._own_frames = OwnFrames(laggs)
         self._due: set[int] = set()  # ifindexes that wait for their turn already
         self._used: set[int] = set()  # of these, the ones used for something else
         self._moved: set[int] = set()  # of these, the ones that live on elsewhere
@@ -116,6 +118,7 @@ class KernelEvents:
 
     async def __aenter__(self) -> Self:
         """Begins to act upon events."""
+        self._own_frames.begin()
         self._tasks.keep("following the kernel's events", self._watch)
         self._tasks.keep("following transmit queues", self._watch_queues)
         self._tasks.keep("looking for groups", self._poll_groups)
@@ -168,7 +171,8 @@ class KernelEvents:
     async def _rest(self, rest_s: float, pace_s: float) -> None:
         """Until there is reason to look, or so long; rings are looked at meanwhile.
 
-        They cost little, and a port is deaf until one that cannot move is found.
+        They cost little, and a port is deaf until one that cannot move is found; and
+        what a loop brings back is told soon.
         """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + rest_s
@@ -177,6 +181,7 @@ class KernelEvents:
                 async with asyncio.timeout(min(end_s - loop.time(), pace_s)):
                     await self._stirred.wait()
             self._rings.look()
+            self._own_frames.look()
             if self._stirred.is_set() or loop.time() >= end_s:
                 return
 

@@ -94,6 +94,9 @@ def _of_port(old: Port, port: Port) -> Iterator[str]:
         yield f"{port.link.name} {'held' if port.held else 'held no more'}"
     elif old.damped != port.damped:
         yield f"{port.link.name} {'kept out' if port.damped else 'let in again'}"
+    elif old.looped != port.looped:
+        heard = "own frames come back" if port.looped else "own frames come no more"
+        yield f"{port.link.name}: {heard}"
     elif old.watched.alive != port.watched.alive:
         found = "replies" if port.watched.alive else port.watched.reason
         yield f"{port.link.name} path: {found}"
@@ -124,6 +127,7 @@ def news(before: Shape, after: Shape) -> Iterator[News]:
             yield from _link_news(old, port)
             yield from _hold_news(after, old, port)
             yield from _damping_news(old, port)
+            yield from _loop_news(old, port)
             yield from _watch_news(old, port)
     yield from _pin_news(before, after)
     if before.mac.address != after.mac.address:
@@ -165,6 +169,15 @@ def _damping_news(old: Port, port: Port) -> Iterator[News]:
     if not port.damped:
         words = f"let in again, and its link is {'up' if port.link.active else 'down'}"
     yield News(EventKind.PORT_DAMPING, words, port.link.name, warns=port.damped)
+
+
+def _loop_news(old: Port, port: Port) -> Iterator[News]:
+    if old.looped == port.looped:
+        return
+    words = "kept out by loop_guard: the lagg's own frames come back by it"
+    if not port.looped:
+        words = "let in again by loop_guard"
+    yield News(EventKind.PORT_LOOP, words, port.link.name, warns=port.looped)
 
 
 def _pin_news(before: Shape, after: Shape) -> Iterator[News]:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lagg.lacp.values import Instant
-from lagg.model import Proto
-from lagg.plan.election import GROUPED, group
+from lagg.plan.election import is_carried
 from lagg.plan.penalty import Penalty
 from lagg.plan.shape import Port, Shape
 
@@ -44,7 +43,7 @@ def with_the_needed(shape: Shape) -> Shape:
     """With ports let in without which the lagg would carry nothing."""
     out = [port for port in shape.ports if port.damped]
     for port in sorted(out, key=_place):
-        if _carries(shape):
+        if is_carried(shape):
             break
         assert port.penalty is not None
         shape = _with_penalties(shape, {port.slot: port.penalty.released()})
@@ -64,15 +63,6 @@ def _penalty_of(port: Port, old: Port | None, now: Instant) -> Penalty | None:
     if was_there and not is_there and port.link.up:
         return (known or Penalty()).after_loss(now)
     return known
-
-
-def _carries(shape: Shape) -> bool:
-    usable = [port for port in shape.ports if port.usable]
-    if shape.proto is Proto.LACP:
-        return any(port.lacp.distributing for port in usable)
-    if shape.proto in GROUPED:
-        return bool(group(shape))
-    return len(usable) >= shape.options.min_links
 
 
 def _with_penalties(shape: Shape, said: Mapping[int, Penalty | None]) -> Shape:

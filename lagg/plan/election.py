@@ -197,6 +197,16 @@ def members(shape: Shape) -> list[Port]:
     return [port for port in shape.preferred if priority_of(shape, port) == wanted]
 
 
+def is_carried(shape: Shape) -> bool:
+    """Whether any port carries, by whatever protocol."""
+    usable = [port for port in shape.ports if port.usable]
+    if shape.proto is Proto.LACP:
+        return any(port.lacp.distributing for port in usable)
+    if shape.proto in GROUPED:
+        return bool(group(shape))
+    return len(usable) >= shape.options.min_links
+
+
 # ---- why ---------------------------------------------------------------------------
 
 

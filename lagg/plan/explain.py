@@ -12,8 +12,9 @@ from dataclasses import field, replace
 
 from lagg.errors import LaggError
 from lagg.frozen import dataclass
+from lagg.lacp.values import Mac
 from lagg.model import Drop, HashKind, HashLayer, Proto, Spread
-from lagg.plan import damping
+from lagg.plan import damping, loop_guard
 from lagg.plan.election import GROUPED, link_active, members, why
 from lagg.plan.pins import pins
 from lagg.plan.plan import Plan, plan
@@ -31,6 +32,7 @@ class Hashed:
     hash: int
     tunnels: tuple[str, ...] = ()  # whose inside counts, the outermost first
     ends: Ends = field(default_factory=dict)
+    source: Mac = ""  # of the frame as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Explanation:
     dead: tuple[DeadPath, ...]
     accepts: tuple[str, ...]  # ports whose frames go up
     rx_drop: Drop  # what those of the others are counted under
+    rx_refusal: Drop | None  # what such a frame is by the ports that are accepted from
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def explain(
             port.link.name for port in shape.ports if port.slot in running.rx_accept
         ),
         rx_drop=running.rx_drop,
+        rx_refusal=Drop.OWN_SOURCE if hashed.source in running.own else None,
     )
 
 
@@ -163,7 +167,7 @@ def _choice_without(shape: Shape, port: Port, flow_hash: int) -> Choice:
     dead = replace(port.link, lower_up=False, operstate="DOWN")
     waits = {p.slot: p.wait for p in shape.ports if p.wait is not None and p != port}
     after = shape.with_link(dead, port.modes).with_waits(waits)
-    after = damping.with_the_needed(after)
+    after = damping.with_the_needed(loop_guard.with_the_needed(after))
     return _choice(after, plan(after), flow_hash)
 
 

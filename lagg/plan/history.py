@@ -31,6 +31,7 @@ class Cause(Enum):
     WATCH = "watch"  # its path is dead
     AGREEMENT = "agreement"  # LACP distributes by it no more, though it is usable
     DAMPING = "damping"  # it was lost too often
+    LOOP = "loop"  # the lagg's own frames came back by it
     HOLD = "hold"
 
 
@@ -155,6 +156,8 @@ def _causes(old: Port, port: Port) -> Iterator[Cause]:
         yield Cause.AGREEMENT
     if port.damped and not old.damped:
         yield Cause.DAMPING
+    if port.looped and not old.looped:
+        yield Cause.LOOP
     if port.held and not old.held:
         yield Cause.HOLD
 

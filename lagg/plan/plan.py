@@ -8,6 +8,7 @@ in, values out; knows no device, kernel or clock.
 from collections.abc import Callable, Collection, Sequence
 
 from lagg.frozen import dataclass
+from lagg.lacp.values import Mac
 from lagg.model import (
     Drop,
     HashKind,
@@ -42,6 +43,9 @@ PLANNED_DROPS = (
 )
 """All that a plan's tx_drop and rx_drop may be; other reasons come up on the way."""
 
+REFUSALS = (Drop.OWN_SOURCE,)
+"""Why a frame may not come in for what its MACs are, by whichever port."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -61,6 +65,7 @@ class Plan:
     held: frozenset[int] = frozenset()  # indices whose frames wait; FLOW only
     mtu: int = ETHER_MTU  # the lagg's, in bytes
     stations: PortMacs | None = None  # None: frames keep their sources; FLOW only
+    own: frozenset[Mac] = frozenset()  # sources of what must not come back
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -97,6 +102,7 @@ Table = tuple[Spread, tuple[int, ...]]
 def plan(shape: Shape) -> Plan:
     """The plan of a shape; total, zero ports and no active port included."""
     options = shape.options
+    of_ports = stations(shape)
     spread, tx_slots = _TABLES[shape.proto](shape)
     return Plan(
         spread=spread,
@@ -110,7 +116,8 @@ def plan(shape: Shape) -> Plan:
         hash_layers=options.lagghash,
         hash_seed=options.hash_seed or 0,
         hash_symmetric=options.hash_symmetric,
-        stations=stations(shape),
+        stations=of_ports,
+        own=shape.own_macs if of_ports is None else of_ports.all,
     )
 
 
@@ -282,6 +289,8 @@ def reason(shape: Shape, slot: int, carrying: Collection[int]) -> str | None:
         return "kept out until it is steady: it was lost too often"
     if not port.watched.alive:
         return port.watched.reason
+    if port.looped:
+        return "kept out by loop_guard: the lagg's own frames come back by it"
     return _protocol_reason(shape, port) or _standby_reason(shape, carrying)
 
 

@@ -21,6 +21,7 @@ from lagg.model import (
 )
 from lagg.options import PORTS_MAX
 from lagg.plan.buckets import Homes, Slot, rehome
+from lagg.plan.loop import Loop
 from lagg.plan.penalty import Penalty
 from lagg.watches import LinkWatch, Verdict, Watched
 
@@ -60,6 +61,7 @@ class Port:
     lowered: bool = False  # set down for being held: see gate.py
     last_speed_mbps: U32 = 0  # before its link went, while that tells none
     penalty: Penalty | None = None  # for having been lost: see damping.py
+    loop: Loop | None = None  # own frames came back by it: see loop_guard.py
     watched: Watched = field(default_factory=Watched)  # its path: see paths.py
 
     def with_link(self, link: Link, modes: Modes) -> "Port":
@@ -93,9 +95,15 @@ class Port:
         return self.penalty is not None and self.penalty.suppresses
 
     @property
+    def looped(self) -> bool:
+        """Whether it is kept out, for own frames come back: see loop_guard.py."""
+        return self.loop is not None and self.loop.holds
+
+    @property
     def usable(self) -> bool:
         """Whether frames may be given to it, as far as its lagg is concerned."""
-        return self.active and not (self.held or self.damped) and self.watched.alive
+        kept_out = self.held or self.damped or self.looped
+        return self.active and not kept_out and self.watched.alive
 
     @property
     def has_dead_path(self) -> bool:
@@ -184,6 +192,12 @@ class Shape:
     def mac_of(self, port: Port) -> Mac:
         """What a port's own MAC is to be."""
         return port.home_mac if self.keeps_own else self.mac.address
+
+    @property
+    def own_macs(self) -> frozenset[Mac]:
+        """The sources of what the lagg sends; who stands on it may have others."""
+        macs = {self.mac.address, *(self.mac_of(port) for port in self.ports)}
+        return frozenset(macs - {""})
 
     @property
     def asked_in_vlans(self) -> tuple[str, ...]:

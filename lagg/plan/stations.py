@@ -27,6 +27,11 @@ class PortMacs:
     mac: Mac  # the lagg's
     macs: tuple[tuple[Slot, Mac], ...]  # of each port, when it is not the home
 
+    @property
+    def all(self) -> frozenset[Mac]:
+        """Every one by which anything is sent."""
+        return frozenset({self.mac, *dict(self.macs).values()})
+
 
 def stations(shape: Shape) -> PortMacs | None:
     """Who speaks how; None: its protocol has no stations, or nobody carries."""

@@ -99,6 +99,7 @@ def _port_record(
         "held": port.held,
         "hold_link": options.hold_link.value,
         "damping": _damping_record(port, now),
+        "looped": port.looped,
         "state_since": time_of_day(past.since_ns),
         "failures": past.failures,
         "departures": {cause.value: past.times(cause) for cause in Cause},

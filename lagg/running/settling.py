@@ -2,7 +2,8 @@
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
 Owns that timer, the clock, and the order in which what depends on time, or on what was
-before, is settled: shares, pins, gates, paths, delays, damping, and who carries by
+before, is settled: shares, pins, gates, paths, delays, loops, damping, and who
+carries by
 these.
 Knows no rule of plan/ and no bundle.
 """
@@ -10,7 +11,7 @@ Knows no rule of plan/ and no bundle.
 import time
 from collections.abc import Callable
 
-from lagg.plan import damping, delays, election, gate, paths, pins
+from lagg.plan import damping, delays, election, gate, loop_guard, paths, pins
 from lagg.plan.shape import Shape
 from lagg.tasks import Alarm
 
@@ -36,11 +37,13 @@ class Settling:
         gated = gate.settled(kept, now)
         watched = paths.settled(before, gated, self._time_of_day())
         waiting = delays.settled(before, watched, now)
-        return election.settled(before, damping.settled(before, waiting, now))
+        guarded = loop_guard.settled(waiting, now)
+        return election.settled(before, damping.settled(before, guarded, now))
 
     def arm(self, shape: Shape) -> None:
         """Has it told when this shape is to be settled again."""
-        ends = [each.due_at(shape) for each in (gate, delays, damping, pins)]
+        timed = (gate, delays, loop_guard, damping, pins)
+        ends = [each.due_at(shape) for each in timed]
         due = min((end for end in ends if end is not None), default=None)
         self._alarm.set(None if due is None else due - self.now())
 

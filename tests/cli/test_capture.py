@@ -27,6 +27,7 @@ CARRIED: dict[str, Any] = {
     "why": "crc32c says so",
     "accepts": ["eth1"],
     "rx_drop": "not-accepted",
+    "rx_refusal": None,
 }
 
 

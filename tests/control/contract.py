@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The record of a lagg as users rely on it: every field, of the lagg of world.py."""
 
-NEVER = dict.fromkeys(("carrier", "admin", "watch", "agreement", "damping", "hold"), 0)
+NEVER = dict.fromkeys(
+    ("carrier", "admin", "watch", "agreement", "damping", "loop", "hold"), 0
+)
 
 RECORD = {
     "name": "lagg0",
@@ -21,6 +23,7 @@ RECORD = {
         "up_delay_ms": 0,
         "down_delay_ms": 0,
         "damping": False,
+        "loop_guard": False,
         "watch": [],
         "watch_policy": "all",
         "primary": None,
@@ -78,6 +81,7 @@ RECORD = {
             "held": False,
             "hold_link": "up",
             "damping": {"penalty": 0, "suppressed": False, "reuse_ms": 0},
+            "looped": False,
             "state_since": "2026-01-01T00:00:00.000000Z",
             "failures": 0,
             "departures": NEVER,
@@ -110,6 +114,7 @@ RECORD = {
             "held": False,
             "hold_link": "up",
             "damping": {"penalty": 0, "suppressed": False, "reuse_ms": 0},
+            "looped": False,
             "state_since": "2026-01-01T00:00:00.000000Z",
             "failures": 1,
             "departures": {**NEVER, "carrier": 1},

@@ -299,6 +299,7 @@ def _port_record(name: str, slot: int, *, is_down: bool) -> PortRecord:
         held=False,
         hold_link="up",
         damping=DampingRecord(penalty=0, suppressed=False, reuse_ms=0),
+        looped=False,
         state_since=SINCE,
         failures=slot,
         departures={each.value: 0 for each in Cause} | {"carrier": slot},

@@ -35,6 +35,7 @@ OPTIONS: dict[str, object] = {
     "rr_limit": 1,
     "failover_rx_all": False,
     "damping": False,
+    "loop_guard": False,
     "announce_count": 0,  # what is sent is the tests' own
     "rejoin_count": 0,
 }

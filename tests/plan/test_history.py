@@ -14,6 +14,7 @@ from lagg.plan.history import (
     LaggPast,
     PortPast,
 )
+from lagg.plan.loop import Loop
 from lagg.plan.penalty import Penalty
 from lagg.plan.shape import Shape
 from lagg.watches import LinkWatch, Verdict, Watched, WatchKind, WatchState
@@ -68,6 +69,7 @@ def becomes(cause: Cause, shape: Shape) -> Shape:
         Cause.WATCH: replace(port, watched=dead),
         Cause.AGREEMENT: replace(port, lacp=agreed),
         Cause.DAMPING: replace(port, penalty=Penalty(3000, 1, suppresses=True)),
+        Cause.LOOP: replace(port, loop=Loop(1)),
         Cause.HOLD: replace(port, held=True),
     }[cause]
     ports = (shape.at(0), left, shape.at(2))

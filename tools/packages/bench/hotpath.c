@@ -64,6 +64,8 @@ device_make(void)
         .hash_layers = LAGG_LAYER_L2 | LAGG_LAYER_L3 | LAGG_LAYER_L4,
         .rx_bytes_max = 1522,
         .tx_slots_count = LAGG_BUCKETS,
+        .own_count = 1,
+        .own = {{2, 0, 0, 0, 0, 3}},
     };
     struct lagg_port *port;
     uint64_t ticket;
