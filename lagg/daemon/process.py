@@ -234,7 +234,8 @@ async def _serve(
         gc.collect()
         gc.freeze()
         notify("READY=1")
-        _log.info("serving %s, %d laggs configured", settings.socket, len(files.laggs))
+        laggs = "1 lagg" if len(files.laggs) == 1 else f"{len(files.laggs)} laggs"
+        _log.info("serving %s, %s configured", settings.socket, laggs)
         wrong = reloader.complaints
         async with (
             Pulse(commands, wrong),

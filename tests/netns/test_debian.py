@@ -17,6 +17,8 @@ import pytest
 
 from lab import Host, Lab, wait_until
 from lab.debian import MissingError
+from lagg.daemon.journal import MESSAGE_IDS
+from lagg.events import EventKind
 from tests.debian_root import Machine, Root
 from tests.netns.crossing import DEADLINE_S, Crossing, wait_for_status
 from tests.netns.units import (
@@ -305,6 +307,14 @@ def macs(near: Host) -> list[str]:
     return [near.link(name).mac for name in ("p0", "p1")]
 
 
+def entry_of(machine: Machine, *fields: str) -> dict[str, str]:
+    """The one entry of the journal that has these."""
+    words = ("journalctl", "--output=json", "--no-pager", *fields)
+    (line,) = machine.run(*words).splitlines()
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
 def test_systemd_runs_it_as_laggd_and_puts_all_back_when_it_is_stopped(
     machine: Machine, root: Root, near: Host
 ) -> None:
@@ -321,8 +331,15 @@ def test_systemd_runs_it_as_laggd_and_puts_all_back_when_it_is_stopped(
     machine.run("systemctl", "reload", "laggd.service")
     wait_for_status(machine, "1 lagg, 2 ports, 2 carry")
 
+    told = entry_of(machine, "LAGG=lagg0", "EVENT=proto")
+    assert told["MESSAGE"].startswith("lagg0: proto: failover -> loadbalance, by ")
+    assert told["MESSAGE_ID"] == MESSAGE_IDS[EventKind.PROTO]
+    assert (told["PRIORITY"], told["BY_UID"]) == ("6", uid)  # ExecReload='s
+    assert told["_SYSTEMD_UNIT"] == "laggd.service"
+
     assert macs(near) == ["02:00:5e:00:53:01"] * 2
-    machine.run("systemctl", "stop", "laggd.service")
+    machine.run("laggctl", "stop")
+    assert machine.property_of("laggd", "ActiveState") == "inactive"
     assert machine.property_of("laggd", "Result") == "success"
     assert len(set(macs(near))) == 2
     assert not near.has_link("lagg0")
