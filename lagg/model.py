@@ -122,6 +122,7 @@ class Drop(Enum):
     TX_FILTERED = "tx-filtered"
     WORKER_DIED = "worker-died"
     OWN_SOURCE = "own-source"
+    DUPLICATE = "duplicate"
 
 
 class MacPolicy(Enum):
@@ -207,6 +208,7 @@ class Options:
     use_flowid: bool = False
     flowid_shift: int = 16
     rr_limit: int = 1  # frames per port and turn; 0: each by a port drawn by chance
+    dedup: bool = False  # of broadcast's copies one goes up
     failover_rx_all: bool = False
     lacp_strict: bool = True
     lacp_fast_timeout: bool = False

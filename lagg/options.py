@@ -333,6 +333,20 @@ OPTIONS: tuple[Option, ...] = (
         usual=1,
     ),
     Option(
+        "dedup",
+        Kind.SWITCH,
+        help="broadcast: of a frame's copies only the first goes up",
+        sentence=(
+            "Broadcast: of the copies of a frame that come by several ports the first"
+            " goes up, and those that come by others within 100 ms count as"
+            " `duplicate`.  Equal frames that one port brings all go up.  Segments that"
+            " a port's GRO has merged otherwise than another's are no copies.  Off by"
+            " default, as lagg(4)."
+        ),
+        protos=("broadcast",),
+        usual=False,
+    ),
+    Option(
         "failover_rx_all",
         Kind.SWITCH,
         help="failover: receive from every port",

@@ -8,8 +8,11 @@
  */
 #include "device.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { TURN_TRIES = 10000 }; /* some 10 ms; a worker has it for a burst */
 
 static struct worker *
 worker_make(
@@ -25,6 +28,8 @@ worker_make(
         worker->work = &datapath->work->workers[index];
         worker->stop = &datapath->stop;
         worker->dark = &datapath->dark;
+        worker->dedup_key = datapath->plans->dedup_key;
+        worker->dedup = &worker->work->dedup;
         worker->alert = &datapath->plans->alert;
         worker->alerted = &datapath->work->alerted;
         worker->alert_fd = &datapath->alert_fd;
@@ -86,6 +91,20 @@ datapath_close(struct datapath *datapath)
     return 0;
 }
 
+/* Of a port that was here before, what it brought is not the next one's. */
+static void
+forget_slot(struct dedup *dedup, uint32_t slot)
+{
+    for (uint32_t i = 0; i < TURN_TRIES; i++) {
+        if (dedup_take(dedup)) {
+            dedup_forget(dedup, slot);
+            dedup_give(dedup);
+            return;
+        }
+        sched_yield();
+    }
+}
+
 void
 datapath_add(
     struct datapath *datapath, uint32_t slot, struct lagg_port *port, bool fresh)
@@ -94,9 +113,10 @@ datapath_add(
     if (fresh) {
         port_begin(port);
         for (uint32_t i = 0; i <= datapath->workers_count; i++) {
-            struct tally *tally = &datapath->work->workers[i].tally;
+            struct worker_work *work = &datapath->work->workers[i];
 
-            memset(tally->ports[slot], 0, sizeof tally->ports[slot]);
+            memset(work->tally.ports[slot], 0, sizeof work->tally.ports[slot]);
+            forget_slot(&work->dedup, slot);
         }
     }
     datapath->ports[slot] = port;
@@ -106,6 +126,7 @@ void
 datapath_recover(struct datapath *datapath)
 {
     for (uint32_t i = 0; i <= datapath->workers_count; i++) {
+        dedup_give(&datapath->work->workers[i].dedup);
         journal_recover(datapath->workers[i]);
     }
     for (uint32_t i = 0; i < datapath->workers_count; i++) {
@@ -144,23 +165,62 @@ datapath_remove(struct datapath *datapath, uint32_t slot)
     datapath->ports[slot] = NULL;
 }
 
-/* Bounded: a ring that is refilled while it is drained ends after one round. */
+/* What became of the port's frames while a plan named it. */
+static struct lagg_plan
+drained_plan(const struct datapath *datapath, uint32_t slot, bool once)
+{
+    const uint32_t accepted = datapath->ports[slot]->wish->accepted ? 1u << slot : 0;
+    struct lagg_plan plan = snapshot_live(&datapath->store)->plan;
+
+    plan.rx_accept = once ? 0 : accepted;
+    plan.rx_once = once ? accepted : 0;
+    plan.tx_slots_count = 0; /* so that it stands in for nobody */
+    return plan;
+}
+
+static bool
+receive_begins_soon(struct worker *drainer, const struct lagg_plan *plan)
+{
+    for (uint32_t i = 0; i < TURN_TRIES; i++) {
+        if (receive_begin(drainer, plan)) {
+            return true;
+        }
+        sched_yield();
+    }
+    return false;
+}
+
+static uint32_t
+drain_burst(struct worker *drainer, const struct lagg_plan *plan, uint32_t slot,
+    struct ring *ring)
+{
+    uint32_t frames = receive_ring(drainer, plan, slot, ring);
+
+    receive_end(drainer, plan);
+    counts_publish(drainer);
+    receive_release(drainer);
+    return frames;
+}
+
+/* Bounded: a ring that is refilled while it is drained ends after one round; and where
+ * a worker does not let go of what came before, copies come in rather than none. */
 void
 datapath_drain(struct datapath *datapath, uint32_t slot, uint32_t set)
 {
     struct worker *drainer = datapath->workers[datapath->workers_count];
     struct lagg_port *port = datapath->ports[slot];
-    struct lagg_plan plan = snapshot_live(&datapath->store)->plan;
+    const struct lagg_plan all = drained_plan(datapath, slot, false);
+    const struct lagg_plan plan = drained_plan(datapath, slot, port->wish->once);
 
-    plan.rx_accept = port->wish->accepted ? 1u << slot : 0;
-    plan.tx_slots_count = 0; /* so that it stands in for nobody */
     for (uint32_t ring = 0; ring < port->rings_count; ring++) {
         uint32_t frames = 0, burst;
 
+        drainer->dedup = &datapath->work->workers[ring].dedup;
         do {
-            burst = receive_ring(drainer, &plan, slot, &port->rings[set][ring]);
-            counts_publish(drainer);
-            receive_release(drainer);
+            bool begun = receive_begins_soon(drainer, &plan);
+
+            burst = drain_burst(
+                drainer, begun ? &plan : &all, slot, &port->rings[set][ring]);
             frames += burst;
         } while (burst > 0 && frames < RING_FRAMES);
     }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 /* ---- creation ---------------------------------------------------------------------
@@ -90,6 +91,15 @@ device_make_work(struct lagg_device *device, const struct layout *layout)
                : -ENOMEM;
 }
 
+/* Nobody who sends frames may know which are taken for alike. */
+static int
+draw_key(uint64_t key[DEDUP_KEY_WORDS])
+{
+    const size_t bytes = DEDUP_KEY_WORDS * sizeof key[0];
+
+    return getrandom(key, bytes, 0) == (ssize_t)bytes ? 0 : -EIO;
+}
+
 static int
 device_make_memory(struct lagg_device *device, uint32_t where)
 {
@@ -108,6 +118,7 @@ device_make_memory(struct lagg_device *device, uint32_t where)
     if (error == 0) {
         device->plans->layout = layout;
         snapshot_store_init(&device->store);
+        error = draw_key(device->plans->dedup_key);
     }
     return error;
 }
@@ -317,7 +328,9 @@ lagg_device_publish(
     for (uint32_t left = plan->ports; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
-        device->ports[slot]->wish->accepted = plan->rx_accept >> slot & 1;
+        device->ports[slot]->wish->accepted =
+            (plan->rx_accept | plan->rx_once) >> slot & 1;
+        device->ports[slot]->wish->once = plan->rx_once >> slot & 1;
     }
     device_wake(device);
     return 0;

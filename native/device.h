@@ -32,6 +32,7 @@ struct plans {
     struct snapshot_pool pool;
     struct port_wish wishes[LAGG_PORTS_MAX]; /* by slot */
     uint64_t overruns;                       /* (x) of closed ports, too */
+    uint64_t dedup_key[DEDUP_KEY_WORDS];     /* (c) drawn when the memory was made */
 };
 
 /* The datapath writes it, and the device reads it. */

@@ -417,6 +417,27 @@ frame_checksum(const uint8_t *bytes, uint32_t size)
 
 /* The field holds the pseudo-header's sum, and is summed with the rest.  A sum of 0
  * goes as 0xffff, which is the same to TCP, and to UDP says that there is one. */
+static uint16_t
+open_sum(const struct frame *frame, uint16_t from)
+{
+    uint16_t sum =
+        frame_checksum(frame->head + VNET_BYTES + from, frame_bytes(frame) - from);
+
+    return sum == 0 ? UINT16_MAX : sum;
+}
+
+uint32_t
+frame_open_checksum(const struct frame *frame, uint16_t *sum)
+{
+    const struct virtio_net_hdr offload = load_offload(frame);
+
+    if ((offload.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0) {
+        return 0;
+    }
+    *sum = open_sum(frame, offload.csum_start);
+    return (uint32_t)offload.csum_start + offload.csum_offset;
+}
+
 void
 frame_finish_checksum(const struct frame *frame, uint8_t *bytes)
 {
@@ -426,11 +447,7 @@ frame_finish_checksum(const struct frame *frame, uint8_t *bytes)
     if ((offload.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0) {
         return;
     }
-    sum = frame_checksum(
-        bytes + offload.csum_start, frame_bytes(frame) - offload.csum_start);
-    if (sum == 0) {
-        sum = UINT16_MAX;
-    }
+    sum = open_sum(frame, offload.csum_start);
     memcpy(bytes + offload.csum_start + offload.csum_offset, &sum, sizeof sum);
 }
 

@@ -7,8 +7,8 @@
  *
  * Dependencies point one way:
  *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor, station <-
- *   tap <- filter, packet, ring, txring, xdp <- port <- counts, journal, transmit,
- *   receive <- worker <- layout <- datapath <- roster, device
+ *   tap <- filter, packet, ring, txring, xdp <- port <- dedup, counts, journal,
+ *   transmit, receive <- worker <- layout <- datapath <- roster, device
  * Of station: station.h; from filter on: port.h; counts: worker.h; layout: device.h.
  */
 #ifndef LAGG_INTERNAL_H
@@ -118,9 +118,9 @@ uint32_t frame_refusal(const struct frame *frame);
 /* Whether the frame is to be cut into segments on its way out. */
 bool frame_is_gso(const struct frame *frame);
 
-/* Fills in the checksum that the offload header of 'frame' leaves open, in 'bytes', a
- * copy from the Ethernet destination on.  The header must be valid, and all of the
- * frame be in its head. */
+/* Where the valid offload header of a frame in one piece leaves a checksum open, from
+ * the Ethernet destination on, and what it is; 0: nowhere.  Or stores it in a copy. */
+uint32_t frame_open_checksum(const struct frame *frame, uint16_t *sum);
 void frame_finish_checksum(const struct frame *frame, uint8_t *bytes);
 
 /* The Internet checksum (RFC 1071) of 'size' bytes, to be stored as it is. */

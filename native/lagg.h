@@ -59,6 +59,7 @@ enum lagg_drop {
     LAGG_DROP_TX_FILTERED,    /* tx: an egress filter of the port's dropped it */
     LAGG_DROP_WORKER_DIED,    /* tx: the worker's process was killed as it took it */
     LAGG_DROP_OWN_SOURCE,     /* rx: the lagg sent it, and it came back */
+    LAGG_DROP_DUPLICATE,      /* rx: another port brought a copy of it before */
     LAGG_DROP_COUNT
 };
 
@@ -97,10 +98,12 @@ enum lagg_transmit { LAGG_TRANSMIT_PACKET, LAGG_TRANSMIT_XDP, LAGG_TRANSMIT_COUN
 struct lagg_plan {
     uint32_t spread;         /* enum lagg_spread */
     uint32_t tx_drop;        /* enum lagg_drop, counted while tx_slots_count is 0 */
-    uint32_t rx_drop;        /* enum lagg_drop, counted where rx_accept says no */
+    uint32_t rx_drop;        /* enum lagg_drop, counted where neither below says yes */
     uint32_t stride;         /* frames per turn; 0: each by an entry drawn by chance */
     uint32_t ports;          /* bit s: slot s is read from; the slot must be open */
     uint32_t rx_accept;      /* bit s: frames from slot s go up; a subset of ports */
+    uint32_t rx_once;        /* bit s: the same, but for copies of what came by another
+                              * of these; none is in rx_accept, too */
     uint32_t hash_kind;      /* enum lagg_hash_kind */
     uint32_t hash_layers;    /* LAGG_LAYER_* or-ed, at least one of L2 ... L4 */
     uint32_t hash_seed;      /* any */
@@ -126,7 +129,7 @@ struct lagg_plan {
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[19];                    /* frames, by enum lagg_drop */
+    uint64_t drops[20];                    /* frames, by enum lagg_drop */
 };
 
 /* What went out by one entry of a table. */
@@ -137,7 +140,7 @@ struct lagg_bucket {
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[19]; /* frames, by enum lagg_drop */
+    uint64_t drops[20]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */

@@ -354,7 +354,8 @@ struct port_wish {
     _Atomic bool xdp;           /* (a) frames that can may leave by AF_XDP */
     _Atomic bool filtered;      /* (a) */
     struct admission admission; /* (x) what the rings take */
-    bool accepted;              /* (x) the last plan that named it took its frames */
+    bool accepted;              /* (x) the last plan that named it took its frames, */
+    bool once;                  /* (x) each once */
     uint32_t changed;           /* (x) how often the sets were changed */
     uint64_t overruns;          /* (x) frames the kernel had no entry for */
 };

@@ -16,6 +16,9 @@
  * next is looked at; so a process that dies has one in hand.  Entries go back to the
  * kernel when they are counted, for all that is not counted yet must be found in them.
  *
+ * Where the plan lets frames in once, the first copy goes up and those that other ports
+ * bring are dropped (dedup.c).
+ *
  * After a fair burst the rings are left to fill (pace.c).  Until they are due the
  * worker goes on to send, or waits when there is nothing to send.
  */
@@ -113,16 +116,12 @@ is_own(const struct lagg_plan *plan, const struct frame *frame)
            is_one_of_own(plan, source);
 }
 
-/* Why the frame may not come in, as frame_refusal(). */
-static uint32_t
-refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
-    const struct frame *frame)
+/* Why a frame may not come in, as frame_refusal(), where all is accepted. */
+static inline uint32_t
+refusal_of_any(const struct lagg_plan *plan, const struct frame *frame)
 {
     uint32_t refusal;
 
-    if (!(plan->rx_accept >> slot & 1) && !stands_in(worker, plan, slot)) {
-        return plan->rx_drop;
-    }
     if (is_too_long(plan, frame)) {
         return LAGG_DROP_OVERSIZE;
     }
@@ -131,12 +130,33 @@ refusal_of(const struct worker *worker, const struct lagg_plan *plan, uint32_t s
                                                              : refusal;
 }
 
-/* Returns its fate. */
+/* The same where not all is; apart, or who accepts all pays for it. */
+static __attribute__((noinline)) uint32_t
+refusal_of_some(const struct worker *worker, const struct lagg_plan *plan,
+    uint32_t slot, const struct frame *frame)
+{
+    bool once = plan->rx_once >> slot & 1;
+    uint32_t refusal;
+
+    if (!once && !stands_in(worker, plan, slot)) {
+        return plan->rx_drop;
+    }
+    refusal = refusal_of_any(plan, frame);
+    if (once && refusal == LAGG_DROP_COUNT &&
+        !dedup_first(worker->dedup, dedup_hash(frame, worker->dedup_key),
+            frame_bytes(frame), slot, worker->window)) {
+        return LAGG_DROP_DUPLICATE;
+    }
+    return refusal;
+}
+
+/* Returns its fate.  'all': whether all that comes by the port is accepted. */
 static uint32_t
-collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot, bool all,
     const struct frame *frame)
 {
-    uint32_t refusal = refusal_of(worker, plan, slot, frame);
+    uint32_t refusal =
+        all ? refusal_of_any(plan, frame) : refusal_of_some(worker, plan, slot, frame);
 
     return refusal == LAGG_DROP_COUNT ? deliver(worker, slot, frame)
                                       : drop(worker, slot, refusal);
@@ -165,6 +185,7 @@ uint32_t
 receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     struct ring *ring)
 {
+    const bool all = plan->rx_accept >> slot & 1;
     struct received received = {0};
     struct frame frame;
     uint32_t refusal, fate;
@@ -175,7 +196,7 @@ receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
         received.frames++) {
         if (refusal == LAGG_DROP_COUNT) {
             received.bytes += frame_bytes(&frame);
-            fate = collect(worker, plan, slot, &frame);
+            fate = collect(worker, plan, slot, all, &frame);
         } else {
             fate = lose(worker, slot, refusal);
         }
@@ -186,6 +207,27 @@ receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     count_received(worker, slot, &received);
     worker->read[worker->read_count++] = ring;
     return received.frames;
+}
+
+bool
+receive_begin(struct worker *worker, const struct lagg_plan *plan)
+{
+    if (plan->rx_once == 0) {
+        return true;
+    }
+    if (!dedup_take(worker->dedup)) {
+        return false;
+    }
+    worker->window = dedup_window(clock_ns()); /* in its turn: it never goes back */
+    return true;
+}
+
+void
+receive_end(struct worker *worker, const struct lagg_plan *plan)
+{
+    if (plan->rx_once != 0) {
+        dedup_give(worker->dedup);
+    }
 }
 
 void
@@ -225,7 +267,7 @@ receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
 {
     uint32_t frames = 0, most = 0;
 
-    if (!rings_due(worker, busy)) {
+    if (!rings_due(worker, busy) || !receive_begin(worker, &snap->plan)) {
         return 0;
     }
     for (uint32_t left = snap->plan.ports; left != 0; left &= left - 1) {
@@ -240,6 +282,7 @@ receive_burst(struct worker *worker, const struct snapshot *snap, bool busy)
         most = burst > most ? burst : most;
         frames += burst;
     }
+    receive_end(worker, &snap->plan);
     worker->errors_pending = false;
     pace_rings_read(&worker->pace, most, clock_ns());
     return frames;

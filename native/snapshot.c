@@ -60,6 +60,7 @@ plan_sound(const struct lagg_plan *plan)
 
     return plan->spread < LAGG_SPREAD_COUNT && plan->tx_drop < LAGG_DROP_COUNT &&
            plan->rx_drop < LAGG_DROP_COUNT && (plan->rx_accept & ~plan->ports) == 0 &&
+           (plan->rx_once & (~plan->ports | plan->rx_accept)) == 0 &&
            plan->hash_kind < LAGG_HASH_COUNT &&
            (plan->hash_layers & LAYERS_PLAIN) != 0 &&
            (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&

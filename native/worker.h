@@ -8,6 +8,7 @@
 #ifndef LAGG_WORKER_H
 #define LAGG_WORKER_H
 
+#include "dedup.h"
 #include "port.h"
 
 #include <time.h>
@@ -45,6 +46,7 @@ struct worker_work {
     struct turn turn;   /* (w) */
     struct buckets buckets;
     struct burst burst;
+    struct dedup dedup;
     struct hold hold;
     /* (w) The burst's; then two for what came in and is larger than a ring's entry: the
      * one in hand, and one that was in the hand of a process that died. */
@@ -69,6 +71,9 @@ struct worker {
     const _Atomic int *alert_fd;        /* (c) -1: there is nobody to be told */
     const _Atomic bool *stop;           /* (c) set by the control thread */
     const _Atomic uint32_t *dark;       /* (c) slots by which nothing can leave */
+    const uint64_t *dedup_key;          /* (c) */
+    struct dedup *dedup;                /* (w) of the rings that are read */
+    uint32_t window;                    /* (w) that now is in, while it has the turn */
     _Atomic bool running;               /* (a) a thread is inside lagg_worker_run() */
     struct pace pace;                   /* (w) */
     uint32_t ports_touched;             /* (w) bit s: its counts are not published */
@@ -100,6 +105,11 @@ uint32_t transmit_burst(struct worker *worker, const struct snapshot *snap);
 /* A burst from this worker's ring of every port to the TAP.  None, while they are left
  * to fill and the worker is 'busy' with other frames. */
 uint32_t receive_burst(struct worker *worker, const struct snapshot *snap, bool busy);
+
+/* Around receive_ring() under 'plan'.  False: not now, for somebody else has the turn
+ * to look what came before. */
+bool receive_begin(struct worker *worker, const struct lagg_plan *plan);
+void receive_end(struct worker *worker, const struct lagg_plan *plan);
 
 /* Delivers what a ring of the port at 'slot' holds, up to a burst; returns how many. */
 uint32_t receive_ring(struct worker *worker, const struct lagg_plan *plan,

@@ -26,7 +26,7 @@ LEVELS = (
     ("snapshot", "distributor", "station"),
     ("tap", "packet", "ring", "txring", "xdp"),
     ("port", "egress"),
-    ("counts", "journal", "transmit", "receive"),
+    ("dedup", "counts", "journal", "transmit", "receive"),
     ("worker",),
     ("layout",),
     ("datapath",),

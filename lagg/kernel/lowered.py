@@ -96,7 +96,8 @@ def lower(plan: Plan) -> Any:
     lowered.rx_drop = _DROPS[plan.rx_drop]
     lowered.stride = plan.stride
     lowered.ports = _bits(plan.ports)
-    lowered.rx_accept = _bits(plan.rx_accept)
+    accepted = _bits(plan.rx_accept)
+    lowered.rx_accept, lowered.rx_once = (0, accepted) if plan.dedup else (accepted, 0)
     lowered.hash_kind = _HASH_KINDS[plan.hash_kind]
     lowered.hash_layers = _layers(plan)
     lowered.hash_seed = plan.hash_seed

@@ -66,6 +66,7 @@ class Plan:
     mtu: int = ETHER_MTU  # the lagg's, in bytes
     stations: PortMacs | None = None  # None: frames keep their sources; FLOW only
     own: frozenset[Mac] = frozenset()  # sources of what must not come back
+    dedup: bool = False  # of copies that come by several of them one is accepted
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -118,6 +119,7 @@ def plan(shape: Shape) -> Plan:
         hash_symmetric=options.hash_symmetric,
         stations=of_ports,
         own=shape.own_macs if of_ports is None else of_ports.all,
+        dedup=shape.proto is Proto.BROADCAST and options.dedup,
     )
 
 

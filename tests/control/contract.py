@@ -41,6 +41,7 @@ RECORD = {
         "use_flowid": False,
         "flowid_shift": 16,
         "rr_limit": 1,
+        "dedup": False,
         "failover_rx_all": False,
         "lacp_strict": True,
         "lacp_fast_timeout": False,

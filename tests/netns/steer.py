@@ -33,6 +33,7 @@ OPTIONS: dict[str, object] = {
     "use_flowid": False,
     "flowid_shift": 16,
     "rr_limit": 1,
+    "dedup": False,
     "failover_rx_all": False,
     "damping": False,
     "loop_guard": False,
