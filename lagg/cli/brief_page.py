@@ -119,7 +119,8 @@ def _twigs(lagg: LaggRecord, width: int | None, paint: Paint) -> list[str]:
 def _port_cells(port: PortRecord, lagg: LaggRecord) -> tuple[str, ...]:
     words = port["reason"] or shares(port, lagg)
     words += _other_end(port, lagg)
-    return port["name"], port["link"], speed_words(port["speed_mbps"]), words
+    speed = speed_words(port["speed_mbps"]) if port["link"] == "up" else "-"
+    return port["name"], port["link"], speed, words
 
 
 def _other_end(port: PortRecord, lagg: LaggRecord) -> str:

@@ -164,7 +164,7 @@ def _rows(history: History, lagg: LaggRecord, view: TopView) -> list[TopRow]:
 
 
 def _lagg_row(lagg: LaggRecord, past: Sequence[Rates]) -> TopRow:
-    most, state = max(rates.bits for rates in past), _lagg_state(lagg)
+    most, state = max(rates.bits for rates in past), _lagg_state(lagg, past[-1])
     name, link = lagg["name"], lagg["link"]
     return TopRow(name, link, "", past[-1], past, most, state, is_lagg=True)
 
@@ -196,10 +196,11 @@ def _port_row(
     return TopRow(f"  {port['name']}", port["link"], share, past[-1], past, most, state)
 
 
-def _lagg_state(lagg: LaggRecord) -> str:
+def _lagg_state(lagg: LaggRecord, now: Rates) -> str:
+    """What it does; while frames are lost, also why some were."""
     reason = carrier_reason(lagg)
     link = f"down: {reason}" if reason else f"up, {speed_words(lagg['speed_mbps'])}"
-    lost = lost_words(lagg["counters"]["drops"])
+    lost = lost_words(lagg["counters"]["drops"]) if now.lost else ""
     return f"{lagg['proto']}, {link}" + (f"; lost so far: {lost}" if lost else "")
 
 

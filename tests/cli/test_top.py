@@ -81,7 +81,7 @@ def test_the_page_has_rates_shares_states_and_how_it_was(seen: History) -> None:
         ],
         [
             *("lagg0", "3.2 M", "0", "400", "0", "0", "▄█"),
-            "failover, up, 10 Gbit/s; lost so far: no-port 3",
+            "failover, up, 10 Gbit/s",
         ],
         ["eth0", "75 %", "2.4 M", "0", "300", "0", "0", "▄█", "primary, active"],
         ["eth1", "25 %", "800 k", "0", "100", "0", "0", "▂▃", "carrier down"],
@@ -92,8 +92,10 @@ def test_what_a_standby_was_not_to_take_is_no_loss() -> None:
     before, after = record(eth0=(0, 0)), record(eth0=(1, 100))
     for lagg, frames in ((before, 0), (after, 7)):
         lagg["ports"][0]["drops"] = {"not-accepted": frames, "tx-full": frames}
-    rates = history(before, after).of("lagg0", "eth0")[-1]
+    seen = history(before, after)
+    rates = seen.of("lagg0", "eth0")[-1]
     assert (rates.drops, rates.lost) == (14, 7)
+    assert top_page(seen, "", 130, plain).count("; lost so far: no-port 3") == 1
 
 
 def test_lacp_shows_its_mux_state() -> None:

@@ -110,8 +110,8 @@ class Browser:
         return found["result"].get("value")
 
     def picture(self) -> bytes:
-        """The whole page as a PNG."""
-        found = self._ask("Page.captureScreenshot", captureBeyondViewport=True)
+        """What its window shows, as a PNG."""
+        found = self._ask("Page.captureScreenshot")
         return base64.b64decode(found["data"])
 
     def resize(self, width: int, height: int) -> None:

@@ -17,7 +17,7 @@ CELL_PX = 7.8
 LINE_PX = 17
 MARGIN_PX = 16
 INK, PAPER = "#d8dee9", "#1e222a"
-COLOURS = {"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
+COLOURS = {"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341", "7": "#8b949e"}
 _BOLD = "1"
 _SGR = re.compile(r"\033\[([0-9;]*)m")
 
