@@ -116,7 +116,11 @@ def _share(own: int, of_all: Sequence[int]) -> int:
 
 # ---- frames that were not delivered ------------------------------------------------
 
-EXPECTED = {"not-accepted": "not for us (standby)"}
+EXPECTED = {
+    "not-accepted": "not for us (standby)",
+    "duplicate": "copies of what had come",
+    "own-source": "our own, come back",
+}
 """Drop reasons that a healthy lagg has, each in words: nobody missed those frames."""
 
 

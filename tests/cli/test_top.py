@@ -95,7 +95,7 @@ def test_what_a_standby_was_not_to_take_is_no_loss() -> None:
     seen = history(before, after)
     rates = seen.of("lagg0", "eth0")[-1]
     assert (rates.drops, rates.lost) == (14, 7)
-    assert top_page(seen, "", 130, plain).count("; lost so far: no-port 3") == 1
+    assert top_page(seen, "", 200, plain).count("; lost so far: no-port 3") == 1
 
 
 def test_lacp_shows_its_mux_state() -> None:
