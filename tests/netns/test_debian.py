@@ -197,7 +197,7 @@ def test_the_drop_in_for_metrics_serves_them_to_this_machine_alone(
 
 def test_it_has_every_example_but_the_programs(root: Root) -> None:
     def files_of(place: Path) -> dict[str, bytes]:
-        every = (p for p in place.rglob("*.*") if p.suffix not in {".py", ".sh"})
+        every = (p for p in place.rglob("*") if p.suffix not in {".py", ".sh"})
         return {str(p.relative_to(place)): p.read_bytes() for p in every if p.is_file()}
 
     shipped = root.directory / "usr/share/doc/laggd/examples"
