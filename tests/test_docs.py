@@ -97,7 +97,7 @@ def test_the_readmes_configuration_is_one(tmp_path: Path) -> None:
 
 def test_the_readme_says_what_setup_leaves() -> None:
     assert "no trace" not in README
-    left = (".venv", "build/", "laggd.egg-info/", ".verify/", "~/.cache/laggd")
+    left = (".venv", "lagg/", ".verify/", "~/.cache/laggd")
     assert [each for each in left if f"`{each}`" not in README] == []
 
 
