@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A flow as a person names it, as an Ethernet frame that belongs to it.
+"""A flow as a person names it, as an Ethernet frame that belongs to it, and back.
 
 Owns the words `src= dst= proto= ...` and the headers made of them.  Pure; knows no hash
 and no lagg.
@@ -23,6 +23,9 @@ _HEADER_BYTES = {6: 20, 17: 8, 132: 12}  # of the protocols that have ports
 _ETH_P_IP, _ETH_P_IPV6, _ETH_P_8021Q = 0x0800, 0x86DD, 0x8100
 _ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental ethertype: a frame without IP
 _FRAME_BYTES_MIN = 60
+_NAMES = {number: name for name, number in PROTOCOLS.items()}
+_TAGS, _TAGS_MAX = (b"\x81\x00", b"\x88\xa8"), 2
+_FRAGMENT = 0x3FFF  # "more of them", and where it belongs
 
 
 def parse_fields(words: Sequence[str]) -> dict[str, str]:
@@ -93,6 +96,45 @@ def _ipv4(src: bytes, dst: bytes, number: int, payload: bytes) -> bytes:
 def _ipv6(src: bytes, dst: bytes, number: int, payload: bytes) -> bytes:
     head = struct.pack("!IHBB", 6 << 28, len(payload), number, 64)
     return head + src + dst + payload
+
+
+def words_of(frame: bytes) -> str:
+    """The flow of a frame, of which the head is enough, in words parse_fields() takes.
+
+    Without its MACs where it has addresses: who asks by these words finds them.
+    """
+    tags: list[str] = []
+    at = 12
+    while frame[at : at + 2] in _TAGS and len(tags) < _TAGS_MAX:
+        tags.append(str(int.from_bytes(frame[at + 2 : at + 4], "big") & 0xFFF))
+        at += 4
+    ethertype = int.from_bytes(frame[at : at + 2], "big")
+    found = _packet_fields(ethertype, frame[at + 2 :])
+    if not found:
+        found = {"smac": frame[6:12].hex(":"), "dmac": frame[:6].hex(":")}
+    if tags:
+        found["vlan"] = ".".join(tags)
+    return " ".join(f"{field}={word}" for field, word in found.items())
+
+
+def _packet_fields(ethertype: int, packet: bytes) -> dict[str, str]:
+    """Addresses, protocol and ports; none of what is no whole IP header."""
+    if ethertype == _ETH_P_IP and len(packet) >= 20:
+        family, ends, number = socket.AF_INET, packet[12:20], packet[9]
+        whole_one = not int.from_bytes(packet[6:8], "big") & _FRAGMENT
+        payload = packet[4 * (packet[0] & 15) :] if whole_one else b""
+    elif ethertype == _ETH_P_IPV6 and len(packet) >= 40:
+        family, ends, number = socket.AF_INET6, packet[8:40], packet[6]
+        payload = packet[40:]
+    else:
+        return {}
+    half = len(ends) // 2
+    src, dst = (socket.inet_ntop(family, end) for end in (ends[:half], ends[half:]))
+    found = {"src": src, "dst": dst, "proto": _NAMES.get(number, str(number))}
+    if number in _HEADER_BYTES and len(payload) >= 4:
+        sport, dport = struct.unpack_from("!HH", payload)
+        found |= {"sport": str(sport), "dport": str(dport)}
+    return found
 
 
 def _address(word: str) -> bytes:

@@ -140,6 +140,12 @@ def _balance_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="and what would move for the load"
     )
+    command.add_argument(
+        "--flows",
+        metavar="S",
+        type=seconds,
+        help="and the heaviest flows, sampled for S seconds",
+    )
 
 
 def _import_words(command: argparse.ArgumentParser) -> None:

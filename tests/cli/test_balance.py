@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from lagg import cli
-from lagg.cli.balance import balance_page
+from lagg.cli.balance import FlowsJson, balance_page, flow_lines
+from lagg.cli.flow_samples import SAMPLES, WINDOW_S, Samples, one_in
 from lagg.cli.said import plain
 from lagg.control.messages import BalanceJson, balance_json
 from lagg.model import BUCKETS, Proto
@@ -78,3 +79,59 @@ def test_it_is_asked_of_laggd(world: World, capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().out.splitlines()[-1] == "  nothing would move"
     assert cli.main(["balance", "lagg7"]) == 1
     assert "lagg7: no such lagg" in capfd.readouterr().err
+
+
+FOUND: FlowsJson = {
+    "ms": 5012,
+    "bytes_per_s": 60 * MB,
+    "samples": 300,
+    "one_of": 7,
+    "heaviest": [
+        {
+            "flow": "src=192.0.2.1 dst=192.0.2.2 proto=tcp sport=1 dport=2",
+            "bytes_per_s": 40 * MB,
+            "error": 2 * MB,
+            "bucket": 17,
+            "ports": ["eth1"],
+        },
+        {
+            "flow": "smac=02:00:00:00:00:01 dmac=02:00:00:00:00:02",
+            "bytes_per_s": MB,
+            "error": 300_000,
+            "bucket": None,
+            "ports": [],
+        },
+    ],
+}
+
+
+def test_the_heaviest_flows_have_their_bounds_bucket_and_port() -> None:
+    assert flow_lines(FOUND, plain) == [
+        "  heaviest flows, by 300 frames sampled in 5.0 s:",
+        "  flow                                                   load               "
+        "bucket  port",
+        "  src=192.0.2.1 dst=192.0.2.2 proto=tcp sport=1 dport=2  40 MB/s ± 2 MB/s   "
+        "17      eth1",
+        "  smac=02:00:00:00:00:01 dmac=02:00:00:00:00:02          1 MB/s ± 300 kB/s  "
+        "-       none",
+    ]
+    assert flow_lines({**FOUND, "heaviest": []}, plain) == ["  no frame was sampled"]
+
+
+def test_of_many_frames_few_are_sampled_and_of_few_all() -> None:
+    assert one_in(0) == one_in(SAMPLES / WINDOW_S) == 1
+    assert one_in(50 * SAMPLES / WINDOW_S) == 50
+
+
+def test_samples_tell_each_flow_s_part_and_by_how_much_it_may_be_wrong() -> None:
+    samples = Samples()
+    for number in range(400):
+        sender = 1 if number % 4 else 2
+        samples.add(bytes(6) + bytes([sender] * 6) + b"\x88\xb5", 1000)
+    heavy, light = samples.flows()
+    assert (samples.count, heavy.part, light.part) == (400, 0.75, 0.25)
+    # 1.96 * sqrt(0.75 * 0.25 / 400)
+    assert heavy.error == light.error == pytest.approx(0.0424, abs=0.0001)
+    assert heavy.words.startswith("smac=01:01:")
+    assert heavy.frame[6] == 1
+    assert Samples().flows() == []

@@ -51,7 +51,7 @@ def answers(**changes: Any) -> tuple[OneAnswer, Answers]:  # noqa: ANN401
 
 def said(name: str, *, outgoing: bool, **changes: Any) -> Remark:  # noqa: ANN401
     _, found = answers(**changes)
-    return remark(name, found, Seen(FRAME, outgoing, TIME_NS))
+    return remark(name, found, Seen(FRAME, outgoing, TIME_NS, len(FRAME)))
 
 
 # The file

@@ -98,7 +98,13 @@ COMMANDS = {
         " `balance_interval_ms` is set, or by `move`.  A port's `share` of the bytes is"
         " in proportion to its speed times its weight; `part` is what it sent.  With"
         " `--dry-run` also which buckets rebalancing would move for this one look, and"
-        " what the busiest port would carry then.  `--json` has both."
+        " what the busiest port would carry then.  `--json` has both.  `--flows S` then"
+        " samples what leaves the lagg for S seconds, and names the ten heaviest flows"
+        " in the words that `explain` and `pin` take, each with its load, the bounds"
+        " that this keeps 19 times of 20 while the load is steady, its bucket and its"
+        " port.  For that it needs root, in laggd's network namespace.  It listens for"
+        " a twentieth of the time, at random moments, and copies some fifty frames"
+        " each time; `flows` of `--json` also says how many it was."
     ),
     "create": (
         "Without a port the lagg is there and has no carrier.  The first port gives"
