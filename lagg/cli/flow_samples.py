@@ -41,7 +41,7 @@ PLACES = 512
 
 SHOWN = 10
 HEAD_BYTES = 256
-"""So much of a frame is copied: all its headers."""
+"""The part of a frame that is copied: all its headers."""
 
 SIGMAS = 1.96
 """For an interval that is right 19 times of 20."""
