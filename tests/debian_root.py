@@ -110,6 +110,16 @@ class Root:
         """Runs a command in it, without a machine around; returns what it said."""
         return _run("chroot", str(self.directory), *words)
 
+    def examples(self, place: str) -> dict[str, bytes]:
+        """What is in the folder `examples` there, but for programs."""
+        top = self.directory / place / "examples"
+        files = (path for path in top.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(top)): path.read_bytes()
+            for path in files
+            if path.suffix not in {".py", ".sh"}
+        }
+
     def files(self) -> dict[str, str]:
         """Everything in it: owner, mode and content by path; not what nobody owns."""
         found: dict[str, str] = {}
