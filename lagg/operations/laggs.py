@@ -3,7 +3,7 @@
 
 Owns who is whose port, the event sinks, and the upkeep that follows any change: the
 lagg's speed, and whether its ports send by AF_XDP.  Knows no order of effects, which
-is commands.py's.
+is changes.py's.
 """
 
 import errno

@@ -281,7 +281,7 @@ def test_a_waited_port_of_another_lagg_comes_when_that_lets_it_go(
 async def taken_first(world: World) -> None:
     """Somebody's create comes between a port's appearance and its turn."""
     world.plug_quick(0)
-    await world.commands._create(lagg("hand0", "p0"))
+    await world.commands._changes.create(lagg("hand0", "p0"))
 
 
 # As users do it
