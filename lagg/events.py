@@ -32,6 +32,10 @@ class EventKind(Enum):
     PIN = "pin"  # a bucket stays on a port, or does no more
     MOVE = "move"  # buckets have another home
     ACTIVE_PORT = "active-port"  # another one carries a failover lagg
+    TRIAL = "trial"  # a change reverts by itself unless it is confirmed in time
+    CONFIRMED = "confirmed"
+    REVERTED = "reverted"
+    NOT_REVERTED = "not-reverted"  # a part of it, which could not be
     WORKER_STUCK = "worker-stuck"
     # A port.
     PORT_ATTACHED = "port-attached"
@@ -69,6 +73,7 @@ class EventKind(Enum):
 WARNINGS = frozenset(
     {
         *(EventKind.LOST, EventKind.MAC_SHARED, EventKind.WORKER_STUCK),
+        *(EventKind.REVERTED, EventKind.NOT_REVERTED),
         *(EventKind.PORT_DEPARTED, EventKind.PORT_REFUSED, EventKind.PORT_WARNING),
         *(EventKind.LATE, EventKind.ACTOR_CHURN, EventKind.PARTNER_CHURN),
         *(EventKind.LOOP_BACK, EventKind.DUPLICATE, EventKind.HELD),

@@ -52,4 +52,5 @@ class Life:
             "forwarder": self.succession.forwarder(),
             "adoptions": self.succession.adoptions,
             "control_away_s": self.succession.away_s,
+            "trials": [],  # who has them says
         }

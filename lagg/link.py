@@ -97,6 +97,8 @@ class Link:
     alias: str = ""
     altnames: tuple[str, ...] = ()
     queues: U32 = 1  # to transmit by, the most that it can have
+    mtu_min: U32 = 0  # bytes that its driver takes
+    mtu_max: U32 = 0  # 0: it does not say
     segments: Segments | None = None  # None: the kernel does not say
     # A counter is no change of the link, so it does not count in comparisons.
     tx_dropped: Count = field(default=0, compare=False)

@@ -24,6 +24,10 @@ BUSY_POLL_US_MAX = 1000
 SNAPSHOTS_MAX = 16
 """Snapshots of one lagg, in use and in limbo; with more a change is refused."""
 
+CONFIRM_MS_MIN = 1_000
+CONFIRM_MS_MAX = 24 * 3600 * 1000
+"""For how long a change may wait to be confirmed: a day is a visit on site."""
+
 BUCKETS = 256
 """Entries of a flow table; a power of two so that no port count re-maps a flow."""
 
@@ -383,6 +387,17 @@ class LaggChange:
             before = after.get(port, PortOptions())
             after[port] = replace(before, **cast(dict[str, Any], dict(changed)))
         return after
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a change is to be made."""
+
+    rehearsed: bool = False  # not at all: what it would do is answered
+    confirm_ms: int | None = None  # so long on trial; None: for good
+
+
+FOR_GOOD = Manner()
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,14 @@ class PinRecord(TypedDict):
     carries: bool  # whether it is on that port now
 
 
+class TrialRecord(TypedDict):
+    """A change that reverts by itself unless it is confirmed in time."""
+
+    laggs: list[str]  # all that it changed
+    until: str  # RFC 3339
+    left_ms: int
+
+
 class LaggRecord(CarriageRecord):
     """One lagg: a consistent snapshot."""
 
@@ -232,6 +240,7 @@ class LaggRecord(CarriageRecord):
     ports: list[PortRecord]
     pins: list[PinRecord]
     waiting_for: list[str]  # configured ports that are not there yet
+    trial: TrialRecord | None  # null: none of its changes waits to be confirmed
     counters: CountersRecord
     lacp: LacpRecord | None  # null unless laggproto is lacp
 
@@ -256,6 +265,7 @@ class DaemonRecord(TypedDict):
     forwarder: HalfRecord | None  # null: its workers are threads of this process
     adoptions: int  # laggds before this one, whose laggs it has taken over
     control_away_s: float | None  # from the end of the last one until this one acted
+    trials: list[TrialRecord]
 
 
 def lacp_record(view: View) -> LacpRecord:

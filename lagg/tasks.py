@@ -49,6 +49,24 @@ def asked(by: Asker | None) -> Iterator[None]:
         _ASKER.reset(token)
 
 
+_REHEARSED: ContextVar[bool] = ContextVar("rehearsed", default=False)
+
+
+def rehearsed() -> bool:
+    """Whether what goes on now is only played through, and so is nothing to log."""
+    return _REHEARSED.get()
+
+
+@contextmanager
+def rehearsing() -> Iterator[None]:
+    """What goes on inside is not so."""
+    token = _REHEARSED.set(True)
+    try:
+        yield
+    finally:
+        _REHEARSED.reset(token)
+
+
 def unasked() -> Context:
     """The context for what is to go on later, for which no client asks."""
     context = copy_context()
@@ -230,7 +248,7 @@ async def quietly(
 
 
 def _raise_first(failures: list[BaseException]) -> None:
-    for error in failures[1:]:
+    for error in () if rehearsed() else failures[1:]:
         log.error("%s", error, exc_info=error)
     if failures:
         raise failures[0]

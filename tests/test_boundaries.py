@@ -78,6 +78,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "control": (TOP, "plan", "config"),
     "daemon": (
         TOP,
+        "plan.outcome",
         "config",
         "kernel.native",
         "kernel.privileges",
@@ -89,7 +90,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "daemon.listener": (TOP,),
     "daemon.metrics": (TOP, "daemon.families", "daemon.listener"),
     "daemon.web": (TOP, "daemon.listener"),
-    "daemon.reloader": (TOP, "config"),
+    "daemon.reloader": (TOP, "config", "plan.outcome"),
     "daemon.supervise": (TOP,),
     "cli": (TOP, "plan", "config", "control", "kernel.proc"),
 }
@@ -111,7 +112,8 @@ PURE = (
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("cli.brief_page", "cli.fold", "cli.lacp_page", "cli.lines", "cli.said"),
     *("cli.picture_page", "cli.top_page", "cli.top_rates", "cli.top_view"),
-    *("codec", "ethernet", "frozen", "handover.saved", "watches", "watchers"),
+    *("codec", "ethernet", "frozen", "handover.saved", "handover.trial"),
+    *("watches", "watchers"),
 )
 IMPURE = frozenset(
     {"asyncio", "ctypes", "datetime", "fcntl", "logging", "multiprocessing", "os"}

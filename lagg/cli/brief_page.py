@@ -21,6 +21,7 @@ from lagg.cli.said import (
     shares,
     speed_words,
     title_words,
+    trial_words,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _in_words(lagg: LaggRecord) -> str:
         ]
         words = "; ".join((words, *out))
     waited = ", ".join(lagg["waiting_for"])
-    return f"{words}; waiting for {waited}" if waited else words
+    waits = [f"waiting for {waited}"] if waited else []
+    return "; ".join((*trial_words(lagg), words, *waits))
 
 
 def _partner_words(lagg: LaggRecord) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lagg.cli.daemon import laggd_of
+from lagg.cli.manner import asked_in, told
 from lagg.cli.options import state_wanted, wanted, wanted_of_port
 from lagg.cli.output import UsageError, done
 
@@ -20,8 +21,9 @@ def create(arguments: argparse.Namespace) -> int:
     """Makes a lagg with its ports."""
     with laggd_of(arguments) as laggd:
         ports = [*arguments.ports, *(arguments.port or ())]
-        laggd.call("Create", **wanted(arguments), ports=ports or None)
-    return done(arguments)
+        asked = wanted(arguments) | asked_in(arguments)
+        outcome = laggd.call("Create", **asked, ports=ports or None)
+    return told(arguments, outcome)
 
 
 def set(arguments: argparse.Namespace) -> int:
@@ -31,8 +33,8 @@ def set(arguments: argparse.Namespace) -> int:
     if not any(change[key] is not None for key in change if key != "name"):
         raise UsageError(f"{arguments.name}: nothing to set")
     with laggd_of(arguments) as laggd:
-        laggd.call("Set", **change)
-    return done(arguments)
+        outcome = laggd.call("Set", **change, **asked_in(arguments))
+    return told(arguments, outcome)
 
 
 def destroy(arguments: argparse.Namespace) -> int:
@@ -45,15 +47,17 @@ def destroy(arguments: argparse.Namespace) -> int:
 def attach(arguments: argparse.Namespace) -> int:
     """Attaches ports."""
     with laggd_of(arguments) as laggd:
-        laggd.call("Attach", name=arguments.name, ports=arguments.ports)
-    return done(arguments)
+        ports = {"name": arguments.name, "ports": arguments.ports}
+        outcome = laggd.call("Attach", **ports, **asked_in(arguments))
+    return told(arguments, outcome)
 
 
 def detach(arguments: argparse.Namespace) -> int:
     """Detaches ports and puts them back."""
     with laggd_of(arguments) as laggd:
-        laggd.call("Detach", name=arguments.name, ports=arguments.ports)
-    return done(arguments)
+        ports = {"name": arguments.name, "ports": arguments.ports}
+        outcome = laggd.call("Detach", **ports, **asked_in(arguments))
+    return told(arguments, outcome)
 
 
 def release(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagg.cli.comments import kept
 from lagg.cli.daemon import laggd_of
+from lagg.cli.manner import asked_in, told
 from lagg.cli.output import DONE, REFUSED, complain, say, say_file, say_refusal
 from lagg.config.files import ConfigError, load
 from lagg.control.client import ComplaintsError
@@ -51,13 +52,15 @@ def reload(arguments: argparse.Namespace) -> int:
     """Makes what runs be what the files say, and prints each change."""
     with laggd_of(arguments) as laggd:
         try:
-            changes: list[str] = laggd.call("Reload")["changes"]
+            outcome = laggd.call("Reload", **asked_in(arguments))
         except ComplaintsError as error:
             return _complain_of_all(error.lines, for_program=arguments.json)
+    if arguments.dry_run or outcome["trial"] is not None:
+        return told(arguments, outcome)
     if arguments.json:
-        say(json.dumps({"changes": changes}))
+        say(json.dumps({"changes": outcome["changes"]}))
     else:
-        say("\n".join(changes) or "nothing to change")
+        say("\n".join(outcome["changes"]) or "nothing to change")
     return DONE
 
 

@@ -25,6 +25,10 @@ def status_line(status: DaemonRecord) -> str:
         words.append(f"adopted {times(status['adoptions'])}")
     if status["control_away_s"] is not None:
         words.append(f"away {status['control_away_s']:.2f} s")
+    words += (
+        f"{', '.join(trial['laggs'])} on trial for {_lasted(trial['left_ms'] // 1000)}"
+        for trial in status["trials"]
+    )
     forwarder = status["forwarder"]
     if forwarder is None:
         return ", ".join(words)

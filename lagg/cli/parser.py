@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn, cast
 from lagg import __version__
 from lagg.cli.options import add_lagg_options, add_port_options
 from lagg.cli.output import UsageError
-from lagg.cli.words import count, seconds
+from lagg.cli.words import confirm_ms, count, seconds
 from lagg.errors import nearest
 from lagg.paths import socket_path
 
@@ -44,6 +44,33 @@ class Command(NamedTuple):
         return f"{self.word}_" if iskeyword(self.word) else self.word
 
 
+def _dry_run_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do nothing: say what would change, move or be refused",
+    )
+
+
+def _manner_words(command: argparse.ArgumentParser) -> None:
+    """The manners of a change: it may be tried first."""
+    _dry_run_words(command)
+    command.add_argument(
+        "--confirm",
+        dest="confirm_ms",
+        metavar="TIME",
+        type=confirm_ms,
+        help="revert by itself after TIME (30s, 2m, 1h or seconds) unless"
+        " `laggctl confirm` comes before",
+    )
+
+
+def _confirm_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--revert", action="store_true", help="take it back now instead"
+    )
+
+
 def _create_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "ports", nargs="*", default=[], metavar="IF", help="a network interface"
@@ -51,16 +78,23 @@ def _create_words(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--port", action="append", metavar="IF", help="another, as IF; may be repeated"
     )
+    _dry_run_words(command)
     add_lagg_options(command)
 
 
 def _set_words(command: argparse.ArgumentParser) -> None:
+    _manner_words(command)
     add_lagg_options(command)
     add_port_options(command)
 
 
 def _port_words(command: argparse.ArgumentParser) -> None:
     command.add_argument("ports", nargs="+", metavar="IF", help="a network interface")
+
+
+def _moved_port_words(command: argparse.ArgumentParser) -> None:
+    _port_words(command)
+    _manner_words(command)
 
 
 def _show_words(command: argparse.ArgumentParser) -> None:
@@ -209,10 +243,19 @@ COMMANDS = (
     Command("create", "make a lagg, all or nothing", "change", "1", _create_words),
     Command("destroy", "put the ports back and remove the lagg", "change", "1"),
     Command("set", "change a running lagg, all or nothing", "change", "1", _set_words),
-    Command("attach", "attach ports, all or none", "change", "1", _port_words),
-    Command("detach", "detach ports, all or none", "change", "1", _port_words),
+    Command("attach", "attach ports, all or none", "change", "1", _moved_port_words),
+    Command("detach", "detach ports, all or none", "change", "1", _moved_port_words),
+    Command(
+        "confirm",
+        "keep a change that would revert, of NAME or all",
+        "manner",
+        "?",
+        _confirm_words,
+    ),
     Command("release", "end LACP's hold of ports", "change", "1", _port_words),
-    Command("reload", "apply the configuration files, live", "files", None),
+    Command(
+        "reload", "apply the configuration files, live", "files", None, _manner_words
+    ),
     Command("save", "what runs, as a configuration", "files", None, _save_words),
     Command("show", "what is there and how it does", "show", "?", _show_words),
     Command("picture", "host, laggs, ports and partners as an SVG", "show", "?"),

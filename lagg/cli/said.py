@@ -77,6 +77,14 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count_words(count)} times"
 
 
+def trial_words(lagg: LaggRecord) -> list[str]:
+    """When its change reverts that nobody confirmed yet; mostly nothing."""
+    trial = lagg["trial"]
+    if trial is None:
+        return []
+    return [f"reverts in {trial['left_ms'] // 1000} s unless confirmed"]
+
+
 def carrier_reason(lagg: LaggRecord) -> str | None:
     """Why the lagg has no carrier, in words; None when it has."""
     if lagg["link"] == "up":

@@ -99,6 +99,7 @@ def _lagg_lines(lagg: LaggRecord, look: _Look) -> list[str]:
         title.append(look.paint("administratively down", WARNING))
     return [
         f"{look.paint(lagg['name'], BOLD)}: {', '.join(title)}",
+        *_trial_lines(lagg, look),
         *_carriage_lines(lagg, look),
         *lacp_lines(lagg, verbose=look.verbose),
         *_failover_lines(lagg, look),
@@ -118,6 +119,15 @@ def _lagg_lines(lagg: LaggRecord, look: _Look) -> list[str]:
         *(_way_lines(lagg["ports"]) if look.verbose else []),
         *_traffic_lines(lagg, look),
     ]
+
+
+def _trial_lines(lagg: LaggRecord, look: _Look) -> list[str]:
+    trial = lagg["trial"]
+    if trial is None:
+        return []
+    at, name = look.clock(trial["until"]), lagg["name"]
+    said = f"on trial: reverts at {at} unless: laggctl confirm {name}"
+    return [f"  {look.paint(said, WARNING)}"]
 
 
 def _carriage_lines(lagg: LaggRecord, look: _Look) -> list[str]:

@@ -51,6 +51,22 @@ def seconds(word: str) -> float:
     return found
 
 
+_TIME_CHARS_MAX = 9
+"""Digits: a span of years in any unit, and no number that JSON cannot carry."""
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def confirm_ms(word: str) -> int:
+    """A time as 30s, 2m, 1h or plain seconds, in milliseconds."""
+    digits = word.rstrip("smh")
+    unit = _SECONDS.get(word.removeprefix(digits))
+    if not digits.isdecimal() or len(digits) > _TIME_CHARS_MAX or unit is None:
+        told = f"{word!r} is no time as 30s, 2m, 1h or plain seconds"
+        raise argparse.ArgumentTypeError(told)
+    return int(digits) * unit * 1000
+
+
 def listed(word: str) -> list[str]:
     """A list with commas."""
     return word.split(",") if word else []

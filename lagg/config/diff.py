@@ -80,6 +80,13 @@ class Diff:
     change: tuple[LaggDiff, ...] = ()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Every lagg that it is about."""
+        named = (*self.destroy, *self.create)
+        changed = (each.name for each in self.change)
+        return (*changed, *(each.name for each in named))
+
+    @property
     def moving(self) -> frozenset[str]:
         """The ports that go from one lagg to another."""
         coming = {port for each in self.change for port in each.coming}
@@ -109,6 +116,23 @@ def diff(
         # Of a lagg made by hand the order of its ports is the files' from now on.
         change=tuple(
             pair for pair in pairs if pair.before != pair.after or pair.name not in said
+        ),
+    )
+
+
+def way_back(
+    running: Mapping[str, LaggConfig],
+    before: Mapping[str, LaggConfig],
+    created: Collection[str],
+) -> Diff:
+    """From laggs as they run to what they were `before` a change; all by name."""
+    return Diff(
+        destroy=tuple(running[name] for name in created if name in running),
+        create=tuple(before[name] for name in before if name not in running),
+        change=tuple(
+            LaggDiff(running[name], config)
+            for name, config in before.items()
+            if name in running and running[name] != config
         ),
     )
 

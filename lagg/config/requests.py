@@ -30,8 +30,11 @@ from lagg.config.rules import (
 from lagg.errors import BadRequestError, nearest
 from lagg.frozen import dataclass
 from lagg.model import (
+    CONFIRM_MS_MAX,
+    CONFIRM_MS_MIN,
     LaggChange,
     LaggConfig,
+    Manner,
     Options,
     OptionValue,
     Pin,
@@ -149,6 +152,17 @@ def parse_time(name: object, for_ms: object) -> int | None:
     found = reading.value(f"{_plain(name)}: for_ms", rule, for_ms)
     _raise_first(reading)
     return cast(int, found)
+
+
+def parse_manner(name: object, dry_run: bool, confirm_ms: object) -> Manner:
+    """How a change is to be made.  Raises BadRequestError."""
+    if confirm_ms is None:
+        return Manner(rehearsed=dry_run)
+    reading = Reading()
+    rule = partial(whole_number, least=CONFIRM_MS_MIN, most=CONFIRM_MS_MAX)
+    found = reading.value(f"{_plain(name)}: confirm_ms", rule, confirm_ms)
+    _raise_first(reading)
+    return Manner(rehearsed=dry_run, confirm_ms=found)
 
 
 _LAGG_KEYS = ("name", "proto", "ports", "mac", "mtu", "port", *OPTION_RULES)

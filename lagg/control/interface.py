@@ -23,6 +23,7 @@ from lagg.config.requests import (
     parse_create,
     parse_frame,
     parse_lagg_name,
+    parse_manner,
     parse_port_names,
     parse_set,
     parse_spot,
@@ -34,12 +35,14 @@ from lagg.control.messages import (
     EventJson,
     ExplanationJson,
     OptionsChangeJson,
+    OutcomeJson,
     PlacedJson,
     PortOptionsChangeJson,
     balance_json,
     bucket_json,
     event_json,
     explanation_json,
+    outcome_json,
     placed_json,
 )
 from lagg.control.monitors import Monitors
@@ -53,11 +56,18 @@ from lagg.control.varlink import (
 from lagg.errors import LaggError
 from lagg.events import Asker, Event
 from lagg.life import Life, Succession
-from lagg.model import Health, LaggChange, LaggConfig
+from lagg.model import FOR_GOOD, Health, LaggChange, LaggConfig, Manner
 from lagg.plan.balance_report import Report
 from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.outcome import Outcome
 from lagg.plan.pins import Placed, Spot
-from lagg.records import DaemonRecord, LaggRecord, OptionsRecord, options_record
+from lagg.records import (
+    DaemonRecord,
+    LaggRecord,
+    OptionsRecord,
+    TrialRecord,
+    options_record,
+)
 from lagg.tasks import asked
 
 _log = logging.getLogger(__name__)
@@ -65,7 +75,7 @@ _log = logging.getLogger(__name__)
 LOOK_MS = 1000
 """For how long a load is looked at."""
 
-Reload = Callable[[], Awaitable[tuple[str, ...]]]
+Reload = Callable[[Manner], Awaitable[Outcome]]
 """Answers a line for each change.  May raise LaggError or ConfigError."""
 
 
@@ -81,26 +91,40 @@ class Operations(Protocol):
     async def leave(self) -> None:
         """Ends this process and leaves all for the next, or raises LaggError."""
 
-    async def create(self, config: LaggConfig) -> None:
+    async def create(self, config: LaggConfig, manner: Manner = FOR_GOOD) -> Outcome:
         """Makes a lagg with its ports, or changes nothing."""
 
     async def destroy(self, name: str) -> None:
         """Puts its ports back and removes it."""
 
-    async def set(self, name: str, change: LaggChange) -> None:
+    async def set(
+        self, name: str, change: LaggChange, manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Applies the whole change, or none of it."""
 
-    async def attach(self, name: str, ports: Sequence[str]) -> None:
+    async def attach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Adds all these ports, or none."""
 
-    async def detach(self, name: str, ports: Sequence[str]) -> None:
+    async def detach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Removes all these ports, or none."""
 
     async def release(self, name: str, ports: Sequence[str]) -> None:
         """Ends the hold of these ports, or of none."""
 
-    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+    async def reload(
+        self, wanted: Sequence[LaggConfig], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Makes what runs be this, or changes nothing; a line for each change."""
+
+    async def confirm(self, name: str | None, *, revert: bool) -> tuple[str, ...]:
+        """Ends the trial of a lagg, or all; the names of their laggs."""
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """The changes that wait to be confirmed."""
 
     async def running(self) -> tuple[LaggConfig, ...]:
         """What would make all that runs anew."""
@@ -196,14 +220,16 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         mtu: int | None = None,
         options: OptionsChangeJson | None = None,
         port: dict[str, PortOptionsChangeJson] | None = None,
-    ) -> None:
+        dry_run: bool = False,
+    ) -> OutcomeJson:
         """Makes a lagg with its ports."""
         with self._change(name):
             wanted = _wanted(
                 options, proto=proto, mac=mac, mtu=mtu, ports=ports, port=port
             )
             config = parse_create(name, {**self._defaults, **wanted})
-            await self._commands.create(config)
+            manner = parse_manner(name, dry_run, None)
+            return outcome_json(await self._commands.create(config, manner))
 
     @varlinkmethod(return_parameter="options")
     async def Defaults(
@@ -235,25 +261,49 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         hold_for_ms: dict[str, int] | None = None,
         options: OptionsChangeJson | None = None,
         port: dict[str, PortOptionsChangeJson] | None = None,
-    ) -> None:
+        dry_run: bool = False,
+        confirm_ms: int | None = None,
+    ) -> OutcomeJson:
         """Changes what is given and leaves the rest; live."""
         with self._change(name):
             basics = {"proto": proto, "mac": mac, "mtu": mtu, "port": port}
             state = {"active": active, "hold_for_ms": hold_for_ms}
             wanted = _wanted(options, **basics, **state)
-            await self._commands.set(name, parse_set(name, wanted))
+            change, manner = (
+                parse_set(name, wanted),
+                parse_manner(name, dry_run, confirm_ms),
+            )
+            return outcome_json(await self._commands.set(name, change, manner))
 
     @varlinkmethod
-    async def Attach(self, *, name: str, ports: list[str]) -> None:
+    async def Attach(
+        self,
+        *,
+        name: str,
+        ports: list[str],
+        dry_run: bool = False,
+        confirm_ms: int | None = None,
+    ) -> OutcomeJson:
         """Adds ports; one that is there already stays as it is."""
         with self._change(name):
-            await self._commands.attach(name, parse_port_names(name, ports))
+            wanted = parse_port_names(name, ports)
+            manner = parse_manner(name, dry_run, confirm_ms)
+            return outcome_json(await self._commands.attach(name, wanted, manner))
 
     @varlinkmethod
-    async def Detach(self, *, name: str, ports: list[str]) -> None:
+    async def Detach(
+        self,
+        *,
+        name: str,
+        ports: list[str],
+        dry_run: bool = False,
+        confirm_ms: int | None = None,
+    ) -> OutcomeJson:
         """Removes ports and puts them back as they were found."""
         with self._change(name):
-            await self._commands.detach(name, parse_port_names(name, ports))
+            wanted = parse_port_names(name, ports)
+            manner = parse_manner(name, dry_run, confirm_ms)
+            return outcome_json(await self._commands.detach(name, wanted, manner))
 
     @varlinkmethod
     async def Release(self, *, name: str, ports: list[str]) -> None:
@@ -261,16 +311,28 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
         with self._change(name):
             await self._commands.release(name, parse_port_names(name, ports))
 
-    @varlinkmethod(return_parameter="changes")
-    async def Reload(self) -> list[str]:
+    @varlinkmethod
+    async def Reload(
+        self, *, dry_run: bool = False, confirm_ms: int | None = None
+    ) -> OutcomeJson:
         """Makes what runs be what the files say; a line for each change."""
         with self._change("reload"):
             try:
-                return list(await self._reload())
+                manner = parse_manner("reload", dry_run, confirm_ms)
+                return outcome_json(await self._reload(manner))
             except ConfigError as error:
                 raise BadConfiguration(
                     complaints=[*map(str, error.complaints)]
                 ) from error
+
+    @varlinkmethod(return_parameter="laggs")
+    async def Confirm(
+        self, *, name: str | None = None, revert: bool = False
+    ) -> list[str]:
+        """Keeps the change of a lagg that is on trial, or all; or reverts it now."""
+        with self._change(name or "confirm"):
+            wanted = None if name is None else parse_lagg_name(name)
+            return [*await self._commands.confirm(wanted, revert=revert)]
 
     @varlinkmethod(return_parameter="toml")
     async def Save(self) -> str:
@@ -280,7 +342,7 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
     @varlinkmethod(return_parameter="laggd")
     async def Status(self) -> DaemonRecord:
         """Laggd itself: version, pid, and since when."""
-        return self._life.record()
+        return {**self._life.record(), "trials": [*self._commands.trials()]}
 
     @varlinkmethod(return_parameter="laggs")
     async def List(self, *, name: str | None = None) -> list[LaggRecord]:

@@ -15,9 +15,11 @@ from lagg.model import BUCKETS
 from lagg.options import OPTIONS
 from lagg.plan.balance_report import BucketLoad, PortLoad, Report
 from lagg.plan.explain import Bucket, Choice, Explanation
+from lagg.plan.outcome import Outcome
 from lagg.plan.pins import Placed
+from lagg.plan.shift import Shift
 from lagg.port_options import PORT_OPTIONS
-from lagg.records import WatchRecord, types_of, watch_record
+from lagg.records import TrialRecord, WatchRecord, types_of, watch_record
 
 if TYPE_CHECKING:  # mypy knows no type that is made at run time
     OptionsChangeJson = dict[str, Any]
@@ -121,6 +123,46 @@ class PlacedJson(TypedDict):
     port: str | None  # null: nobody does
 
 
+class PortShiftJson(TypedDict):
+    """A port's part of what a lagg sends, before a change and after it."""
+
+    port: str
+    share: float  # of all flows, or turns
+    share_after: float
+    buckets: int  # of a flow table; 0 without one
+    buckets_after: int
+
+
+FlowMoveJson = TypedDict(
+    "FlowMoveJson",
+    {
+        "from": str,  # ports
+        "to": str,
+        "buckets": int,  # 0 without a flow table
+        "share": float,  # of all flows
+    },
+)
+"""Flows that a change takes from a port to another."""
+
+
+class ShiftJson(TypedDict):
+    """What a change would move in one lagg."""
+
+    lagg: str
+    anew: bool  # all is spread by another rule, so that no move is counted
+    unagreed: list[str]  # ports that carry only once LACP's partner agrees
+    ports: list[PortShiftJson]
+    moves: list[FlowMoveJson]
+
+
+class OutcomeJson(TypedDict):
+    """What came of a change, or with dry_run would come of it."""
+
+    changes: list[str]  # each in words; of one that was made: a reload's
+    trial: TrialRecord | None  # until when it is to be confirmed
+    shifts: list[ShiftJson]  # of one that was not made
+
+
 class ExplanationJson(TypedDict):
     """A frame's way out of a lagg, under one snapshot."""
 
@@ -193,6 +235,33 @@ def balance_json(found: Report) -> BalanceJson:
         "peak_after": found.peak_after,
         "ports": [_port_load_json(each) for each in found.ports],
         "moves": [_bucket_load_json(each) for each in found.moves],
+    }
+
+
+def outcome_json(outcome: Outcome) -> OutcomeJson:
+    """What `reload --json` prints, and any change with --dry-run or --confirm."""
+    return {
+        "changes": [*outcome.lines],
+        "trial": outcome.trial,
+        "shifts": [_shift_json(each) for each in outcome.shifts],
+    }
+
+
+def _shift_json(shift: Shift) -> ShiftJson:
+    return {
+        "lagg": shift.lagg,
+        "anew": shift.anew,
+        "unagreed": [*shift.unagreed],
+        "ports": [cast(PortShiftJson, asdict(each)) for each in shift.ports],
+        "moves": [
+            {
+                "from": move.source,
+                "to": move.target,
+                "buckets": move.buckets,
+                "share": move.share,
+            }
+            for move in shift.moves
+        ],
     }
 
 

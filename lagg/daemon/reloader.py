@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lagg.config.files import ConfigError
 from lagg.errors import LaggError
-from lagg.model import LaggConfig
+from lagg.model import FOR_GOOD, LaggConfig, Manner
+from lagg.plan.outcome import Outcome
 from lagg.tasks import Tasks
 
 Read = Callable[[], tuple[LaggConfig, ...]]
-Apply = Callable[[Sequence[LaggConfig]], Awaitable[tuple[str, ...]]]
+Apply = Callable[[Sequence[LaggConfig], Manner], Awaitable[Outcome]]
 
 _log = logging.getLogger("laggd")
 
@@ -45,7 +46,7 @@ class Reloader:
         async with self._turn:
             await self._tasks.close()
 
-    async def reload(self) -> tuple[str, ...]:
+    async def reload(self, manner: Manner = FOR_GOOD) -> Outcome:
         """A line for each change that was made.  ConfigError, LaggError: none was."""
         async with self._turn:
             if self._closed:
@@ -56,16 +57,20 @@ class Reloader:
             try:
                 # In a thread: a slow disk must not hold up a failover.
                 wanted = await asyncio.to_thread(self._read)
-                changes = await self._apply(wanted)
+                outcome = await self._apply(wanted, manner)
             except ConfigError as error:
                 self._refusal = error
                 raise
             finally:
                 self._notify("READY=1")
-            self._refusal = None
-        for line in changes:
+            if not manner.rehearsed:
+                self._note_done(outcome)
+        return outcome
+
+    def _note_done(self, outcome: Outcome) -> None:
+        self._refusal = None
+        for line in outcome.lines:
             _log.info("reload: %s", line)
-        return changes
 
     def complaints(self) -> tuple[str, ...]:
         """Why what runs is not what the files say by now; mostly nothing."""
@@ -92,11 +97,11 @@ class Reloader:
 
     async def _logged(self) -> None:
         try:
-            changes = await self.reload()
+            outcome = await self.reload()
         except (ConfigError, LaggError) as error:
             _complain(error)
         else:
-            _log.info("reload: %d changes", len(changes))
+            _log.info("reload: %d changes", len(outcome.lines))
 
 
 def _complain(error: ConfigError | LaggError) -> None:

@@ -19,13 +19,13 @@ too, is anybody told of what has come.
 import errno
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from lagg.config.diff import Diff, diff, report_lines
+from lagg.config.diff import Diff, LaggDiff, diff, report_lines
 from lagg.errors import LaggError
 from lagg.events import EventKind
 from lagg.model import LaggChange, LaggConfig, Pin, senseless
@@ -68,14 +68,9 @@ class Changes:
     async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
         """Makes what runs be what the files say; a line for each change."""
         found = self.difference(wanted)
-        changing = [self._laggs.find(each.name) for each in found.change]
-        async with _undoing(*changing) as undo:
-            await self._applier.apply(found, undo)
-            for config in found.create:
-                await keep_mac(self._laggs, self._laggs.find(config.name))
-        self._tell(found)
+        await self._apply(found)
         try:
-            await self._destroy_all([doomed.name for doomed in found.destroy])
+            await self.destroy_all([doomed.name for doomed in found.destroy])
         finally:
             for config in wanted:
                 self._hotplug.expect(self._laggs.find(config.name), config)
@@ -92,6 +87,55 @@ class Changes:
                 bundle.emit(EventKind.MTU, str(bundle.link.mtu))
             tell_attached(bundle, each.coming)
 
+    async def restore(self, back: Diff) -> tuple[LaggError, ...]:
+        """Makes laggs be what they were, as far as they can; answers what refused.
+
+        All at once; if that is refused, a part after the other, each whole or not.
+        """
+        try:
+            await self._apply(back)
+        except LaggError as error:
+            log.warning("not at once: %s", error)
+            return await self._restore_in_parts(back)
+        return ()
+
+    async def _apply(self, found: Diff) -> None:
+        changing = [self._laggs.find(each.name) for each in found.change]
+        async with _undoing(*changing) as undo:
+            await self._applier.apply(found, undo)
+            for config in found.create:
+                await keep_mac(self._laggs, self._laggs.find(config.name))
+        self._tell(found)
+
+    async def _restore_in_parts(self, back: Diff) -> tuple[LaggError, ...]:
+        """Ports that are to leave, settings, ports that are to come, new laggs."""
+        refused: list[LaggError] = []
+        for each in back.change:
+            for port in each.leaving:
+                await self._part(each.name, partial(_without, port), refused)
+            await self._part(each.name, partial(_set_as, each.after), refused)
+        for each in back.change:
+            for port in each.coming:
+                await self._part(each.name, partial(_with, port), refused)
+        for config in back.create:
+            await self._try(Diff(create=(config,)), refused)
+        return tuple(refused)
+
+    async def _part(
+        self,
+        name: str,
+        step: Callable[[LaggConfig], LaggConfig],
+        refused: list[LaggError],
+    ) -> None:
+        now = self._laggs.find(name).config
+        await self._try(Diff(change=(LaggDiff(now, step(now)),)), refused)
+
+    async def _try(self, part: Diff, refused: list[LaggError]) -> None:
+        try:
+            await self._apply(part)
+        except LaggError as error:
+            refused.append(error)
+
     async def create(self, config: LaggConfig) -> None:
         """Makes a lagg with its ports."""
         async with _undoing() as undo:
@@ -102,9 +146,9 @@ class Changes:
 
     async def destroy_every(self) -> None:
         """By the names of now: the last operation may have taken one away."""
-        await self._destroy_all(tuple(self._laggs.bundles))
+        await self.destroy_all(tuple(self._laggs.bundles))
 
-    async def _destroy_all(self, names: Sequence[str]) -> None:
+    async def destroy_all(self, names: Sequence[str]) -> None:
         """Destroys all at a time, for most of the time is the kernel's."""
         await together(destroy(self._laggs, name) for name in names)
 
@@ -171,6 +215,18 @@ class Changes:
             cause = f"laggproto {bundle.shape.proto.value} holds no port off"
             raise bundle.refuse(cause, errno.EINVAL)
         bundle.lacp.release(numbers)
+
+
+def _without(port: str, config: LaggConfig) -> LaggConfig:
+    return replace(config, ports=tuple(each for each in config.ports if each != port))
+
+
+def _with(port: str, config: LaggConfig) -> LaggConfig:
+    return replace(config, ports=(*config.ports, port))
+
+
+def _set_as(wanted: LaggConfig, config: LaggConfig) -> LaggConfig:
+    return replace(wanted, ports=config.ports)
 
 
 @asynccontextmanager

@@ -19,10 +19,19 @@ from lagg.errors import LaggError
 from lagg.events import Asker, Event
 from lagg.forwarder.datapath import ForwarderDatapath
 from lagg.forwarder.keeper import Keeper
+from lagg.handover.trial_file import TrialFile
 from lagg.kernel.native import MARK, Device
 from lagg.kernel.netlink import DeafPorts, Netlink
 from lagg.life import Succession
-from lagg.model import USUAL_TUNING, Health, LaggChange, LaggConfig, Tuning
+from lagg.model import (
+    FOR_GOOD,
+    USUAL_TUNING,
+    Health,
+    LaggChange,
+    LaggConfig,
+    Manner,
+    Tuning,
+)
 from lagg.operations import distribution
 from lagg.operations.active_mac import ActiveMac
 from lagg.operations.adopt import Left, give_back_rest, go_on, put_right
@@ -35,14 +44,18 @@ from lagg.operations.keeping import Keeping
 from lagg.operations.kernel_events import KernelEvents
 from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy
+from lagg.operations.rehearsal import Order, rehearse
 from lagg.operations.succession import HandingOver
+from lagg.operations.trials import Trials
 from lagg.plan.balance_report import Report
 from lagg.plan.explain import Bucket, Explanation
+from lagg.plan.outcome import Outcome
 from lagg.plan.pins import Placed, Spot
 from lagg.ports.originals import StateFile
 from lagg.ports.takeover import Takeover
-from lagg.records import LaggRecord
+from lagg.records import LaggRecord, TrialRecord
 from lagg.running import flows
+from lagg.running.bundle import Bundle
 from lagg.tasks import Tasks, asked, asker, in_turn
 
 log = logging.getLogger(__name__)
@@ -66,6 +79,7 @@ class Commands:
         self._hotplug = HotPlug(laggs, self.whole)
         self._kernel_events = KernelEvents(laggs, self.whole, self._hotplug)
         self._changes = Changes(laggs, self._hotplug)
+        self._trials = Trials(laggs, self._changes, self._hotplug, self.whole)
 
     @classmethod
     async def open(
@@ -96,6 +110,7 @@ class Commands:
             parts.push_async_callback(laggs.close)
             commands = cls(laggs)
             await commands._begin(parts)
+        await commands._trials.resume(TrialFile(state_dir), adopted=False)
         return commands
 
     @classmethod
@@ -142,6 +157,8 @@ class Commands:
         commands.adopted = len(left.laggs)
         if left.laggs:
             await commands.whole(partial(commands._put_right, left))
+        resume = commands._trials.resume
+        await resume(TrialFile(state_dir), adopted=bool(left.laggs))
         keeping.begin()  # until now what the one before has saved says enough
         commands.succession = claim.succession(len(left.laggs))
         return commands
@@ -154,6 +171,7 @@ class Commands:
         await parts.enter_async_context(Announcer(self._laggs))
         await parts.enter_async_context(HeldLinks(self._laggs, self.whole))
         await parts.enter_async_context(ActiveMac(self._laggs, self.whole))
+        parts.push_async_callback(self._trials.close)
         self._parts = parts.pop_all()
 
     async def _put_right(self, left: Left) -> None:
@@ -191,7 +209,13 @@ class Commands:
         """The record of one lagg or of all.  LaggError (ENOENT) when there is none."""
         bundles = self._laggs.bundles
         chosen = bundles.values() if name is None else [self._laggs.find(name)]
-        return tuple(bundle.record() for bundle in chosen)
+        return tuple(map(self._record, chosen))
+
+    def _record(self, bundle: Bundle) -> LaggRecord:
+        trial = self._trials.of(bundle.name, bundle.link.ifindex)
+        record = bundle.record()
+        record["trial"] = None if trial is None else self._trials.record(trial)
+        return record
 
     def health(self) -> Health:
         """How laggs and workers are; cheap."""
@@ -222,45 +246,111 @@ class Commands:
     async def pin(self, name: str, spot: Spot, port: str, for_ms: int | None) -> Placed:
         """Has a bucket stay on a port, for good or for a time."""
         order = partial(distribution.pin, self._laggs, name, spot, port, for_ms)
-        return await self.whole(order)
+        return await self._whole_of(name, order)
 
     async def unpin(self, name: str, spot: Spot) -> Placed:
         """Has a bucket stay nowhere."""
-        return await self.whole(partial(distribution.unpin, self._laggs, name, spot))
+        order = partial(distribution.unpin, self._laggs, name, spot)
+        return await self._whole_of(name, order)
 
     async def move(self, name: str, spot: Spot, port: str) -> Placed:
         """Moves a bucket once."""
-        return await self.whole(
-            partial(distribution.move, self._laggs, name, spot, port)
-        )
+        order = partial(distribution.move, self._laggs, name, spot, port)
+        return await self._whole_of(name, order)
 
-    async def create(self, config: LaggConfig) -> None:
+    async def create(self, config: LaggConfig, manner: Manner = FOR_GOOD) -> Outcome:
         """Creates a lagg with its ports, and sets it up."""
-        await self.whole(partial(self._changes.create, config))
+        return await self._ordered(
+            manner, lambda: [config.name], lambda changes: changes.create(config)
+        )
 
     async def destroy(self, name: str) -> None:
         """Puts every port back and takes the interface away."""
-        await self.whole(partial(destroy, self._laggs, name))
+        await self._whole_of(name, partial(destroy, self._laggs, name))
 
-    async def set(self, name: str, change: LaggChange) -> None:
+    async def set(
+        self, name: str, change: LaggChange, manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Changes protocol, options, MAC or MTU, live."""
-        await self.whole(partial(self._changes.set, name, change))
+        return await self._ordered(
+            manner, lambda: [name], lambda changes: changes.set(name, change)
+        )
 
-    async def attach(self, name: str, ports: Sequence[str]) -> None:
+    async def attach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Attaches interfaces, live."""
-        await self.whole(partial(self._changes.attach, name, ports))
+        return await self._ordered(
+            manner, lambda: [name], lambda changes: changes.attach(name, ports)
+        )
 
-    async def detach(self, name: str, ports: Sequence[str]) -> None:
+    async def detach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         """Detaches ports, live, and puts them back as they were found."""
-        await self.whole(partial(self._changes.detach, name, ports))
+        return await self._ordered(
+            manner, lambda: [name], lambda changes: changes.detach(name, ports)
+        )
 
     async def release(self, name: str, ports: Sequence[str]) -> None:
         """Ends LACP's hold of ports whose partner changed too often."""
-        await self.whole(partial(self._changes.release, name, ports))
+        await self._whole_of(name, partial(self._changes.release, name, ports))
 
-    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
-        """Makes what runs be what the files say; answers a line for each change."""
-        return await self.whole(partial(self._changes.reload, wanted))
+    async def reload(
+        self, wanted: Sequence[LaggConfig], manner: Manner = FOR_GOOD
+    ) -> Outcome:
+        """Makes what runs be what the files say; a line for each change."""
+        return await self._ordered(
+            manner,
+            lambda: self._changes.difference(wanted).names,
+            lambda changes: changes.reload(wanted),
+        )
+
+    async def confirm(self, name: str | None, *, revert: bool) -> tuple[str, ...]:
+        """Ends the trial of a lagg, or all, for good or by a revert; whose it was.
+
+        LaggError (ENOENT): none waits to be confirmed.
+        """
+        end = self._trials.revert if revert else self._trials.confirm
+        ended = await self.whole(partial(end, name))
+        return tuple(name for trial in ended for name in trial.names)
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """The changes that wait to be confirmed."""
+        return self._trials.records()
+
+    async def _ordered(
+        self, manner: Manner, names: Callable[[], Sequence[str]], order: Order
+    ) -> Outcome:
+        """What comes of a change of the laggs of these names, made in this manner."""
+        return await self.whole(partial(self._do, manner, names, order))
+
+    async def _do(
+        self, manner: Manner, names: Callable[[], Sequence[str]], order: Order
+    ) -> Outcome:
+        concerned = names()
+        self._trials.require_none(concerned)
+        if manner.rehearsed:
+            return await rehearse(self._laggs, order)
+        work, trial = partial(order, self._changes), None
+        if manner.confirm_ms is None or not concerned:
+            lines = await work()
+        else:
+            lines, trial = await self._trials.begin(concerned, work, manner.confirm_ms)
+        return Outcome(
+            lines or (), None if trial is None else self._trials.record(trial)
+        )
+
+    async def _whole_of(
+        self, name: str, operation: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """As whole(), of a lagg that is not on trial: LaggError (EBUSY)."""
+
+        async def guarded() -> T:
+            self._trials.require_none([name])
+            return await operation()
+
+        return await self.whole(guarded)
 
     async def running(self) -> tuple[LaggConfig, ...]:
         """What would make all that runs anew, MACs included whose port has left."""

@@ -3,7 +3,8 @@
 
 Owns which names are waited for, and that one which will not become a port is tried
 again when something about it has changed, never in a loop.  Only ports that a file
-names are waited for.  Knows no file and no netlink message.
+names are waited for, and those that a change which reverts could not bring back.
+Knows no file and no netlink message.
 """
 
 import asyncio
@@ -80,10 +81,14 @@ class HotPlug:
 
     def expect(self, bundle: Bundle, config: LaggConfig) -> None:
         """What a file says of a lagg from now on: all its ports, there or not."""
-        bundle.want(replace(bundle.wanted, said=config))
-        self._set_waiting(
-            bundle, [name for name in config.ports if bundle.shape.named(name) is None]
-        )
+        self.wait_for(bundle, config, config.ports)
+
+    def wait_for(
+        self, bundle: Bundle, said: LaggConfig | None, ports: Iterable[str]
+    ) -> None:
+        """Which of these ports are not there, is waited for; `said`: by the files."""
+        bundle.want(replace(bundle.wanted, said=said))
+        self._set_waiting(bundle, ports)
 
     def give_up(self, bundle: Bundle, names: Iterable[str]) -> None:
         """Waits for these no more, until a file says so again."""

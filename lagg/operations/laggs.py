@@ -25,6 +25,8 @@ from lagg.ports.takeover import Takeover
 from lagg.running.balancing import Balancing
 from lagg.running.bundle import Bundle
 from lagg.running.draining import Draining
+from lagg.running.lacp_io import LacpIo
+from lagg.running.negotiator import Negotiator
 from lagg.running.traffic import Traffic
 from lagg.running.watching import Watching
 from lagg.tasks import Tasks
@@ -114,8 +116,16 @@ class Laggs:
         self.bundles[bundle.name] = bundle
         self._by_tap[bundle.link.ifindex] = bundle
         bundle.watch(lambda: self._changed(bundle), lambda: self.refreshed(bundle))
+        self.follow(bundle)
+
+    def follow(self, bundle: Bundle) -> None:
+        """Has all act upon its shape that do so as long as it lives."""
         bundle.watch_by(Watching(bundle))
         bundle.followers.extend((Draining(bundle), Balancing(bundle)))
+
+    def negotiator(self, bundle: Bundle) -> Negotiator:
+        """Who is to agree with its partner, by laggproto lacp."""
+        return LacpIo(bundle, lambda: self.show_speed_soon(bundle))
 
     def _changed(self, bundle: Bundle) -> None:
         self.changed(bundle)

@@ -14,7 +14,6 @@ from lagg.model import Proto
 from lagg.operations.laggs import Laggs
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
-from lagg.running.lacp_io import LacpIo
 from lagg.running.negotiator import Negotiator
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ async def change_protocol(
 
 async def begin(laggs: Laggs, bundle: Bundle, undo: AsyncExitStack) -> None:
     """Gives a lagg its negotiator, which listens to all ports and says nothing yet."""
-    lacp = LacpIo(bundle, lambda: laggs.show_speed_soon(bundle))
+    lacp = laggs.negotiator(bundle)
     undo.push_async_callback(lacp.close)
     for port in bundle.shape.ports:
         await lacp.open_port(port.number, port.link)

@@ -75,6 +75,19 @@ def _of_lagg(before: Shape, after: Shape) -> Iterator[str]:
         yield "the order of its ports"
 
 
+def picks(before: Shape, after: Shape) -> Iterator[str]:
+    """What a user chose beside the options: who carries, whom nothing is given to."""
+    was = None if before.picked is None else before.at(before.picked).link.name
+    now = None if after.picked is None else after.at(after.picked).link.name
+    if was != now:
+        yield f"active: {now or 'by itself'}"
+    for port in after.ports:
+        old = before.find(port.link.ifindex)
+        if old is not None and old.held_until != port.held_until:
+            held = "held for a time" if port.held_until else "held for no time"
+            yield f"port {port.link.name}: {held}"
+
+
 def _of_ports(before: Shape, after: Shape) -> Iterator[str]:
     for old in before.ports:
         port = after.find(old.link.ifindex)

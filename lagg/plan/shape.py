@@ -13,6 +13,7 @@ from lagg.lacp.values import U32, Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (
     Agreement,
+    LaggConfig,
     MacPolicy,
     Options,
     Pin,
@@ -35,6 +36,12 @@ class LaggMac:
     address: Mac
     fixed: bool = False  # the user's: it stays whatever ports come and go
     donor: str | None = None  # the port that gave it, which may have left
+
+    def lasting(self, config: LaggConfig) -> LaggConfig:
+        """`config` of the lagg, with this if its ports would not give it again."""
+        if self.donor is None or self.donor in config.ports:
+            return config
+        return replace(config, mac=self.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class Takeover:
 
     def mtu_found(self, ifindex: int) -> int:
         """The MTU in bytes that a port had before it was one.  LaggError."""
-        return self._original(ifindex).mtu
+        return self.original(ifindex).mtu
 
     async def silence(self, ifindex: int) -> None:
         """No address or route of the port's own: the host must not speak through it.
@@ -158,7 +158,7 @@ class Takeover:
 
     async def rename(self, ifindex: int, name: str) -> None:
         """Notes a port's new name, and hooks its chains to that.  LaggError."""
-        original = self._original(ifindex)
+        original = self.original(ifindex)
         self._originals[ifindex] = replace(original, name=name)
         await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
 
@@ -186,9 +186,14 @@ class Takeover:
         """Whether the interface is there, and was down before it became a port."""
         memberships = self._memberships.get(ifindex)
         there = memberships is not None and memberships.same
-        return there and not self._original(ifindex).up
+        return there and not self.original(ifindex).up
 
-    def _original(self, ifindex: int) -> Original:
+    async def require_free(self, link: Link) -> None:
+        """What take() would refuse.  LaggError (EBUSY): another laggd has it."""
+        await self._deaf.require_free(link.ifindex, link.name)
+
+    def original(self, ifindex: int) -> Original:
+        """How a port was found.  LaggError (EAGAIN)."""
         original = self._originals.get(ifindex)
         if original is None:
             raise _was_put_back(ifindex)

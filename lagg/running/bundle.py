@@ -209,10 +209,7 @@ class Bundle:
     @property
     def lasting_config(self) -> LaggConfig:
         """`config`, with the MAC if the ports would not give that again."""
-        config, mac = self.config, self.shape.mac
-        if mac.donor is None or mac.donor in config.ports:
-            return config
-        return replace(config, mac=mac.address)
+        return self.shape.mac.lasting(self.config)
 
     @property
     def summary(self) -> str:
@@ -297,7 +294,6 @@ class Bundle:
         if shares and not self._shares_mac:
             remedy = "give one of them another, or set mac_policy primary"
             details = f"is up with {mac.address}, as the lagg is: {remedy}"
-            log.warning("%s: %s %s", self.name, link.name, details)
             self.emit(EventKind.MAC_SHARED, details, link.name)
         self._shares_mac = shares
 
@@ -495,6 +491,7 @@ class Bundle:
             **carriage_record(self.shape, self._chronicle.history),
             "pins": pin_records(self.shape, self.plan, self._settling.now()),
             "waiting_for": [*self.wanted.waiting_for],
+            "trial": None,  # who has changes on trial says
             "counters": counters_record(self._host_drops.added_to(reading.total)),
             "lacp": None if view is None else lacp_record(view),
         }

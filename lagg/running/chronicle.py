@@ -17,7 +17,7 @@ from lagg.plan.changes import News, active_news, news, option_news
 from lagg.plan.history import LaggPast
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Shape
-from lagg.tasks import asker
+from lagg.tasks import asker, rehearsed
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class Chronicle:
         level = logging.WARNING if warns or event in WARNINGS else logging.INFO
         why = f" ({cause})" if cause else ""
         words = ": ".join(filter(None, (place, event.value, details)))
-        log.log(level, "%s%s", words, why, extra={"event": told})
+        if not rehearsed():
+            log.log(level, "%s%s", words, why, extra={"event": told})
         self._emit(told)
 
     def tell_of(

@@ -128,6 +128,7 @@ def test_status_tells_of_laggd_itself(laggctl: Laggctl) -> None:
         "forwarder": None,
         "adoptions": 0,
         "control_away_s": None,
+        "trials": [],
     }
     line = f"laggd {lagg.__version__}, pid {os.getpid()}, for "
     assert laggctl("status").out.startswith(line)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from lagg.cli.parser import COMMANDS, Command
+from tests.control.fake_trials import AT
 from tests.control.world import (
-    AT,
     DEADLINE_SECONDS,
     World,
     wait_until,

@@ -180,6 +180,7 @@ def test_the_status_line_has_the_two_largest_units_and_each_process(
         "forwarder": None,
         "adoptions": 0,
         "control_away_s": None,
+        "trials": [],
     }
     assert status_line(status) == f"laggd 1.2, pid 7, for {words}"
     forwarder: HalfRecord = {

@@ -135,6 +135,7 @@ RECORD = {
     "balance_moves": 0,
     "pins": [],
     "waiting_for": [],
+    "trial": None,
     "counters": {
         "tx_in": 10,
         "tx_out": 8,

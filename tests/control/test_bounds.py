@@ -23,8 +23,8 @@ from lagg.control import server, varlink
 from lagg.control.monitors import EVENTS_MAX, MONITORS_MAX, EventQueue
 from lagg.control.varlink import MESSAGE_BYTES_MAX
 from lagg.events import Event, EventKind
+from tests.control.fake_trials import AT, DONE
 from tests.control.world import (
-    AT,
     RawClient,
     World,
     open_files_count,
@@ -188,7 +188,7 @@ def test_when_everybody_waits_for_a_change_a_newcomer_is_told(
         with world.connect() as four:
             assert four.reply()["parameters"]["errno_name"] == "EUSERS"
         world.soon(world.commands.gate.set)
-        assert (one.reply(), two.reply()) == ({}, {})
+        assert (one.reply(), two.reply()) == ({"parameters": DONE},) * 2
     assert sorted(world.commands.configs) == ["lagg1", "lagg2"]
 
 
@@ -228,7 +228,7 @@ def test_the_end_waits_for_a_change_and_answers_it(tmp_path: Path) -> None:
             wait_until(idle.is_dropped)
             assert not closing.done()
             world.soon(gate.set)
-            assert client.reply() == {}
+            assert client.reply() == {"parameters": DONE}
             closing.result()
     assert "lagg0" in world.commands.configs
 

@@ -17,6 +17,7 @@ import pytest
 from lagg.control.interface import idl
 from lagg.model import Options, Proto
 from tests.control.contract import RECORD
+from tests.control.fake_trials import DONE
 from tests.control.world import (
     World,
     wait_until,
@@ -206,7 +207,7 @@ def test_calls_sent_at_once_are_answered_in_order(world: World) -> None:
         for number in range(20):
             client.request("Create", name=f"lagg{number}")
         client.request("List")
-        assert [client.reply() for _ in range(20)] == [{}] * 20
+        assert [client.reply() for _ in range(20)] == [{"parameters": DONE}] * 20
         assert len(client.reply()["parameters"]["laggs"]) == 20
 
 
@@ -270,9 +271,9 @@ def described(world: World) -> str:
 
 
 METHODS = [
-    *("Attach", "Balance", "Buckets", "Create", "Defaults", "Destroy", "Detach"),
-    *("Explain", "List", "Monitor", "Move", "Pin", "Release", "Reload", "Save"),
-    *("Set", "Status", "Unpin"),
+    *("Attach", "Balance", "Buckets", "Confirm", "Create", "Defaults", "Destroy"),
+    *("Detach", "Explain", "List", "Monitor", "Move", "Pin", "Release", "Reload"),
+    *("Save", "Set", "Status", "Unpin"),
 ]
 FIELD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 

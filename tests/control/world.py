@@ -30,11 +30,13 @@ from lagg.lacp.values import PRIORITY_DEFAULT
 from lagg.life import Life, Succession
 from lagg.link import Link, Modes
 from lagg.model import (
+    FOR_GOOD,
     Counters,
     Drop,
     Health,
     LaggChange,
     LaggConfig,
+    Manner,
     Proto,
     Transmit,
 )
@@ -42,6 +44,7 @@ from lagg.plan.balance import FlowLoad, capacities
 from lagg.plan.balance_report import Report, report
 from lagg.plan.explain import Bucket, Explanation, Hashed, buckets, explain
 from lagg.plan.history import Cause
+from lagg.plan.outcome import Outcome
 from lagg.plan.pins import Placed, Spot
 from lagg.plan.plan import dealt_among, plan
 from lagg.plan.shape import Port, Shape
@@ -50,12 +53,14 @@ from lagg.records import (
     LaggRecord,
     Limbo,
     PortRecord,
+    TrialRecord,
     counters_record,
     drops_record,
     options_record,
 )
 from lagg.tasks import asker
 from tests import waiting
+from tests.control.fake_trials import AT, FakeTrials
 
 DEADLINE_SECONDS = 60
 SINCE = "2026-01-01T00:00:00.000000Z"
@@ -66,9 +71,6 @@ def wait_until(
 ) -> None:
     """Returns as soon as `holds()` does; fails at the deadline."""
     waiting.wait_until(holds, deadline_s, "what the test waits for")
-
-
-AT = "2026-01-02T03:04:05.000006Z"
 
 
 def happened(
@@ -91,6 +93,7 @@ class FakeCommands:
         self.succession = Succession()
         self.bucket_frames = [0] * 256
         self.placed: tuple[str, Spot, str | None, int | None] | None = None
+        self.on_trial = FakeTrials()
         self.released: tuple[str, tuple[str, ...]] | None = None
         self._state_dir = state_dir
 
@@ -102,7 +105,7 @@ class FakeCommands:
     async def leave(self) -> None:
         raise LaggError("laggd", "carries frames itself", errno.EOPNOTSUPP)
 
-    async def create(self, config: LaggConfig) -> None:
+    async def create(self, config: LaggConfig, manner: Manner = FOR_GOOD) -> Outcome:
         await self._begin("create")
         if config.name == "broken0":
             raise RuntimeError("a bug")
@@ -111,6 +114,7 @@ class FakeCommands:
         self._refuse_taken(config.name, config.ports)
         self.configs[config.name] = config
         self.emit(happened(EventKind.CREATED, config.name, config.proto.value, 1))
+        return self.on_trial.outcome(config.name, manner)
 
     async def destroy(self, name: str) -> None:
         await self._begin("destroy")
@@ -118,7 +122,9 @@ class FakeCommands:
         del self.configs[name]
         self.emit(happened(EventKind.DESTROYED, name, "", 2))
 
-    async def set(self, name: str, change: LaggChange) -> None:
+    async def set(
+        self, name: str, change: LaggChange, manner: Manner = FOR_GOOD
+    ) -> Outcome:
         await self._begin("set")
         config = self._config(name)
         self.configs[name] = replace(
@@ -130,29 +136,39 @@ class FakeCommands:
             port_options=change.port_options_after(config.port_options),
         )
         self.emit(happened(EventKind.OPTION, name, "", 3))
+        return self.on_trial.outcome(name, manner)
 
-    async def attach(self, name: str, ports: Sequence[str]) -> None:
+    async def attach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         await self._begin("attach")
         config = self._config(name)
         self._refuse_taken(name, ports)
         both = tuple(dict.fromkeys((*config.ports, *ports)))
         self.configs[name] = replace(config, ports=both)
         self.emit(happened(EventKind.PORT_ATTACHED, name, "", 4, ports[0]))
+        return self.on_trial.outcome(name, manner)
 
-    async def detach(self, name: str, ports: Sequence[str]) -> None:
+    async def detach(
+        self, name: str, ports: Sequence[str], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         await self._begin("detach")
         config = self._config(name)
         for port in ports:
             if port not in config.ports:
                 raise LaggError(f"{name}: port {port}", "no port of it", errno.ENOENT)
         left = tuple(port for port in config.ports if port not in ports)
-        self.configs[name] = replace(config, ports=left)
+        if not manner.rehearsed:
+            self.configs[name] = replace(config, ports=left)
+        return self.on_trial.outcome(name, manner)
 
     async def release(self, name: str, ports: Sequence[str]) -> None:
         await self._begin("release")
         self.released = name, tuple(ports)
 
-    async def reload(self, wanted: Sequence[LaggConfig]) -> tuple[str, ...]:
+    async def reload(
+        self, wanted: Sequence[LaggConfig], manner: Manner = FOR_GOOD
+    ) -> Outcome:
         await self._begin("reload")
         found = diff(self.configs, self.said, wanted)
         for config in wanted:
@@ -165,7 +181,15 @@ class FakeCommands:
         after = {each.name: each.after for each in found.change}
         self.configs = kept | after | {config.name: config for config in found.create}
         self.said = {config.name: config for config in wanted}
-        return report_lines(found, {"absent0"})
+        lines = report_lines(found, {"absent0"})
+        return self.on_trial.outcome("lagg0", manner, lines)
+
+    async def confirm(self, name: str | None, *, revert: bool) -> tuple[str, ...]:
+        await self._begin("revert" if revert else "confirm")
+        return self.on_trial.end(name)
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        return tuple(self.on_trial.tried)
 
     async def running(self) -> tuple[LaggConfig, ...]:
         return tuple(self.configs.values())
@@ -269,6 +293,7 @@ def record_of(config: LaggConfig) -> LaggRecord:
         balance_moves=0,
         pins=[],
         waiting_for=[],
+        trial=None,
         counters=counters_record(counters),
         lacp=None,
     )

@@ -43,6 +43,7 @@ DAEMON: DaemonRecord = {
     },
     "adoptions": 3,
     "control_away_s": 0.25,
+    "trials": [],
 }
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]

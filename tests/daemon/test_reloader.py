@@ -10,7 +10,8 @@ import pytest
 
 from lagg.config.files import ConfigError, load
 from lagg.daemon.reloader import Reloader
-from lagg.model import LaggConfig
+from lagg.model import LaggConfig, Manner
+from lagg.plan.outcome import Outcome
 
 GOOD = "[[lagg]]\nname = 'lagg0'\n"
 BAD = "[[lagg]]\nname = 'lagg0'\nmtu = 1\nrr_limit = -1\n"
@@ -23,8 +24,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def reloader_of(path: Path) -> Reloader:
-    async def apply(_: Sequence[LaggConfig]) -> tuple[str, ...]:
-        return ()
+    async def apply(_: Sequence[LaggConfig], __: Manner) -> Outcome:
+        return Outcome()
 
     return Reloader(lambda: load(path), apply, lambda _: None)
 

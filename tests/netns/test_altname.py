@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes(
 
 
 def reload(world: World, *wanted: LaggConfig) -> tuple[str, ...]:
-    return world.do(world.commands.reload(wanted))
+    return world.do(world.commands.reload(wanted)).lines
 
 
 def test_a_reload_changes_the_names_that_changed(world: World) -> None:

@@ -227,7 +227,7 @@ class SabotagedWorld(World):
 class Operation:
     """What is done under sabotage, to a lagg0 that has the ports `before`."""
 
-    act: Callable[[Commands], Coroutine[Any, Any, None]]
+    act: Callable[[Commands], Coroutine[Any, Any, object]]
     before: tuple[str, ...] | None = ()  # None: there is no lagg0 yet
     # Of the calls that may fail and the operation succeed all the same.
     tolerated: frozenset[str] = LOGGED

@@ -44,7 +44,7 @@ def macs(world: World, *names: str) -> set[str]:
 
 def reload(world: World, *ports: str, **keys: object) -> tuple[str, ...]:
     config = LaggConfig("lagg0", ports=ports, **keys)  # type: ignore[arg-type]
-    return world.do(world.commands.reload([config]))
+    return world.do(world.commands.reload([config])).lines
 
 
 def detach(world: World) -> None:

@@ -36,7 +36,7 @@ def unplug(world: World, name: str) -> None:
 
 
 def reload(world: World, *ports: str) -> tuple[str, ...]:
-    return world.do(world.commands.reload([LaggConfig("lagg0", ports=ports)]))
+    return world.do(world.commands.reload([LaggConfig("lagg0", ports=ports)])).lines
 
 
 def has_all(world: World, names: Wish) -> bool:

@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def reload(world: World, *wanted: LaggConfig) -> tuple[str, ...]:
-    return world.do(world.commands.reload(wanted))
+    return world.do(world.commands.reload(wanted)).lines
 
 
 def lagg(name: str, *ports: str, **config: Any) -> LaggConfig:  # noqa: ANN401

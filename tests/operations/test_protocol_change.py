@@ -15,7 +15,6 @@ from lagg.events import Event
 from lagg.kernel.native import Device
 from lagg.link import Link, Modes
 from lagg.model import Options, Proto
-from lagg.operations import protocol_change
 from lagg.operations.laggs import Laggs
 from lagg.operations.protocol_change import change_protocol
 from lagg.plan.plan import Plan
@@ -51,8 +50,8 @@ class World:
             if self._left < 0:
                 raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    def show_speed_soon(self, _: Bundle) -> None:
-        """No TAP, no speed."""
+    def negotiator(self, bundle: Bundle) -> LacpIo:
+        return LacpIo(bundle, lambda: None, open_socket=self.socket)
 
     # ---- the device ----------------------------------------------------------------
 
@@ -113,12 +112,7 @@ def link_of(number: int) -> Link:
     return Link(number, f"p{number}", mac, 1500, True, True, "UP", 1)
 
 
-def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
-    def actor(bundle: Bundle, changed: Any) -> LacpIo:  # noqa: ANN401
-        return LacpIo(bundle, changed, open_socket=world.socket)
-
-    monkeypatch.setattr(protocol_change, "LacpIo", actor)
-
+def to(world: World, proto: Proto) -> None:
     async def work() -> None:
         async with AsyncExitStack() as undo:
             await change_protocol(
@@ -137,13 +131,11 @@ def to(world: World, proto: Proto, monkeypatch: pytest.MonkeyPatch) -> None:
     ("fails", "at"),
     [*((step, at) for step in (OPEN, FILTER) for at in range(PORTS)), (PUBLISH, 0)],
 )
-def test_a_switch_to_lacp_that_fails_leaves_all_as_it_was(
-    monkeypatch: pytest.MonkeyPatch, fails: str, at: int
-) -> None:
+def test_a_switch_to_lacp_that_fails_leaves_all_as_it_was(fails: str, at: int) -> None:
     world = World(fails, at)
     shape, plan, published = world.bundle.shape, world.bundle.plan, len(world.plans)
     with pytest.raises(LaggError):
-        to(world, Proto.LACP, monkeypatch)
+        to(world, Proto.LACP)
     assert (world.bundle.shape, world.bundle.plan) == (shape, plan)
     assert len(world.plans) == published
     assert world.bundle.lacp is None
@@ -151,9 +143,7 @@ def test_a_switch_to_lacp_that_fails_leaves_all_as_it_was(
     assert all(world.admitted.values())
 
 
-def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs() -> None:
     async def both() -> None:
         async with AsyncExitStack() as undo:
             laggs = cast(Laggs, world)
@@ -170,9 +160,4 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs(
             undo.pop_all()
 
     world = World()
-
-    def actor(bundle: Bundle, changed: Any) -> LacpIo:  # noqa: ANN401
-        return LacpIo(bundle, changed, open_socket=world.socket)
-
-    monkeypatch.setattr(protocol_change, "LacpIo", actor)
     asyncio.run(both())

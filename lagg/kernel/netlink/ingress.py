@@ -106,6 +106,18 @@ class DeafPorts:
             raise _refusal(name, error) from error
         self._chains[ifindex] = ()
 
+    async def require_free(self, ifindex: int, name: str) -> None:
+        """What claim() would refuse, and nothing more.  LaggError(EBUSY)."""
+        if ifindex in self._chains:
+            return
+        try:
+            await nft.comment_of(self._opened(), _table(ifindex))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise _refusal(name, error) from error
+        else:
+            raise await self._held(ifindex, name)
+
     async def _held(self, ifindex: int, name: str) -> LaggError:
         holder = "another laggd"
         with contextlib.suppress(OSError):  # it gave the port up meanwhile

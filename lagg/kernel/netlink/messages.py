@@ -59,6 +59,7 @@ _NESTED = 0x8000
 _VALUE = struct.Struct("=I")
 _IFINFO = struct.Struct("=18xHiI4x")  # behind the header and the family
 _TX_DROPPED = struct.Struct("=Q")
+_IFLA_MIN_MTU, _IFLA_MAX_MTU = 50, 51
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_STATS64 = 16, 18, 20, 23
 _IFLA_AF_SPEC, _IFLA_PROMISCUITY, _IFLA_NUM_TX_QUEUES = 26, 30, 31
@@ -136,6 +137,8 @@ def _link_of(raw: bytes) -> Link | None:
         alias=_text(found.get(_IFLA_IFALIAS)),
         altnames=_altnames(found),
         queues=_number(found, _IFLA_NUM_TX_QUEUES) or 1,
+        mtu_min=_number(found, _IFLA_MIN_MTU),
+        mtu_max=_number(found, _IFLA_MAX_MTU),
         segments=_segments(found),
         tx_dropped=_tx_dropped(found),
     )
