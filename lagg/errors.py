@@ -53,12 +53,15 @@ class UnlikeError(LaggError):
     """What another laggd has, or has left, this one cannot go on with, now or later."""
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """As " (did you mean ...?)"; empty when none of the known words is near."""
+def nearest(word: str, known: Sequence[str], before: str = "") -> str:
+    """As " (did you mean ...?)"; empty when none of the known words is near.
+
+    `before` is said before the word, and likens none to another.
+    """
     import difflib
 
     near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" (did you mean {before}{near[0]}?)" if near else ""
 
 
 Log = Callable[[str, LaggError], object]

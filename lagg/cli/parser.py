@@ -336,12 +336,21 @@ def _row(word: str | None) -> Command:
     raise UsageError(f"no command {word!r}{near}; see laggctl --help")
 
 
+_UNKNOWN = "unrecognized arguments: "
+"""How argparse begins to say so."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises UsageError with one line: all the words before it would hide it."""
 
     def error(self, message: str) -> NoReturn:
-        """UsageError."""
-        raise UsageError(f"{message}; see {self.prog} --help")
+        """UsageError, with the nearest option where one is not known."""
+        near = ""
+        if message.startswith(f"{_UNKNOWN}--"):
+            word = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0]
+            known = [each.lstrip("-") for each in self._option_string_actions]
+            near = nearest(word.lstrip("-"), known, "--")
+        raise UsageError(f"{message}{near}; see {self.prog} --help")
 
 
 def head_parser() -> Parser:

@@ -146,6 +146,10 @@ def settings_of(words: Sequence[str] | None) -> CommandLine:
         parser.error("--replace: not with --inside, with which laggs end with laggd")
     if found.read_group is not None and found.read_socket is None:
         parser.error("--read-group: of which --read-socket?")
+    if found.read_socket == Path(found.socket):
+        parser.error(
+            "--read-socket: has to be another than --socket, which it is beside"
+        )
     if found.forwarder and found.inside:
         parser.error("--forwarder: not with --inside, with which there is none")
     return CommandLine(

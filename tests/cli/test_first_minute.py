@@ -52,7 +52,19 @@ def test_help_lists_every_command_too(capsys: pytest.CaptureFixture[str]) -> Non
     [
         ("statsu", "no command 'statsu' (did you mean stats?); see laggctl --help"),
         ("--json xyzzy", "no command 'xyzzy'; see laggctl --help"),
-        ("--jsno show", "unrecognized arguments: --jsno; see laggctl --help"),
+        (
+            "--jsno show",
+            "unrecognized arguments: --jsno (did you mean --json?); see laggctl --help",
+        ),
+        (
+            "set lagg0 --rr-limt=3",
+            "unrecognized arguments: --rr-limt=3 (did you mean --rr-limit?);"
+            " see laggctl set --help",
+        ),
+        (
+            "set lagg0 --colour red",
+            "unrecognized arguments: --colour red; see laggctl set --help",
+        ),
         (
             "create --proto lacp",
             "the following arguments are required: NAME; see laggctl create --help",

@@ -332,6 +332,7 @@ def test_a_lagg_that_cannot_be_made_undoes_the_start(place: Path, start: Start) 
     [
         ["--what"],
         ["--read-group", "0"],
+        ["--socket", "/run/s", "--read-socket", "/run/s"],
         ["--group", "no-such-group"],
         ["--log-level", "loud"],
         ["extra"],
