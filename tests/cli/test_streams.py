@@ -7,7 +7,6 @@ Each command is a process of its own, for it is Python's last flush that tells.
 import os
 import subprocess
 import sys
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from lagg.cli.brief_page import tree_page
 from lagg.cli.output import STAND_INS
 from lagg.cli.said import plain
 from lagg.cli.top_page import BARS
-from lagg.records import LaggRecord
-from tests.control.world import DEADLINE_SECONDS, FakeCommands, World, a_record
+from tests.control.world import DEADLINE_SECONDS, World, a_record
 from tests.tree import ROOT
 
 FULL = "laggctl: stdout: write: No space left on device (ENOSPC)\n"
@@ -89,21 +87,6 @@ def test_where_no_complaint_can_be_written_the_exit_code_has_to_do(stderr: str) 
 
 LATIN_1 = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-
-
-@pytest.fixture
-def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ports that have sent more each time they are asked."""
-    sent = count(1)
-
-    async def records(name: str | None) -> tuple[LaggRecord, ...]:
-        (lagg,) = await FakeCommands.records(world.commands, name)
-        octets = 1_000_000_000 * next(sent)
-        for port in lagg["ports"]:
-            port["tx_bytes"] = octets
-        return (lagg,)
-
-    monkeypatch.setattr(world.commands, "records", records)
 
 
 @pytest.mark.usefixtures("busy")

@@ -71,6 +71,7 @@ def test_eight_laggs_of_eight_ports_are_reached_on_forty_lines(eight: History) -
         lines, screen = screen_lines(eight, screen, "", (40, 100), plain)
         assert lines[0].startswith("laggd ")
         assert lines[1].startswith("  port")
+        assert "q end" in lines[-1]
         found += [line.split()[0] for line in lines[2:-1] if line]
         screen = pressed(screen, "page down", room_of(40))
     names = {name for at in range(8) for name in (f"lagg{at}", *ports_of(at))}
