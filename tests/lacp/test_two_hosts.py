@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from lagg.lacp.engine import Engine
 from lagg.lacp.values import PORT_OFFSET_MAX, PORTS_MAX, Bad, MarkerAnswered
 from tests.lacp.world import LINK, SECOND, World, settings, system
 
@@ -126,6 +127,16 @@ def test_a_new_offset_renegotiates_the_host_s_ports_and_no_other_s(
     numbers = [world.status("S", end).partner.port.number for end in (3, 4)]
     assert numbers == [offset + 1, offset + 2]
     assert [world.status("S", end).counts.flaps for end in CABLES["A"]] == [1, 1]
+
+
+def test_who_goes_on_for_a_host_says_the_same_numbers(world: World) -> None:
+    saved = world.engines["B"].saved().after_absence(world.now)
+    world.engines["B"] = Engine.restored(saved, world.now)
+    for _ in range(10):
+        world.run(SECOND)
+        assert world.distributing() == ALL
+    assert [world.status("S", end).counts.flaps for end in CABLES["B"]] == [0, 0]
+    assert world.status("S", 4).partner.port.number == 2 + OFFSET
 
 
 def test_the_highest_offset_leaves_room_for_every_port_of_a_lagg() -> None:
