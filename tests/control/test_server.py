@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lagg.control.client import LOOKS
 from lagg.control.interface import idl
 from lagg.model import Options, Proto
 from tests.control.contract import RECORD
@@ -376,15 +377,28 @@ def test_a_stranger_may_read_and_not_change(open_world: World) -> None:
     assert open_world.commands.calls == []
 
 
-OF_PORTS = ("Attach", "Detach", "Release")
+NAMED: dict[str, object] = {"name": "lagg0"}
+OF_PORTS = NAMED | {"ports": ["a"]}
+OF_A_BUCKET = NAMED | {"bucket": 1}
+CHANGES: dict[str, dict[str, object]] = {
+    **dict.fromkeys(("Create", "Destroy", "Set", "Confirm"), NAMED),
+    **dict.fromkeys(("Attach", "Detach", "Release"), OF_PORTS),
+    **dict.fromkeys(("Pin", "Move"), OF_A_BUCKET | {"port": "a"}),
+    "Unpin": OF_A_BUCKET,
+    "Reload": {},
+    "Defaults": {"options": {"rr_limit": 2}},
+}
+"""Every method that is no look, with what it has to be told."""
 
 
-@pytest.mark.parametrize("method", ["Create", "Destroy", "Set", *OF_PORTS])
+def test_a_method_looks_or_changes() -> None:
+    assert sorted(METHODS) == sorted({*CHANGES, *LOOKS})
+
+
+@pytest.mark.parametrize("method", CHANGES)
 def test_no_change_at_all_is_a_strangers(open_world: World, method: str) -> None:
-    ports = {"ports": ["a"]} if method in OF_PORTS else {}
-
     def act() -> str:
-        reply = open_world.call(method, name="lagg0", **ports)
+        reply = open_world.call(method, **CHANGES[method])
         return str(reply["parameters"]["errno_name"])
 
     assert as_user(NOBODY, NOBODY, [], act) == "EPERM"
