@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lagg.cli.fold import CUT, cut
+from lagg.cli.fold import CUT, clip, cut
 from lagg.cli.lacp_page import NOBODY, partner_words
 from lagg.cli.said import (
     BOLD,
@@ -54,7 +54,7 @@ def tree_page(
         lines.append(f"{'└─' if last else '├─'} {title}")
         twigs = _twigs(lagg, room, paint)
         lines += [f"{' ' * len(TRUNK) if last else TRUNK}{twig}" for twig in twigs]
-    return "\n".join(lines)
+    return "\n".join(line if width is None else clip(line, width) for line in lines)
 
 
 # ---- a line each ---------------------------------------------------------------------

@@ -8,9 +8,10 @@ import pytest
 
 from lagg import cli
 from lagg.cli.brief_page import brief_page, tree_page
+from lagg.cli.fold import columns_of
 from lagg.cli.said import coloured, plain
 from lagg.records import LaggRecord
-from tests.control.world import World
+from tests.control.world import World, a_record
 
 
 def test_of_each_lagg_a_line_says_who_carries_and_why_others_do_not(
@@ -34,6 +35,18 @@ def test_no_line_is_wider_than_the_terminal(
     whole = brief_page(laggs, None, plain).splitlines()
     for line, told in zip(lines, whole, strict=True):
         assert line == told or (line.endswith("...") and told.startswith(line[:-3]))
+
+
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_no_line_of_the_tree_is_wider_either(
+    laggs: Sequence[LaggRecord], width: int
+) -> None:
+    long = "waiting for the aggregator, and for much else that takes a long time"
+    lagg = a_record(link="down")
+    lagg["ports"][0]["reason"] = long
+    page = tree_page("tor", [*laggs, lagg], width, coloured)
+    assert max(map(columns_of, page.splitlines())) <= width
+    assert long in tree_page("tor", [lagg], None, plain)
 
 
 def test_colours_do_not_count_as_width(laggs: Sequence[LaggRecord]) -> None:
