@@ -127,6 +127,7 @@ class Drop(Enum):
     WORKER_DIED = "worker-died"
     OWN_SOURCE = "own-source"
     DUPLICATE = "duplicate"
+    LINK_LOCAL = "link-local"
 
 
 class MacPolicy(Enum):
@@ -157,6 +158,13 @@ class HoldLink(Enum):
 
     UP = "up"  # it stays
     DOWN = "down"  # it is set down, which a partner of a static lagg notices
+
+
+class LinkLocal(Enum):
+    """What becomes of frames to 01-80-C2-00-00-0x, which no bridge forwards."""
+
+    STAY = "stay"  # whoever listens on the port has them: LLDP, STP, EAPOL, PTP
+    PASS = "pass"  # they go up: lagg(4)'s way
 
 
 class Transmit(Enum):
@@ -195,6 +203,7 @@ class Options:
     down_delay_ms: int = 0
     damping: bool = False
     loop_guard: bool = False
+    link_local: LinkLocal = LinkLocal.STAY
     watch: tuple[LinkWatch, ...] = ()
     watch_policy: WatchPolicy = WatchPolicy.ALL
     primary: str | None = None  # None: the first, as lagg(4)
@@ -239,6 +248,7 @@ OptionValue = (
     | MacPolicy
     | Reselect
     | HoldLink
+    | LinkLocal
     | WatchPolicy
     | AdSelect
     | str

@@ -20,6 +20,7 @@ from lagg.option_row import (
     Option,
     Whole,
 )
+from lagg.rx_options import RX_OPTIONS
 
 PORTS_MAX = 32
 """Ports in one lagg, as lagg(4)'s LAGG_MAX_PORTS."""
@@ -108,19 +109,7 @@ OPTIONS: tuple[Option, ...] = (
         protos=CARRYING,
         usual=False,
     ),
-    Option(
-        "loop_guard",
-        Kind.SWITCH,
-        help="keep a port out by which the lagg's own frames come back",
-        sentence=(
-            "A port by which frames come back that the lagg sent is kept out until none"
-            " has come for 5 seconds, and up to 320 if they come again; the last that"
-            " could carry never is.  They are dropped in any case, as `own-source`."
-            "  Off by default, as lagg(4), which takes them for somebody's."
-        ),
-        protos=("failover", "roundrobin", "loadbalance", "broadcast"),
-        usual=False,
-    ),
+    *RX_OPTIONS,
     Option(
         "watch",
         Kind.WATCHES,

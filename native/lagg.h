@@ -60,6 +60,7 @@ enum lagg_drop {
     LAGG_DROP_WORKER_DIED,    /* tx: the worker's process was killed as it took it */
     LAGG_DROP_OWN_SOURCE,     /* rx: the lagg sent it, and it came back */
     LAGG_DROP_DUPLICATE,      /* rx: another port brought a copy of it before */
+    LAGG_DROP_LINK_LOCAL,     /* rx: to the port itself, by its group */
     LAGG_DROP_COUNT
 };
 
@@ -111,6 +112,8 @@ struct lagg_plan {
                               * Ethernet header; a longer one is LAGG_DROP_OVERSIZE */
     uint32_t tx_slots_count; /* 0 ... LAGG_BUCKETS; 0 when no port distributes */
     uint32_t own_count;      /* 0 ... LAGG_OWN_MAX */
+    uint32_t passes_local;   /* not 0: frames to 01-80-C2-00-00-00 ... -0F go up, but to
+                              * -01 (PAUSE); else to -02 (slow protocols) alone */
     uint64_t
         own_mask; /* publish fills in: the bits that are alike in all of own[], as */
     uint64_t own_bits;     /* they lie in a frame from 2 bytes before its source on */
@@ -129,7 +132,7 @@ struct lagg_plan {
 
 struct lagg_counters {
     uint64_t tx_in, tx_out, rx_in, rx_out; /* frames */
-    uint64_t drops[20];                    /* frames, by enum lagg_drop */
+    uint64_t drops[21];                    /* frames, by enum lagg_drop */
 };
 
 /* What went out by one entry of a table. */
@@ -140,7 +143,7 @@ struct lagg_bucket {
 struct lagg_port_counters {
     uint64_t tx_frames, tx_bytes, rx_frames,
         rx_bytes;       /* bytes without offload header */
-    uint64_t drops[20]; /* frames, by enum lagg_drop */
+    uint64_t drops[21]; /* frames, by enum lagg_drop */
 };
 
 /* One consistent reading: no counter is of another burst than the next one. */

@@ -116,6 +116,22 @@ is_own(const struct lagg_plan *plan, const struct frame *frame)
            is_one_of_own(plan, source);
 }
 
+/* Whether it is for the port and not for the lagg: no bridge forwards it (802.1Q,
+ * 8.6.3), so it speaks of the one cable.  Slow protocols are LACP's to let in. */
+static bool
+is_link_local(const struct lagg_plan *plan, const struct frame *frame)
+{
+    enum { PAUSE = 1, SLOW = 2, LAST = 15 };
+    static const uint8_t group[] = {0x01, 0x80, 0xc2, 0x00};
+    const uint8_t *to = frame->head + VNET_BYTES;
+
+    if (memcmp(to, group, sizeof group) != 0 || to[4] != 0 || to[5] > LAST ||
+        frame_bytes(frame) < ETHER_BYTES) {
+        return false;
+    }
+    return to[5] == PAUSE || (to[5] != SLOW && !plan->passes_local);
+}
+
 /* Why a frame may not come in, as frame_refusal(), where all is accepted. */
 static inline uint32_t
 refusal_of_any(const struct lagg_plan *plan, const struct frame *frame)
@@ -155,9 +171,13 @@ static uint32_t
 collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot, bool all,
     const struct frame *frame)
 {
-    uint32_t refusal =
-        all ? refusal_of_any(plan, frame) : refusal_of_some(worker, plan, slot, frame);
+    uint32_t refusal;
 
+    if (is_link_local(plan, frame)) {
+        return drop(worker, slot, LAGG_DROP_LINK_LOCAL);
+    }
+    refusal =
+        all ? refusal_of_any(plan, frame) : refusal_of_some(worker, plan, slot, frame);
     return refusal == LAGG_DROP_COUNT ? deliver(worker, slot, frame)
                                       : drop(worker, slot, refusal);
 }

@@ -53,8 +53,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "events": ("lacp",),
     "model": ("errors", "lacp", "options", "watches"),
     "option_row": (),
-    "options": ("option_row",),
+    "options": ("option_row", "rx_options"),
     "port_options": ("option_row",),
+    "rx_options": ("option_row",),
     "records": ("lacp", "model", "option_row", "options", "watches"),
     "streams": (),
     "watchers": ("ethernet", "lacp", "watches"),
@@ -108,7 +109,7 @@ SOLE_IMPORTERS = {
 # Effects, clocks and chance: nothing of the kind in modules of values.
 PURE = (
     *("lacp", "plan", "config", "errors", "events", "model", "option_row", "options"),
-    *("port_options", "records"),
+    *("port_options", "records", "rx_options"),
     *("ports.eligible", "operations.uppers", "control.messages", "cli.show_page"),
     *("cli.brief_page", "cli.fold", "cli.lacp_page", "cli.lines", "cli.said"),
     *("cli.picture_page", "cli.top_page", "cli.top_rates", "cli.top_view"),

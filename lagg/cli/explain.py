@@ -25,6 +25,7 @@ from lagg.cli.show_page import Clock, watch_words
 from lagg.control.client import Client
 from lagg.errors import LaggError
 from lagg.kernel.proc import rows_of
+from lagg.plan.plan import REFUSALS
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +40,7 @@ HEAD_BYTES = 2038
 CAPTURE_BYTES_MAX = 64 << 20
 """A capture file's limit: half a million frames of 128 bytes."""
 
+REFUSED = tuple(drop.value for drop in REFUSALS)
 _NO_MAC = "00:00:00:00:00:00"
 _HEX = frozenset(string.hexdigits + ": ")
 
@@ -190,8 +192,9 @@ def explain_page(
         bucket = "none" if found["bucket"] is None else found["bucket"]
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
         lines += _counted_lines(found)
-    if found["rx_refusal"] is not None:
-        lines.append(f"  were it to come in: dropped as {found['rx_refusal']}")
+    refusal = found["rx_refusal"] if found["accepts"] else found["rx_drop"]
+    if refusal in REFUSED:
+        lines.append(f"  were it to come in: dropped as {refusal}")
     for each in found["dead"]:
         lines += _dead_lines(each, found["choice"], paint, clock)
     lines.append(f"  as of generation {found['generation']}")

@@ -45,7 +45,9 @@ def hashed(plan: Plan, frame: bytes) -> Hashed:
     if lib.lagg_flow_hash(lower(plan), frame, len(frame), out) != 0:
         raise ValueError("shorter than an Ethernet header")
     tunnels = tuple(_TUNNELS[out.tunnels[i]] for i in range(out.tunnels_count))
-    return Hashed(int(out.hash), tunnels, _ends(out), _mac(frame[6:12]))
+    return Hashed(
+        int(out.hash), tunnels, _ends(out), _mac(frame[6:12]), _mac(frame[:6])
+    )
 
 
 def _ends(out: Any) -> Ends:
@@ -104,6 +106,7 @@ def lower(plan: Plan) -> Any:
     lowered.rx_bytes_max = plan.rx_bytes_max
     lowered.tx_slots_count = len(plan.tx_slots)
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
+    lowered.passes_local = plan.passes_local
     lowered.own_count = len(plan.own)
     lowered.own[0 : len(plan.own)] = [_octets(mac) for mac in sorted(plan.own)]
     for index in plan.held:

@@ -55,7 +55,8 @@ async def attach(laggs: Laggs, bundle: Bundle, name: str, undo: AsyncExitStack) 
     undo.push_async_callback(laggs.show_speed, bundle)
     undo.callback(laggs.watch_ports)
     with propagate.blaming(bundle, link):
-        await laggs.takeover.take(link)
+        hears = bundle.shape.keeps_local
+        await laggs.takeover.take(link, hears_local=hears)
         undo.push_async_callback(laggs.takeover.give_back, link.ifindex)
     await _make_alike(laggs, bundle, slot, link, undo)
     with propagate.blaming(bundle, link):

@@ -32,7 +32,7 @@ from lagg.model import (
     Manner,
     Tuning,
 )
-from lagg.operations import distribution
+from lagg.operations import distribution, propagate
 from lagg.operations.active_mac import ActiveMac
 from lagg.operations.adopt import Left, give_back_rest, go_on, put_right
 from lagg.operations.announce import Announcer
@@ -56,7 +56,7 @@ from lagg.ports.takeover import Takeover
 from lagg.records import LaggRecord, TrialRecord
 from lagg.running import flows
 from lagg.running.bundle import Bundle
-from lagg.tasks import Tasks, asked, asker, in_turn
+from lagg.tasks import Tasks, asked, asker, in_turn, quietly
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,10 @@ class Commands:
     async def _put_right(self, left: Left) -> None:
         """What happened while nobody was there, and what was cut off."""
         for each in left.laggs:
-            await put_right(self._laggs.find(each.saved.link.name), each)
+            bundle = self._laggs.find(each.saved.link.name)
+            await put_right(bundle, each)
+            hear = partial(propagate.hear_local, self._laggs, bundle, bundle.shape)
+            await quietly(log.warning, hear, AsyncExitStack())
         await give_back_rest(self._laggs)
         self._kernel_events.look_at_all()
 

@@ -203,3 +203,17 @@ def _unless_gone(bundle: Bundle, link: Link) -> Iterator[None]:
     except LaggError as error:
         if error.code != errno.ENODEV or bundle.shape.find(link.ifindex) is None:
             raise
+
+
+async def hear_local(
+    laggs: Laggs, bundle: Bundle, shape: Shape, undo: AsyncExitStack
+) -> None:
+    """Has all ports hear what is for themselves, or not, as `shape` says.  LaggError.
+
+    Before that is adopted: to `pass` nothing is seen twice, to `stay` for a moment.
+    """
+    for port in bundle.shape.ports:
+        ifindex = port.link.ifindex
+        before = laggs.takeover.hears_local(ifindex)
+        undo.push_async_callback(laggs.takeover.set_hears_local, ifindex, before)
+        await laggs.takeover.set_hears_local(ifindex, shape.keeps_local)

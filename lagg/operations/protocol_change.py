@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 from lagg.errors import LaggError
 from lagg.model import Proto
+from lagg.operations import propagate
 from lagg.operations.laggs import Laggs
 from lagg.plan.shape import Shape
 from lagg.running.bundle import Bundle
@@ -30,6 +31,7 @@ async def change_protocol(
 
     LaggError when something refused; `undo` then has the way back.
     """
+    await propagate.hear_local(laggs, bundle, change(bundle.shape), undo)
     if proto is Proto.LACP and bundle.lacp is None:
         await begin(laggs, bundle, undo)
         bundle.adopt(change(bundle.shape.with_agreements({})))

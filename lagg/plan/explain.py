@@ -33,6 +33,7 @@ class Hashed:
     tunnels: tuple[str, ...] = ()  # whose inside counts, the outermost first
     ends: Ends = field(default_factory=dict)
     source: Mac = ""  # of the frame as it is
+    target: Mac = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def explain(
     name: str, shape: Shape, running: Plan, generation: int, hashed: Hashed
 ) -> Explanation:
     """The way of a frame with this hash; `running` is the plan of `shape`."""
+    for_port = _is_link_local(running, hashed.target)
     flow_hash, by_flow = hashed.hash, running.spread is Spread.FLOW
     index = flow_hash % len(running.tx_slots) if _by_flow(running) else None
     return Explanation(
@@ -129,11 +131,24 @@ def explain(
             if port.has_dead_path
         ),
         accepts=tuple(
-            port.link.name for port in shape.ports if port.slot in running.rx_accept
+            port.link.name
+            for port in shape.ports
+            if port.slot in running.rx_accept and not for_port
         ),
-        rx_drop=running.rx_drop,
+        rx_drop=Drop.LINK_LOCAL if for_port else running.rx_drop,
         rx_refusal=Drop.OWN_SOURCE if hashed.source in running.own else None,
     )
+
+
+def _is_link_local(running: Plan, target: Mac) -> bool:
+    """As native/receive.c has it: what no bridge forwards, but for slow protocols."""
+    group, _, last = target.rpartition(":")
+    if group != "01:80:c2:00:00" or int(last, 16) > _LOCAL_LAST:
+        return False
+    return last == _PAUSE or (last != _SLOW and not running.passes_local)
+
+
+_PAUSE, _SLOW, _LOCAL_LAST = "01", "02", 0x0F
 
 
 def _counted_layers(running: Plan, hashed: Hashed) -> tuple[str, ...]:

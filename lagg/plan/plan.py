@@ -13,6 +13,7 @@ from lagg.model import (
     Drop,
     HashKind,
     HashLayer,
+    LinkLocal,
     PortFlag,
     Proto,
     Spread,
@@ -43,7 +44,7 @@ PLANNED_DROPS = (
 )
 """All that a plan's tx_drop and rx_drop may be; other reasons come up on the way."""
 
-REFUSALS = (Drop.OWN_SOURCE,)
+REFUSALS = (Drop.OWN_SOURCE, Drop.LINK_LOCAL)
 """Why a frame may not come in for what its MACs are, by whichever port."""
 
 
@@ -67,6 +68,7 @@ class Plan:
     stations: PortMacs | None = None  # None: frames keep their sources; FLOW only
     own: frozenset[Mac] = frozenset()  # sources of what must not come back
     dedup: bool = False  # of copies that come by several of them one is accepted
+    passes_local: bool = False  # frames to 01-80-C2-00-00-0x go up
 
     @property
     def distributing(self) -> tuple[int, ...]:
@@ -120,6 +122,7 @@ def plan(shape: Shape) -> Plan:
         stations=of_ports,
         own=shape.own_macs if of_ports is None else of_ports.all,
         dedup=shape.proto is Proto.BROADCAST and options.dedup,
+        passes_local=options.link_local is LinkLocal.PASS,
     )
 
 

@@ -14,6 +14,7 @@ from lagg.link import Link, Modes
 from lagg.model import (
     Agreement,
     LaggConfig,
+    LinkLocal,
     MacPolicy,
     Options,
     Pin,
@@ -205,6 +206,11 @@ class Shape:
         """The sources of what the lagg sends; who stands on it may have others."""
         macs = {self.mac.address, *(self.mac_of(port) for port in self.ports)}
         return frozenset(macs - {""})
+
+    @property
+    def keeps_local(self) -> bool:
+        """Whether frames for one cable alone stay on their port."""
+        return self.options.link_local is LinkLocal.STAY
 
     @property
     def asked_in_vlans(self) -> tuple[str, ...]:

@@ -100,11 +100,11 @@ class Takeover:
             names = ", ".join(sorted(self._lost.values()))
             raise LaggError(names, "not as found: see the log", errno.EIO)
 
-    async def take(self, link: Link) -> None:
+    async def take(self, link: Link, *, hears_local: bool) -> None:
         """Makes an interface ours and nobody else's: remembered and deaf.
 
-        Without offloads that would stop a receive ring; a driver that keeps one on is
-        logged.
+        `hears_local`: as set_hears_local().  Without offloads that would stop a receive
+        ring; a driver that keeps one on is logged.
 
         All or nothing: raises LaggError with everything put back.
         """
@@ -115,7 +115,7 @@ class Takeover:
             self._originals[link.ifindex] = original
             await self._save()
             self._memberships[link.ifindex] = Memberships(link.ifindex, link.name)
-            await self._deaf.deafen(link.ifindex, link.name)
+            await self._deaf.deafen(link.ifindex, link.name, hears_local=hears_local)
             await self._switch_off(original)
         except BaseException:
             await self.give_back(link.ifindex)
@@ -160,7 +160,19 @@ class Takeover:
         """Notes a port's new name, and hooks its chains to that.  LaggError."""
         original = self.original(ifindex)
         self._originals[ifindex] = replace(original, name=name)
-        await in_turn(self._save, partial(self._deaf.deafen, ifindex, name))
+        local = self._deaf.hears_local(ifindex)
+        deafen = partial(self._deaf.deafen, ifindex, name, hears_local=local)
+        await in_turn(self._save, deafen)
+
+    def hears_local(self, ifindex: int) -> bool:
+        """Whether sockets on a port have what is for the port itself."""
+        return self._deaf.hears_local(ifindex)
+
+    async def set_hears_local(self, ifindex: int, hears: bool) -> None:
+        """Whether they are to have it.  LaggError: nothing has changed."""
+        if self.hears_local(ifindex) is not hears:
+            name = self.original(ifindex).name
+            await self._deaf.deafen(ifindex, name, hears_local=hears)
 
     def set_rx_filter(self, ifindex: int, rx: RxFilter) -> None:
         """Sets what the port receives besides its MAC.  LaggError: nothing changed."""

@@ -24,6 +24,7 @@ RECORD = {
         "down_delay_ms": 0,
         "damping": False,
         "loop_guard": False,
+        "link_local": "stay",
         "watch": [],
         "watch_policy": "all",
         "primary": None,

@@ -108,7 +108,9 @@ def test_an_nftables_chain_is_hooked_to_its_device() -> None:
 
 
 def test_an_nftables_rule_loads_compares_and_decides() -> None:
-    asked = nft.new_rule("t", "c", nft.META_MARK, b"\1\2\3\4", nft.ACCEPT)
+    asked = nft.new_rule(
+        "t", "c", [nft.meta_is(nft.META_MARK, b"\1\2\3\4")], nft.ACCEPT
+    )
     load = {"NFTA_META_KEY": "NFT_META_MARK", "NFTA_META_DREG": "NFT_REG_1"}
     compare = {
         "NFTA_CMP_SREG": "NFT_REG_1",
@@ -130,6 +132,28 @@ def test_an_nftables_rule_loads_compares_and_decides() -> None:
             {"NFTA_EXPR_NAME": "immediate", "NFTA_EXPR_DATA": decide},
         ],
     }
+
+
+def test_an_nftables_rule_may_ask_for_several_octets() -> None:
+    tests = [nft.octets_are(0, b"\1\2"), nft.octets_are(2, b"\3", at_most=True)]
+    found = str(read(nft_rule_msg, nft.new_rule("t", "c", tests, nft.DROP)))
+    asked = [
+        found.find(each)
+        for each in (
+            "'NFTA_PAYLOAD_OFFSET': 0",
+            "'NFTA_PAYLOAD_LEN': 2",
+            "NFT_CMP_EQ",
+            r"b'\x01\x02'",
+            "'NFTA_PAYLOAD_OFFSET': 2",
+            "'NFTA_PAYLOAD_LEN': 1",
+            "NFT_CMP_LTE",
+            r"b'\x03'",
+            "NF_DROP",
+        )
+    ]
+    assert -1 not in asked
+    assert asked == sorted(asked)
+    assert found.count("NFT_PAYLOAD_LL_HEADER") == 2
 
 
 LINK = {"ETHTOOL_A_LINKMODES_HEADER": {"ETHTOOL_A_HEADER_DEV_INDEX": IFINDEX}}

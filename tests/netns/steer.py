@@ -37,6 +37,7 @@ OPTIONS: dict[str, object] = {
     "failover_rx_all": False,
     "damping": False,
     "loop_guard": False,
+    "link_local": "stay",
     "announce_count": 0,  # what is sent is the tests' own
     "rejoin_count": 0,
 }

@@ -198,7 +198,8 @@ def test_a_port_is_put_back_by_who_goes_on_with_it(
             before = await Takeover.after_the_dead(
                 netlink, DeafPorts(mark=1), StateFile(tmp_path)
             )
-            await before.take(await netlink.link(index))
+            link = await netlink.link(index)
+            await before.take(link, hears_local=False)
             before.set_rx_filter(index, RxFilter(promisc=True))
             await netlink.set_mtu(index, 1400)
             with closing(await resumed(netlink, before, deaf)) as after:

@@ -191,7 +191,8 @@ def test_a_port_in_custody_is_put_back_under_a_name_that_no_event_told_of_yet(
         with closing(DeafPorts(0)) as deaf:
             takeover = await Takeover.after_the_dead(netlink, deaf, StateFile(tmp_path))
             index = (await netlink.by_name("eth0")).ifindex
-            await takeover.take(await netlink.link(index))
+            link = await netlink.link(index)
+            await takeover.take(link, hears_local=False)
             await netlink.set_mac(index, LAGG_MAC)
             subprocess.run(["ip", "link", "set", "eth0", "name", "new0"], check=True)
             await takeover.give_back(index)
@@ -211,7 +212,8 @@ def test_what_is_asked_of_a_port_that_was_given_back_is_refused(
         with closing(DeafPorts(0)) as deaf:
             takeover = await Takeover.after_the_dead(netlink, deaf, StateFile(tmp_path))
             index = (await netlink.by_name("eth0")).ifindex
-            await takeover.take(await netlink.link(index))
+            link = await netlink.link(index)
+            await takeover.take(link, hears_local=False)
             await takeover.give_back(index)
             said = []
             try:

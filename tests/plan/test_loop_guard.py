@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lagg.events import EventKind
 from lagg.lacp.values import NS
-from lagg.model import Drop, MacPolicy, Proto
+from lagg.model import Drop, LinkLocal, MacPolicy, Proto
 from lagg.plan import damping, delays, election, gate, loop_guard
 from lagg.plan.changes import cause, news
 from lagg.plan.explain import Hashed, explain
@@ -135,6 +135,19 @@ def test_own_sources_are_the_lagg_s_mac_and_those_that_ports_keep(
     homes = {port.home_mac for port in shape.ports}
     wanted = {MAC} | (homes if policy.keeps_own else set())
     assert plan(shape).own == wanted
+
+
+@pytest.mark.parametrize("way", LinkLocal)
+def test_what_is_for_one_cable_is_explained(way: LinkLocal) -> None:
+    shape = shape_of(Proto.LOADBALANCE, link_local=way)
+    for last in range(17):
+        hashed = Hashed(0, target=f"01:80:c2:00:00:{last:02x}")
+        found = explain("lagg0", shape, plan(shape), 1, hashed)
+        stays = last < 16 and last != 2 and (way is LinkLocal.STAY or last == 1)
+        if stays:
+            assert (found.accepts, found.rx_drop) == ((), Drop.LINK_LOCAL)
+        else:
+            assert (len(found.accepts), found.rx_drop) == (3, Drop.NOT_ACCEPTED)
 
 
 def test_what_such_a_frame_is_dropped_for_is_explained() -> None:

@@ -64,6 +64,15 @@ class _Cmp(nla):
     datum = _Datum
 
 
+class _Payload(nla):
+    """NFTA_PAYLOAD_*."""
+
+    nla_map = (
+        *((1, "DREG", "be32"), (2, "BASE", "be32")),
+        *((3, "OFFSET", "be32"), (4, "LEN", "be32")),
+    )
+
+
 class _Immediate(nla):
     """NFTA_IMMEDIATE_*."""
 
@@ -76,7 +85,7 @@ class _Expression(nla):
 
     header_type = 1
     nla_map = ((1, "NAME", "asciiz"), (2, "DATA", "named"))
-    meta, cmp, immediate = _Meta, _Cmp, _Immediate
+    meta, cmp, immediate, payload = _Meta, _Cmp, _Immediate, _Payload
 
     @staticmethod
     def named(expression: nla, *_: object, **__: object) -> object:

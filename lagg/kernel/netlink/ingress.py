@@ -2,10 +2,11 @@
 """Deaf and dumb ports: the host stack gets none of their frames and sends none there.
 
 Owns a nftables table of the netdev family for each port, with two chains.  What comes
-in is dropped, after packet sockets have seen it.  Of what goes out IPv4, IPv6 and ARP
-are dropped unless they bear our mark: a switch that hears the lagg's MAC from a port on
-standby sends all for the lagg there.  What else others send there on purpose (LLDP,
-EAPOL, PTP) leaves.  AF_XDP passes by all this.
+in is dropped, after packet sockets for all ethertypes have seen it; on request not what
+is for the port itself, by a group that no bridge forwards.  Of what goes out IPv4, IPv6
+and ARP are dropped unless they bear our mark: a switch that hears the lagg's MAC from a
+port on standby sends all for the lagg there.  What else others send there on purpose
+(LLDP, EAPOL, PTP) leaves.  AF_XDP passes by all this.
 
 A table belongs to our socket (NFT_TABLE_F_OWNER): nobody else can change it, and the
 kernel removes it when the socket closes, even by SIGKILL.  There is one of a name, so
@@ -31,6 +32,12 @@ log = logging.getLogger(__name__)
 
 HOST_STACK = (0x0800, 0x86DD, 0x0806)
 """The ethertypes of what the kernel sends by itself or for an address of its own."""
+
+LINK_LOCAL = b"\x01\x80\xc2\0\0"
+"""What the addresses of a cable's own begin with, whose last byte is at most _LAST."""
+
+_SLOW, _LAST = 0x02, 0x0F
+_HEARS_LOCAL = "local"  # what the name of a chain begins with that lets them in
 
 _RENAMED = "the port has another name by now"
 
@@ -125,8 +132,17 @@ class DeafPorts:
         cause = f"is a port of {holder}; detach it there first"
         return LaggError(name, cause, errno.EBUSY)
 
-    async def deafen(self, ifindex: int, name: str) -> None:
+    def hears_local(self, ifindex: int) -> bool:
+        """Whether a port lets in what is for itself: see deafen()."""
+        return any(each.startswith(_HEARS_LOCAL) for each in self.chains(ifindex))
+
+    async def deafen(
+        self, ifindex: int, name: str, *, hears_local: bool = False
+    ) -> None:
         """Makes a port ours, with both chains.  LaggError; then nothing changed.
+
+        `hears_local`: sockets for one ethertype, and 802.2, have frames to
+        01-80-C2-00-00-0x, slow protocols aside; IP, IPv6 and ARP in such are dropped.
 
         A kernel that has no egress hook gets the ingress chain only; logged once.
 
@@ -137,7 +153,7 @@ class DeafPorts:
         before = self._chains[ifindex]
         self._chains_made += 1
         try:
-            chains = await self._hook(ifindex, name)
+            chains = await self._hook(ifindex, name, hears_local)
             await self._check_hooked(ifindex, name, chains)
             # The new ones are hooked already, so nothing passes while the old ones go.
             await self._delete(ifindex, before)
@@ -147,20 +163,24 @@ class DeafPorts:
             raise _refusal(name, error) from error
         self._chains[ifindex] = chains
 
-    async def _hook(self, ifindex: int, name: str) -> tuple[str, ...]:
+    async def _hook(
+        self, ifindex: int, name: str, hears_local: bool
+    ) -> tuple[str, ...]:
         owner, table = self._opened(), _table(ifindex)
         suffix = f"{ifindex}.{self._chains_made}"
-        heard, said = f"in{suffix}", f"out{suffix}"
-        deaf = nft.new_chain(table, heard, nft.INGRESS, name, nft.DROP)
+        heard = f"{_HEARS_LOCAL if hears_local else 'in'}{suffix}"
+        said = f"out{suffix}"
+        deaf = [nft.new_chain(table, heard, nft.INGRESS, name, nft.DROP)]
+        deaf += _let_local_in(table, heard) if hears_local else ()
         if self._egress:
             try:
-                await nft.batch(owner, deaf, *self._dumb(table, said, name))
+                await nft.batch(owner, *deaf, *self._dumb(table, said, name))
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
             else:
                 return heard, said
-        await nft.batch(owner, deaf)
+        await nft.batch(owner, *deaf)
         if self._egress:
             self._egress = False
             log.warning("%s", _NO_EGRESS)
@@ -169,10 +189,9 @@ class DeafPorts:
     def _dumb(self, table: str, chain: str, name: str) -> Iterator[Request]:
         yield nft.new_chain(table, chain, nft.EGRESS, name, nft.ACCEPT)
         mark = self._mark.to_bytes(4, sys.byteorder)
-        yield nft.new_rule(table, chain, nft.META_MARK, mark, nft.ACCEPT)
-        for ethertype in HOST_STACK:
-            wire = ethertype.to_bytes(2, "big")
-            yield nft.new_rule(table, chain, nft.META_PROTOCOL, wire, nft.DROP)
+        ours = nft.meta_is(nft.META_MARK, mark)
+        yield nft.new_rule(table, chain, [ours], nft.ACCEPT)
+        yield from _drop_host_stack(table, chain)
 
     async def _check_hooked(
         self, ifindex: int, name: str, chains: tuple[str, ...]
@@ -217,6 +236,22 @@ class DeafPorts:
         if self._socket is None:
             self._socket = Socket(NETLINK_NETFILTER)
         return self._socket
+
+
+def _drop_host_stack(table: str, chain: str) -> Iterator[Request]:
+    for ethertype in HOST_STACK:
+        of_it = nft.meta_is(nft.META_PROTOCOL, ethertype.to_bytes(2, "big"))
+        yield nft.new_rule(table, chain, [of_it], nft.DROP)
+
+
+def _let_local_in(table: str, chain: str) -> Iterator[Request]:
+    """What no bridge forwards (802.1Q, 8.6.3) is for the port; but for LACP's."""
+    yield from _drop_host_stack(table, chain)
+    slow = nft.octets_are(0, bytes((*LINK_LOCAL, _SLOW)))
+    yield nft.new_rule(table, chain, [slow], nft.DROP)
+    group = nft.octets_are(0, LINK_LOCAL)
+    last = nft.octets_are(len(LINK_LOCAL), bytes((_LAST,)), at_most=True)
+    yield nft.new_rule(table, chain, [group, last], nft.ACCEPT)
 
 
 def _table(ifindex: int) -> str:

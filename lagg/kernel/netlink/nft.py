@@ -49,7 +49,8 @@ _USER_COMMENT = 0
 _USER_HEADER = 2  # a byte says what follows, another one its length
 
 _VERDICT, _REGISTER = 0, 1
-_CMP_EQ = 0
+_CMP_EQ, _CMP_LTE = 0, 3
+_LINK_LAYER = 0  # the base of a payload
 
 _QUIET = NLM_F_REQUEST
 _CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
@@ -118,31 +119,42 @@ def delete_chain(table: str, chain: str) -> Request:
     return Request(_message(NftChain, attributes), _DELCHAIN)
 
 
-def new_rule(table: str, chain: str, meta: int, value: bytes, verdict: int) -> Request:
-    """The chain's next rule: frames whose `meta` (META_*) is `value` get `verdict`."""
+Test = tuple[object, object]
+"""What a rule asks of a frame: the expressions that load something and compare it."""
+
+
+def meta_is(key: int, value: bytes) -> Test:
+    """Whether META_* of a frame is `value`."""
+    return _expression("meta", (("KEY", key), ("DREG", _REGISTER))), _compare(value)
+
+
+def octets_are(at: int, value: bytes, *, at_most: bool = False) -> Test:
+    """Whether its bytes from `at` on are `value`, or that at most, of 16 at most."""
+    where = (("BASE", _LINK_LAYER), ("OFFSET", at), ("LEN", len(value)))
+    load = _expression("payload", (("DREG", _REGISTER), *where))
+    return load, _compare(value, _CMP_LTE if at_most else _CMP_EQ)
+
+
+def new_rule(table: str, chain: str, tests: Iterable[Test], verdict: int) -> Request:
+    """The chain's next rule: frames of which all `tests` are true get `verdict`."""
+    expressions = [each for test in tests for each in test]
     attributes = (
         ("TABLE", table),
         ("CHAIN", chain),
-        ("EXPRESSIONS", list(_expressions(meta, value, verdict))),
+        ("EXPRESSIONS", [*expressions, _decision(verdict)]),
     )
     return Request(_message(NftRule, attributes), _NEWRULE, _APPEND)
 
 
-def _expressions(meta: int, value: bytes, verdict: int) -> Iterable[object]:
-    load = (("KEY", meta), ("DREG", _REGISTER))
-    yield _expression("meta", load)
-    compare = (
-        ("SREG", _REGISTER),
-        ("OP", _CMP_EQ),
-        ("DATA", _nest((("VALUE", value),))),
-    )
-    yield _expression("cmp", compare)
+def _compare(value: bytes, how: int = _CMP_EQ) -> object:
+    said = (("SREG", _REGISTER), ("OP", how), ("DATA", _nest((("VALUE", value),))))
+    return _expression("cmp", said)
+
+
+def _decision(verdict: int) -> object:
     code = _nest((("CODE", verdict),))
-    decide = (
-        ("DREG", _VERDICT),
-        ("DATA", _nest((("VERDICT", code),))),
-    )
-    yield _expression("immediate", decide)
+    decide = (("DREG", _VERDICT), ("DATA", _nest((("VERDICT", code),))))
+    return _expression("immediate", decide)
 
 
 def _expression(name: str, attributes: tuple[tuple[str, object], ...]) -> object:
