@@ -218,6 +218,15 @@ class HostAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A host on a link, as `ip neigh` shows it."""
+
+    ifindex: int  # by which it is reached
+    packed: bytes  # its address, 4 bytes or 16
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
 class FdbEntry:
     """A MAC that is reached by an interface, as `bridge fdb` shows it."""
 

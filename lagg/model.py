@@ -57,12 +57,18 @@ class Proto(Enum):
     LACP = "lacp"
     BROADCAST = "broadcast"
     TLB = "tlb"
+    ALB = "alb"
     NONE = "none"
 
     @property
     def by_stations(self) -> bool:
         """Whether each port is a host of its own to the switch: see plan/stations."""
-        return self is Proto.TLB
+        return self in (Proto.TLB, Proto.ALB)
+
+    @property
+    def teaches(self) -> bool:
+        """Whether peers are told by which port each is to send: see native/lesson.c."""
+        return self is Proto.ALB
 
     @property
     def elects(self) -> bool:

@@ -8,10 +8,10 @@ it is called where.  Imports nothing that would cost a command of laggctl its st
 from enum import Enum
 from typing import NamedTuple
 
-CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast", "tlb")
-STATIC = ("failover", "roundrobin", "loadbalance", "broadcast", "tlb")
-ELECTS = ("failover", "tlb")
-BY_FLOW = ("loadbalance", "lacp", "tlb")
+CARRYING = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast", "tlb", "alb")
+STATIC = ("failover", "roundrobin", "loadbalance", "broadcast", "tlb", "alb")
+ELECTS = ("failover", "tlb", "alb")
+BY_FLOW = ("loadbalance", "lacp", "tlb", "alb")
 LACP = ("lacp",)
 
 U16_MAX = 2**16 - 1

@@ -142,9 +142,9 @@ OPTIONS: tuple[Option, ...] = (
         "primary",
         Kind.NAME,
         metavar="IF",
-        help="failover, tlb: the preferred port; '': the first",
+        help="failover, tlb, alb: the preferred port; '': the first",
         sentence=(
-            "Failover and tlb: the port that is preferred, by its name, whatever"
+            "Failover, tlb and alb: the port that is preferred, by its name, whatever"
             " priorities say.  `''`, the default: as lagg(4), the first port."
         ),
         protos=ELECTS,

@@ -329,7 +329,8 @@ lagg_device_publish(
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
         device->ports[slot]->wish->accepted =
-            (plan->rx_accept | plan->rx_once) >> slot & 1;
+            (plan->rx_accept | plan->rx_once) >> slot & 1 ||
+            (plan->teaches && slot == plan->home);
         device->ports[slot]->wish->once = plan->rx_once >> slot & 1;
     }
     device_wake(device);

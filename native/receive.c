@@ -146,6 +146,15 @@ refusal_of_any(const struct lagg_plan *plan, const struct frame *frame)
                                                              : refusal;
 }
 
+/* By a port of which not all is accepted, as it is. */
+static bool
+is_let_in(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
+    const struct frame *frame)
+{
+    return (plan->teaches && station_admit(plan, slot, frame)) ||
+           stands_in(worker, plan, slot);
+}
+
 /* The same where not all is; apart, or who accepts all pays for it. */
 static __attribute__((noinline)) uint32_t
 refusal_of_some(const struct worker *worker, const struct lagg_plan *plan,
@@ -154,7 +163,7 @@ refusal_of_some(const struct worker *worker, const struct lagg_plan *plan,
     bool once = plan->rx_once >> slot & 1;
     uint32_t refusal;
 
-    if (!once && !stands_in(worker, plan, slot)) {
+    if (!once && !is_let_in(worker, plan, slot, frame)) {
         return plan->rx_drop;
     }
     refusal = refusal_of_any(plan, frame);

@@ -54,6 +54,22 @@ stations_sound(const struct lagg_plan *plan)
 }
 
 static bool
+lessons_sound(const struct lagg_plan *plan)
+{
+    if (plan->teaches == 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < sizeof plan->rx_slots; i++) {
+        uint32_t slot = plan->rx_slots[i];
+
+        if (slot >= LAGG_PORTS_MAX || !(plan->ports >> slot & 1)) {
+            return false;
+        }
+    }
+    return plan->stations != 0 && !(plan->rx_accept >> plan->home & 1);
+}
+
+static bool
 plan_sound(const struct lagg_plan *plan)
 {
     const uint32_t layers = LAYERS_PLAIN | LAGG_LAYER_EITHER_WAY | LAGG_LAYER_INNER;
@@ -65,7 +81,8 @@ plan_sound(const struct lagg_plan *plan)
            (plan->hash_layers & LAYERS_PLAIN) != 0 &&
            (plan->hash_layers & ~layers) == 0 && plan->rx_bytes_max >= ETHER_BYTES &&
            plan->tx_slots_count <= LAGG_BUCKETS && plan->own_count <= LAGG_OWN_MAX &&
-           slots_sound(plan) && held_sound(plan) && stations_sound(plan);
+           slots_sound(plan) && held_sound(plan) && stations_sound(plan) &&
+           lessons_sound(plan);
 }
 
 /* A source as it lies in the 8 bytes of a frame that end with it; of the others, 0. */

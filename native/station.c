@@ -16,6 +16,7 @@
  * Knows no hash and no descriptor.
  */
 #include "station.h"
+#include "lesson.h"
 
 #include <linux/if_ether.h>
 #include <netinet/in.h>
@@ -79,6 +80,20 @@ is_plain(const struct frame *frame)
            (type == ETH_P_IPV6 && !is_discovery(ether + packet_at, size - packet_at));
 }
 
+/* The slot for what teaches a MAC, and what is no plain IP. */
+static uint32_t
+teacher_of(const struct lagg_plan *plan, const struct frame *frame)
+{
+    uint32_t slot;
+
+    if (plan->teaches == 0) {
+        return plan->home;
+    }
+    lesson_quieten(frame);
+    slot = lesson_slot(plan, frame);
+    return slot == NO_SLOT ? plan->home : slot;
+}
+
 uint32_t
 station_of(const struct lagg_plan *plan, const struct frame *frame)
 {
@@ -86,7 +101,7 @@ station_of(const struct lagg_plan *plan, const struct frame *frame)
     uint32_t slot;
 
     if (same_mac(source, plan->mac)) {
-        return is_plain(frame) ? NO_SLOT : plan->home;
+        return is_plain(frame) ? NO_SLOT : teacher_of(plan, frame);
     }
     slot = slot_of(plan, source);
     return slot != NO_SLOT ? slot : plan->home;
@@ -97,7 +112,25 @@ station_sign(const struct lagg_plan *plan, uint32_t slot, const struct frame *fr
 {
     uint8_t *source = frame_ether(frame) + ETH_ALEN;
 
+    const uint8_t *mac = slot == plan->home ? plan->mac : plan->macs[slot];
+
     if (same_mac(source, plan->mac) || slot_of(plan, source) != NO_SLOT) {
-        memcpy(source, slot == plan->home ? plan->mac : plan->macs[slot], ETH_ALEN);
+        if (plan->teaches) {
+            lesson_sign(frame, source, mac);
+        }
+        memcpy(source, mac, ETH_ALEN);
     }
+}
+
+bool
+station_admit(const struct lagg_plan *plan, uint32_t slot, const struct frame *frame)
+{
+    uint8_t *destination = frame_ether(frame);
+
+    if (frame->head_bytes >= VNET_BYTES + ETHER_BYTES &&
+        same_mac(destination, plan->macs[slot])) {
+        memcpy(destination, plan->mac, ETH_ALEN);
+        return true;
+    }
+    return slot == plan->home;
 }

@@ -20,4 +20,9 @@ uint32_t station_of(const struct lagg_plan *plan, const struct frame *frame);
 void station_sign(
     const struct lagg_plan *plan, uint32_t slot, const struct frame *frame);
 
+/* Under a plan that teaches: whether a frame that came by 'slot', a runt too, goes up;
+ * to a port's own MAC, it goes to the lagg's then. */
+bool station_admit(
+    const struct lagg_plan *plan, uint32_t slot, const struct frame *frame);
+
 #endif

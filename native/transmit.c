@@ -35,7 +35,8 @@ queue_of(struct worker *worker, uint32_t slot)
     return &worker->work->burst.queues[slot];
 }
 
-static void
+/* A part of who calls it: a call costs each frame as much as it does. */
+static inline __attribute__((always_inline)) void
 queue_frame(struct worker *worker, uint32_t slot, uint32_t frame)
 {
     struct queue *queue = queue_of(worker, slot);

@@ -19,6 +19,7 @@ _MODES = {
     "broadcast": "fault-tolerance (broadcast)",
     "lacp": "IEEE 802.3ad Dynamic link aggregation",
     "tlb": "transmit load balancing",
+    "alb": "adaptive load balancing",
     "none": "none",
 }
 _POLICIES = {
@@ -27,8 +28,8 @@ _POLICIES = {
     ("l2", "l3"): "layer2+3 (2)",
 }
 _CHURNS = {"monitor": "monitoring", "no-churn": "none", "churn": "churned"}
-_HASHED = ("loadbalance", "lacp", "tlb")
-_ELECTS = ("failover", "tlb")
+_HASHED = ("loadbalance", "lacp", "tlb", "alb")
+_ELECTS = ("failover", "tlb", "alb")
 
 
 def bonding_page(lagg: LaggRecord) -> str:

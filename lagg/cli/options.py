@@ -20,7 +20,7 @@ from lagg.port_options import PORT_OPTIONS
 _LISTS = (Kind.LAYERS, Kind.NAMES, Kind.PINS)
 
 PROTO_WORDS = (
-    "failover (a new lagg's), roundrobin, loadbalance, lacp, broadcast, tlb or none"
+    "failover (a new lagg's), roundrobin, loadbalance, lacp, broadcast, tlb, alb, none"
 )
 
 
@@ -40,7 +40,7 @@ def add_port_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--active",
         metavar="IF",
-        help="failover, tlb: this port is active until it fails; '': the preferred",
+        help="failover, tlb, alb: this port is active, until it fails; '': any",
     )
     command.add_argument(
         "--port",

@@ -88,6 +88,10 @@ def _lower_stations(lowered: Any, stations: PortMacs) -> None:
     lowered.mac = mac_bytes(stations.mac)
     for slot, mac in stations.macs:
         lowered.macs[slot] = mac_bytes(mac)
+    if stations.lessons:
+        lowered.teaches = 1
+        lowered.rx_accept &= ~(1 << stations.home)
+        lowered.rx_slots = bytes(stations.lessons)
 
 
 def lower(plan: Plan) -> Any:

@@ -68,6 +68,22 @@ def announcements(
     ]
 
 
+def lesson(mac: str, address: bytes, peer_mac: str, peer: bytes) -> bytes:
+    """Tells one peer alone that `mac` has an address, of the kind of its own.
+
+    A reply that it did not ask for (RFC 826), or an advertisement.
+    """
+    source, destination = mac_bytes(mac), mac_bytes(peer_mac)
+    if len(address) == len(_ANY):
+        head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2)
+        body = head + source + address + destination + peer
+        return framed(destination, source, (), 0x0806, body)
+    rest = struct.pack("!I", _NA_OVERRIDE) + address + _OPTION_TARGET_MAC + source
+    body = _icmpv6(address, peer, _NA_TYPE, rest)
+    ip = struct.pack("!IHBB", 0x60000000, len(body), _ICMPV6, 255) + address + peer
+    return framed(destination, source, (), 0x86DD, ip + body)
+
+
 def learning_frame(mac: str, vlan: int = 0) -> bytes:
     """Tells switches that a MAC is here, and nobody anything else.
 

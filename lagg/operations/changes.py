@@ -258,7 +258,8 @@ def _refuse_pick(bundle: Bundle, change: LaggChange) -> None:
         return
     proto = change.proto or bundle.shape.proto
     if not proto.elects:
-        cause = f"laggproto {proto.value} has no active port; failover and tlb have one"
+        which = "failover, tlb and alb have one"
+        cause = f"laggproto {proto.value} has no active port; {which}"
         raise bundle.refuse(cause, errno.EINVAL)
     slot = attached(bundle, change.active).slot
     after = settled(_changed(bundle.shape, change), time.monotonic_ns())

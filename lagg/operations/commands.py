@@ -46,6 +46,7 @@ from lagg.operations.laggs import Laggs
 from lagg.operations.lifetime import destroy
 from lagg.operations.rehearsal import Order, rehearse
 from lagg.operations.succession import HandingOver
+from lagg.operations.teaching import Teacher
 from lagg.operations.trials import Trials
 from lagg.plan.balance_report import Report
 from lagg.plan.explain import Bucket, Explanation
@@ -171,6 +172,7 @@ class Commands:
         await parts.enter_async_context(Announcer(self._laggs))
         await parts.enter_async_context(HeldLinks(self._laggs, self.whole))
         await parts.enter_async_context(ActiveMac(self._laggs, self.whole))
+        await parts.enter_async_context(Teacher(self._laggs, self.whole))
         parts.push_async_callback(self._trials.close)
         self._parts = parts.pop_all()
 

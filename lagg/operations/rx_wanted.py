@@ -19,6 +19,7 @@ from lagg.kernel.proc import multicast
 from lagg.link import Link, RxFilter
 from lagg.operations.uppers import UPPERS, taggers
 from lagg.plan.shape import Shape
+from lagg.plan.stations import let_in_beside
 from lagg.ports.takeover import Takeover
 from lagg.running.bundle import Bundle
 
@@ -86,7 +87,7 @@ class RxWanted:
         LaggError: one does not.
         """
         for port in wanted.ports:
-            macs = wanted.lets_in(port.home_mac)
+            macs = _lets_in(wanted, port.home_mac)
             if macs:
                 self._takeover.let_in(port.link.ifindex, macs)
 
@@ -142,9 +143,13 @@ class RxWanted:
         bundle.note_opening(ifindex, opening)
 
 
+def _lets_in(shape: Shape, home_mac: str) -> frozenset[str]:
+    return shape.lets_in(home_mac) | let_in_beside(shape, home_mac)
+
+
 def _unicast(shape: Shape, coming: Iterable[Link]) -> dict[int, frozenset[str]]:
     """What each port lets in; of `coming`, which are to be ports, likewise."""
     homes = {port.link.ifindex: port.home_mac for port in shape.ports}
     homes |= {link.ifindex: link.mac for link in coming}
-    found = {ifindex: shape.lets_in(mac) for ifindex, mac in homes.items()}
+    found = {ifindex: _lets_in(shape, mac) for ifindex, mac in homes.items()}
     return {ifindex: macs for ifindex, macs in found.items() if macs}

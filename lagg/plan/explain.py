@@ -93,7 +93,7 @@ def buckets(
     """
     if running.spread is not Spread.FLOW:
         cause = f"laggproto {shape.proto.value} has no flow table"
-        remedy = "loadbalance, lacp and tlb have one"
+        remedy = "loadbalance, lacp, tlb and alb have one"
         raise LaggError(name, f"{cause}; {remedy}", errno.EOPNOTSUPP)
     ports = [shape.at(slot).link.name for slot in running.tx_slots]
     return tuple(

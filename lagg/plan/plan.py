@@ -81,7 +81,7 @@ class Plan:
     def way_in(self) -> frozenset[int]:
         """The slots by which the network is to reach the lagg."""
         if self.stations is not None:
-            return frozenset({self.stations.home})
+            return frozenset({self.stations.home, *self.stations.lessons})
         return frozenset(self.distributing)
 
     def slot_of(self, bucket: int) -> int | None:
@@ -211,6 +211,7 @@ _TABLES: dict[Proto, Callable[[Shape], Table]] = {
     Proto.LACP: _port_map,
     Proto.BROADCAST: _broadcast,
     Proto.TLB: _port_map,
+    Proto.ALB: _port_map,
     Proto.NONE: _none,
 }
 
@@ -231,7 +232,8 @@ def _rx_drop(proto: Proto) -> Drop:
 def _rx_accept(shape: Shape) -> set[int]:
     """lagg_*_input(): the static ones but failover take frames from every port.
 
-    By those of tlb that are not the home come copies of what a switch floods.
+    By stations that are not the home come copies of what a switch floods, and with alb
+    what is for their own MAC, which C takes.
     With groups, from every port of the one that carries: by the others come copies.
     """
     every = {port.slot for port in shape.ports}
@@ -240,7 +242,7 @@ def _rx_accept(shape: Shape) -> set[int]:
             return set()
         case Proto.LACP:
             return _collecting(shape.ports)
-        case Proto.TLB:
+        case Proto.TLB | Proto.ALB:
             home = elected(shape)
             return every if home is None else {home}
         case _ if shape.options.failover_rx_all:

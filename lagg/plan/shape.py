@@ -7,11 +7,13 @@ Pure: each change is a new Shape; knows no kernel and no device.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field, replace
+from typing import Annotated
 
 from lagg.frozen import dataclass
 from lagg.lacp.values import U32, Instant, Mac
 from lagg.link import Link, Modes
 from lagg.model import (
+    BUCKETS,
     Agreement,
     LaggConfig,
     LinkLocal,
@@ -26,6 +28,9 @@ from lagg.plan.buckets import Homes, Slot, rehome
 from lagg.plan.loop import Loop
 from lagg.plan.penalty import Penalty
 from lagg.watches import LinkWatch, Verdict, Watched
+
+Caller = Annotated[int, range(BUCKETS + 1)]
+"""A bucket of peers; BUCKETS: none, the place is free."""
 
 _UNSET = PortOptions()  # of a port for which nothing is set
 
@@ -142,6 +147,7 @@ class Shape:
     primary: Slot | None = None
     homes: Homes = ()
     timed_pins: tuple[tuple[Pin, Instant], ...] = ()  # until then; see pins.py
+    callers: tuple[Caller, ...] = ()  # places of peers that are taught: stations.py
     closing: frozenset[Slot] = frozenset()  # of ports that went; what comes in counts
     # By name, of interfaces that are no ports, too.
     port_options: Mapping[str, PortOptions] = field(default_factory=dict)

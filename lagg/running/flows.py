@@ -94,7 +94,7 @@ def require_buckets(bundle: Bundle) -> None:
     options, proto = bundle.shape.options, bundle.shape.proto
     if bundle.plan.spread is not Spread.FLOW:
         cause = f"laggproto {proto.value} has no flow table"
-        remedy = "loadbalance, lacp and tlb have one"
+        remedy = "loadbalance, lacp, tlb and alb have one"
         raise bundle.refuse(f"{cause}; {remedy}", errno.EOPNOTSUPP)
     if options.hash is HashKind.FNV1:
         cause = "hash fnv1 has no buckets that could stay on a port; crc32c has"

@@ -69,7 +69,7 @@ def test_without_a_flow_table_it_is_refused(proto: str) -> None:
         said_of(shape(Proto(proto), *PORTS), NOTHING)
     assert str(refused.value) == (
         f"lagg0: laggproto {proto} has no flow table;"
-        " loadbalance, lacp and tlb have one (EOPNOTSUPP)"
+        " loadbalance, lacp, tlb and alb have one (EOPNOTSUPP)"
     )
 
 

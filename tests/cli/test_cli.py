@@ -172,7 +172,7 @@ def test_a_refusal_is_one_line_and_exit_1(world: World, laggctl: Laggctl) -> Non
         (
             "set lagg0 --proto 9",
             "laggctl: lagg0: proto: no such protocol '9'; one of failover, roundrobin,"
-            " loadbalance, lacp, broadcast, tlb, none (EPROTONOSUPPORT)",
+            " loadbalance, lacp, broadcast, tlb, alb, none (EPROTONOSUPPORT)",
         ),
         (
             "set lagg0 --rr-limit 4294967296",

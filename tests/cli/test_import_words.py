@@ -200,6 +200,10 @@ def test_a_mode_is_the_same_by_its_number(number: int) -> None:
             {"proto": "tlb", "lagghash": ["l3"], "balance_interval_ms": 10_000},
         ),
         (
+            {"mode": "6", "primary_reselect": "better"},
+            {"proto": "alb", "lagghash": ["l3"], "balance_interval_ms": 10_000},
+        ),
+        (
             {"mode": "5", "tlb_dynamic_lb": "0", "xmit_hash_policy": "layer3+4"},
             {"proto": "tlb", "lagghash": ["l3", "l4"], "reselect": "failure"},
         ),
@@ -218,7 +222,6 @@ def test_an_option_of_bonding_is_one_of_ours(
     ("options", "note"),
     [
         ({}, "mode: none is said here; balance-rr is bonding's default"),
-        ({"mode": "balance-alb"}, "mode balance-alb: frames come in by one port"),
         ({"mode": "1", "tlb_dynamic_lb": "0"}, "tlb_dynamic_lb 0: of modes balance-"),
         ({"mode": "7"}, "mode 7: no such mode of bonding"),
         (

@@ -169,7 +169,7 @@ BAD_FILES = [
     (
         lagg("proto = 'failver'"),
         "lagg0: proto: no such protocol 'failver' (did you mean failover?);"
-        " one of failover, roundrobin, loadbalance, lacp, broadcast, tlb, none",
+        " one of failover, roundrobin, loadbalance, lacp, broadcast, tlb, alb, none",
     ),
     (lagg("proto = 4"), "lagg0: proto: 4 is not one of failover, roundrobin,"),
     (lagg("ports = 'eth0'"), "ports: 'eth0' is not a list of interface names"),
@@ -332,7 +332,7 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
         (
             {"proto": "lcap"},
             "lagg0: proto: no such protocol 'lcap' (did you mean lacp?); one of"
-            " failover, roundrobin, loadbalance, lacp, broadcast, tlb, none"
+            " failover, roundrobin, loadbalance, lacp, broadcast, tlb, alb, none"
             " (EPROTONOSUPPORT)",
         ),
         (

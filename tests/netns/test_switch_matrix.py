@@ -238,7 +238,7 @@ def flags(proto: str, count: int) -> list[list[str]]:
     match proto:
         case "failover":
             return [["MASTER", "ACTIVE"], *[[]] * (count - 1)][:count]
-        case "tlb":
+        case "tlb" | "alb":
             return [["MASTER", "ACTIVE"], *[["ACTIVE"]] * (count - 1)][:count]
         case "none":
             return [[]] * count
@@ -253,7 +253,11 @@ def check_ways(proto: str, count: int, ways: list[Counter[int]]) -> None:
     once = [way.total() for way in ways] == [1] * FRAMES
     if not count or proto == "none":
         assert not any(ways)
-    elif proto in ("failover", "tlb"):  # these are from other MACs than the lagg's
+    elif proto in (
+        "failover",
+        "tlb",
+        "alb",
+    ):  # these are from other MACs than the lagg's
         assert ways == [Counter([0])] * FRAMES
     elif proto == "broadcast":
         assert ways == [Counter(ports)] * FRAMES
@@ -269,7 +273,7 @@ def check_ways(proto: str, count: int, ways: list[Counter[int]]) -> None:
 def check_received(proto: str, count: int, received: tuple[int, int]) -> None:
     """All ports are heard, but where one is the way in; under none, nobody."""
     match proto:
-        case "failover" | "tlb":
+        case "failover" | "tlb" | "alb":
             assert received == (min(count, 1), max(count - 1, 0))
         case "none":
             assert received == (0, 0)  # counted as proto-none, as the stream's are
@@ -307,7 +311,7 @@ def switch(wide: Wide, probe: Probe, proto: str, count: int) -> None:
 
 def is_news(before: str, proto: str, count: int) -> bool:
     """Whether the workers are told: of no port both tables of flows are empty."""
-    alike = count == 0 and {before, proto} == {"loadbalance", "tlb"}
+    alike = count == 0 and {before, proto} <= {"loadbalance", "tlb", "alb"}
     return before != proto and not alike
 
 

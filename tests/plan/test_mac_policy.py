@@ -81,6 +81,6 @@ def test_a_port_lets_in_the_lagg_s_mac_where_it_is_to_hear_it(
 def test_only_who_elects_one_has_an_active_port_whose_mac_a_lagg_could_have(
     proto: Proto, policy: MacPolicy
 ) -> None:
-    elects = proto in (Proto.FAILOVER, Proto.TLB, Proto.NONE)
+    elects = proto in (Proto.FAILOVER, Proto.TLB, Proto.ALB, Proto.NONE)
     wrong = policy is MacPolicy.ACTIVE and not elects
     assert (senseless(proto, Options(mac_policy=policy)) is not None) == wrong

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who speaks by which MAC to a switch that takes each port for a host of its own."""
 
+from collections import Counter
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lagg.events import EventKind
-from lagg.model import MacPolicy, Options, Proto
+from lagg.model import BUCKETS, MacPolicy, Options, PortOptions, Proto
 from lagg.options import PORTS_MAX
 from lagg.plan.changes import active_news
 from lagg.plan.election import settled
 from lagg.plan.plan import plan, standings
 from lagg.plan.shape import LaggMac, Shape
-from lagg.plan.stations import stations
+from lagg.plan.stations import called, let_in_beside, peer_bucket, stations
 from tests.plan.test_election import carrier, shape_of
 
 MACS = ("00:00:5e:00:53:01", "02:00:5e:00:53:02", "02:00:5e:00:53:03")
@@ -106,3 +107,71 @@ def test_another_port_that_receives_is_news_and_another_that_only_sends_is_none(
         found = [*active_news(before, plan(before), after, plan(after))]
         assert [each.port for each in found] == told
         assert {each.event for each in found} <= {EventKind.ACTIVE_PORT}
+
+
+# ---- whom each of them teaches -----------------------------------------------------
+
+
+def alb(*callers: int) -> Shape:
+    shape = with_macs(shape_of(Proto.ALB), *MACS)
+    return replace(shape, callers=callers)
+
+
+def lessons(shape: Shape) -> tuple[int, ...]:
+    found = plan(shape).stations
+    assert found is not None
+    return found.lessons
+
+
+def test_peers_are_shared_evenly_however_few_they_are() -> None:
+    for count in range(1, BUCKETS + 1):
+        found = lessons(alb(*range(count)))
+        shares = Counter(found[:count])
+        assert max(shares.values()) - min(shares[slot] for slot in range(3)) <= 1
+        assert len(found) == BUCKETS
+
+
+def test_by_weight_where_that_is_set() -> None:
+    shape = alb(*range(90))
+    weights = {"eth0": PortOptions(weight=2), "eth1": PortOptions(weight=6)}
+    shape = replace(shape, port_options=weights).rehomed()
+    assert Counter(lessons(shape)[:90]) == {0: 20, 1: 60, 2: 10}
+
+
+def test_a_port_that_is_lost_teaches_nobody_and_all_ports_that_do_are_the_way_in() -> (
+    None
+):
+    shape = alb(7, 8, 9)
+    assert plan(shape).way_in == {0, 1, 2}
+    assert plan(shape).rx_accept == {0}
+    after = carrier(shape, 2, up=False)
+    assert {*lessons(after)} == plan(after).way_in == {0, 1}
+
+
+def test_tlb_teaches_nobody() -> None:
+    assert lessons(replace(tlb(*MACS), callers=(1, 2))) == ()
+    assert let_in_beside(tlb(*MACS), MACS[0]) == frozenset()
+
+
+def test_a_port_that_speaks_by_a_mac_that_is_not_its_own_lets_it_in() -> None:
+    shape = alb()
+    assert [let_in_beside(shape, mac) for mac in MACS] == [{LOCAL}, set(), set()]
+
+
+@given(st.lists(st.sets(st.integers(0, BUCKETS - 1)), max_size=8))
+def test_a_bucket_keeps_its_place_while_a_peer_is_in_it(
+    history: list[set[int]],
+) -> None:
+    callers: tuple[int, ...] = ()
+    for buckets in history:
+        before, callers = callers, called(callers, buckets)
+        assert {*callers} - {BUCKETS} == buckets
+        assert callers[-1:] != (BUCKETS,)
+        for place, bucket in enumerate(before):
+            if bucket in buckets:
+                assert callers[place] == bucket
+
+
+def test_of_neighbouring_addresses_no_two_are_in_one_bucket() -> None:
+    found = {peer_bucket(bytes((10, 0, 7, last))) for last in range(256)}
+    assert len(found) == BUCKETS

@@ -20,7 +20,7 @@ MODES = {
     "broadcast": "broadcast",
     "802.3ad": "lacp",
     "balance-tlb": "tlb",
-    "balance-alb": "tlb",
+    "balance-alb": "alb",
 }
 """By BOND_MODE_*: the place of each is its number."""
 
@@ -70,7 +70,7 @@ _NUMBERS = {
     "resend_igmp": "rejoin_count",
 }
 _OF_PORTS = {
-    "prio": (("failover", "tlb"), "priority"),
+    "prio": (("failover", "tlb", "alb"), "priority"),
     "actor_port_prio": (("lacp",), "lacp_port_priority"),
 }
 """Options of a port: the protocols that ask for them, and ours."""
@@ -78,8 +78,6 @@ _OF_PORTS = {
 _NO_MAC = "00:00:00:00:00:00"
 
 _LINK = "the kernel tells laggd of a link at once; nothing is polled"
-_ONE_WAY_IN = "frames come in by one port: peers are not told of the others"
-
 TLB_INTERVAL_MS = 10_000
 """After which bonding looks at the load anew (BOND_TLB_REBALANCE_INTERVAL)."""
 _WHY = {
@@ -96,7 +94,7 @@ _WHY = {
 NO_EQUIVALENT = "has no equivalent"
 _ELSEWHERE = "what is said elsewhere rules"
 
-_HASHED = ("loadbalance", "lacp", "tlb")
+_HASHED = ("loadbalance", "lacp", "tlb", "alb")
 
 
 Pairs = Iterable[tuple[str, str]]
@@ -216,8 +214,6 @@ def _set_mode(draft: Draft, word: str | None) -> str | None:
         draft.note(f"mode {word}", "no such mode of bonding")
         return None
     draft.set("proto", MODES[mode])
-    if mode == "balance-alb":
-        draft.note(f"mode {mode}", _ONE_WAY_IN)
     return MODES[mode]
 
 
@@ -226,7 +222,7 @@ def _set_tlb(draft: Draft, options: Mapping[str, str]) -> tuple[str, ...]:
 
     Answers with the options that are done by that.
     """
-    if draft.keys.get("proto") != "tlb":
+    if draft.keys.get("proto") not in ("tlb", "alb"):
         return ()
     if _ON.get(options.get("tlb_dynamic_lb", "on"), True):
         draft.set("balance_interval_ms", TLB_INTERVAL_MS)
@@ -320,7 +316,7 @@ def _set_stay(draft: Draft) -> None:
     """Without a primary nothing makes bonding leave a port that carries."""
     prefers = any("priority" in keys for keys in draft.port_keys.values())
     named = "primary" in draft.keys or prefers
-    if draft.keys.get("proto") in ("failover", "tlb") and not named:
+    if draft.keys.get("proto") in ("failover", "tlb", "alb") and not named:
         draft.set("reselect", "failure")
 
 

@@ -11,6 +11,6 @@ use_parts()
 
 from lagg.kernel.netlink.ingress import DeafPorts  # noqa: E402  see library.py
 from lagg.kernel.netlink.route import Netlink  # noqa: E402
-from lagg.kernel.netlink.stations import stations  # noqa: E402
+from lagg.kernel.netlink.stations import neighbours, stations  # noqa: E402
 
-__all__ = ["DeafPorts", "Netlink", "stations"]
+__all__ = ["DeafPorts", "Netlink", "neighbours", "stations"]

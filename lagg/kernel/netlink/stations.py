@@ -24,7 +24,7 @@ from lagg.kernel.netlink.wire import (
     Socket,
     raise_refusal,
 )
-from lagg.link import BridgePort, FdbEntry, HostAddress, Stations
+from lagg.link import BridgePort, FdbEntry, HostAddress, Neighbour, Stations
 
 _RTM_GETNEIGH = 30
 _AF_UNSPEC, _AF_BRIDGE, _AF_INET6 = 0, 7, 10
@@ -38,8 +38,9 @@ _EXT_MASK = struct.Struct("=HHI")
 _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 _VLAN_INFO = struct.Struct("=HH")  # flags, id
 
-_NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 2, 5, 9
+_NDA_DST, _NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 1, 2, 5, 9
 _NUD_PERMANENT = 0x80
+_NUD_ANSWERED = 0x02 | 0x04 | 0x08 | 0x10 | _NUD_PERMANENT  # as far as one knows
 _IFLA_PROTINFO, _IFLA_INET6_CONF, _BRPORT_STATE, _FORWARDING = 12, 2, 1, 3
 _IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_BRIDGE_VLAN_INFO = 26, 29, 2
 _RTEXT_FILTER_BRVLAN = 2
@@ -65,6 +66,25 @@ def stations() -> Stations:
         return Stations(dict(addresses), routers, macs, ports)
     finally:
         source.close()
+
+
+def neighbours() -> list[Neighbour]:
+    """The hosts that answered when they were asked last, as stations() lists."""
+    source = Socket(NETLINK_ROUTE)
+    try:
+        return [*dict.fromkeys(_neighbours(source))]
+    finally:
+        source.close()
+
+
+def _neighbours(source: Socket) -> Iterator[Neighbour]:
+    for raw in _dump(source, _RTM_GETNEIGH, _NDMSG.pack(_AF_UNSPEC, 0, 0, 0, 0)):
+        _, ifindex, state, _, _ = _NDMSG.unpack_from(raw, _HEADER.size)
+        found = attributes_of(raw, _HEADER.size + _NDMSG.size)
+        address, mac = (found.get(each, b"") for each in (_NDA_DST, _NDA_LLADDR))
+        is_host = len(address) in (4, 16) and len(mac) == 6 and not mac[0] & 1
+        if is_host and state & _NUD_ANSWERED:
+            yield Neighbour(ifindex, address, mac.hex(":"))
 
 
 def _dump(source: Socket, kind: int, body: bytes) -> Iterator[bytes]:

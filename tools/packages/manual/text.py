@@ -174,7 +174,8 @@ KEYS = {
         " before all), `roundrobin`, `loadbalance` (by flow hash), `lacp` (the same"
         " over the ports that the partner agrees to), `broadcast` (a copy on each"
         " port), `tlb` (loadbalance to a switch that knows no aggregation: each port"
-        " sends by a MAC of its own, and the active one alone receives) or `none`."
+        " sends by a MAC of its own, and the active one alone receives), `alb` (the"
+        " same, and each peer is told by which port to send) or `none`."
         "  Default: `failover`."
     ),
     "ports": "A list of interfaces, at most 32; may be empty.",
