@@ -105,13 +105,16 @@ pair(int *one, int *other)
 static inline struct lagg_plan
 plan_make(uint32_t spread, uint8_t held, uint32_t ports)
 {
+    const uint32_t accepted = (1u << (PORTS - 1)) - 1; /* the last is a standby */
+    const bool once = spread == LAGG_SPREAD_ALL;       /* as with dedup */
     struct lagg_plan plan = {
         .spread = spread,
         .tx_drop = LAGG_DROP_NO_PORT,
         .rx_drop = LAGG_DROP_NOT_ACCEPTED,
         .stride = 1,
         .ports = (1u << PORTS) - 1,
-        .rx_accept = (1u << (PORTS - 1)) - 1, /* the last is a standby */
+        .rx_accept = once ? 0 : accepted,
+        .rx_once = once ? accepted : 0,
         .hash_layers = LAGG_LAYER_L2,
         .rx_bytes_max = UINT32_MAX,
         .tx_slots_count = ports,

@@ -28,7 +28,7 @@ Ways = list[tuple[int, ...]]
 class Bare:
     """The lagg, its four cables, and the frames that go into it."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *options: str) -> None:
         self.near, self.far = lab.host("near"), lab.host("far")
         for host in (self.near, self.far, lab.host(PANEL)):
             silence(host)
@@ -38,7 +38,7 @@ class Bare:
             for port, end in zip(PORTS, ENDS, strict=True)
         ]
         # What is asked here of the hot path does not depend on whose threads it has.
-        self.laggd = lab.daemon(self.near, log_level="info", options=(INSIDE,))
+        self.laggd = lab.daemon(self.near, log_level="info", options=(INSIDE, *options))
         words = [word for port in PORTS for word in ("--port", port)]
         self.laggd.ctl("create", LAGG, *words)
         self.steer = Steer(self.laggd)
