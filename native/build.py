@@ -41,8 +41,9 @@ HARDENED = [
 HARDENED_LINK = ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 
 # Files are parts of the design; the compiler may look across: a sixth of the hot
-# path's instructions out, a twelfth in (tools/bench --only instructions).
-ACROSS = ["-flto"]
+# path's instructions out, a twelfth in (tools/bench --only instructions).  Not where
+# sanitizers look at each access: it would compile for twice as long, for no speed.
+ACROSS = [] if os.environ.get("LAGG_SANITIZE") else ["-flto"]
 
 
 def abi(header: str) -> str:
@@ -56,12 +57,14 @@ def abi(header: str) -> str:
 def sanitizer_flags() -> list[str]:
     """Flags for LAGG_SANITIZE, for example "address,undefined"; usually none.
 
-    Without _FORTIFY_SOURCE, whose functions no sanitizer looks into.
+    Without _FORTIFY_SOURCE, whose functions no sanitizer looks into; and with as much
+    optimisation as tests/test_native.py has, which is compiled in half the time.
     """
     names = os.environ.get("LAGG_SANITIZE")
     if not names:
         return []
-    return [f"-fsanitize={names}", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE"]
+    without = ["-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE"]
+    return [f"-fsanitize={names}", "-O1", *without]
 
 
 COMPILE = [*FLAGS, *HARDENED, *ACROSS, *sanitizer_flags()]
