@@ -35,7 +35,7 @@ def status() -> int:
 def browser(pair: Pair) -> Iterator[Browser]:
     """One that looks at host a, while frames pass."""
     if program() is None:
-        pytest.skip("no chromium-headless-shell: tools/pictures installs it")
+        pytest.skip("tools/setup --dev could not install chromium-headless-shell")
     with pair.streaming(rate=200, flows=8), Browser(pair.a.host.command) as found:
         found.open(PAGE)
         yield found
