@@ -349,6 +349,15 @@ checksum_valid(const struct virtio_net_hdr *offload, uint32_t size)
     return offload->csum_start >= ETHER_BYTES && field + sizeof(uint16_t) <= size;
 }
 
+static uint64_t
+load_u64(const uint8_t *bytes, uint32_t size)
+{
+    uint64_t word = 0; /* as if zeros followed, which do not count */
+
+    memcpy(&word, bytes, size);
+    return word;
+}
+
 bool
 frame_offload_valid(const struct frame *frame)
 {
@@ -356,6 +365,10 @@ frame_offload_valid(const struct frame *frame)
 
     if (frame->head_bytes < VNET_BYTES) {
         return false;
+    }
+    /* As most frames are: csum_offset alone is left, which means nothing then. */
+    if (load_u64(frame->head, sizeof(uint64_t)) == 0) {
+        return true;
     }
     offload = load_offload(frame);
     if ((offload.flags &
@@ -382,15 +395,6 @@ bool
 frame_is_gso(const struct frame *frame)
 {
     return load_offload(frame).gso_type != VIRTIO_NET_HDR_GSO_NONE;
-}
-
-static uint64_t
-load_u64(const uint8_t *bytes, uint32_t size)
-{
-    uint64_t word = 0; /* as if zeros followed, which do not count */
-
-    memcpy(&word, bytes, size);
-    return word;
 }
 
 /* In the machine's byte order, and 8 bytes at a time: RFC 1071 section 2 (B) and (C).
