@@ -115,7 +115,7 @@ class RehearsedNetlink:
         left = tuple(each for each in link.altnames if each != name)
         self._note(link, altnames=left)
 
-    def watch_closely(self, *_: object) -> None:
+    def watch_closely(self, ifindexes: object, activity: object = None) -> None:
         """Nobody is told."""
 
     def _note(self, link: Link, **changed: object) -> None:
@@ -163,7 +163,7 @@ class RehearsedTakeover:
         """As Takeover.holds()."""
         return ifindex in self.held
 
-    async def take(self, link: Link) -> None:
+    async def take(self, link: Link, *, hears_local: bool) -> None:
         """As Takeover.take().  LaggError (EBUSY): another laggd has it."""
         if not self._takeover.holds(link.ifindex):
             await self._takeover.require_free(link)
@@ -196,6 +196,13 @@ class RehearsedTakeover:
         """As Takeover.forget()."""
         self._taken.pop(ifindex, None)
         self._given_back.add(ifindex)
+
+    def hears_local(self, ifindex: int) -> bool:
+        """As Takeover.hears_local()."""
+        return ifindex in self._taken or self._takeover.hears_local(ifindex)
+
+    async def set_hears_local(self, ifindex: int, hears: bool) -> None:
+        """Nothing to do: no frame comes."""
 
     async def silence(self, _: int) -> None:
         """Nothing to do: nothing of its own was made yet."""

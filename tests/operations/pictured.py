@@ -71,6 +71,9 @@ class NobodysPorts:
 
     held: frozenset[int] = frozenset()
 
+    def hears_local(self, _: int) -> bool:
+        return False
+
     def holds(self, _: int) -> bool:
         return False
 

@@ -6,8 +6,10 @@ the kernel, and what is rehearsed on a copy of it, as it does on the kernel itse
 """
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -46,6 +48,7 @@ from lagg.plan.outcome import Outcome
 from lagg.plan.shift import Move, PortShift, Shift
 from lagg.ports.takeover import Takeover
 from tests.operations.pictured import PORTS, STRANGERS, Kernel, Pictured, pictured
+from tests.tree import ROOT
 
 PROPERTY = settings(
     max_examples=100, deadline=None, phases=[Phase.explicit, Phase.generate]
@@ -293,6 +296,41 @@ def test_it_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         asyncio.run(work())
     assert caplog.messages == []
+
+
+STEPS = ("altname", "apply", "attach", "changes", "lifetime", "propagate")
+OF_A_CHANGE = (*STEPS, "protocol_change", "rx_wanted")
+
+
+@pytest.mark.parametrize(
+    ("called", "stand_in", "real"),
+    [
+        ("netlink", RehearsedNetlink(cast(Netlink, Kernel()), {}), Netlink),
+        ("takeover", RehearsedTakeover, Takeover),
+        ("device", RehearsedDevice, Device),
+    ],
+)
+def test_what_a_change_may_ask_of_the_kernel_a_rehearsal_has_and_takes_alike(
+    called: str, stand_in: object, real: type
+) -> None:
+    for room in OF_A_CHANGE:
+        text = (ROOT / f"lagg/operations/{room}.py").read_text(encoding="utf-8")
+        for method in re.findall(rf"\b_?{called}\.([a-z]\w*)\(", text):
+            assert hasattr(stand_in, method), f"{room}: {called}.{method}"
+    for method in {*dir(stand_in)} & {name for name in dir(real) if name[0] != "_"}:
+        mine, theirs = getattr(stand_in, method), getattr(real, method)
+        if callable(theirs):
+            assert _taken(mine) == _taken(theirs), f"{called}.{method}"
+
+
+def _taken(method: Callable[..., object]) -> list[object]:
+    """How many arguments by place, and which by name."""
+    parameters = inspect.signature(method).parameters.values()
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    own = [p for p in places if p.name != "self"]
+    return ["any" if open_ended else len(own), named]
 
 
 def test_nothing_that_an_operation_may_ask_of_the_kernel_is_done_by_a_rehearsal() -> (
