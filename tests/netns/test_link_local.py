@@ -99,13 +99,19 @@ def test_with_pass_it_goes_up_but_for_pause_and_live(bare: Bare) -> None:
     bare.steer.set(proto="loadbalance", link_local="pass")
     assert cable.send(frames) == {}
     assert (cable.above, cable.drops) == ([LLDP, EAPOL, BPDU], {"link-local": 1})
-    bare.steer.detach(PORTS[1])
-    bare.steer.attach(PORTS[1])
-    bare.steer.wait_link(PORTS[1], up=True)
+    attach_anew(bare, PORTS[1])
     assert cable.send(frames) == {}
     bare.steer.set(link_local="stay")
     assert cable.send(frames) == DAEMONS_HEAR
     assert (cable.above, cable.drops) == ([], {"link-local": 4})
+    attach_anew(bare, PORTS[1])
+    assert cable.send(frames) == DAEMONS_HEAR
+
+
+def attach_anew(bare: Bare, port: str) -> None:
+    bare.steer.detach(port)
+    bare.steer.attach(port)
+    bare.steer.wait_link(port, up=True)
 
 
 def test_the_host_has_no_ip_by_it_and_other_groups_are_the_lagg_s(bare: Bare) -> None:
