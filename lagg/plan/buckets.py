@@ -89,14 +89,18 @@ def turns(weights: Weights) -> tuple[Slot, ...]:
 def _quota(weights: Weights, held: Counter[Slot]) -> dict[Slot, int]:
     """How many of the BUCKETS are whose: by the largest remainders, one at least.
 
-    Of equals who holds most keeps the odd one, so that a fair table is left as it is.
+    Of equals who has the odd one keeps it, so that a fair table is left as it is; else
+    who holds most gets it.
     """
     total = sum(weights.values())
     shares = {slot: divmod(BUCKETS * w, total) for slot, w in weights.items()}
     rest = {slot: part for slot, (whole, part) in shares.items() if whole > 0}
     quota = {slot: max(1, whole) for slot, (whole, _) in shares.items()}
     left = BUCKETS - sum(quota.values())
-    order = sorted(rest, key=lambda slot: (-rest[slot], -held[slot], slot))
+    has_one = {slot: held[slot] > whole for slot, (whole, _) in shares.items()}
+    order = sorted(
+        rest, key=lambda slot: (-rest[slot], not has_one[slot], -held[slot], slot)
+    )
     for slot in order[: max(0, left)]:
         quota[slot] += 1
     for _ in range(-left):  # what the lightest were given beyond their share

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lagg.model import BUCKETS
@@ -83,6 +83,7 @@ def test_everybody_has_its_share_of_the_buckets_within_one_and_one_at_least(
 
 
 @given(st.lists(WEIGHTS, min_size=2, max_size=6))
+@example([{0: 1}, {0: 5, 1: 360, 2: 670, 3: 949}])  # three with one remainder
 def test_a_table_that_is_fair_by_weight_is_left_as_it_is(
     history: list[dict[int, int]],
 ) -> None:
