@@ -73,7 +73,7 @@ class Bundle:
         self.identity: Final = identity
         self._link = link
         self._shape = replace(shape, mac=LaggMac(link.mac))
-        self._plan = plan(shape)
+        self._plan = plan(self._shape)
         self._moves = Moves()
         self._wanted = Wanted()
         self._lacp: Negotiator | None = None
