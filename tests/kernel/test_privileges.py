@@ -153,9 +153,10 @@ FORBIDDEN = (
     | {f"os.{way}" for way in dir(os) if way.startswith(("exec", "spawn"))}
     | {"os.posix_spawn", "os.posix_spawnp"}
 )
-MAY_START = {
+MAY = {
     "lagg/forwarder/process.py: os.posix_spawn",  # lagg-forwarder: it has no right
     "lagg/cli/restart.py: subprocess",  # laggctl is no laggd: it has its user's rights
+    "lagg/frozen.py: exec",  # of the fields of our own classes, as dataclasses does it
 }
 
 
@@ -181,4 +182,4 @@ def test_no_source_runs_another_program_or_evaluates_what_others_wrote() -> None
         for name in names_in(path)
         if name in FORBIDDEN
     }
-    assert found == MAY_START
+    assert found == MAY
