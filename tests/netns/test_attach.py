@@ -361,7 +361,8 @@ def test_a_port_is_set_up_deaf_dumb_and_without_an_address_of_its_own(
     assert "UP" in port["flags"]
     assert port["addresses"] == []
     assert port["inet6_addr_gen_mode"] == "none"
-    assert world.kernel()["chains"] == [f"in{port['ifindex']}", f"out{port['ifindex']}"]
+    index = port["ifindex"]
+    assert world.kernel()["chains"] == [f"local{index}", f"out{index}"]
     assert not world.hears(0)
 
 
@@ -403,4 +404,4 @@ def test_a_second_lagg_beside_the_first(world: World) -> None:
     world.destroy("lagg0")
     assert [port["name"] for port in world.record("lagg1")["ports"]] == ["p1"]
     p1 = world.link("p1")["ifindex"]
-    assert world.kernel()["chains"] == [f"in{p1}", f"out{p1}"]
+    assert world.kernel()["chains"] == [f"local{p1}", f"out{p1}"]
