@@ -33,6 +33,7 @@ class World:
         self._fails, self._left = fails, at
         self.open: set[int] = set()
         self.admitted = dict.fromkeys(range(PORTS), True)
+        self.takeover = self
         self.plans: list[Plan] = []
         events: list[Event] = []
         link = link_of(9)
@@ -72,6 +73,15 @@ class World:
         if not admit:
             self._step(FILTER)
         self.admitted[slot] = admit
+
+    # ---- the takeover --------------------------------------------------------------
+
+    def hears_local(self, _: int) -> bool:
+        return True
+
+    async def set_hears_local(self, _: int, hears: bool) -> None:
+        """As it was: these switches are not about that."""
+        assert hears
 
     # ---- the sockets ---------------------------------------------------------------
 
