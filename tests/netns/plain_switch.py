@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from lab import Cable, Daemon, Host, Lab, Stream, wait_until
+from lab.daemon import overload
 
 PORTS = ("p0", "p1", "p2")
 HOSTS = ("h1", "h2", "h3")
@@ -85,6 +86,10 @@ class Office:
         """Bytes by each port of the lagg."""
         ports = self.laggd.record("lagg0")["ports"]
         return {port["name"]: port["tx_bytes"] for port in ports}
+
+    def overload(self) -> int:
+        """Frames that the lagg has dropped because this machine is too slow."""
+        return overload(self.laggd.record("lagg0")["counters"]["drops"])
 
     def received(self) -> dict[str, int]:
         """Bytes by each port of the lagg."""

@@ -61,6 +61,7 @@ def test_flows_leave_by_all_ports_and_the_switch_sees_no_mac_move(
 ) -> None:
     wait_until(lambda: {*PORTS} <= at_home_ports(office), DEADLINE_S, "all are learned")
     learning, before, came = Learning(office), office.sent(), office.received()
+    dropped = office.overload()
     streams = office.streams(there=True, rate=RATE, flows=FLOWS)
     back = office.streams(there=False, rate=RATE // 10, flows=8)
     wait_until(lambda: sum(spread(before, office.sent())) > 2_000_000, DEADLINE_S, "it")
@@ -68,7 +69,7 @@ def test_flows_leave_by_all_ports_and_the_switch_sees_no_mac_move(
         stream.stop()
     results = [stream.result() for stream in (*streams, *back)]
     sent = spread(before, office.sent())
-    assert whole(results)
+    assert whole(results, office.overload() - dropped)
     mean = sum(sent) / len(sent)
     assert all(abs(each - mean) <= mean / 4 for each in sent), sent
     assert spread(came, office.received())[0] > 0
@@ -95,11 +96,10 @@ def at_home_ports(office: Office) -> set[str]:
     return found
 
 
-def whole(results: list[StreamResult]) -> bool:
-    """Each frame came, once and in order."""
-    return all(
-        each.lost == each.duplicated == each.reordered == each.corrupt == 0
-        for each in results
+def whole(results: list[StreamResult], overload: int) -> bool:
+    """Each frame came, once and in order, but for so many that a slow machine cost."""
+    return sum(each.lost for each in results) <= overload and all(
+        each.duplicated == each.reordered == each.corrupt == 0 for each in results
     )
 
 
@@ -116,12 +116,13 @@ def test_a_port_whose_own_mac_the_lagg_has_speaks_by_another_while_it_is_not_hom
     assert mac == office.macs["p0"]
     office.laggd.ctl("set", "lagg0", "--active", "p2")
     wait_until(lambda: office.learned()[mac] == {"s2"}, DEADLINE_S, "it is announced")
-    learning, before = Learning(office), office.sent()
+    learning, before, dropped = Learning(office), office.sent(), office.overload()
     streams = office.streams(there=True, rate=RATE, flows=FLOWS)
     wait_until(lambda: min(spread(before, office.sent())) > 50_000, DEADLINE_S, "all")
     for stream in streams:
         stream.stop()
-    assert whole([stream.result() for stream in streams])
+    results = [stream.result() for stream in streams]
+    assert whole(results, office.overload() - dropped)
     assert office.learned()[mac] == {"s2"}
     local = f"{int(mac[:2], 16) ^ 2:02x}{mac[2:]}"
     learned = [port for each, port in learning.stop() if each in (mac, local)]
