@@ -20,6 +20,7 @@ from lab.daemon import Daemon
 from lab.host import CommandError, Host
 from lagg.control.client import Client
 from lagg.errors import LaggError
+from lagg.model import Proto
 from soak.invariants import Invariants
 
 MAIN, OTHER = "lagg0", "lagg1"
@@ -35,7 +36,7 @@ PORTS = ("p0", "p1", "p2", "p3", "r3", "p4", "p5")
 
 RENAMED = ("p3", "r3")
 LEAVING = "p5"
-PROTOCOLS = ("failover", "roundrobin", "loadbalance", "lacp", "broadcast", "none")
+PROTOCOLS = tuple(proto.value for proto in Proto)
 MTUS = (1000, 1280, 1400, 1500, 4000)
 AD_SELECTS = ("stable", "bandwidth", "count", "port-priority")
 LAYERS = (["l2"], ["l2", "l3"], ["l3", "l4"], ["l2", "l3", "l4"])
@@ -253,6 +254,9 @@ class ControlClient(Actor):
             "lacp_system": self.rng.choice(("auto", mac_of(self.rng))),
             "ad_select": self.rng.choice(AD_SELECTS),
             "mac_policy": self.rng.choice(("stable", "primary")),
+            "dedup": self.rng.random() < 0.5,
+            "loop_guard": self.rng.random() < 0.5,
+            "link_local": self.rng.choice(("stay", "pass")),
         }
         chosen = self.rng.sample(sorted(every), self.rng.randint(1, len(every)))
         return {key: every[key] for key in chosen}
