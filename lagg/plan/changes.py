@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from lagg.events import EventKind
 from lagg.frozen import dataclass
 from lagg.model import Spread, differences, words
+from lagg.plan.buckets import Slot
 from lagg.plan.pins import pins
 from lagg.plan.plan import Plan
 from lagg.plan.shape import Port, Shape
@@ -232,8 +233,8 @@ def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[N
     """Another port that is active, where one is; `was` and `now` are made of these."""
     if not (_has_active(was) and _has_active(now)):
         return
-    held = [before.at(slot).link for slot in was.way_in]
-    for slot in now.way_in:
+    held = [before.at(slot).link for slot in _active(was)]
+    for slot in _active(now):
         active = after.at(slot).link
         if [link.ifindex for link in held] != [active.ifindex]:
             old = ", ".join(link.name for link in held)
@@ -242,6 +243,11 @@ def active_news(before: Shape, was: Plan, after: Shape, now: Plan) -> Iterator[N
 
 
 def _has_active(plan: Plan) -> bool:
-    """Whether one port alone is the way in, or none is yet."""
+    """Whether one port is the active one, or none is yet."""
     by_one = plan.spread is Spread.FIRST or plan.stations is not None
     return by_one or not plan.tx_slots
+
+
+def _active(plan: Plan) -> tuple[Slot, ...]:
+    """The slot of the active port, where there is one."""
+    return plan.distributing if plan.stations is None else (plan.stations.home,)

@@ -101,12 +101,13 @@ def test_ports_keep_their_macs_and_let_in_the_lagg_s_whatever_the_policy() -> No
 def test_another_port_that_receives_is_news_and_another_that_only_sends_is_none() -> (
     None
 ):
-    before = tlb(*MACS)
-    for slot, told in ((0, ["eth1"]), (2, [])):
-        after = carrier(before, slot, up=False)
-        found = [*active_news(before, plan(before), after, plan(after))]
-        assert [each.port for each in found] == told
-        assert {each.event for each in found} <= {EventKind.ACTIVE_PORT}
+    for before in (tlb(*MACS), alb()):
+        for slot, told in ((0, ["eth0 -> eth1"]), (2, [])):
+            after = carrier(before, slot, up=False)
+            found = [*active_news(before, plan(before), after, plan(after))]
+            assert [each.details for each in found] == told
+            assert {each.event for each in found} <= {EventKind.ACTIVE_PORT}
+            assert [*active_news(after, plan(after), after, plan(after))] == []
 
 
 # ---- whom each of them teaches -----------------------------------------------------
