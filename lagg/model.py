@@ -72,7 +72,7 @@ class Proto(Enum):
 
     @property
     def elects(self) -> bool:
-        """Whether one port alone is the way in: failover's, and those with stations."""
+        """Whether one port is elected: failover's, and the home of stations."""
         return self is Proto.FAILOVER or self.by_stations
 
 
@@ -336,6 +336,7 @@ class WayIn:
 
     ports: frozenset[U32] = frozenset()  # ifindexes of those that carry
     mac: Mac | None = None  # None: nobody was told of any yet
+    home: U32 | None = None  # ifindex, where that MAC is at one of them alone
 
 
 @dataclass(frozen=True, slots=True)

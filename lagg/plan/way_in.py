@@ -20,9 +20,10 @@ REJOIN_INTERVAL_NS = 200 * NS_OF_MS
 
 def way_in(shape: Shape, plan: Plan) -> WayIn:
     """The way by which a lagg of this shape is reached; `plan` is made of it."""
-    ways = plan.way_in
+    ways, stations = plan.way_in, plan.stations
     ports = (port.link.ifindex for port in shape.ports if port.slot in ways)
-    return WayIn(frozenset(ports), shape.mac.address or None)
+    home = None if stations is None else shape.at(stations.home).link.ifindex
+    return WayIn(frozenset(ports), shape.mac.address or None, home)
 
 
 def looked_at(wanted: Wanted, way: WayIn, options: Options, now: Instant) -> Wanted:
@@ -36,8 +37,9 @@ def looked_at(wanted: Wanted, way: WayIn, options: Options, now: Instant) -> Wan
     wanted = replace(wanted, way_in=way)
     if not way.ports:
         return replace(wanted, announcements=Rounds(), rejoins=Rounds())
-    # A port more changes nothing for who sends by the others.
+    # A port more changes nothing for who sends by the others, where no MAC moves.
     other_ports = not before.ports or not before.ports <= way.ports
+    other_ports = other_ports or way.home != before.home
     if other_ports:
         wanted = replace(wanted, rejoins=Rounds(options.rejoin_count, now))
     if other_ports or way.mac != before.mac:

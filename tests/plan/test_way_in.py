@@ -80,6 +80,16 @@ def test_a_port_that_is_held_is_no_way_in(proto: Proto) -> None:
     assert looked(first, second) == (1, 1)
 
 
+def test_that_the_lagg_s_mac_is_at_another_of_the_same_ports_is_news() -> None:
+    shape = replace(shape_of(Proto.ALB), mac=LaggMac(MAC))
+    after = election.settled(shape, shape.with_pick("eth1"))
+    first, second = seen(shape), seen(after)
+    assert first.ports == second.ports
+    assert looked(first, second) == (1, 1)
+    assert looked(replace(first, ports=first.ports - {11}), second) == (1, 1)
+    assert looked(second, seen(after)) == (0, 0)
+
+
 def seen(shape: Shape) -> WayIn:
     return way_in(shape, plan(shape))
 
