@@ -68,20 +68,21 @@ def announcements(
     ]
 
 
-def lesson(mac: str, address: bytes, peer_mac: str, peer: bytes) -> bytes:
+def lesson(
+    mac: str, address: bytes, peer_mac: str, peer: bytes, *, router: bool
+) -> bytes:
     """Tells one peer alone that `mac` has an address, of the kind of its own.
 
-    A reply that it did not ask for (RFC 826), or an advertisement.
+    A reply that it did not ask for (RFC 826), or an advertisement; `router` as for
+    announcements().
     """
     source, destination = mac_bytes(mac), mac_bytes(peer_mac)
     if len(address) == len(_ANY):
         head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2)
         body = head + source + address + destination + peer
         return framed(destination, source, (), 0x0806, body)
-    rest = struct.pack("!I", _NA_OVERRIDE) + address + _OPTION_TARGET_MAC + source
-    body = _icmpv6(address, peer, _NA_TYPE, rest)
-    ip = struct.pack("!IHBB", 0x60000000, len(body), _ICMPV6, 255) + address + peer
-    return framed(destination, source, (), 0x86DD, ip + body)
+    told = _advertised(source, address, peer, router=router)
+    return framed(destination, source, (), 0x86DD, told)
 
 
 def learning_frame(mac: str, vlan: int = 0) -> bytes:
@@ -143,11 +144,16 @@ def _arp(mac: bytes, ip: bytes) -> bytes:
 
 
 def _advertisement(mac: bytes, ip: bytes, *, router: bool) -> bytes:
+    told = _advertised(mac, ip, _ALL_NODES, router=router)
+    return framed(_ALL_NODES_MAC, mac, (), 0x86DD, told)
+
+
+def _advertised(mac: bytes, ip: bytes, to: bytes, *, router: bool) -> bytes:
+    """From the IPv6 header on."""
     flags = _NA_OVERRIDE | (_NA_ROUTER if router else 0)
     rest = struct.pack("!I", flags) + ip + _OPTION_TARGET_MAC + mac
-    body = _icmpv6(ip, _ALL_NODES, _NA_TYPE, rest)
-    head = struct.pack("!IHBB", 0x60000000, len(body), _ICMPV6, 255)
-    return _ALL_NODES_MAC + mac + b"\x86\xdd" + head + ip + _ALL_NODES + body
+    body = _icmpv6(ip, to, _NA_TYPE, rest)
+    return struct.pack("!IHBB", 0x60000000, len(body), _ICMPV6, 255) + ip + to + body
 
 
 def _igmp(mac: bytes, ip: bytes, version: int, group: bytes) -> bytes:

@@ -13,7 +13,7 @@ whatever the kernel answers while laggd is away.
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Self
@@ -22,7 +22,7 @@ from lagg.errors import LaggError, logged
 from lagg.events import EventKind
 from lagg.frozen import dataclass
 from lagg.kernel.netlink import neighbours, stations
-from lagg.link import HostAddress, Neighbour
+from lagg.link import Link, Neighbour, Stations
 from lagg.operations.announcement_frames import lesson
 from lagg.operations.attendant import Attendant
 from lagg.operations.uppers import speakers
@@ -116,14 +116,13 @@ class Teacher(Attendant):
         if bundle.shape.options.announce_count == 0:
             return
         links = await self._laggs.netlink.links()
-        there = await asyncio.to_thread(_addresses)
+        there = await asyncio.to_thread(_stations)
         frames = islice(
             (
-                (links[peer.ifindex].name, lesson(mac, ours, peer.mac, peer.packed))
+                (links[peer.ifindex].name, frame)
                 for peer in peers
                 if peer.ifindex in links
-                for mac in [links[peer.ifindex].mac]
-                for ours in _like(there.get(peer.ifindex, ()), peer.packed)
+                for frame in _lessons(links[peer.ifindex], there, peer)
             ),
             LESSONS_MAX,
         )
@@ -139,11 +138,12 @@ class Teacher(Attendant):
             log.debug("%s: teach: %s", interface, error)
 
 
-def _like(addresses: Iterable[HostAddress], peer: bytes) -> Iterator[bytes]:
-    """The usable ones of the kind of a peer's."""
-    for each in addresses:
-        if each.usable and len(each.packed) == len(peer):
-            yield each.packed
+def _lessons(near: Link, there: Stations, peer: Neighbour) -> Iterator[bytes]:
+    """Lessons of each usable address that `near` has of the kind of the peer's."""
+    router = near.ifindex in there.routers
+    for ours in there.addresses.get(near.ifindex, ()):
+        if ours.usable and len(ours.packed) == len(peer.packed):
+            yield lesson(near.mac, ours.packed, peer.mac, peer.packed, router=router)
 
 
 def _listed() -> list[Neighbour]:
@@ -154,9 +154,9 @@ def _listed() -> list[Neighbour]:
         raise LaggError.of_os("netlink", "list neighbours", error) from error
 
 
-def _addresses() -> Mapping[int, tuple[HostAddress, ...]]:
+def _stations() -> Stations:
     """LaggError."""
     try:
-        return stations().addresses
+        return stations()
     except OSError as error:
         raise LaggError.of_os("netlink", "list addresses", error) from error

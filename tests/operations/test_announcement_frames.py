@@ -23,6 +23,7 @@ from lagg.operations.announcement_frames import (
     SOURCES_MAX,
     announcements,
     learning_frame,
+    lesson,
     reports,
 )
 
@@ -55,6 +56,21 @@ def test_an_ipv6_address_is_announced_by_an_advertisement(router: bool) -> None:
     ip = IPv6(src="fe80::1", dst="ff02::1", hlim=255)
     option = ICMPv6NDOptDstLLAddr(lladdr=MAC)
     assert frame == bytes(ether / ip / advertisement / option)
+
+
+@pytest.mark.parametrize("router", [False, True])
+def test_one_host_is_told_by_arp_or_an_advertisement_to_it_alone(router: bool) -> None:
+    peer = "02:00:5e:00:53:02"
+    ether = Ether(dst=peer, src=MAC)
+    arp = ARP(op=2, hwsrc=MAC, psrc="192.0.2.1", hwdst=peer, pdst="192.0.2.2")
+    four = packed("192.0.2.1"), peer, packed("192.0.2.2")
+    assert lesson(MAC, *four, router=router) == bytes(ether / arp).ljust(60, b"\0")
+    advertisement = ICMPv6ND_NA(tgt="fe80::1", R=int(router), S=0, O=1)
+    ip = IPv6(src="fe80::1", dst="fe80::2", hlim=255)
+    option = ICMPv6NDOptDstLLAddr(lladdr=MAC)
+    six = packed("fe80::1"), peer, packed("fe80::2")
+    told = bytes(ether / ip / advertisement / option)
+    assert lesson(MAC, *six, router=router) == told
 
 
 def test_every_address_is_announced_by_a_frame_of_its_own() -> None:
