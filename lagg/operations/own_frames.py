@@ -90,7 +90,10 @@ def _counts(bundle: Bundle) -> list[tuple[Port, int]]:
 
 
 def _keep_out(bundle: Bundle, slots: list[int], now: Instant) -> None:
+    guarded = seen(bundle.shape, slots, now)
+    if guarded is bundle.shape:
+        return  # nobody asked for that, or by this protocol it is no loop
     try:
-        bundle.adopt(seen(bundle.shape, slots, now))
+        bundle.adopt(guarded)
     except LaggError as error:  # if more come, it is tried again
         log.warning("%s", error)

@@ -23,6 +23,7 @@ class World:
         self.told: list[tuple[str, str]] = []
         self.shape = shape_of(loop_guard=True)
         self.refuses = False
+        self.adopted = 0
         self.device = self
         self.frames = 0
         laggs = SimpleNamespace(bundles={"lagg0": self})
@@ -41,6 +42,7 @@ class World:
     def adopt(self, shape: Shape) -> None:
         if self.refuses:
             raise LaggError("lagg0", "no room", errno.EAGAIN)
+        self.adopted += 1
         self.shape = shape
 
     def bring(self, slot: int, frames: int, *, after_ns: int = NS) -> None:
@@ -78,6 +80,13 @@ def test_the_port_is_kept_out_also_when_the_workers_refused_it_before() -> None:
     world.refuses = False
     world.bring(1, 1)
     assert world.looped == [1]
+
+
+def test_where_nobody_is_kept_out_nothing_is_settled_anew() -> None:
+    world = World()
+    world.shape = shape_of()
+    world.bring(1, 1)
+    assert (len(world.told), world.adopted) == (1, 0)
 
 
 def test_what_another_laggd_has_told_of_is_no_news() -> None:
