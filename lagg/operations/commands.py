@@ -217,7 +217,7 @@ class Commands:
         return tuple(map(self._record, chosen))
 
     def _record(self, bundle: Bundle) -> LaggRecord:
-        trial = self._trials.of(bundle.name, bundle.link.ifindex)
+        trial = self._trials.of(bundle.name)
         record = bundle.record()
         record["trial"] = None if trial is None else self._trials.record(trial)
         return record

@@ -85,7 +85,11 @@ class Trials:
         """
         self._file = file
         with logged(log.warning):
-            await self._keep(self._left(file) if adopted else ())
+            if adopted:  # nothing is written: a disk that is full keeps none from it
+                self._trials = self._left(file)
+            else:
+                await self._keep(())
+        self._arm()
         for trial in self._trials:
             seconds = trial.left_ms(self._clock()) / 1000
             log.info("%s: on trial for %.0f s still", _words(trial.names), seconds)
@@ -106,17 +110,18 @@ class Trials:
         with logged(log.warning):
             await self._keep(())
 
-    def of(self, name: str, ifindex: int | None = None) -> Trial | None:
-        """The trial that a lagg is in."""
+    def of(self, name: str) -> Trial | None:
+        """The trial that a lagg of this name, or alternative name, is in."""
+        bundle, ifindex = self._laggs.named(name), None
+        if bundle is not None:
+            name, ifindex = bundle.name, bundle.link.ifindex
         found = (each for each in self._trials if each.concerns(name, ifindex))
         return next(found, None)
 
     def require_none(self, names: Iterable[str]) -> None:
         """LaggError (EBUSY) names the first of these laggs that is on trial."""
         for name in names:
-            bundle = self._laggs.named(name)
-            known = None if bundle is None else bundle.link.ifindex
-            trial = self.of(name if bundle is None else bundle.name, known)
+            trial = self.of(name)
             if trial is not None:
                 cause = (
                     "a change of it waits to be confirmed, and reverts in"
@@ -169,11 +174,10 @@ class Trials:
 
     def _trial(self, names: Sequence[str], due_at: Instant) -> Trial:
         there = [each for each in map(self._laggs.named, names) if each is not None]
-        known = {bundle.name for bundle in there}
         return Trial(
             due_at,
             before=tuple(map(before_of, there)),
-            created=tuple(name for name in names if name not in known),
+            created=tuple(name for name in names if self._laggs.named(name) is None),
         )
 
     def _is_as_before(self, trial: Trial) -> bool:
@@ -210,9 +214,7 @@ class Trials:
         if name is None:
             found = self._trials
         else:
-            bundle = self._laggs.named(name)
-            known = None if bundle is None else bundle.link.ifindex
-            trial = self.of(name, known)
+            trial = self.of(name)
             found = () if trial is None else (trial,)
         if not found:
             cause = "no change waits to be confirmed: none is on trial, or it reverted"

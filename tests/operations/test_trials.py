@@ -368,12 +368,13 @@ def test_a_lagg_that_was_renamed_meanwhile_is_the_one_that_is_taken_back(
     run(work)
 
 
+def full(_: TrialFile, __: bytes) -> None:
+    raise LaggError("trials.json", "save: No space left on device", ENOSPC)
+
+
 def test_a_full_disk_keeps_nobody_from_a_revert_and_confirms_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: TrialFile, __: bytes) -> None:
-        raise LaggError("trials.json", "save: No space left on device", ENOSPC)
-
     async def work(world: World) -> None:
         before = world.seen
         await world.change(CHANGES["detach"])
@@ -390,6 +391,38 @@ def test_a_full_disk_keeps_nobody_from_a_revert_and_confirms_nothing(
             await world.change(CHANGES["detach"])
         assert world.seen == before
         monkeypatch.undo()
+
+    run(work)
+
+
+def test_a_full_disk_keeps_no_successor_from_a_revert(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(world: World) -> None:
+        before = world.seen
+        await world.change(CHANGES["detach"])
+        monkeypatch.setattr(TrialFile, "write", full)
+        await world.next_laggd(away_s=30)
+        assert [record["left_ms"] for record in world.trials.records()] == [30_000]
+        await world.passes(30)
+        assert world.seen == before
+        monkeypatch.undo()
+
+    run(work)
+
+
+def test_by_an_alternative_name_it_is_the_same_lagg(run: Run) -> None:
+    async def work(world: World) -> None:
+        await world.pictured.changes.set("lagg0", options(altname=("up0",)))
+        with pytest.raises(LaggError, match="no such interface"):
+            await world.change(lambda c: c.attach("up0", ("nothing0",)), "up0")
+        assert (world.told, world.saved) == ([], b"")
+        await world.change(lambda c: c.detach("up0", ("p1",)), "up0")
+        (record,) = world.trials.records()
+        assert record["laggs"] == ["lagg0"]
+        assert [each.names for each in await world.trials.confirm("up0")] == [
+            ("lagg0",)
+        ]
 
     run(work)
 
