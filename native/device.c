@@ -329,8 +329,7 @@ lagg_device_publish(
         uint32_t slot = (uint32_t)__builtin_ctz(left);
 
         device->ports[slot]->wish->accepted =
-            (plan->rx_accept | plan->rx_once) >> slot & 1 ||
-            (plan->teaches && slot == plan->home);
+            (plan->rx_accept | plan->rx_once) >> slot & 1;
         device->ports[slot]->wish->once = plan->rx_once >> slot & 1;
     }
     device_wake(device);

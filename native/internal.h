@@ -6,9 +6,9 @@
  *   (w) its one worker     (x) control thread         (a) atomic, see the comment
  *
  * Dependencies point one way:
- *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor, station <-
- *   tap <- filter, packet, ring, txring, xdp <- port <- dedup, counts, journal,
- *   transmit, receive <- worker <- layout <- datapath <- roster, device
+ *   memory, epoch, tunnel, frame, hash, hold, pace <- snapshot, distributor, lesson <-
+ *   station <- tap <- filter, packet, ring, txring, xdp <- port <- dedup, counts,
+ *   journal, transmit, receive <- worker <- layout <- datapath <- roster, device
  * Of station: station.h; from filter on: port.h; counts: worker.h; layout: device.h.
  */
 #ifndef LAGG_INTERNAL_H

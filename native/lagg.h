@@ -128,8 +128,9 @@ struct lagg_plan {
     uint8_t macs[32][6]; /* by slot: of what leaves there, but at home; all differ */
     uint8_t own[33][6];  /* MACs: what has one as its source is LAGG_DROP_OWN_SOURCE
                           * where it would go up.  LAGG_OWN_MAX */
-    /* With stations: whether peers are taught to send to all of them: see lesson.c. The
-     * home is then not in rx_accept, and accepted from all the same. */
+    /* With stations: whether peers are taught to send to all of them: see lesson.c.
+     * Each port accepts what is for its own MAC then, whatever rx_accept says, and that
+     * goes up as the lagg's. */
     uint32_t teaches;      /* not 0: so it is, and what follows counts */
     uint8_t rx_slots[256]; /* by peer: the slot whose MAC it is taught; each in ports */
 };

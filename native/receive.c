@@ -146,7 +146,7 @@ refusal_of_any(const struct lagg_plan *plan, const struct frame *frame)
                                                              : refusal;
 }
 
-/* By a port of which not all is accepted, as it is. */
+/* By a port of which not all is accepted as it is. */
 static bool
 is_let_in(const struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     const struct frame *frame)
@@ -175,7 +175,7 @@ refusal_of_some(const struct worker *worker, const struct lagg_plan *plan,
     return refusal;
 }
 
-/* Returns its fate.  'all': whether all that comes by the port is accepted. */
+/* Returns its fate.  'all': whether all that comes by the port is accepted as it is. */
 static uint32_t
 collect(struct worker *worker, const struct lagg_plan *plan, uint32_t slot, bool all,
     const struct frame *frame)
@@ -214,7 +214,7 @@ uint32_t
 receive_ring(struct worker *worker, const struct lagg_plan *plan, uint32_t slot,
     struct ring *ring)
 {
-    const bool all = plan->rx_accept >> slot & 1;
+    const bool all = (plan->rx_accept >> slot & 1) && !plan->teaches;
     struct received received = {0};
     struct frame frame;
     uint32_t refusal, fate;

@@ -66,7 +66,7 @@ lessons_sound(const struct lagg_plan *plan)
             return false;
         }
     }
-    return plan->stations != 0 && !(plan->rx_accept >> plan->home & 1);
+    return plan->stations != 0;
 }
 
 static bool

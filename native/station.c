@@ -110,9 +110,8 @@ station_of(const struct lagg_plan *plan, const struct frame *frame)
 void
 station_sign(const struct lagg_plan *plan, uint32_t slot, const struct frame *frame)
 {
-    uint8_t *source = frame_ether(frame) + ETH_ALEN;
-
     const uint8_t *mac = slot == plan->home ? plan->mac : plan->macs[slot];
+    uint8_t *source = frame_ether(frame) + ETH_ALEN;
 
     if (same_mac(source, plan->mac) || slot_of(plan, source) != NO_SLOT) {
         if (plan->teaches) {
@@ -132,5 +131,5 @@ station_admit(const struct lagg_plan *plan, uint32_t slot, const struct frame *f
         memcpy(destination, plan->mac, ETH_ALEN);
         return true;
     }
-    return slot == plan->home;
+    return plan->rx_accept >> slot & 1;
 }

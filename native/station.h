@@ -21,7 +21,7 @@ void station_sign(
     const struct lagg_plan *plan, uint32_t slot, const struct frame *frame);
 
 /* Under a plan that teaches: whether a frame that came by 'slot', a runt too, goes up;
- * to a port's own MAC, it goes to the lagg's then. */
+ * to the port's own MAC it does, and to the lagg's from then on. */
 bool station_admit(
     const struct lagg_plan *plan, uint32_t slot, const struct frame *frame);
 

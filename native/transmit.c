@@ -156,9 +156,8 @@ distribute_station(struct worker *worker, const struct lagg_plan *plan, uint32_t
     }
     slot = station_of(plan, taken);
     if (slot == NO_SLOT) {
-        uint32_t hash = hash_frame(plan, taken);
-
-        return queue_by_index(worker, plan, frame, hash % plan->tx_slots_count);
+        return queue_by_index(worker, plan, frame,
+            distribute_index(plan, &worker->work->turn, hash_frame(plan, taken)));
     }
     worker->indices[frame] = INDEX_NONE;
     queue_frame(worker, slot, frame);

@@ -69,10 +69,6 @@ def _mac(octets: Any) -> str:
     return bytes(octets).hex(":")
 
 
-def _octets(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
-
-
 def _bits(slots: Iterable[int]) -> int:
     return sum(1 << slot for slot in slots)
 
@@ -90,7 +86,6 @@ def _lower_stations(lowered: Any, stations: PortMacs) -> None:
         lowered.macs[slot] = mac_bytes(mac)
     if stations.lessons:
         lowered.teaches = 1
-        lowered.rx_accept &= ~(1 << stations.home)
         lowered.rx_slots = bytes(stations.lessons)
 
 
@@ -112,7 +107,7 @@ def lower(plan: Plan) -> Any:
     lowered.tx_slots[0 : len(plan.tx_slots)] = list(plan.tx_slots)
     lowered.passes_local = plan.passes_local
     lowered.own_count = len(plan.own)
-    lowered.own[0 : len(plan.own)] = [_octets(mac) for mac in sorted(plan.own)]
+    lowered.own[0 : len(plan.own)] = [mac_bytes(mac) for mac in sorted(plan.own)]
     for index in plan.held:
         lowered.held[index // 8] |= 1 << index % 8
     if plan.stations is not None:

@@ -26,7 +26,7 @@ plan_of_lessons(void)
 
     plan.stations = plan.teaches = 1;
     plan.home = HOME;
-    plan.rx_accept = 0;
+    plan.rx_accept = 1u << HOME;
     memcpy(plan.mac, lagg_mac, MAC_BYTES);
     for (uint32_t slot = 0; slot < PORTS; slot++) {
         plan.macs[slot][0] = 2;
@@ -279,6 +279,26 @@ by_the_home_all_goes_up_and_by_others_what_is_not_theirs_is_counted(void)
     world_end(world, &expected);
 }
 
+/* As what is on its way to one that is held, or leaves. */
+static void
+what_is_for_a_port_is_the_lagg_s_also_where_all_is_accepted(void)
+{
+    struct lagg_plan plan = plan_of_lessons();
+    struct world *world = world_make(PORTS);
+    uint8_t bytes[VNET_BYTES + SIZE] = {0}, taken[sizeof bytes] = {0};
+
+    plan.rx_accept = 7;
+    world_publish(world, &plan);
+    for (uint32_t slot = 0; slot < PORTS; slot++) {
+        memcpy(bytes + VNET_BYTES, plan.macs[slot], MAC_BYTES);
+        ring_put(world, slot, bytes, sizeof bytes);
+        CHECK_EQ_U32(world_poll(world), 1);
+        CHECK(recv(world->host_fd, taken, sizeof taken, MSG_DONTWAIT) > 0);
+        CHECK(memcmp(taken + VNET_BYTES, lagg_mac, MAC_BYTES) == 0);
+    }
+    world_end(world, &(struct lagg_counters){.rx_in = PORTS, .rx_out = PORTS});
+}
+
 static void
 lessons_that_cannot_be_are_refused(void)
 {
@@ -287,9 +307,6 @@ lessons_that_cannot_be_are_refused(void)
     uint64_t ticket;
 
     plan.rx_slots[255] = PORTS;
-    CHECK(snapshot_publish(&world->store, &plan, 0x7, &ticket) == -EINVAL);
-    plan = plan_of_lessons();
-    plan.rx_accept = 1u << HOME;
     CHECK(snapshot_publish(&world->store, &plan, 0x7, &ticket) == -EINVAL);
     plan = plan_of_lessons();
     plan.stations = 0;
@@ -316,6 +333,7 @@ main(void)
     another_s_mac_inside_stays();
     what_is_for_a_port_goes_up_as_the_lagg_s();
     by_the_home_all_goes_up_and_by_others_what_is_not_theirs_is_counted();
+    what_is_for_a_port_is_the_lagg_s_also_where_all_is_accepted();
     lessons_that_cannot_be_are_refused();
     return check_report();
 }
