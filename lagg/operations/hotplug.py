@@ -86,7 +86,7 @@ class HotPlug:
     def wait_for(
         self, bundle: Bundle, said: LaggConfig | None, ports: Iterable[str]
     ) -> None:
-        """Which of these ports are not there, is waited for; `said`: by the files."""
+        """Waits for those of these ports that are not there; `said`: by the files."""
         bundle.want(replace(bundle.wanted, said=said))
         self._set_waiting(bundle, ports)
 

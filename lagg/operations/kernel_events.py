@@ -77,8 +77,8 @@ a row for each packet socket, and for each group of each interface there is."""
 
 REST_S_MAX = 0.25
 STIRRED_REST = 4
-"""When there is reason to look for groups, the pause is no longer than the first, or
-with thousands of interfaces than the second, a multiple as POLL_REST is."""
+"""When there is reason to look for groups, the pause is REST_S_MAX at most; or where a
+look takes long, for there are thousands of interfaces, so many times what it took."""
 
 AGAIN_S = 1.0
 """After a look that failed, for what was told is not done yet."""

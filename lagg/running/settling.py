@@ -2,9 +2,8 @@
 """What of a lagg's shape time changes: one timer, at the first that is due.
 
 Owns that timer, the clock, and the order in which what depends on time, or on what was
-before, is settled: shares, pins, gates, paths, delays, loops, damping, and who
-carries by
-these.
+before, is settled: shares, pins, gates, paths, delays, loops, damping, and who carries
+by these.
 Knows no rule of plan/ and no bundle.
 """
 
