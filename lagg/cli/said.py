@@ -128,6 +128,7 @@ EXPECTED = {
     "not-accepted": "not for us (standby)",
     "duplicate": "copies of what had come",
     "own-source": "our own, come back",
+    "link-local": "for the port itself",
 }
 """Drop reasons that a healthy lagg has, each in words: nobody missed those frames."""
 

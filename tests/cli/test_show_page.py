@@ -8,6 +8,7 @@ from lagg.cli.said import EXPECTED, WARNING, coloured, plain
 from lagg.cli.show_page import show_page
 from lagg.control.messages import AskerJson, EventJson
 from lagg.model import Drop
+from lagg.plan.plan import REFUSALS
 from lagg.records import DaemonRecord, HalfRecord, WatchRecord
 from tests.control.world import SINCE, a_record
 
@@ -66,8 +67,9 @@ def test_frames_that_nobody_missed_are_told_apart_from_those_that_were_lost() ->
     assert "    14 not for us (standby)" in show_page([page], plain, verbose=True)
 
 
-def test_what_nobody_misses_are_drop_reasons() -> None:
-    assert set(EXPECTED) < {drop.value for drop in Drop}
+def test_nobody_misses_what_is_refused_for_its_macs() -> None:
+    refused = {drop.value for drop in REFUSALS}
+    assert refused < set(EXPECTED) < {drop.value for drop in Drop}
 
 
 def test_show_says_who_took_over_last_and_the_ports_that_are_preferred() -> None:
