@@ -9,12 +9,12 @@ offered.
 
 from dataclasses import dataclass
 
+from lagg.cli.capture import CAPTURED_DROPS
 from lagg.cli.flow import FIELDS
 from lagg.cli.ifconfig_words import WORDS as IFCONFIG_WORDS
 from lagg.cli.sysctl import KNOBS
 from lagg.model import Proto
 from lagg.paths import DEFAULT_SOCKET
-from lagg.plan.plan import PLANNED_DROPS
 from lagg.watches import WatchKind
 from manual.words import Option, Words, commands, globals_of_laggctl
 
@@ -24,9 +24,9 @@ _FIELDS = tuple(f"{field}=" for field in FIELDS)
 
 CHOICES = {
     "P": tuple(proto.value for proto in Proto),
-    "L": ("l2", "l3", "l4", "l2,l3", "l3,l4", "l2,l3,l4"),
+    "L": ("l2", "l3", "l4", "l2,l3", "l3,l4", "l2,l3,l4", "l2,l3,l4,inner"),
     "W": tuple(f"{kind.value}," for kind in WatchKind),
-    "REASON": tuple(reason.value for reason in PLANNED_DROPS),
+    "REASON": CAPTURED_DROPS,
     "NAME[=VALUE]": tuple(KNOBS),
     "WORD": IFCONFIG_WORDS,
     "FLOW": _FIELDS,

@@ -46,7 +46,9 @@ LAGGD_FILES = (
         "`/usr/share/doc/laggd/OPERATIONS.md`",
         "From day to day: events, drop reasons, metrics, upgrades, and more.",
     ),
+    ("`/run/laggd/forwarder.sock`", "Where lagg-forwarder listens."),
     ("`/run/laggd/ports.json`", "What the ports were before they were ports."),
+    ("`/run/laggd/trials.json`", "Changes that wait to be confirmed."),
 )
 
 LAGGCTL = """

@@ -8,13 +8,15 @@ import argparse
 from dataclasses import dataclass
 
 from lagg.cli.parser import COMMANDS, command_parser, head_parser
-from lagg.model import Options
+from lagg.model import Options, PortOptions
 from lagg.option_row import Kind
 from lagg.options import OPTIONS
+from lagg.port_options import PORT_OPTIONS
 
 WORDS_OF_FLAG = {
-    row.flag: tuple(str(word.value) for word in type(getattr(Options(), row.key)))
-    for row in OPTIONS
+    row.flag: tuple(str(word.value) for word in type(getattr(twin, row.key)))
+    for rows, twin in ((OPTIONS, Options()), (PORT_OPTIONS, PortOptions()))
+    for row in rows
     if row.value is Kind.WORD
 }
 """What may follow a flag, for laggd to say: argparse refuses no other word."""
