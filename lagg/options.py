@@ -350,7 +350,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_strict",
         Kind.SWITCH,
-        help="carry nothing without a partner; the default",
+        help="carry nothing without a partner",
         sentence="Carry frames only by ports with a partner that agrees.",
         protos=LACP,
         freebsd=FreeBSD(
@@ -384,7 +384,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_system_priority",
         Whole(0, U16_MAX),
-        help="0 to 65535; the lower decides",
+        help="the lower decides",
         sentence="0 to 65535; the end with the lower one decides.",
         protos=LACP,
         usual=32768,
@@ -400,7 +400,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_key",
         Whole(0, U16_MAX),
-        help="1 to 65535; 0: from the speed",
+        help="0: from the speed",
         sentence="1 to 65535; 0 derives it from lagg and speed.",
         protos=LACP,
         usual=0,
@@ -408,7 +408,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_port_offset",
         Whole(0, PORT_OFFSET_MAX),
-        help="0 to 65503, added to port numbers: two hosts as one system",
+        help="added to port numbers: two hosts as one system",
         sentence=(
             "0 to 65503, added to the port numbers in LACPDUs.  Two hosts with one"
             " `lacp_system`, `lacp_system_priority` and key are one partner to a switch"

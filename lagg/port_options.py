@@ -6,7 +6,16 @@ of the rows, which has the defaults.  Imports nothing that would cost a command 
 laggctl its start-up.
 """
 
-from lagg.option_row import CARRYING, LACP, STATIC, U16_MAX, Kind, Option, Whole
+from lagg.option_row import (
+    BY_FLOW,
+    CARRYING,
+    LACP,
+    STATIC,
+    U16_MAX,
+    Kind,
+    Option,
+    Whole,
+)
 
 S32_MAX = 2**31 - 1
 
@@ -17,14 +26,15 @@ PORT_OPTIONS: tuple[Option, ...] = (
     Option(
         "lacp_port_priority",
         Whole(0, U16_MAX),
-        help="0 to 65535, 0 highest",
+        help="the lower is chosen first",
         sentence="Of a port, 0 to 65535; the lower is chosen first.",
         protos=LACP,
+        usual=32768,
     ),
     Option(
         "priority",
         Whole(-S32_MAX - 1, S32_MAX),
-        help="higher is better; 0 unless given",
+        help="higher is better",
         sentence=(
             "Of a port, -2147483648 to 2147483647, 0 by default.  Failover: of the"
             " ports that are usable one with the highest carries.  Roundrobin,"
@@ -32,17 +42,19 @@ PORT_OPTIONS: tuple[Option, ...] = (
             " the best with min_links usable ports carries."
         ),
         protos=STATIC,
+        usual=0,
     ),
     Option(
         "weight",
         Whole(0, WEIGHT_MAX, zero="speed"),
-        help="1 to 255, or speed: its share of the frames",
+        help="its share of the frames",
         sentence=(
             "Of a port, 1 to 255, 1 by default, or speed (0), which is 1 for each"
             " Gbit/s of its link.  Flows (with crc32c) and turns are shared in"
             " proportion to the weights of the ports that carry."
         ),
-        protos=("roundrobin", "loadbalance", "lacp"),
+        protos=("roundrobin", *BY_FLOW),
+        usual=1,
     ),
     Option(
         "hold",
@@ -54,6 +66,7 @@ PORT_OPTIONS: tuple[Option, ...] = (
             " elsewhere.  Also of the last port, which ends the lagg's carrier."
         ),
         protos=CARRYING,
+        usual=False,
     ),
     Option(
         "hold_link",
@@ -67,6 +80,7 @@ PORT_OPTIONS: tuple[Option, ...] = (
             " it stays."
         ),
         protos=STATIC,
+        usual="up",
     ),
 )
 """The options of one interface, kept also while it is no port."""

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import pytest
 
+from lagg.cli.parser import COMMANDS, command_parser
+from lagg.config.rules import MTU_MAX, MTU_MIN
 from lagg.model import Options, PortOptions, Proto
 from lagg.option_row import Kind, Option, Whole
 from lagg.options import OPTIONS
@@ -53,9 +55,22 @@ def test_a_row_allows_the_default_of_its_twin(row: Option, defaults: Defaults) -
 def test_what_show_need_not_tell_is_the_default_of_its_twin(
     row: Option, defaults: Defaults
 ) -> None:
-    default = getattr(defaults, row.key)
-    if row in OPTIONS:
-        assert row.usual == told(default)
+    assert row.usual == told(getattr(defaults, row.key))
+
+
+def test_help_says_what_each_number_may_be_and_each_default() -> None:
+    (command,) = (row for row in COMMANDS if row.word == "set")
+    said = " ".join(command_parser(command).format_help().split())
+    for text in (
+        "so much later (0 to 3600000; default 0)",
+        "stable, primary (as lagg(4)), active or own (default stable)",
+        "with inner: those inside of tunnels (default l2,l3,l4)",
+        "carry nothing without a partner (default on)",
+        "each by any port (1 to 4294967295, or random; default 1)",
+        "its share of the frames (1 to 255, or speed; default 1)",
+        f"in bytes, {MTU_MIN} to {MTU_MAX}; the first port's unless given",
+    ):
+        assert text in said
 
 
 def told(default: object) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lagg.cli.output import UsageError
-from lagg.cli.words import listed, number, seconds
+from lagg.cli.words import SECONDS_RANGE, listed, number, seconds
 from lagg.option_row import Kind, Option, Whole
 from lagg.options import OPTIONS
 from lagg.port_options import PORT_OPTIONS
@@ -28,9 +28,14 @@ def add_lagg_options(command: argparse.ArgumentParser) -> None:
     """What `create` and `set` have in common."""
     command.add_argument("--proto", metavar="P", help=PROTO_WORDS)
     command.add_argument(
-        "--mac", metavar="M", help="its MAC address, as 02:00:5e:00:53:01"
+        "--mac", metavar="M", help="as 02:00:5e:00:53:01; a port's unless given"
     )
-    command.add_argument("--mtu", metavar="N", type=number, help="its MTU in bytes")
+    command.add_argument(
+        "--mtu",
+        metavar="N",
+        type=number,
+        help="in bytes, 68 to 65521; the first port's unless given",
+    )
     for row in OPTIONS:
         _add(command, row)
 
@@ -50,21 +55,46 @@ def add_port_options(command: argparse.ArgumentParser) -> None:
     for row in PORT_OPTIONS:
         _add(command, row)
     command.add_argument(
-        "--hold-for", metavar="S", type=seconds, help="hold the port for S seconds"
+        "--hold-for",
+        metavar="S",
+        type=seconds,
+        help=f"hold the port for S seconds, {SECONDS_RANGE}",
     )
 
 
 def _add(command: argparse.ArgumentParser, row: Option) -> None:
     if row.value is Kind.SWITCH:
         command.add_argument(
-            row.flag, action=argparse.BooleanOptionalAction, help=row.help
+            row.flag, action=argparse.BooleanOptionalAction, help=_help(row)
         )
         return
     # Of a list of watches the flag has one; the others give the whole.
     action = "append" if row.value is Kind.WATCHES else "store"
     command.add_argument(
-        row.flag, metavar=row.metavar, type=_reader(row), help=row.help, action=action
+        row.flag,
+        metavar=row.metavar,
+        type=_reader(row),
+        help=_help(row),
+        action=action,
     )
+
+
+def _help(row: Option) -> str:
+    """Its line, with what a number may be, and what it is by default."""
+    notes = []
+    if isinstance(row.value, Whole):
+        least, most, zero = row.value
+        notes.append(f"1 to {most}, or {zero}" if zero else f"{least} to {most}")
+    if row.usual not in (None, ()):
+        notes.append(f"default {option_words(row.usual)}")
+    return f"{row.help} ({'; '.join(notes)})" if notes else row.help
+
+
+def option_words(value: object) -> str:
+    """A value as pages and --help have it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def _reader(row: Option) -> Callable[[str], object]:

@@ -16,9 +16,9 @@ from typing import NamedTuple, NoReturn, cast
 from lagg import __version__
 from lagg.cli.options import add_lagg_options, add_port_options
 from lagg.cli.output import UsageError
-from lagg.cli.words import confirm_ms, count, seconds
+from lagg.cli.words import SECONDS_RANGE, confirm_ms, count, seconds
 from lagg.errors import nearest
-from lagg.paths import socket_path
+from lagg.paths import DEFAULT_SOCKET, socket_path
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -60,8 +60,8 @@ def _manner_words(command: argparse.ArgumentParser) -> None:
         dest="confirm_ms",
         metavar="TIME",
         type=confirm_ms,
-        help="revert by itself after TIME (30s, 2m, 1h or seconds) unless"
-        " `laggctl confirm` comes before",
+        help="revert by itself after TIME (30s, 2m, 1h or seconds; a second to a day)"
+        " unless `laggctl confirm` comes before",
     )
 
 
@@ -104,13 +104,14 @@ def _show_words(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="each lagg whole, and what else is known of laggs, ports and laggd",
     )
-    command.add_argument(
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
         "--tree", action="store_true", help="host, laggs, ports and partners, drawn"
     )
-    command.add_argument(
+    form.add_argument(
         "--bonding", action="store_true", help="in the words of /proc/net/bonding"
     )
-    command.add_argument(
+    form.add_argument(
         "--openconfig",
         action="store_true",
         help="as JSON of OpenConfig's models of interfaces, aggregates and LACP",
@@ -135,7 +136,9 @@ def _check_words(command: argparse.ArgumentParser) -> None:
 
 
 def _save_words(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", nargs="?", help="else to stdout")
+    command.add_argument(
+        "file", metavar="FILE", nargs="?", help="to stdout unless given"
+    )
 
 
 def _explain_words(command: argparse.ArgumentParser) -> None:
@@ -149,8 +152,9 @@ def _explain_words(command: argparse.ArgumentParser) -> None:
 
 
 _SPOT = (
-    "bucket=N, or fields of a flow in it (src=10.0.0.1 dst=10.0.0.2 proto=tcp"
-    " sport=5000 dport=443 vlan= smac= dmac=)"
+    "bucket=N, or a flow in it: fields (src=10.0.0.1 dst=10.0.0.2 proto=tcp sport=5000"
+    " dport=443 vlan= smac= dmac=), an Ethernet frame in hexadecimal, or a capture file"
+    " of one frame (-: stdin)"
 )
 
 
@@ -166,7 +170,11 @@ def _move_words(command: argparse.ArgumentParser) -> None:
 def _pin_words(command: argparse.ArgumentParser) -> None:
     _move_words(command)
     command.add_argument(
-        "--for", dest="for_s", metavar="S", type=seconds, help="for S seconds"
+        "--for",
+        dest="for_s",
+        metavar="S",
+        type=seconds,
+        help=f"for S seconds, {SECONDS_RANGE}; for good unless given",
     )
 
 
@@ -178,7 +186,7 @@ def _balance_words(command: argparse.ArgumentParser) -> None:
         "--flows",
         metavar="S",
         type=seconds,
-        help="and the heaviest flows, sampled for S seconds",
+        help=f"and the heaviest flows, sampled for S seconds, {SECONDS_RANGE}",
     )
 
 
@@ -234,7 +242,7 @@ def _top_words(command: argparse.ArgumentParser) -> None:
         metavar="S",
         type=seconds,
         default=1.0,
-        help="seconds, 1 by default",
+        help=f"seconds, {SECONDS_RANGE}; 1 unless given",
     )
     command.add_argument("--count", metavar="N", type=count, help="end after N pages")
 
@@ -400,7 +408,10 @@ def command_parser(row: Command) -> Parser:
 
 def _add_globals(parser: Parser, *, socket: object, json: object) -> None:
     parser.add_argument(
-        "--socket", metavar="PATH", default=socket, help="where laggd listens"
+        "--socket",
+        metavar="PATH",
+        default=socket,
+        help=f"where laggd listens; LAGGD_SOCKET or {DEFAULT_SOCKET} unless given",
     )
     parser.add_argument(
         "--json",

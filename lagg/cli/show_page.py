@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lagg.cli.fold import fold
 from lagg.cli.lacp_page import lacp_lines, port_lacp_lines
+from lagg.cli.options import option_words
 from lagg.cli.said import (
     BOLD,
     LIGHT,
@@ -178,7 +179,7 @@ def _option_lines(
     `verbose`: all that count.
     """
     words = [
-        f"{row.key} {_option_words(options[row.key])}"
+        f"{row.key} {option_words(options[row.key])}"
         for row in OPTIONS
         if (proto in row.protos or not row.protos)
         and row.value not in _TOLD_ELSEWHERE
@@ -191,12 +192,6 @@ def _option_lines(
 def _is_usual(row: Option, value: object) -> bool:
     told_as = tuple(value) if isinstance(value, list) else value
     return row.key in _DRAWN or told_as == row.usual
-
-
-def _option_words(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _weight_lines(ports: Sequence[PortRecord]) -> list[str]:

@@ -40,6 +40,9 @@ def count(word: str) -> int:
     return found
 
 
+SECONDS_RANGE = "0.1 to 3600"
+
+
 def seconds(word: str) -> float:
     """A time from a tenth of a second to an hour."""
     try:
@@ -47,7 +50,8 @@ def seconds(word: str) -> float:
     except ValueError:
         found = 0.0
     if not 0.1 <= found <= 3600:
-        raise argparse.ArgumentTypeError(f"{word!r} is not from 0.1 to 3600 seconds")
+        told = f"{word!r} is not from {SECONDS_RANGE} seconds"
+        raise argparse.ArgumentTypeError(told)
     return found
 
 

@@ -20,7 +20,12 @@ from lagg.model import (
     Transmit,
     Tuning,
 )
-from lagg.paths import DEFAULT_STATE_DIR, socket_path
+from lagg.paths import (
+    DEFAULT_CONFIG,
+    DEFAULT_SOCKET,
+    DEFAULT_STATE_DIR,
+    socket_path,
+)
 
 PORT_MAX = 65535
 LOOPBACK = "127.0.0.1"
@@ -59,25 +64,42 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=version, help="laggd's version"
     )
+    _add_places(parser)
+    _add_reading(parser)
+    _add_service(parser)
+    levels = ("debug", "info", "warning", "error")
+    parser.add_argument(
+        "--log-level",
+        choices=levels,
+        default="info",
+        help="the least that is logged; info unless given",
+    )
+    _add_tuning(parser)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
-        help="laggs to create at start: TOML, or a directory of *.toml",
+        help="laggs to create at start: TOML, or a directory of *.toml;"
+        f" {DEFAULT_CONFIG}, if there is one, unless given",
     )
     parser.add_argument(
         "--socket",
         type=Path,
         metavar="PATH",
         default=socket_path(),
-        help="where laggctl finds it",
+        help=f"where laggctl finds it; LAGGD_SOCKET or {DEFAULT_SOCKET} unless given",
     )
     parser.add_argument(
         "--state-dir",
         type=Path,
         metavar="DIR",
         default=DEFAULT_STATE_DIR,
-        help="what ports were before, for the next laggd",
+        help="what the next laggd has to know, as what ports were before;"
+        f" {DEFAULT_STATE_DIR} unless given",
     )
     parser.add_argument(
         "--group",
@@ -86,14 +108,6 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="G",
         help="who may change things; laggd's own group by default",
     )
-    _add_reading(parser)
-    _add_service(parser)
-    levels = ("debug", "info", "warning", "error")
-    parser.add_argument(
-        "--log-level", choices=levels, default="info", help="the least that is logged"
-    )
-    _add_tuning(parser)
-    return parser
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

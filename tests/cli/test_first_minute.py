@@ -69,6 +69,11 @@ def test_help_lists_every_command_too(capsys: pytest.CaptureFixture[str]) -> Non
             "create --proto lacp",
             "the following arguments are required: NAME; see laggctl create --help",
         ),
+        (
+            "show --tree --bonding",
+            "argument --bonding: not allowed with argument --tree;"
+            " see laggctl show --help",
+        ),
     ],
 )
 def test_what_cannot_be_meant_costs_one_line(
