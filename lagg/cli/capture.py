@@ -176,7 +176,7 @@ def _packet(number: int, seen: Seen, said: Remark) -> bytes:
         number,
         seen.time_ns,
         seen.frame,
-        wire_bytes=len(seen.frame),
+        wire_bytes=seen.wire_bytes,
         flags=pcap.OUTBOUND if seen.outgoing else pcap.INBOUND,
         comment=said.text,
     )

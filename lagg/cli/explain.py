@@ -50,7 +50,7 @@ def explain(arguments: argparse.Namespace) -> int:
     words: list[str] = arguments.flow
     if any("=" in word for word in words):
         return _explain_fields(arguments, parse_fields(words))
-    if not _HEX.issuperset("".join(words)):
+    if not _is_hex(words):
         return _explain_file(arguments, _from_file(words))
     frame = _from_hex("".join(words))
     with laggd_of(arguments) as laggd:
@@ -59,10 +59,12 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def _explain_fields(arguments: argparse.Namespace, fields: dict[str, str]) -> int:
+    is_ours = "smac" not in fields
     with laggd_of(arguments) as laggd:
         frame, note = frame_in(laggd, arguments.name, fields)
         found = _asked(laggd, arguments.name, frame)
-        _print_one(arguments, found, "" if found["hash"] is None else note)
+        note = "" if found["hash"] is None else note
+        _print_one(arguments, found, note, is_ours=is_ours)
     return DONE
 
 
@@ -138,6 +140,23 @@ def neighbour(
     return None
 
 
+def frame_given(words: Sequence[str]) -> bytes:
+    """The one frame that is given in hexadecimal, or alone in a capture file.
+
+    UsageError.
+    """
+    if _is_hex(words):
+        return _from_hex("".join(words))
+    found = _from_file(words)
+    if len(found) != 1:
+        raise UsageError(f"flow: {words[0]}: has {len(found)} frames, not one")
+    return found[0]
+
+
+def _is_hex(words: Sequence[str]) -> bool:
+    return _HEX.issuperset("".join(words))
+
+
 def _from_hex(text: str) -> bytes:
     try:
         return bytes.fromhex(text.replace(":", ""))
@@ -157,12 +176,16 @@ def _from_file(words: Sequence[str]) -> list[bytes]:
 
 
 def _print_one(
-    arguments: argparse.Namespace, found: ExplanationJson, note: str
+    arguments: argparse.Namespace,
+    found: ExplanationJson,
+    note: str,
+    *,
+    is_ours: bool = False,
 ) -> None:
     if arguments.json:
         say(json.dumps({**found, "guess": note or None}))
     else:
-        say(explain_page(found, paint(), clock, note))
+        say(explain_page(found, paint(), clock, note, is_ours=is_ours))
     if note:
         warn(note)
 
@@ -182,9 +205,17 @@ def explain_line(found: ExplanationJson) -> str:
 
 
 def explain_page(
-    found: ExplanationJson, paint: Paint, clock: Clock = str, note: str = ""
+    found: ExplanationJson,
+    paint: Paint,
+    clock: Clock = str,
+    note: str = "",
+    *,
+    is_ours: bool = False,
 ) -> str:
-    """What `explain` prints of one flow; `note`: what of it had to be guessed."""
+    """What `explain` prints of one flow; `note`: what of it had to be guessed.
+
+    `is_ours`: it leaves, for the lagg sends it; how it would come in is not asked.
+    """
     carried = paint(choice_words(found["choice"]), BOLD)
     lines = [f"{found['lagg']}: {found['proto']}: {carried}", f"  {found['why']}"]
     lines += [f"  {note}"] if note else []
@@ -193,7 +224,7 @@ def explain_page(
         lines.append(f"  hash {found['hash']:#010x}  bucket {bucket}")
         lines += _counted_lines(found)
     refusal = found["rx_refusal"] if found["accepts"] else found["rx_drop"]
-    if refusal in REFUSED:
+    if refusal in REFUSED and not is_ours:
         lines.append(f"  were it to come in: dropped as {refusal}")
     for each in found["dead"]:
         lines += _dead_lines(each, found["choice"], paint, clock)

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, cast
 
 from lagg.cli.daemon import laggd_of
-from lagg.cli.explain import frame_in
+from lagg.cli.explain import HEAD_BYTES, frame_given, frame_in
 from lagg.cli.flow import parse_fields
 from lagg.cli.output import DONE, UsageError, say, warn
 from lagg.cli.show import laggs_of
@@ -20,6 +20,7 @@ from lagg.cli.words import whole
 if TYPE_CHECKING:
     import argparse
 
+    from lagg.control.client import Client
     from lagg.control.messages import PlacedJson
 
 
@@ -59,21 +60,38 @@ def pins(arguments: argparse.Namespace) -> int:
 
 
 def _asked(arguments: argparse.Namespace, method: str, **words: object) -> PlacedJson:
-    bucket = _bucket(arguments.flow)
-    fields = {} if bucket is not None else parse_fields(arguments.flow)
+    named = _named(arguments.flow)
     with laggd_of(arguments) as laggd:
-        spot: dict[str, object] = {"bucket": bucket}
-        if bucket is None:
-            frame, note = frame_in(laggd, arguments.name, fields)
-            spot = {"frame": frame.hex()}
-            if note:
-                warn(note)
+        spot = _spot(laggd, arguments.name, named)
         reply = laggd.call(method, name=arguments.name, **spot, **words)
     return cast("PlacedJson", reply["placed"])
 
 
+def _named(words: list[str]) -> int | bytes | dict[str, str]:
+    """A bucket's number, a frame of a flow in it, or such a flow's fields."""
+    bucket = _bucket(words)
+    if bucket is not None:
+        return bucket
+    return parse_fields(words) if any("=" in w for w in words) else frame_given(words)
+
+
+def _spot(
+    laggd: Client, name: str, named: int | bytes | dict[str, str]
+) -> dict[str, object]:
+    """As a request says it."""
+    match named:
+        case int():
+            return {"bucket": named}
+        case bytes():
+            return {"frame": named[:HEAD_BYTES].hex()}
+    frame, note = frame_in(laggd, name, named)
+    if note:
+        warn(note)
+    return {"frame": frame.hex()}
+
+
 def _bucket(words: list[str]) -> int | None:
-    """By its number; None when it is named by the fields of a flow."""
+    """By its number; None when it is named by a flow in it."""
     field, _, value = words[0].partition("=")
     if field != "bucket" or len(words) > 1:
         return None

@@ -70,7 +70,7 @@ def picture(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """Prints what laggd is there, and since when."""
     found = _status(arguments)
-    say(json.dumps(found) if arguments.json else status_line(found))
+    say(json.dumps(found) if arguments.json else fold(status_line(found), width()))
     return DONE
 
 

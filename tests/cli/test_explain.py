@@ -20,6 +20,7 @@ from lagg.cli.explain import explain_page, neighbour, next_hop
 from lagg.cli.flow import frame_of, parse_fields
 from lagg.cli.output import UsageError
 from lagg.cli.pcap import FormatError, frames
+from lagg.cli.said import plain
 from lagg.control.messages import explanation_json
 from lagg.kernel import lowered
 from lagg.model import Drop, HashKind, HashLayer, LaggConfig, Options, Proto
@@ -377,6 +378,15 @@ def test_a_destination_that_had_to_be_guessed_is_said(
     assert "give dmac=" in json.loads(capfd.readouterr().out)["guess"]
     assert cli.main(["explain", "lagg0", *flow, f"dmac={MACS['dmac']}"]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_of_a_flow_that_leaves_it_is_not_said_how_it_would_come_in() -> None:
+    of = shape(Proto.LOADBALANCE, *PORTS)
+    found = explanation_json(explained(of, 7))
+    found["rx_refusal"] = Drop.OWN_SOURCE.value
+    refused = "  were it to come in: dropped as own-source"
+    assert refused in explain_page(found, plain).splitlines()
+    assert refused not in explain_page(found, plain, is_ours=True)
 
 
 def test_nothing_is_a_guess_where_no_hash_counts(

@@ -2,6 +2,8 @@
 """`pin`, `unpin`, `pins` and `move`: what is asked of laggd, and what is said."""
 
 import json
+import struct
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,43 @@ def test_a_bucket_is_named_by_a_flow_in_it_and_by_whom_it_is_shared(
     assert frame.hex().startswith("02005e005302")
     said = capfd.readouterr().out
     assert said == f"lagg0: bucket {len(frame)} is pinned to eth1\n{SHARED}"
+
+
+FRAME = "02005e005302 02005e005301 0800".replace(" ", "").ljust(120, "0")
+
+
+def pcap_of(*frames: str) -> bytes:
+    head = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    sizes = (struct.pack("<IIII", 0, 0, len(f) // 2, len(f) // 2) for f in frames)
+    return head + b"".join(
+        size + bytes.fromhex(frame) for size, frame in zip(sizes, frames, strict=True)
+    )
+
+
+def test_a_flow_may_be_a_frame_in_hexadecimal_or_in_a_file(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "one.pcap"
+    file.write_bytes(pcap_of(FRAME))
+    asked = []
+    for words in ([FRAME], [FRAME[:24], FRAME[24:]], [str(file)]):
+        assert cli.main(["pin", "lagg0", *words, "eth1"]) == 0
+        asked.append(world.commands.placed)
+        assert capfd.readouterr().out.endswith(SHARED)
+        assert cli.main(["unpin", "lagg0", "bucket=1"]) == 0
+        assert capfd.readouterr().err == ""
+    assert asked == 3 * [("lagg0", bytes.fromhex(FRAME), "eth1", None)]
+
+
+def test_a_file_of_several_frames_names_no_flow(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "two.pcap"
+    file.write_bytes(pcap_of(FRAME, FRAME))
+    assert cli.main(["unpin", "lagg0", str(file)]) == 2
+    complaint = f"laggctl: flow: {file}: has 2 frames, not one\n"
+    assert capfd.readouterr() == ("", complaint)
+    assert world.commands.placed is None
 
 
 def test_json_has_the_bucket_of_how_many_and_who_carries_it(
