@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from lagg.cli.daemon import laggd_of
 from lagg.cli.flow_samples import one_in, sample
-from lagg.cli.output import DONE, paint, say
+from lagg.cli.fold import fold
+from lagg.cli.output import DONE, paint, say, width
 from lagg.cli.said import BOLD, byte_words, columns, speed_words
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def balance(arguments: argparse.Namespace) -> int:
         say(json.dumps(found if flows is None else {**found, "flows": flows}))
         return DONE
     page = balance_page(arguments.name, found, paint(), dry_run=arguments.dry_run)
-    say(page if flows is None else "\n".join([page, *flow_lines(flows, paint())]))
+    lines = [page, *([] if flows is None else flow_lines(flows, paint()))]
+    say(fold("\n".join(lines), width()))
     return DONE
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 
 from lagg.cli.daemon import laggd_of
 from lagg.cli.flow import frame_of, parse_fields
-from lagg.cli.output import DONE, UsageError, clock, paint, say, warn
+from lagg.cli.fold import fold
+from lagg.cli.output import DONE, UsageError, clock, paint, say, warn, width
 from lagg.cli.pcap import FormatError, frames
 from lagg.cli.reading import read_file
 from lagg.cli.said import BOLD
@@ -185,7 +186,8 @@ def _print_one(
     if arguments.json:
         say(json.dumps({**found, "guess": note or None}))
     else:
-        say(explain_page(found, paint(), clock, note, is_ours=is_ours))
+        page = explain_page(found, paint(), clock, note, is_ours=is_ours)
+        say(fold(page, width()))
     if note:
         warn(note)
 
