@@ -216,4 +216,5 @@ async def hear_local(
         ifindex = port.link.ifindex
         before = laggs.takeover.hears_local(ifindex)
         undo.push_async_callback(laggs.takeover.set_hears_local, ifindex, before)
-        await laggs.takeover.set_hears_local(ifindex, shape.keeps_local)
+        with _unless_gone(bundle, port.link):
+            await laggs.takeover.set_hears_local(ifindex, shape.keeps_local)

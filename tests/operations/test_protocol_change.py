@@ -34,6 +34,7 @@ class World:
         self.open: set[int] = set()
         self.admitted = dict.fromkeys(range(PORTS), True)
         self.takeover = self
+        self.gone = 0  # the ifindex of one that the kernel knows no more
         self.plans: list[Plan] = []
         events: list[Event] = []
         link = link_of(9)
@@ -79,9 +80,11 @@ class World:
     def hears_local(self, _: int) -> bool:
         return True
 
-    async def set_hears_local(self, _: int, hears: bool) -> None:
+    async def set_hears_local(self, ifindex: int, hears: bool) -> None:
         """As it was: these switches are not about that."""
         assert hears
+        if ifindex == self.gone:
+            raise LaggError("p", "set up its chain: No such device", errno.ENODEV)
 
     # ---- the sockets ---------------------------------------------------------------
 
@@ -171,3 +174,10 @@ def test_a_switch_to_lacp_and_back_opens_and_closes_what_it_needs() -> None:
 
     world = World()
     asyncio.run(both())
+
+
+def test_a_port_that_has_just_gone_refuses_no_switch() -> None:
+    world = World()
+    world.gone = 2
+    to(world, Proto.ROUNDROBIN)
+    assert world.bundle.shape.proto is Proto.ROUNDROBIN
