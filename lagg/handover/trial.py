@@ -60,7 +60,8 @@ class Trial:
 
     due: Instant
     before: tuple[Before, ...] = ()  # the laggs that it changes
-    created: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()  # by name, for they are not there yet
+    made: tuple[Ifindex, ...] = ()  # the same once they are, whatever they are called
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,9 +70,8 @@ class Trial:
 
     def concerns(self, name: str, ifindex: int | None = None) -> bool:
         """Whether a lagg, as it is called now, is one of its."""
-        return name in self.names or any(
-            each.ifindex == ifindex for each in self.before
-        )
+        known = {*self.made, *(each.ifindex for each in self.before)}
+        return name in self.names or ifindex in known
 
     def left_ms(self, now: Instant) -> int:
         """Milliseconds until it reverts; none below 0."""

@@ -167,10 +167,15 @@ class Trials:
         if self._is_as_before(trial):
             await self._forget(trial)
             return None
-        for bundle in self._there(trial):
-            seconds = trial.left_ms(self._clock()) / 1000
+        made = tuple(bundle.link.ifindex for bundle in self._made(trial))
+        begun = replace(trial, made=made)
+        if made:
+            with logged(log.warning):  # a successor knows them by name alone
+                await self._keep((*self._without(trial), begun))
+        for bundle in self._there(begun):
+            seconds = begun.left_ms(self._clock()) / 1000
             bundle.emit(EventKind.TRIAL, f"reverts in {seconds:.0f} s unless confirmed")
-        return trial
+        return begun
 
     def _trial(self, names: Sequence[str], due_at: Instant) -> Trial:
         there = [each for each in map(self._laggs.named, names) if each is not None]
@@ -222,9 +227,13 @@ class Trials:
         return found
 
     def _there(self, trial: Trial) -> list[Bundle]:
-        found = [self._laggs.of_tap(each.ifindex) for each in trial.before]
-        found += [self._laggs.named(name) for name in trial.created]
-        return [bundle for bundle in found if bundle is not None]
+        found = (self._laggs.of_tap(each.ifindex) for each in trial.before)
+        return [*(bundle for bundle in found if bundle), *self._made(trial)]
+
+    def _made(self, trial: Trial) -> list[Bundle]:
+        by_name = (self._laggs.named(name) for name in trial.created)
+        by_index = (self._laggs.of_tap(each) for each in trial.made)
+        return [each for each in (by_index if trial.made else by_name) if each]
 
     async def _revert(self, trial: Trial, why: str) -> None:
         """Puts back what was before, as far as it can, and says what it cannot.
@@ -234,7 +243,7 @@ class Trials:
         now = {bundle.name: bundle.config for bundle in self._there(trial)}
         wanted = [self._wanted(each) for each in trial.before]
         before = {config.name: config for config in wanted}
-        back = way_back(now, before, trial.created)
+        back = way_back(now, before, [each.name for each in self._made(trial)])
         try:
             refused = await self._changes.restore(back)
             for each in trial.before:

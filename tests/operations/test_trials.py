@@ -350,16 +350,37 @@ def test_laggs_that_a_reload_made_go_and_those_that_it_took_away_come_back(
     run(work)
 
 
+def rename(world: World, name: str, new: str) -> None:
+    """As ip(8) does."""
+    bundles = world.pictured.laggs.bundles
+    bundle = bundles.pop(name)
+    bundle.note(bundle.link.ifindex, lambda link: replace(link, name=new))
+    bundles[new] = bundle
+
+
+def test_a_lagg_that_was_made_and_renamed_meanwhile_goes_also_by_the_next_laggd(
+    run: Run,
+) -> None:
+    async def work(world: World) -> None:
+        wanted = [LaggConfig("lagg1", options=Options(hash_seed=3))]
+        await world.change(lambda c: c.reload(wanted), "lagg1")
+        rename(world, "lagg1", "up1")
+        with pytest.raises(LaggError, match="up1: a change of it waits"):
+            world.trials.require_none(["up1"])
+        await world.next_laggd(away_s=1)
+        await world.passes(60)
+        assert list(world.seen) == ["lagg0"]
+
+    run(work)
+
+
 def test_a_lagg_that_was_renamed_meanwhile_is_the_one_that_is_taken_back(
     run: Run,
 ) -> None:
     async def work(world: World) -> None:
         before = world.seen["lagg0"].config
         await world.change(CHANGES["detach"])
-        bundles = world.pictured.laggs.bundles
-        bundle = bundles.pop("lagg0")
-        bundle.note(bundle.link.ifindex, lambda link: replace(link, name="up0"))
-        bundles["up0"] = bundle
+        rename(world, "lagg0", "up0")
         with pytest.raises(LaggError, match="up0: a change of it waits"):
             world.trials.require_none(["up0"])
         await world.passes(60)
