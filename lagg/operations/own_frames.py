@@ -53,6 +53,14 @@ class OwnFrames:
             if frames[name] != self._frames.get(name):
                 self._look_at(bundle)
         self._frames = frames
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        bundles = self._laggs.bundles.values()
+        there = {port.link.ifindex for each in bundles for port in each.shape.ports}
+        for gone in self._counted.keys() - there:
+            del self._counted[gone]
+            self._came_at.pop(gone, None)
 
     def _look_at(self, bundle: Bundle) -> None:
         fresh = []

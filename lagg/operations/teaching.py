@@ -45,8 +45,8 @@ REST_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Class:
-    """Whom a lagg teaches, and what they are to learn."""
+class Pupils:
+    """The peers that a lagg teaches, and the MACs that they are to learn."""
 
     peers: frozenset[Neighbour] = frozenset()
     macs: PortMacs | None = None
@@ -77,12 +77,12 @@ class Teacher(Attendant):
 
     async def _follow(self, lagg: int) -> None:
         try:
-            left, idle, before = 0, 0, Class()
+            left, idle, before = 0, 0, Pupils()
             while (bundle := self._laggs.of_tap(lagg)) and bundle.shape.proto.teaches:
                 with logged(log.debug):
                     peers = await self._peers(lagg)
                     self._seat(bundle, peers)
-                    now = Class(frozenset(peers), bundle.plan.stations)
+                    now = Pupils(frozenset(peers), bundle.plan.stations)
                     left = ROUNDS if now != before else left
                     idle = 0 if left else idle + 1
                     if left or idle >= AGAIN_LOOKS:

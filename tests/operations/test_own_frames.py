@@ -2,6 +2,7 @@
 """What is told of frames that a lagg sent and that came back, and when it is again."""
 
 import errno
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -110,3 +111,13 @@ def test_a_lagg_that_carried_nothing_is_not_read() -> None:
     world.bring(0, 1)
     world.read = None  # type: ignore[method-assign,assignment]
     world.own_frames.look()
+
+
+def test_of_a_port_that_has_left_nothing_is_kept() -> None:
+    world = World()
+    world.bring(0, 5)
+    world.shape = replace(world.shape, ports=world.shape.ports[1:])
+    world.own_frames.look()
+    left = {port.link.ifindex for port in world.shape.ports}
+    assert world.own_frames._counted.keys() == left
+    assert world.own_frames._came_at == {}
