@@ -62,13 +62,18 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def confirm_ms(word: str) -> int:
-    """A time as 30s, 2m, 1h or plain seconds, in milliseconds."""
+    """A time as 30s, 2m, 1h or plain seconds, in milliseconds: 1s to 24h."""
+    from lagg.model import CONFIRM_MS_MAX, CONFIRM_MS_MIN  # here: who confirms, waits
+
     digits = word.rstrip("smh")
     unit = _SECONDS.get(word.removeprefix(digits))
     if not digits.isdecimal() or len(digits) > _TIME_CHARS_MAX or unit is None:
         told = f"{word!r} is no time as 30s, 2m, 1h or plain seconds"
         raise argparse.ArgumentTypeError(told)
-    return int(digits) * unit * 1000
+    found = int(digits) * unit * 1000
+    if not CONFIRM_MS_MIN <= found <= CONFIRM_MS_MAX:
+        raise argparse.ArgumentTypeError(f"{word!r} is not from 1s to 24h")
+    return found
 
 
 def listed(word: str) -> list[str]:

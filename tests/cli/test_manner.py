@@ -139,6 +139,16 @@ def test_another_word_is_no_time(laggctl: Laggctl, word: str) -> None:
     assert "argument --confirm: " in said.err
 
 
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("word", ["0", "0s", "25h", "86401"])
+def test_a_time_out_of_range_is_refused_in_the_users_words(
+    laggctl: Laggctl, word: str
+) -> None:
+    said = laggctl("detach", "lagg0", "p1", f"--confirm={word}")
+    assert (said.code, said.out) == (2, "")
+    assert f"argument --confirm: '{word}' is not from 1s to 24h" in said.err
+
+
 @pytest.mark.parametrize("confirm", [999, 86_400_001, -1])
 def test_laggd_bounds_it_as_well(lagg0: World, confirm: int) -> None:
     reply = lagg0.call("Detach", name="lagg0", ports=["p1"], confirm_ms=confirm)
