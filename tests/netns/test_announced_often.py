@@ -164,13 +164,13 @@ def test_a_lagg_says_where_it_is_before_what_stands_on_it_is_listed(
     world.create("lagg0", "p0", "p1")
     world.ip(f"addr add {ADDRESS}/24 dev lagg0")
     world.wait(lambda: said_all(world), "all is said")
-    list_now, go_on = announce._listed, threading.Event()
+    go_on = threading.Event()
 
     def listed() -> Stations:
         go_on.wait()
-        return list_now()
+        return stations()
 
-    monkeypatch.setattr(announce, "_listed", listed)
+    monkeypatch.setattr(announce, "stations", listed)
     try:
         with partner(world, "q1") as heard:
             world.carrier(0, up=False)
