@@ -3,9 +3,9 @@
 
 Owns which there are, their timer and their file.  What is to be put back is written
 before a change begins, so a laggd that is killed at any moment leaves its successor all
-that it needs to revert; a trial ends with its laggs, and nothing of it is left when
-laggd puts all back.  Meanwhile its laggs take no other change: what a revert means
-would be anybody's guess (ADR 27).
+that it needs to revert; a lagg that somebody deletes meanwhile is made anew.  Nothing
+of a trial is left when laggd puts all back.  Meanwhile its laggs take no other change:
+what a revert means would be anybody's guess (ADR 27).
 
 The rules are handover/trial.py's.  Runs in the turns of commands.py.
 """
