@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,12 @@ def end(laggd: Daemon) -> None:
 
 
 def scraped() -> str:
-    """The page that a scraper gets, in the caller's namespace."""
+    """The page that a scraper gets, in the caller's namespace; empty: hung up on."""
     connection = http.client.HTTPConnection(SCRAPED, timeout=DEADLINE_S)
-    with closing(connection):
+    with closing(connection), suppress(ConnectionResetError):
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
+    return ""
 
 
 @pytest.fixture
@@ -182,12 +183,19 @@ def test_what_succeeds_another_does_what_that_one_did(house: House) -> None:
 
 
 def test_a_scraper_finds_who_is_there() -> None:
+    """At once, or the next time: one that asks who is about to end is hung up on."""
     with Lab() as lab:
         house = House(lab, f"--metrics={SCRAPED}")
         house.host.run("ip", "link", "set", "lo", "up")
         house.laggd.ctl("restart")
-        page = house.host.inside(scraped)
-        assert 'laggd_lagg_ports{lagg="lagg0"} 2.0' in page
+        pages: list[str] = []
+
+        def found() -> bool:
+            pages.append(house.host.inside(scraped))
+            return bool(pages[-1])
+
+        wait_until(found, DEADLINE_S, "a page")
+        assert 'laggd_lagg_ports{lagg="lagg0"} 2.0' in pages[-1]
         end(house.laggd)
 
 
