@@ -19,6 +19,10 @@ from tests.kernels.world import PEER, Machine
 PROBLEM_S = 3.0
 """An interface that looks for itself found groups after 4 to 15 s under this load."""
 
+RESOLVED_S = 1.0
+"""From the kernel's word of an address to its word that a neighbour knows it.  By
+virtio: QEMU's e1000 takes a second more, and hears nothing after a new filter."""
+
 TRIES, TRIES_LONG = 1, 3
 
 ADDRESSES, NEIGHBOURS = "/run/addresses", "/run/neighbours"
@@ -83,7 +87,7 @@ def tries(long_run: bool) -> int:
 def test_a_new_ipv6_address_is_resolved_by_its_neighbours(
     machine: Machine, long_run: bool, tries: int
 ) -> None:
-    machine.lagg(machine.nics("e1000"), proto="failover")
+    machine.lagg(machine.nics("virtio"), proto="failover")
     machine.run(f"ip netns exec peer sysctl -qw {ASKS_OFTEN}")
     with busy(machine), dated(machine):
         for number in range(1, tries + 1):
@@ -94,7 +98,7 @@ def test_a_new_ipv6_address_is_resolved_by_its_neighbours(
             came_at = said_at(machine, ADDRESSES, f"inet6 {new}/64")
             known_at = said_at(machine, NEIGHBOURS, f"{new} .* REACHABLE")
             took_s = told((known_at - came_at).total_seconds())
-            assert took_s < (PROBLEM_S if long_run else math.inf)
+            assert took_s < (RESOLVED_S if long_run else math.inf)
 
 
 def test_a_group_that_is_joined_reaches_the_ports(
