@@ -269,10 +269,8 @@ class LaggInterface(VarlinkInterface, name="org.laggd.Lagg"):
             basics = {"proto": proto, "mac": mac, "mtu": mtu, "port": port}
             state = {"active": active, "hold_for_ms": hold_for_ms}
             wanted = _wanted(options, **basics, **state)
-            change, manner = (
-                parse_set(name, wanted),
-                parse_manner(name, dry_run, confirm_ms),
-            )
+            change = parse_set(name, wanted)
+            manner = parse_manner(name, dry_run, confirm_ms)
             return outcome_json(await self._commands.set(name, change, manner))
 
     @varlinkmethod

@@ -17,12 +17,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Self
 
-from lagg.errors import LaggError, logged
+from lagg.errors import logged
 from lagg.events import Event, EventKind
 from lagg.kernel.groups import joined_groups
 from lagg.kernel.netlink import stations
 from lagg.lacp.values import Instant
-from lagg.link import Link, Stations
+from lagg.link import Link
 from lagg.model import MacPolicy, Wanted
 from lagg.operations.laggs import Laggs
 from lagg.operations.speech import Announced, Speech, announced, rejoined
@@ -67,7 +67,7 @@ class Announcer:
         self._alarm = Alarm(self._ring)
         self._due: dict[int, Instant] = {}  # by lagg, when something is to be said
         self._speaking: set[int] = set()  # laggs of which something is said now
-        self._stations = Listings(_listed)
+        self._stations = Listings(stations)
 
     async def __aenter__(self) -> Self:
         """Looks at all laggs now, and at each whenever it changes."""
@@ -207,14 +207,6 @@ class Announcer:
                 self._sender.sendto(frame, (interface, 0))
         except OSError as error:
             log.debug("%s: announce: %s", interface, error)
-
-
-def _listed() -> Stations:
-    """LaggError."""
-    try:
-        return stations()
-    except OSError as error:
-        raise LaggError.of_os("netlink", "list who is announced", error) from error
 
 
 def _rules(shape: Shape, mac: str) -> bool:

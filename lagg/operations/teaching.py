@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Self
 
-from lagg.errors import LaggError, logged
+from lagg.errors import logged
 from lagg.events import EventKind
 from lagg.frozen import dataclass
 from lagg.kernel.netlink import neighbours, stations
@@ -98,7 +98,7 @@ class Teacher(Attendant):
         near = links[lagg].mac if lagg in links else ""
         # Who stands on it with a MAC of its own is behind the home alone.
         ours = {each.ifindex for each in speakers(links, lagg) if each.mac == near}
-        found = await asyncio.to_thread(_listed)
+        found = await asyncio.to_thread(neighbours)
         return [each for each in found if each.ifindex in ours]
 
     def _seat(self, bundle: Bundle, peers: Iterable[Neighbour]) -> None:
@@ -116,7 +116,7 @@ class Teacher(Attendant):
         if bundle.shape.options.announce_count == 0:
             return
         links = await self._laggs.netlink.links()
-        there = await asyncio.to_thread(_stations)
+        there = await asyncio.to_thread(stations)
         frames = islice(
             (
                 (links[peer.ifindex].name, frame)
@@ -144,19 +144,3 @@ def _lessons(near: Link, there: Stations, peer: Neighbour) -> Iterator[bytes]:
     for ours in there.addresses.get(near.ifindex, ()):
         if ours.usable and len(ours.packed) == len(peer.packed):
             yield lesson(near.mac, ours.packed, peer.mac, peer.packed, router=router)
-
-
-def _listed() -> list[Neighbour]:
-    """LaggError."""
-    try:
-        return neighbours()
-    except OSError as error:
-        raise LaggError.of_os("netlink", "list neighbours", error) from error
-
-
-def _stations() -> Stations:
-    """LaggError."""
-    try:
-        return stations()
-    except OSError as error:
-        raise LaggError.of_os("netlink", "list addresses", error) from error

@@ -20,9 +20,7 @@ from scapy.packet import Packet
 
 from lagg.kernel.netlink import stations
 from lagg.kernel.netlink.wire import Message, Socket
-from lagg.link import Stations
 from lagg.model import LaggChange, Proto
-from lagg.operations import announce
 from lagg.operations.announce import BATCH_FRAMES, Announcer
 from lagg.options import ANNOUNCE_MS_MAX
 from lagg.plan.way_in import due_at
@@ -164,13 +162,14 @@ def test_a_lagg_says_where_it_is_before_what_stands_on_it_is_listed(
     world.create("lagg0", "p0", "p1")
     world.ip(f"addr add {ADDRESS}/24 dev lagg0")
     world.wait(lambda: said_all(world), "all is said")
-    go_on = threading.Event()
+    inside, go_on = stations.__globals__, threading.Event()
+    addresses = inside["_addresses"]
 
-    def listed() -> Stations:
+    def waiting(source: Socket) -> object:
         go_on.wait()
-        return stations()
+        return addresses(source)
 
-    monkeypatch.setattr(announce, "stations", listed)
+    monkeypatch.setitem(inside, "_addresses", waiting)
     try:
         with partner(world, "q1") as heard:
             world.carrier(0, up=False)

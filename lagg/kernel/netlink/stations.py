@@ -9,7 +9,9 @@ are decoded by hand, too.
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
+from lagg.errors import LaggError
 from lagg.kernel.netlink.messages import (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -48,14 +50,13 @@ _BRIDGE_VLAN_INFO_UNTAGGED = 0x4
 
 
 def stations() -> Stations:
-    """All of this thread's namespace, each once.  OSError.
+    """All of this thread's namespace, each once.  LaggError.
 
     What changes meanwhile may be there or not.  The kernel counts its way through a
     list: whenever it hands out the next part, it tells the last of the part before
     again if something has come to the front since.
     """
-    source = Socket(NETLINK_ROUTE)
-    try:
+    with _listing("list who speaks") as source:
         addresses: defaultdict[int, tuple[HostAddress, ...]] = defaultdict(tuple)
         for ifindex, address in dict.fromkeys(_addresses(source)):
             addresses[ifindex] += (address,)
@@ -64,17 +65,22 @@ def stations() -> Stations:
         ports = dict(_bridge_ports(source)) if bridges else {}
         routers = frozenset(_routers(source))
         return Stations(dict(addresses), routers, macs, ports)
-    finally:
-        source.close()
 
 
 def neighbours() -> list[Neighbour]:
     """The hosts that answered when they were asked last, as stations() lists."""
-    source = Socket(NETLINK_ROUTE)
-    try:
+    with _listing("list neighbours") as source:
         return [*dict.fromkeys(_neighbours(source))]
-    finally:
-        source.close()
+
+
+@contextmanager
+def _listing(what: str) -> Iterator[Socket]:
+    """A socket for one listing.  LaggError says what for, when the kernel refuses."""
+    try:
+        with closing(Socket(NETLINK_ROUTE)) as source:
+            yield source
+    except OSError as error:
+        raise LaggError.of_os("netlink", what, error) from error
 
 
 def _neighbours(source: Socket) -> Iterator[Neighbour]:
